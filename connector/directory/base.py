@@ -1,0 +1,153 @@
+"""What every directory source returns: a ``Reading`` whose scopes are complete or unknown, never silently empty (D1, D2).
+
+Pure: values and protocols only; no client library here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from ledger.errors import Unavailable
+
+
+class ScopeState(StrEnum):
+    """Whether absence from a scope proves anything."""
+
+    COMPLETE = "complete"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One part of a reading (a people base, a mapped group) with its own proof of completeness.
+
+    ``name``: ``people:<base DN or file>`` or ``group:<reference as configured>``. ``reason`` is empty when complete and
+    otherwise says what was not proved, in words an operator can act on. ``codes`` are the LDAP result codes (or HTTP
+    statuses) of every page in order. ``missing`` marks a group that does not exist (D2: a configuration fault that
+    freezes its mapping; not an empty group).
+    """
+
+    name: str
+    state: ScopeState
+    reason: str = ""
+    server: str = ""
+    pages: int = 0
+    codes: tuple[int, ...] = ()
+    entries: int = 0
+    seconds: float = 0.0
+    missing: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """True only when every page succeeded and the end was reached."""
+        return self.state is ScopeState.COMPLETE
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One directory entry, raw. ``attributes``: lower-case attribute name (options kept, ``mail;lang-pl``) → values in order."""
+
+    anchor: str
+    dn: str
+    attributes: Mapping[str, Sequence[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """One mapped group with its transitive people.
+
+    ``reference`` is the group as configured; ``members`` are anchors of people; ``paths`` gives, for members that came
+    through nested groups, the group names walked from the mapped group to the person's own group (absent = direct);
+    ``unresolved`` are member values that name nobody we read (foreign principals, hidden or unread entries): each is
+    unknown by itself, whoever held access through this group keeps it while its value is unresolved.
+    """
+
+    reference: str
+    anchor: str
+    dn: str
+    name: str
+    members: frozenset[str]
+    paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unresolved: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One pass over a source.
+
+    ``people`` by anchor; ``groups`` by configured reference (a group that could not be read is not in it, its scope says
+    why); ``scopes`` by name, always one ``people:`` scope per base and one ``group:`` scope per requested reference.
+    ``tombstones``: anchors known deleted by positive evidence. ``sentinels_seen``: configured sentinel DNs that were visible.
+    ``cursor`` is opaque, None where the source has no incremental reading.
+    """
+
+    source_id: str
+    started_at: datetime
+    finished_at: datetime
+    people: Mapping[str, Entry]
+    groups: Mapping[str, GroupView]
+    scopes: Mapping[str, Scope]
+    tombstones: frozenset[str] = frozenset()
+    sentinels_missing: frozenset[str] = frozenset()
+    cursor: Mapping[str, Any] | None = None
+    incremental: bool = False
+
+    @property
+    def people_complete(self) -> bool:
+        """Whether every people base is complete (and every sentinel was visible)."""
+        bases = [scope for name, scope in self.scopes.items() if name.startswith("people:")]
+        return bool(bases) and all(scope.complete for scope in bases) and not self.sentinels_missing
+
+    def group_complete(self, reference: str) -> bool:
+        """Whether membership of the mapped group ``reference`` is proved."""
+        scope = self.scopes.get(f"group:{reference}")
+        return scope is not None and scope.complete
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRequest:
+    """What to read: ``groups`` (references: DN, name, or ``anchor:<value>``), ``attributes`` of people (lower case),
+    and the total ``deadline``. ``progress`` is called with (entries, pages, scopes done) from any thread."""
+
+    groups: tuple[str, ...]
+    attributes: tuple[str, ...]
+    deadline: timedelta = timedelta(minutes=10)
+    progress: Callable[[int, int, int], None] | None = None
+
+
+class Source(Protocol):
+    """A directory. ``read`` never raises for what the directory does wrong: it returns unknown scopes that say why."""
+
+    @property
+    def id(self) -> str:
+        """The source's id in the organization file; part of every link."""
+        ...
+
+    async def read(self, request: ReadRequest, *, now: datetime) -> Reading:
+        """Read people and the requested groups. ``now`` stamps the reading."""
+        ...
+
+    async def check(self, request: ReadRequest) -> Sequence[CheckLine]:
+        """Really connect and look: one line per step, failures with their fix."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckLine:
+    """One step of ``rosterd check --live``: ``fix`` is the exact next step when it is not ``ok``."""
+
+    ok: bool
+    what: str
+    fix: str = ""
+
+
+class SourceUnavailable(Unavailable):
+    """A source could not be used at all (configuration or connection); a reading would be all unknown."""

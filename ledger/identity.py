@@ -1,0 +1,120 @@
+"""People as the book knows them: mail addresses, identities, links to directories, memberships.
+
+Case rules live inside the types. Pure: no I/O here.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import lru_cache
+
+import idna
+
+
+def fold(text: str) -> str:
+    """The caseless key of a name (mail local part, Team, group, DN value): NFC, casefolded, outer space off.
+
+    SQLite's ``lower()`` leaves ``ŁÓDŹ`` alone, so every stored key is made here.
+    """
+    if text.isascii():
+        return text.strip().lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).strip()
+
+
+@lru_cache(maxsize=4096)
+def a_label(domain: str) -> str:
+    """The ASCII form of a domain (IDNA 2008, UTS 46 mapping); ``faß.de`` and ``fass.de`` stay two owners.
+
+    Raises ``ValueError`` when it is no registrable host name.
+    """
+    text = domain.strip().rstrip(".")
+    if text.isascii():
+        text = text.lower()
+        labels = text.split(".")
+        if not text or len(text) > 253 or any(not _ldh(label) for label in labels):
+            raise ValueError(f"{domain!r} is not a domain name")
+        return text
+    try:
+        return idna.encode(text, uts46=True, std3_rules=True).decode("ascii").lower()
+    except idna.IDNAError as error:
+        raise ValueError(f"{domain!r} is not a domain name: {error}") from error
+
+
+def _ldh(label: str) -> bool:
+    return (
+        0 < len(label) <= 63
+        and label[0] != "-"
+        and label[-1] != "-"
+        and all(character.isalnum() or character == "-" for character in label)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Email:
+    """A mail address: ``text`` as written, ``key`` for every comparison (equality and hash use the key only)."""
+
+    text: str = field(compare=False)
+    key: str
+
+    @classmethod
+    def parse(cls, text: str) -> Email:
+        """Parse ``local@domain``; raise ``ValueError`` naming what is wrong. One ``@``, no space, no control character."""
+        clean = unicodedata.normalize("NFC", text.strip())
+        local, at, domain = clean.partition("@")
+        if not at or "@" in domain or not local or not domain:
+            raise ValueError(f"{text!r} is not a mail address: exactly one @ with text on both sides")
+        if len(clean) > 254 or not local.isprintable() or any(character.isspace() for character in clean):
+            raise ValueError(f"{text!r} is not a mail address: too long, or it holds spaces or control characters")
+        return cls(clean, f"{fold(local)}@{a_label(domain)}")
+
+    @property
+    def domain(self) -> str:
+        """The A-label domain."""
+        return self.key.rpartition("@")[2]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class IdentityState(StrEnum):
+    """active · disabled (positive evidence) · absent (confirmed) · removed."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+    ABSENT = "absent"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The person, normalised. ``attributes`` holds what the mapping was asked to keep (department, country …)."""
+
+    id: str
+    mail: Email
+    given_name: str
+    family_name: str
+    display_name: str
+    state: IdentityState
+    employee_number: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityLink:
+    """Binds an anchor of a source (or a SAML subject, ``kind='saml'``) to an identity for a time (D9)."""
+
+    identity_id: str
+    kind: str
+    source_id: str
+    anchor: str
+    fingerprint: str
+    valid_from: datetime
+    valid_to: datetime | None = None
+
+
+MANUAL = "manual"
+"""The provenance of what a person granted; every other provenance is ``mapping:<mapping id>`` or ``scim:<connection>``."""

@@ -1,0 +1,108 @@
+"""Column types and the two table shapes: plain rows, and intervals ``[valid_from, valid_to)`` that *are* the current state.
+
+An interval table's open row (``valid_to IS NULL``) is what holds now; ended rows are history, written in the same
+transaction. ``run_id`` says which run began the row, ``ended_run`` which ended it; both are empty for manual edits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Index, MetaData, PrimaryKeyConstraint, Table, Text
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from ledger.instant import from_micros, to_micros
+
+metadata = MetaData()
+_encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+def canonical_json(value: Any) -> str:
+    """Canonical JSON text: sorted keys, no spaces; the form stored and hashed."""
+    return _encode(value).decode("utf-8")
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime, stored as microseconds since 1970 (exact, and ordered alike in both databases)."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """To microseconds; a naive datetime raises ``ValueError``."""
+        return None if value is None else to_micros(value)
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
+        """Back to an aware datetime."""
+        return None if value is None else from_micros(value)
+
+
+class Json(TypeDecorator[Any]):
+    """A JSON value in canonical text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """To canonical JSON text."""
+        return None if value is None else canonical_json(value)
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Parsed."""
+        return None if value is None else msgspec.json.decode(value)
+
+
+def text(name: str, *, nullable: bool = False) -> Column[str]:
+    """A text column, required unless said otherwise (empty string means *none* for keys)."""
+    return Column(name, Text, nullable=nullable)
+
+
+def instant(name: str, *, nullable: bool = False) -> Column[datetime]:
+    """An instant column."""
+    return Column(name, Instant, nullable=nullable)
+
+
+def plain(name: str, *columns: Column[Any], key: Sequence[str], indexes: Sequence[Sequence[str]] = ()) -> Table:
+    """A table of plain rows of one organization with the natural key ``(organization_id, *key)``."""
+    table = Table(
+        name,
+        metadata,
+        Column("organization_id", Text, nullable=False),
+        *columns,
+        PrimaryKeyConstraint("organization_id", *key),
+    )
+    for position, index in enumerate(indexes):
+        Index(f"ix_{name}_{position}", table.c.organization_id, *(table.c[column] for column in index))
+    return table
+
+
+def interval(
+    name: str, *columns: Column[Any], key: Sequence[str], indexes: Sequence[Sequence[str]] = (), unique: bool = True
+) -> Table:
+    """An interval table; at most one open row per ``(organization_id, *key)`` unless ``unique`` is false.
+
+    ``indexes``: further column lists indexed over open rows only.
+    """
+    table = Table(
+        name,
+        metadata,
+        Column("row_id", Text, primary_key=True),
+        Column("organization_id", Text, nullable=False),
+        *columns,
+        Column("valid_from", Instant, nullable=False),
+        Column("valid_to", Instant, nullable=True),
+        Column("recorded_at", Instant, nullable=False),
+        Column("run_id", Text, nullable=False, server_default=""),
+        Column("ended_run", Text, nullable=False, server_default=""),
+    )
+    is_open = table.c.valid_to.is_(None)
+    open_key = [table.c.organization_id, *(table.c[column] for column in key)]
+    Index(f"uq_{name}_open", *open_key, unique=unique, sqlite_where=is_open, postgresql_where=is_open)
+    for position, index in enumerate(indexes):
+        chosen = [table.c.organization_id, *(table.c[column] for column in index)]
+        Index(f"ix_{name}_open_{position}", *chosen, sqlite_where=is_open, postgresql_where=is_open)
+    return table

@@ -1,0 +1,79 @@
+"""Organizations, identities, links, Teams, roles, memberships: who is who, since when."""
+
+from __future__ import annotations
+
+from ledger.store.tables.base import Column, Json, instant, interval, plain, text
+
+organization = plain("organization", text("name"), text("report_zone"), instant("created_at"), key=())
+
+identity = interval(
+    "identity",
+    text("id"),
+    text("mail"),
+    text("mail_key"),
+    text("given_name"),
+    text("family_name"),
+    text("display_name"),
+    text("state"),
+    text("employee_number"),
+    Column("attributes", Json, nullable=False),
+    key=("id",),
+    indexes=(("mail_key",),),
+)
+"""One open row per identity that was ever known; ``state='removed'`` rows stay open and may share a ``mail_key``
+with a later identity (a recycled address is a different person, D9)."""
+
+identity_link = interval(
+    "identity_link",
+    text("identity_id"),
+    text("kind"),  # directory | saml
+    text("source_id"),  # directory source id, or SAML IdP entityID
+    text("anchor"),  # entryUUID, objectGUID, SCIM id; or SAML subject hash
+    text("fingerprint"),  # of the entry's mapped attributes (D14); empty for saml
+    key=("kind", "source_id", "anchor"),
+    indexes=(("identity_id",),),
+)
+
+absence = plain(
+    "absence",
+    text("source_id"),
+    text("anchor"),
+    text("scope"),  # the scope whose complete reading did not show it
+    instant("first_absent_at"),
+    instant("last_absent_at"),
+    text("first_run"),
+    key=("source_id", "anchor", "scope"),
+)
+"""D3: the first complete reading that did not show an anchor; deleted when it is seen again."""
+
+team = interval("team", text("id"), text("name"), text("name_key"), key=("id",), indexes=(("name_key",),))
+
+admin_role = interval(
+    "admin_role", text("identity_id"), text("role"), text("team_id"), key=("identity_id", "role", "team_id")
+)
+"""Team → Primary Admin history (R13, R14); ``team_id`` empty = organization-wide."""
+
+team_membership = interval(
+    "team_membership",
+    text("identity_id"),
+    text("team_id"),
+    text("provenance"),  # manual | mapping:<id> | scim:<connection>
+    text("source_id"),
+    text("cause"),  # human-readable chain: group path → mapping
+    key=("identity_id", "team_id", "provenance"),
+    indexes=(("team_id",),),
+)
+
+directory_group = interval(
+    "directory_group",
+    text("id"),
+    text("source_id"),
+    text("anchor"),
+    text("dn"),
+    text("name"),
+    key=("source_id", "anchor"),
+)
+
+group_membership = interval(
+    "group_membership", text("identity_id"), text("group_id"), key=("identity_id", "group_id")
+)

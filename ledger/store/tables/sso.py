@@ -1,0 +1,1 @@
+"""Domains, connections, evidence, sign-in requests, the gate rows."""

@@ -1,0 +1,1 @@
+"""Legal basis, staged usage events, quarantine, publications."""
