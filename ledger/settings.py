@@ -1,0 +1,50 @@
+"""The base of every room's settings type: frozen, typed, unknown keys refused, documented by attribute docstrings.
+
+A setting is defined once, beside its room; its docstring becomes the comment in the generated example and the JSON Schema.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class SettingsModel(BaseModel):
+    """Strict base model of a section of an admin file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, str_strip_whitespace=True)
+
+
+def parse_duration(value: Any) -> timedelta:
+    """``"15m"``, ``"24h"``, ``"7d"``, ``"30s"``, ``"0"`` → timedelta; anything else raises ``ValueError`` with the forms."""
+    if isinstance(value, timedelta):
+        return value
+    match = re.fullmatch(r"(\d+)\s*([smhd])", str(value).strip())
+    if str(value).strip() == "0":
+        return timedelta(0)
+    if not match:
+        raise ValueError(f"{value!r} is not a duration: write 30s, 15m, 24h, 7d or 0")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def show_duration(value: timedelta) -> str:
+    """The shortest exact form: ``7d``, ``90m``, ``30s``."""
+    seconds = int(value.total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s" if seconds else "0"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(parse_duration),
+    PlainSerializer(show_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^(0|\d+\s*[smhd])$"}),
+]
+"""A length of time written as ``15m``, ``24h``, ``7d``."""
