@@ -189,7 +189,7 @@ def found(people: int = 300, seed: int = 2026) -> Company:
 
 
 def _person(person: Employee) -> list[tuple[str, str]]:
-    lines = [
+    return [
         ("dn", person.dn),
         ("objectClass", "inetOrgPerson"),
         ("uid", person.uid),
@@ -203,7 +203,6 @@ def _person(person: Employee) -> list[tuple[str, str]]:
         ("departmentNumber", person.department),
         ("employeeType", "disabled" if person.disabled else "active"),
     ]
-    return lines
 
 
 def _block(lines: Iterable[tuple[str, str]]) -> str:
