@@ -31,8 +31,8 @@ class Privacy(StrEnum):
     """Whom a column's value is about, hence which scope may see it row by row.
 
     ``public`` says nothing about a person. ``pseudonym`` describes one person under their user key. ``named``
-    identifies a person or is not k-anonymous (department, country): only with ``reports:named``. ``aggregate`` counts persons and
-    is subject to suppression.
+    identifies a person or is not k-anonymous (department, country): only with ``reports:named``. ``aggregate`` counts
+    persons and is subject to suppression.
     """
 
     PUBLIC = "public"
