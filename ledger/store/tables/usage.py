@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Date, Integer
+from sqlalchemy import BigInteger, Boolean, Date, Integer
 
 from ledger.store.tables.base import Column, Instant, Json, instant, interval, plain, text
 
@@ -83,6 +83,7 @@ usage_day = plain(
     Column("rows", Integer, nullable=False),
     text("publication_id"),
     instant("folded_at"),
+    Column("sealed", Boolean, nullable=False),  # its staged events are gone: it can no longer be folded again
     key=("day",),
 )
 
