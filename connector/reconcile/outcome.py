@@ -1,0 +1,140 @@
+"""What the verbs hand back: values that can be printed (``lines``) or serialised (``to_json``). Pure: no I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from connector.reconcile.guard import Guarded
+from connector.reconcile.plan import Change, Plan, Problem, ScopeLine, change_to_json
+
+
+class RunState(StrEnum):
+    """How a run ended; ``running`` only while it has not."""
+
+    RUNNING = "running"
+    APPLIED = "applied"
+    NOTHING = "nothing"
+    HELD = "held"
+    REFUSED = "refused"
+    SUSPENDED = "suspended"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan and what the guard would hold of it. ``suspended``: the gate's reasons, when nothing was read at all."""
+
+    plan: Plan
+    guarded: Guarded
+    suspended: tuple[str, ...] = ()
+    expires_at: str = ""
+
+    @property
+    def digest(self) -> str:
+        """The plan's digest: what ``apply --digest`` must recompute."""
+        return self.plan.digest
+
+    @property
+    def exit_code(self) -> int:
+        """0 nothing in the way · 3 suspended or something is held · 4 something could not be read."""
+        if self.suspended or self.guarded.held:
+            return 3
+        return 4 if self.plan.unknown else 0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The plan as a table in plain text; the first line says what is unknown, when something is."""
+        from connector.reconcile.render import planned_lines
+
+        return planned_lines(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document."""
+        from connector.reconcile.render import planned_json
+
+        return planned_json(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What a run did, from what was committed (A4). ``held`` is the held set's digest, or empty."""
+
+    run_id: str
+    kind: str
+    state: RunState
+    exit_code: int
+    digest: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    held: str = ""
+    held_counts: Mapping[str, int] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    scopes: tuple[ScopeLine, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document."""
+        return {
+            "run_id": self.run_id,
+            "kind": self.kind,
+            "state": self.state.value,
+            "exit_code": self.exit_code,
+            "digest": self.digest,
+            "counts": dict(self.counts),
+            "held": self.held,
+            "held_counts": dict(self.held_counts),
+            "lines": list(self.lines),
+            "problems": [problem_json(problem) for problem in self.problems],
+            "scopes": [scope_json(scope) for scope in self.scopes],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What ``undo`` would do (``outcome`` is None) or did. ``kept``: what was edited since, and is left alone (A3)."""
+
+    undoes: str
+    changes: tuple[Change, ...]
+    kept: tuple[Problem, ...]
+    outcome: RunOutcome | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 when it was shown or done."""
+        return self.outcome.exit_code if self.outcome else 0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Plain text."""
+        from connector.reconcile.render import undone_lines
+
+        return undone_lines(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document."""
+        return {
+            "undoes": self.undoes,
+            "changes": [change_to_json(change) for change in self.changes],
+            "kept": [problem_json(problem) for problem in self.kept],
+            "outcome": self.outcome.to_json() if self.outcome else None,
+        }
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """``code``, ``what``, ``subjects``."""
+    return {"code": problem.code, "what": problem.what, "subjects": list(problem.subjects)}
+
+
+def scope_json(scope: ScopeLine) -> dict[str, Any]:
+    """The evidence of one scope."""
+    return {
+        "source": scope.source_id,
+        "scope": scope.scope,
+        "complete": scope.complete,
+        "reason": scope.reason,
+        "entries": scope.entries,
+        "missing": scope.missing,
+    }

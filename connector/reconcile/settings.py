@@ -1,0 +1,136 @@
+"""The sections of an organization file that say who gets what and how much may be taken away.
+
+Values only: contradictions between sections are found by ``policy.Policy.build``. No I/O here.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from ledger.identity import Email
+from ledger.settings import Duration, SettingsModel
+
+Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""An id that appears in provenance, limits and messages."""
+
+Percent = Annotated[int, Field(ge=0, le=100)]
+Count = Annotated[int, Field(ge=0, le=1_000_000)]
+
+
+class OnHeld(StrEnum):
+    """What a run with held changes still does (G2)."""
+
+    APPLY_ADDITIONS = "apply-additions"
+    APPLY_NOTHING = "apply-nothing"
+
+
+class TeamSettings(SettingsModel):
+    """``[[teams]]``: one Team and who administers it (R6, R8)."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    """Name of the Team; unique in the organization, compared without case."""
+
+    primary_admin: str = ""
+    """Mail address of the Primary Admin; takes effect once that person is known. Empty: nobody yet."""
+
+    secondary_admins: tuple[str, ...] = ()
+    """Mail addresses of Secondary Admins of this Team."""
+
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        for mail in (self.primary_admin, *self.secondary_admins):
+            if mail:
+                Email.parse(mail)
+        return self
+
+
+class MappingSettings(SettingsModel):
+    """``[[mappings]]``: one directory group gives its people one Team and seats (R3)."""
+
+    id: Key
+    """Key of the mapping; provenance of all it grants is ``mapping:<id>``, so renaming it is leaving and joining."""
+
+    directory: Key
+    """Id of the directory the group is read from."""
+
+    group: Annotated[str, Field(min_length=1, max_length=2000)]
+    """The group: its DN, its name, or ``anchor:<entryUUID or objectGUID>``."""
+
+    team: Annotated[str, Field(min_length=1)]
+    """Name of the Team its people join."""
+
+    offerings: tuple[str, ...] = ()
+    """Offering codes of which each of its people gets one seat from the Team's subscriptions."""
+
+    priority: Annotated[int, Field(ge=0, le=1_000_000)] = 100
+    """Smaller is served first when seats run short; then first come, then mail address (P4)."""
+
+    release_after: Duration | None = None
+    """Overrides ``[offboarding] release_after`` for seats this mapping grants (G7)."""
+
+    remove_after: Duration | None = None
+    """Overrides ``[offboarding] remove_after`` for people this mapping brought in (G7)."""
+
+
+class OffboardingSettings(SettingsModel):
+    """``[offboarding]``: how slowly a leaver leaves (D3, G7)."""
+
+    release_after: Duration = timedelta(days=7)
+    """Seats pause at once and are released after this long; 0 releases at once."""
+
+    remove_after: Duration = timedelta(days=30)
+    """The identity is removed, and its Teams left, after this long."""
+
+    confirm_after: Duration = timedelta(minutes=15)
+    """Absence counts only when two complete readings at least this far apart agree."""
+
+
+class LimitSettings(SettingsModel):
+    """``[limits]``: how much may be taken away unasked, over sliding windows (G1, G2)."""
+
+    day_percent: Percent = 10
+    """Share of the organization's people that one kind of harm may touch in 24 hours."""
+
+    day_floor: Count = 5
+    """… but at least this many people."""
+
+    day_ceiling: Count = 200
+    """… and never more than this many people."""
+
+    month_percent: Percent = 25
+    """Share of the organization's people in 30 days (at least ``day_floor`` people)."""
+
+    team_day_percent: Percent = 20
+    """Share of one Team's or one mapping's people in 24 hours."""
+
+    team_day_floor: Count = 2
+    """… but at least this many people."""
+
+    on_held: OnHeld = OnHeld.APPLY_ADDITIONS
+    """What happens to the rest of a run that holds something: its additions are applied, or nothing is."""
+
+    approval_expires: Duration = timedelta(hours=72)
+    """How long a held set can be approved."""
+
+
+class SyncSettings(SettingsModel):
+    """``[sync]``: whom sync never harms, and how it recognises people (D9, G4)."""
+
+    protected: tuple[str, ...] = ()
+    """Mail addresses that sync never takes anything from."""
+
+    protect_admins: bool = True
+    """Whether everybody who holds an admin role is protected too; the last Primary Admin of a Team always is."""
+
+    correlate_by_employee_number: bool = True
+    """Whether a new anchor with the employee number of somebody who is gone is that person (rehire, migration)."""
+
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        for mail in self.protected:
+            Email.parse(mail)
+        return self
