@@ -1,4 +1,4 @@
-"""What every directory source returns: a ``Reading`` whose scopes are complete or unknown, never silently empty (D1, D2).
+"""What every directory source returns: a ``Reading`` of scopes complete or unknown, never silently empty (D1, D2).
 
 Pure: values and protocols only; no client library here.
 """
@@ -49,7 +49,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One directory entry, raw. ``attributes``: lower-case attribute name (options kept, ``mail;lang-pl``) → values in order."""
+    """One directory entry, raw. ``attributes``: lower-case name (options kept, ``mail;lang-pl``) → values in order."""
 
     anchor: str
     dn: str
@@ -79,9 +79,11 @@ class GroupView:
 class Reading:
     """One pass over a source.
 
-    ``people`` by anchor; ``groups`` by configured reference (a group that could not be read is not in it, its scope says
-    why); ``scopes`` by name, always one ``people:`` scope per base and one ``group:`` scope per requested reference.
-    ``tombstones``: anchors known deleted by positive evidence. ``sentinels_seen``: configured sentinel DNs that were visible.
+    ``people`` by anchor; ``groups`` by configured reference (a group that could not be read is not in it, its scope
+    says why); ``scopes`` by name, always one ``people:`` scope per base and one ``group:`` scope per requested
+    reference.
+    ``tombstones``: anchors known deleted by positive evidence. ``sentinels_missing``: configured sentinel DNs that were
+    not visible (the scopes they vouch for are unknown then).
     ``cursor`` is opaque, None where the source has no incremental reading.
     """
 

@@ -1,0 +1,218 @@
+"""Membership as a graph in memory: nesting to any depth, cycles, paths, values that name nobody (D2, D6).
+
+Pure: no I/O here. Built from entries that were read in bulk; never asks a server anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from connector.directory import dn
+from connector.directory.base import Entry, GroupView
+from ledger.identity import fold
+
+ANCHOR_PREFIX = "anchor:"
+MEMBER_ATTRIBUTES = ("member", "uniquemember", "memberuid")
+
+
+@dataclass(frozen=True, slots=True)
+class GroupEntry:
+    """One group as read. ``members``: DN values (of ``member`` and ``uniqueMember``); ``uids``: ``memberUid`` values.
+
+    ``fault`` says why the membership shown cannot be all there is; empty when nothing speaks against it.
+    """
+
+    anchor: str
+    dn: str
+    key: str
+    name: str
+    members: Sequence[bytes]
+    uids: Sequence[bytes] = ()
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """A configured reference that names no single group; ``missing`` when it names none (D2)."""
+
+    reason: str
+    missing: bool
+
+
+class _Direct(NamedTuple):
+    people: frozenset[str]
+    groups: tuple[str, ...]
+    unresolved: frozenset[str]
+
+
+def group_entry(entry: Entry, name_attribute: str = "cn") -> GroupEntry:
+    """A group from a raw entry. ``ValueError`` when its DN is none."""
+    attributes = entry.attributes
+    names = attributes.get(name_attribute.lower(), ())
+    members: Sequence[bytes] = attributes.get("member", ())
+    unique = attributes.get("uniquemember", ())
+    if unique:
+        members = [*members, *(dn.without_uid_suffix(value) for value in unique)]
+    return GroupEntry(
+        anchor=entry.anchor,
+        dn=entry.dn,
+        key=dn.key(entry.dn),
+        name=min(names).decode("utf-8", "replace") if names else entry.dn,
+        members=members,
+        uids=attributes.get("memberuid", ()),
+        fault=_fault(attributes),
+    )
+
+
+def _fault(attributes: Mapping[str, Sequence[bytes]]) -> str:
+    for name in attributes:
+        if name.startswith(("member;range=", "uniquemember;range=")):
+            return f"the server gave only a part of the members ({name})"
+    classes = {value.lower() for value in attributes.get("objectclass", ())}
+    shown = attributes.get("member") or attributes.get("uniquemember")
+    if not shown and classes & {b"groupofnames", b"groupofuniquenames"}:
+        return "it must have at least one member and none is visible: the account may not read its members"
+    return ""
+
+
+class PeopleIndex:
+    """Finds people by DN (as written, then by key) and by login name. Names shared by two anchors find nobody."""
+
+    def __init__(self, people: Mapping[str, Entry], uid_attribute: str = "uid") -> None:
+        self._people = people
+        self._uid = uid_attribute.lower()
+        self.by_dn: dict[bytes, str] = {entry.dn.encode(): anchor for anchor, entry in people.items()}
+        self._keys: dict[str, str] | None = None
+        self._uids: dict[str, str] | None = None
+
+    def by_key(self, key: str) -> str:
+        """Anchor of the person whose DN has this key; empty when there is none."""
+        if self._keys is None:
+            self._keys = _unambiguous((dn_key(entry.dn), anchor) for anchor, entry in self._people.items())
+        return self._keys.get(key, "")
+
+    def by_uid(self, uid: bytes) -> str:
+        """Anchor of the person with this login name, compared without case; empty when there is none."""
+        if self._uids is None:
+            self._uids = _unambiguous(
+                (fold(value.decode("utf-8", "replace")), anchor)
+                for anchor, entry in self._people.items()
+                for value in entry.attributes.get(self._uid, ())
+            )
+        return self._uids.get(fold(uid.decode("utf-8", "replace")), "")
+
+
+class MembershipGraph:
+    """Every group that was read, and who is in it, directly or through others."""
+
+    def __init__(self, groups: Iterable[GroupEntry], people: PeopleIndex) -> None:
+        self.groups = {group.key: group for group in groups}
+        self._people = people
+        self._by_dn = {group.dn.encode(): group.key for group in self.groups.values()}
+        self._direct: dict[str, _Direct] = {}
+
+    def find(self, reference: str) -> GroupEntry | Unresolved:
+        """The group a configured reference means: ``anchor:<value>``, a DN, or a name that only one group has (D2)."""
+        if reference.startswith(ANCHOR_PREFIX):
+            wanted = reference.removeprefix(ANCHOR_PREFIX).strip().lower()
+            found = [group for group in self.groups.values() if group.anchor == wanted]
+        elif dn.looks_like_dn(reference):
+            found = [group for group in (self.groups.get(dn.key(reference)),) if group]
+        else:
+            found = [group for group in self.groups.values() if fold(group.name) == fold(reference)]
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            return Unresolved("no such group (deleted, renamed, or hidden from the account that reads)", missing=True)
+        names = ", ".join(sorted(group.dn for group in found))
+        return Unresolved(f"{len(found)} groups have this name: {names}; give the DN or anchor:<value>", missing=False)
+
+    def view(self, reference: str, root: GroupEntry) -> GroupView:
+        """The transitive people of a group; the shortest path counts, cycles end by themselves."""
+        direct = self._direct_of(root)
+        if not direct.groups:
+            return GroupView(reference, root.anchor, root.dn, root.name, direct.people, {}, direct.unresolved)
+        members = set(direct.people)
+        unresolved = set(direct.unresolved)
+        paths: dict[str, tuple[str, ...]] = {}
+        for group, path in self.nested(root):
+            inner = self._direct_of(group)
+            unresolved |= inner.unresolved
+            for anchor in inner.people - members:
+                paths[anchor] = path
+            members |= inner.people
+        return GroupView(reference, root.anchor, root.dn, root.name, frozenset(members), paths, frozenset(unresolved))
+
+    def nested(self, root: GroupEntry) -> Iterable[tuple[GroupEntry, tuple[str, ...]]]:
+        """Groups inside ``root`` (without itself), nearest first, with the names walked from ``root`` to each."""
+        seen = {root.key}
+        wave: list[tuple[GroupEntry, tuple[str, ...]]] = [(root, (root.name,))]
+        while wave:
+            following: list[tuple[GroupEntry, tuple[str, ...]]] = []
+            for group, path in wave:
+                for key in self._direct_of(group).groups:
+                    if key not in seen:
+                        seen.add(key)
+                        inner = self.groups[key]
+                        following.append((inner, (*path, inner.name)))
+            yield from following
+            wave = following
+
+    def fault(self, root: GroupEntry) -> str:
+        """Why the membership of ``root`` is not proved (its own fault or that of a group inside it); else empty."""
+        if root.fault:
+            return root.fault
+        return next((f"nested group {group.dn}: {group.fault}" for group, _ in self.nested(root) if group.fault), "")
+
+    def _direct_of(self, group: GroupEntry) -> _Direct:
+        known = self._direct.get(group.key)
+        if known is None:
+            known = self._direct[group.key] = self._resolve(group)
+        return known
+
+    def _resolve(self, group: GroupEntry) -> _Direct:
+        by_dn = self._people.by_dn
+        people: set[str] = set()
+        groups: set[str] = set()
+        unresolved: set[str] = set()
+        others = []
+        for value in group.members:
+            anchor = by_dn.get(value)
+            if anchor is None:
+                others.append(value)
+            else:
+                people.add(anchor)
+        for value in others:
+            nested = self._by_dn.get(value)
+            text = value.decode("utf-8", "backslashreplace")
+            key = dn_key(text)
+            if anchor := ("" if nested else self._people.by_key(key)):
+                people.add(anchor)
+            elif nested or key in self.groups:
+                groups.add(nested or key)
+            elif key:
+                unresolved.add(text)
+        for uid in group.uids:
+            if anchor := self._people.by_uid(uid):
+                people.add(anchor)
+            else:
+                unresolved.add(f"memberUid={uid.decode('utf-8', 'backslashreplace')}")
+        return _Direct(frozenset(people), tuple(sorted(groups)), frozenset(unresolved))
+
+
+def dn_key(text: str) -> str:
+    """The key of a DN, or a key of its own for text that is no DN (a member value may be anything)."""
+    try:
+        return dn.key(text)
+    except ValueError:
+        return f"\0{text}"
+
+
+def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for key, anchor in pairs:
+        if found.setdefault(key, anchor) != anchor:
+            found[key] = ""
+    return found

@@ -1,0 +1,295 @@
+"""From an entry to a person, or to every reason why not (D5, D7, D8, D14).
+
+Pure: no I/O and no clock here. A bad value never raises: it becomes a reason, and whoever cannot be mapped keeps what
+they have.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+
+from connector.directory.base import Entry
+from connector.directory.settings import DisabledSettings, LdapSettings, LdifSettings
+from ledger.identity import Email
+
+MAX_TEXT = 1024
+"""Longest usable value, in characters (a mail address has its own limit of 254)."""
+
+NAMED_FIELDS = ("mail", "given_name", "family_name", "display_name", "employee_number")
+
+_PERMANENT_LOCK = b"000001010000z"
+_NEVER = 0x7FFFFFFFFFFFFFFF
+_FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
+_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FORBIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_DIALECT_ATTRIBUTES = {
+    "pwdAccountLockedTime": ("pwdaccountlockedtime",),
+    "nsAccountLock": ("nsaccountlock",),
+    "shadowExpire": ("shadowexpire",),
+    "userAccountControl": ("useraccountcontrol", "accountexpires"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One entry, normalised. ``expires_at``: from then on the account is disabled (None: no date is set).
+
+    ``enabled`` already counts ``expires_at`` when the mapping was told the time. ``fingerprint``: 32 hex digits over
+    the mapped attributes, see ``fingerprint``.
+    """
+
+    anchor: str
+    source_id: str
+    mail: Email
+    given_name: str
+    family_name: str
+    display_name: str
+    enabled: bool
+    employee_number: str
+    attributes: dict[str, str]
+    fingerprint: str
+    dn: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unmappable:
+    """An entry that cannot be a person as it is; ``reasons`` are all of them, each naming its attribute."""
+
+    anchor: str
+    source_id: str
+    dn: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRules:
+    """How one source's attributes become our fields; all attribute names are lower case.
+
+    ``requested`` is what to ask the directory for (``ReadRequest.attributes``).
+    """
+
+    source_id: str
+    fields: Mapping[str, tuple[str, ...]]
+    mail_domains: tuple[str, ...] = ()
+    dialects: tuple[str, ...] = ()
+    disabled_attribute: str = ""
+    disabled_values: frozenset[str] = frozenset()
+    requested: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def from_settings(cls, settings: LdapSettings | LdifSettings) -> AttributeRules:
+        """The rules of one ``[[directories]]`` table."""
+        fields = {name: tuple(text.lower() for text in names) for name, names in settings.field_attributes().items()}
+        disabled: DisabledSettings = settings.disabled
+        wanted = [name for names in fields.values() for name in names]
+        wanted += [name for dialect in disabled.dialects for name in _DIALECT_ATTRIBUTES[dialect]]
+        wanted += [disabled.attribute.lower()] if disabled.attribute else []
+        return cls(
+            source_id=settings.id,
+            fields=fields,
+            mail_domains=tuple(domain.lower() for domain in settings.mail_domains),
+            dialects=tuple(disabled.dialects),
+            disabled_attribute=disabled.attribute.lower(),
+            disabled_values=frozenset(value.casefold() for value in disabled.values),
+            requested=tuple(dict.fromkeys(wanted)),
+        )
+
+
+def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = None) -> Person | Unmappable:
+    """The person an entry stands for, or all reasons why it stands for none (D8).
+
+    With ``now``, accounts whose expiry date (shadowExpire, accountExpires) has passed are disabled; without it only
+    flags count and ``Person.expires_at`` tells the date.
+    """
+    reasons: list[str] = []
+    if not entry.anchor:
+        reasons.append("the entry has no anchor")
+    mail = _mail(entry, rules, reasons)
+    texts = {name: _text(entry, name, names, reasons) for name, names in rules.fields.items() if name != "mail"}
+    if reasons or mail is None:
+        return Unmappable(entry.anchor, rules.source_id, entry.dn, tuple(reasons))
+    enabled, expires_at = _standing(entry, rules)
+    given, family = texts.pop("given_name", ""), texts.pop("family_name", "")
+    display = texts.pop("display_name", "") or f"{given} {family}".strip() or mail.text
+    if now is not None and expires_at is not None and now >= expires_at:
+        enabled = False
+    return Person(
+        anchor=entry.anchor,
+        source_id=rules.source_id,
+        mail=mail,
+        given_name=given,
+        family_name=family,
+        display_name=display,
+        enabled=enabled,
+        employee_number=texts.pop("employee_number", ""),
+        attributes={name: text for name, text in texts.items() if text},
+        fingerprint=fingerprint(entry, rules, now=now),
+        dn=entry.dn,
+        expires_at=expires_at,
+    )
+
+
+def fingerprint(entry: Entry, rules: AttributeRules, *, now: datetime | None = None) -> str:
+    """32 hex digits that change when a requested attribute of the entry does (D14); DN and value order do not count.
+
+    Cheaper than mapping: compare it first. With ``now`` a passed expiry date changes it too.
+    """
+    parts: list[bytes] = []
+    values_of = entry.attributes
+    requested = rules.requested
+    for name in sorted(values_of):
+        if name in requested or name.partition(";")[0] in requested:
+            values = values_of[name]
+            parts.append(name.encode())
+            parts.extend(values if len(values) == 1 else sorted(values))
+    if now is not None and ("shadowexpire" in values_of or "accountexpires" in values_of):
+        expires_at = _standing(entry, rules)[1]
+        parts.append(b"expired" if expires_at is not None and now >= expires_at else b"running")
+    lengths = ",".join([str(len(part)) for part in parts]).encode()
+    return blake2b(lengths + b"\0" + b"".join(parts), digest_size=16).hexdigest()
+
+
+def anchor_text(attribute: str, value: bytes) -> str:
+    """An anchor as text: objectGUID by its little-endian rule, text in lower case, other bytes as hex (D5)."""
+    if attribute.lower() == "objectguid" and len(value) == 16:
+        return str(uuid.UUID(bytes_le=value))
+    try:
+        text = value.decode("utf-8").strip().lower()
+    except UnicodeDecodeError:
+        return value.hex()
+    return text if text.isprintable() else value.hex()
+
+
+def _values(entry: Entry, name: str) -> Sequence[bytes]:
+    """Values of an attribute: plain first, then its tagged forms (``mail;lang-pl``) in alphabetical order.
+
+    The values of one attribute are a set in LDAP: servers may return them in any order, so the alphabet decides.
+    """
+    plain = entry.attributes.get(name, ())
+    ordered = plain if len(plain) <= 1 else sorted(plain)
+    if ";" in name:
+        return ordered
+    prefix = name + ";"
+    tagged = [key for key in entry.attributes if key.startswith(prefix) and not key.endswith(";binary")]
+    return ordered if not tagged else [*ordered, *(v for key in sorted(tagged) for v in sorted(entry.attributes[key]))]
+
+
+def _clean(value: bytes) -> tuple[str, str]:
+    """(usable text, "") or ("", reason); ("", "") for an empty value."""
+    if len(value) > MAX_TEXT * 4:
+        return "", f"is too long ({len(value)} bytes)"
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        return "", "is not UTF-8"
+    if not text.isprintable() and (
+        _FORBIDDEN.search(text) or any(unicodedata.category(character) in {"Cc", "Cs"} for character in text)
+    ):
+        return "", "holds control characters"
+    text = " ".join(text.split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    return ("", f"is too long ({len(text)} characters)") if len(text) > MAX_TEXT else (text, "")
+
+
+def _text(entry: Entry, name: str, attributes: Sequence[str], reasons: list[str]) -> str:
+    """First usable value; a field whose values are all unusable adds its reasons (what is empty is only absent)."""
+    faults = []
+    for attribute in attributes:
+        for value in _values(entry, attribute):
+            text, fault = _clean(value)
+            if text:
+                return text
+            if fault:
+                faults.append(f"{name}: {attribute} {fault}")
+    reasons.extend(faults)
+    return ""
+
+
+def _mail(entry: Entry, rules: AttributeRules, reasons: list[str]) -> Email | None:
+    faults: list[str] = []
+    for attribute in rules.fields["mail"]:
+        usable: list[Email] = []
+        for value in _values(entry, attribute):
+            text, fault = _clean(value)
+            if text:
+                try:
+                    usable.append(Email.parse(text))
+                except ValueError as error:
+                    fault = f"is not usable: {error}"
+            if fault:
+                faults.append(f"mail: {attribute} {fault}")
+        if len(usable) > 1 and rules.mail_domains:
+            order = {domain: place for place, domain in enumerate(rules.mail_domains)}
+            usable.sort(key=lambda mail: order.get(mail.domain, len(order)))
+        if usable:
+            return usable[0]
+    reasons.extend(faults or [f"mail: no value in {', '.join(rules.fields['mail'])}"])
+    return None
+
+
+def _standing(entry: Entry, rules: AttributeRules) -> tuple[bool, datetime | None]:
+    """(not flagged as disabled, expiry date) by the believed dialects (D7)."""
+    attributes = entry.attributes
+    enabled, expires = True, None
+    for dialect in rules.dialects:
+        for name in _DIALECT_ATTRIBUTES[dialect]:
+            for value in attributes.get(name, ()):
+                flagged, date = _SIGNS[name](value)
+                enabled = enabled and not flagged
+                expires = min(filter(None, (expires, date)), default=None)
+    if rules.disabled_attribute:
+        for value in attributes.get(rules.disabled_attribute, ()):
+            if value.decode("utf-8", "replace").strip().casefold() in rules.disabled_values:
+                enabled = False
+    return enabled, expires
+
+
+def _number(value: bytes) -> int | None:
+    try:
+        return int(value)
+    except ValueError:
+        return None
+
+
+def _locked_for_good(value: bytes) -> tuple[bool, datetime | None]:
+    # Any other date is the password policy's answer to wrong passwords: it passes by itself and is no off-boarding.
+    return value.strip().lower() == _PERMANENT_LOCK, None
+
+
+def _account_lock(value: bytes) -> tuple[bool, datetime | None]:
+    return value.strip().lower() == b"true", None
+
+
+def _account_control(value: bytes) -> tuple[bool, datetime | None]:
+    number = _number(value)
+    return number is not None and bool(number & 2), None
+
+
+def _shadow_expire(value: bytes) -> tuple[bool, datetime | None]:
+    # shadow(5): 0 means "never" to some and "since 1970" to others, so it proves nothing.
+    days = _number(value)
+    return False, _UNIX_EPOCH + timedelta(days=days) if days is not None and 0 < days < 2_900_000 else None
+
+
+def _account_expires(value: bytes) -> tuple[bool, datetime | None]:
+    ticks = _number(value)
+    if ticks is None or ticks <= 0 or ticks >= _NEVER or ticks // 10 > 250_000_000_000_000_000:
+        return False, None
+    return False, _FILETIME_EPOCH + timedelta(microseconds=ticks // 10)
+
+
+_SIGNS = {
+    "pwdaccountlockedtime": _locked_for_good,
+    "nsaccountlock": _account_lock,
+    "useraccountcontrol": _account_control,
+    "shadowexpire": _shadow_expire,
+    "accountexpires": _account_expires,
+}

@@ -1,0 +1,81 @@
+"""What a reading looked like, line by line, for ``rosterd check --live``: each failure with its fix.
+
+Pure: no I/O here. People are shown masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from connector.directory.assembly import PEOPLE
+from connector.directory.base import CheckLine, Reading, Scope
+from connector.directory.mapping import AttributeRules, Person, Unmappable, map_entry
+
+_FIXES = (
+    ("no such group", "correct `group` in the mapping, or let the account read it"),
+    ("groups have this name", "give the group's DN or anchor:<value> in the mapping"),
+    ("none is visible", "let the account that reads see the members of groups"),
+    ("the sentinel", "let the account that reads see the sentinel, or correct `sentinels`"),
+    ("no entry is a person", "correct `people_base` and `people_filter` (LDIF: `people_classes`)"),
+    ("no such base", "correct the base, or let the account read it"),
+    ("result 3 ", "raise the server's time limit for this account, or page by less (`page_size`)"),
+    ("result 4 ", "raise the server's size limit for this account (OpenLDAP: limits … size.prtotal=unlimited)"),
+    ("result 11 ", "raise the server's limits for this account (OpenLDAP: limits … size.prtotal=unlimited)"),
+    ("result 49 ", "correct `bind_dn` and `bind_password`"),
+    ("result 50 ", "give the account read rights"),
+    ("result 53 ", "ask the directory's administrator why it refuses this search"),
+    ("referral", "point `servers` at the server that holds this part; referrals are never followed"),
+    ("certificate", "set `tls_ca` to the authority's PEM file, or `tls_name` to the name in the certificate"),
+    ("no StartTLS", "use ldaps://, or let the server offer StartTLS"),
+    ("no encryption", "use ldaps:// or StartTLS"),
+    ("secret", "set the secret that `bind_password` names"),
+    ("cut off", "export the file again, completely"),
+    ("have the same", "one anchor names one entry: correct `anchor_attribute`"),
+    ("no entryuuid", "let the account read the anchor attribute"),
+    ("anchor", "let the account read `anchor_attribute`, or correct it"),
+    ("connect", "check the address, the firewall, and that the server runs"),
+    ("deadline", "look at the server's load, or allow more time"),
+    ("timed out", "look at the server's load, or allow more time"),
+)
+
+
+def fix_for(reason: str) -> str:
+    """The next step for a scope's reason."""
+    lowered = reason.lower()
+    return next((fix for sign, fix in _FIXES if sign.lower() in lowered), "correct it, then run rosterd check --live")
+
+
+def reading_lines(reading: Reading, rules: AttributeRules) -> list[CheckLine]:
+    """Scopes first, then what the mapping made of the people, with up to three masked samples."""
+    return [*(_scope_line(scope) for scope in reading.scopes.values()), *_people_lines(reading, rules)]
+
+
+def mask(text: str) -> str:
+    """The first letter of each word, the rest hidden: ``Anna Kowalska`` → ``A… K…``; of a mail also its domain."""
+    local, at, domain = text.partition("@")
+    if at:
+        return f"{local[:1]}…@{domain}"
+    return " ".join(f"{word[:1]}…" for word in text.split())
+
+
+def _scope_line(scope: Scope) -> CheckLine:
+    if scope.complete:
+        pages = f", {scope.pages} page(s)" if scope.name.startswith(PEOPLE) else ""
+        return CheckLine(True, f"{scope.name}: {scope.entries} entries{pages}")
+    return CheckLine(False, f"{scope.name}: {scope.reason}", fix_for(scope.reason))
+
+
+def _people_lines(reading: Reading, rules: AttributeRules) -> Iterator[CheckLine]:
+    mapped = [map_entry(entry, rules, now=reading.started_at) for entry in reading.people.values()]
+    people = [person for person in mapped if isinstance(person, Person)]
+    if people:
+        disabled = sum(not person.enabled for person in people)
+        yield CheckLine(True, f"{len(people)} people mapped, {disabled} of them disabled")
+    for person in islice(people, 3):
+        yield CheckLine(True, f"for example {mask(person.display_name)} <{mask(person.mail.text)}>")
+    bad = [entry for entry in mapped if isinstance(entry, Unmappable)]
+    if bad:
+        reasons = sorted({reason for entry in bad for reason in entry.reasons})[:3]
+        fix = "correct these entries, or `[directories.attributes]`; until then these people keep what they have"
+        yield CheckLine(False, f"{len(bad)} entries cannot be mapped: {'; '.join(reasons)}", fix)

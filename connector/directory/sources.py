@@ -1,0 +1,20 @@
+"""Opens the source an organization file describes; the one place that knows every kind.
+
+Only constructs: nothing is connected or read before ``Source.read`` or ``Source.check``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from connector.directory.base import Source
+from connector.directory.ldap.openldap import LdapSource
+from connector.directory.ldif import LdifSource
+from connector.directory.settings import LdapSettings, LdifSettings
+
+
+def open_source(settings: LdapSettings | LdifSettings, *, folder: Path) -> Source:
+    """The source of one ``[[directories]]`` table; relative paths in it are relative to ``folder``."""
+    if isinstance(settings, LdifSettings):
+        return LdifSource(settings, folder=folder)
+    return LdapSource(settings, folder=folder)
