@@ -77,6 +77,16 @@ class LegalBasis:
 
 
 @dataclass(frozen=True, slots=True)
+class Holding:
+    """One identity held a mail address for ``[since, until)``; ``removed``: it had been removed by then (D9)."""
+
+    identity_id: str
+    since: datetime
+    until: datetime | None
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class UsageEvent:
     """One accepted fact from a product, already resolved to a day and an identity."""
 

@@ -1,0 +1,71 @@
+"""The legal basis of collecting usage, and the people who opted out (R13c): without the first, nothing is collected.
+
+Prohibition: judges no basis; which one applies is the customer's own responsibility.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from ledger.store.book import Book, Reader
+from ledger.store.tables import usage
+from ledger.usage import BasisKind, LegalBasis
+
+_COLUMNS = ("kind", "purposes", "person_categories", "transfers", "effective_on", "evidence")
+
+
+async def legal_basis(reader: Reader) -> LegalBasis | None:
+    """The basis in force now, or None: then every event is dropped and counted."""
+    row = await reader.first(reader.open(usage.legal_basis, *_COLUMNS))
+    if row is None:
+        return None
+    lists = (tuple(row.purposes), tuple(row.person_categories), tuple(row.transfers))
+    return LegalBasis(BasisKind(row.kind), *lists, row.effective_on, row.evidence)
+
+
+async def record_basis(book: Book, basis: LegalBasis, *, actor: str) -> bool:
+    """Record ``basis`` in place of the one in force; what held before stays in history. False when it is the same."""
+    if await legal_basis(book) == basis:
+        return False
+    await withdraw_basis(book)
+    lists = (list(basis.purposes), list(basis.person_categories), list(basis.transfers))
+    values = (str(basis.kind), *lists, basis.effective_on, basis.evidence, actor)
+    await book.begin(usage.legal_basis, (*_COLUMNS, "recorded_by"), [values])
+    return True
+
+
+async def withdraw_basis(book: Book) -> bool:
+    """End the basis in force; collection stops with this transaction. False when there was none."""
+    rows = await book.all(book.open(usage.legal_basis, "row_id"))
+    await book.end(usage.legal_basis, [row.row_id for row in rows])
+    return bool(rows)
+
+
+async def opt_out(book: Book, identity_ids: Sequence[str], *, cause: str, actor: str) -> int:
+    """Stop collecting these people's usage; returns how many had not opted out before."""
+    already = {row.identity_id for row in await book.all(book.open(usage.usage_opt_out, "identity_id"))}
+    rows = [(identity, cause, actor) for identity in dict.fromkeys(identity_ids) if identity not in already]
+    await book.begin(usage.usage_opt_out, ("identity_id", "cause", "recorded_by"), rows)
+    return len(rows)
+
+
+async def opt_in(book: Book, identity_ids: Sequence[str]) -> int:
+    """Collect these people's usage again, from now on; returns how many had opted out."""
+    table = usage.usage_opt_out
+    wanted = set(identity_ids)
+    rows = [row for row in await book.all(book.open(table, "row_id", "identity_id")) if row.identity_id in wanted]
+    await book.end(table, [row.row_id for row in rows])
+    return len(rows)
+
+
+async def opted_out(reader: Reader) -> dict[str, list[tuple[datetime, datetime | None]]]:
+    """By identity, every interval ``[since, until)`` of opting out, past ones too; ``until`` None while it lasts."""
+    table = usage.usage_opt_out
+    found: dict[str, list[tuple[datetime, datetime | None]]] = {}
+    statement = reader.select(table, "identity_id", "valid_from", "valid_to").order_by(table.c.valid_from)
+    rows: Sequence[Any] = await reader.all(statement)
+    for identity, since, until in rows:
+        found.setdefault(identity, []).append((since, until))
+    return found

@@ -1,0 +1,251 @@
+"""Staged usage: what ingest asks and writes, what a publish folds (R11, R13c).
+
+Prohibition: decides about no row; it stores what it is told and counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any
+
+from sqlalchemy import case, func, or_
+
+from ledger.errors import NotFound
+from ledger.store.book import Book, Reader
+from ledger.store.tables import people, seats, usage
+from ledger.usage import STATE_ORDER, Holding, UsageDay, UsageSource
+
+_EVENT_COLUMNS = (
+    "event_id",
+    "day",
+    "identity_id",
+    "offering_code",
+    "version",
+    "source",
+    "tokens",
+    "collection_state",
+    "batch_id",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """A day that a batch has changed since it was last folded, by how many events."""
+
+    day: date
+    batch_id: str
+    events: int
+
+
+async def report_zone(reader: Reader) -> str:
+    """The organization's IANA zone; raises ``NotFound`` when the ledger does not know the organization."""
+    zone = await reader.scalar(reader.select(people.organization, "report_zone"))
+    if zone is None:
+        raise NotFound(
+            f"organization {reader.organization} is not in the ledger", next_step="rosterd apply brings it there"
+        )
+    return str(zone)
+
+
+async def holdings(reader: Reader, mail_keys: Collection[str]) -> dict[str, list[Holding]]:
+    """Who held each of these addresses, and when; adjoining rows of one identity are one holding."""
+    table = people.identity
+    statement = reader.select(table, "mail_key", "id", "valid_from", "valid_to", "state")
+    rows: Sequence[Any] = await reader.by_keys(statement, table.c.mail_key, sorted(mail_keys))
+    found: dict[str, list[Holding]] = {}
+    for key, identity, since, until, state in sorted(rows, key=lambda row: (row[0], row[1], row[2])):
+        held = found.setdefault(key, [])
+        removed = state == "removed"
+        last = held[-1] if held else None
+        if last and last.identity_id == identity and last.until == since and last.removed == removed:
+            held[-1] = Holding(identity, last.since, until, removed)
+        else:
+            held.append(Holding(identity, since, until, removed))
+    return found
+
+
+async def offering_codes(reader: Reader) -> frozenset[str]:
+    """Every offering that was ever recorded: late usage of one that is no longer sold still counts."""
+    rows = await reader.all(reader.select(seats.offering, "code").distinct())
+    return frozenset(row.code for row in rows)
+
+
+async def sealed_days(reader: Reader) -> frozenset[date]:
+    """Days whose staged events are gone."""
+    rows = await reader.all(reader.select(usage.usage_day, "day").where(usage.usage_day.c.sealed))
+    return frozenset(row.day for row in rows)
+
+
+async def known_events(reader: Reader, event_ids: Sequence[str]) -> set[str]:
+    """Which of these are staged already."""
+    table = usage.usage_event
+    rows = await reader.by_keys(reader.select(table, "event_id"), table.c.event_id, event_ids)
+    return {row.event_id for row in rows}
+
+
+async def stage(book: Book, batch_id: str, events: Sequence[tuple[Any, ...]]) -> None:
+    """Stage new events (tuples: event_id, day, identity, offering, version, source, tokens, state), mark their days."""
+    await book.insert(usage.usage_event, _EVENT_COLUMNS, [(*event, batch_id) for event in events])
+    per_day: dict[date, int] = {}
+    for event in events:
+        per_day[event[1]] = per_day.get(event[1], 0) + 1
+    rows = [(day, batch_id, count) for day, count in sorted(per_day.items())]
+    await book.insert(usage.usage_touched, ("day", "batch_id", "events"), rows)
+    await _release(book, [event[0] for event in events])
+
+
+async def _release(book: Book, event_ids: Sequence[str]) -> None:
+    """Events that were in quarantine and have now been accepted leave it."""
+    table = usage.usage_quarantine
+    if await book.first(book.select(table, "digest")) is None:
+        return
+    rows = await book.by_keys(book.select(table, "digest"), table.c.event_id, event_ids)
+    await book.delete_keys(table, ("digest",), [(row.digest,) for row in rows])
+
+
+async def quarantine(book: Book, batch_id: str, source: str, rows: Mapping[str, tuple[str, str, Any, str]]) -> None:
+    """Set rows aside: digest → (event_id, place, reasons, payload). One that is there already stays as it is."""
+    table = usage.usage_quarantine
+    known = await book.by_keys(book.select(table, "digest"), table.c.digest, list(rows))
+    there = {row.digest for row in known}
+    columns = ("digest", "event_id", "place", "reasons", "payload", "batch_id", "source", "received_at")
+    fresh = [(digest, *row, batch_id, source, book.at) for digest, row in rows.items() if digest not in there]
+    await book.insert(table, columns, fresh)
+
+
+async def record_batch(
+    book: Book,
+    batch_id: str,
+    source: str,
+    *,
+    accepted: int,
+    duplicates: int,
+    quarantined: int,
+    dropped: Mapping[str, int],
+) -> None:
+    """The counters of one batch (R13c: what was dropped is counted, not kept)."""
+    columns = ("id", "source", "received_at", "accepted", "duplicates", "quarantined", "dropped")
+    row = (batch_id, source, book.at, accepted, duplicates, quarantined, dict(dropped))
+    await book.insert(usage.usage_batch, columns, [row])
+
+
+async def last_received_at(reader: Reader) -> datetime | None:
+    """When the newest batch arrived, empty ones included; None before the first."""
+    table = usage.usage_batch
+    row = await reader.first(reader.select(table, "received_at").order_by(table.c.received_at.desc()))
+    return None if row is None else row.received_at
+
+
+async def dropped_counts(reader: Reader) -> dict[str, int]:
+    """All that was ever dropped, by reason."""
+    totals: dict[str, int] = {}
+    for row in await reader.all(reader.select(usage.usage_batch, "dropped").where(usage.usage_batch.c.dropped != {})):
+        for reason, count in row.dropped.items():
+            totals[reason] = totals.get(reason, 0) + count
+    return totals
+
+
+async def quarantined(reader: Reader, *, limit: int = 1000) -> list[Any]:
+    """The newest rows in quarantine: place, event_id, reasons, payload, source, received_at."""
+    table = usage.usage_quarantine
+    names = ("place", "event_id", "reasons", "payload", "source", "received_at")
+    statement = reader.select(table, *names).order_by(table.c.received_at.desc(), table.c.digest)
+    return list(await reader.all(statement.limit(limit)))
+
+
+async def touched(reader: Reader) -> list[Touched]:
+    """What has to be folded."""
+    table = usage.usage_touched
+    rows = await reader.all(reader.select(table, "day", "batch_id", "events").order_by(table.c.day, table.c.batch_id))
+    return [Touched(row.day, row.batch_id, row.events) for row in rows]
+
+
+async def settle(book: Book, folded: Collection[Touched]) -> None:
+    """Forget exactly the marks that were folded; what arrived meanwhile stays marked."""
+    await book.delete_keys(usage.usage_touched, ("day", "batch_id"), [(mark.day, mark.batch_id) for mark in folded])
+
+
+async def folded(reader: Reader, days: Sequence[date]) -> list[UsageDay]:
+    """The usage days of ``days`` from the staged events: ``ledger.usage.fold`` said in SQL, sorted like it."""
+    table = usage.usage_event
+    rank = case(
+        {str(state): position for position, state in enumerate(STATE_ORDER)},
+        value=table.c.collection_state,
+        else_=len(STATE_ORDER) - 1,
+    )
+    key = (table.c.day, table.c.identity_id, table.c.offering_code, table.c.version, table.c.source)
+    totals = (func.sum(table.c.tokens), func.min(rank))
+    statement = reader.select(table).with_only_columns(*key, *totals).group_by(*key)
+    rows: Sequence[Any] = await reader.by_keys(statement, table.c.day, days)
+    found = [
+        UsageDay(day, who, offering, version, UsageSource(way), None if sum_ is None else int(sum_), STATE_ORDER[state])
+        for day, who, offering, version, way, sum_, state in rows
+    ]
+    found.sort(key=lambda row: (row.day, row.identity_id, row.offering_code, row.version, row.source))
+    return found
+
+
+async def drop_staged(book: Book, before: date) -> int:
+    """Let staged events of days before ``before`` go, and seal those days; a day still marked keeps its events."""
+    marked = {mark.day for mark in await touched(book)}
+    day = usage.usage_day
+    keep = [usage.usage_event.c.day.not_in(sorted(marked))] if marked else []
+    gone = await book.delete(usage.usage_event, usage.usage_event.c.day < before, *keep)
+    condition = [day.c.day < before, ~day.c.sealed]
+    if marked:
+        condition.append(day.c.day.not_in(sorted(marked)))
+    await book.update(day, {"sealed": True}, *condition)
+    oldest = datetime.combine(before, time.min, tzinfo=UTC)
+    await book.delete(usage.usage_quarantine, usage.usage_quarantine.c.received_at < oldest)
+    return gone
+
+
+async def changed_days(reader: Reader, since: datetime) -> list[datetime]:
+    """Instants after ``since`` at which somebody's Team or seat changed: their days may be attributed anew."""
+    found: set[datetime] = set()
+    for table in (people.team_membership, seats.seat):
+        for column in (table.c.valid_from, table.c.valid_to):
+            statement = reader.select(table, column.name).where(column > since).distinct()
+            rows: Sequence[Any] = await reader.all(statement)
+            found.update(row[0] for row in rows)
+    return sorted(found)
+
+
+async def spans(reader: Reader, table: Any, columns: Sequence[str], start: datetime, end: datetime) -> list[Any]:
+    """Interval rows of ``table`` that overlap ``[start, end)``: ``columns``, valid_from, valid_to."""
+    statement = reader.select(table, *columns, "valid_from", "valid_to").where(
+        table.c.valid_from < end, or_(table.c.valid_to.is_(None), table.c.valid_to > start)
+    )
+    return list(await reader.all(statement))
+
+
+async def replace_activity(book: Book, days: Sequence[date], active: Collection[tuple[date, str, str]]) -> None:
+    """Set which (day, identity, offering) of ``days`` were used; other days of the same months stay as they are."""
+    months: dict[date, int] = {}
+    for day in days:
+        months[day.replace(day=1)] = months.get(day.replace(day=1), 0) | 1 << (day.day - 1)
+    table = usage.usage_activity
+    statement = book.select(table, "month", "identity_id", "offering_code", "days")
+    rows: Sequence[Any] = await book.by_keys(statement, table.c.month, sorted(months))
+    before = {(month, identity, offering): mask for month, identity, offering, mask in rows}
+    after = {key: mask & ~months[key[0]] for key, mask in before.items()}
+    for day, identity, offering in active:
+        key = (day.replace(day=1), identity, offering)
+        after[key] = after.get(key, 0) | 1 << (day.day - 1)
+    changed = [key for key, mask in after.items() if before.get(key) != mask]
+    await book.delete_keys(table, ("month", "identity_id", "offering_code"), [key for key in changed if key in before])
+    columns = ("month", "identity_id", "offering_code", "days")
+    await book.insert(table, columns, [(*key, after[key]) for key in changed if after[key]])
+
+
+async def activity(reader: Reader) -> dict[tuple[str, str], list[tuple[date, int]]]:
+    """(identity, offering) → its months and their day bits, oldest first."""
+    table = usage.usage_activity
+    found: dict[tuple[str, str], list[tuple[date, int]]] = {}
+    statement = reader.select(table, "identity_id", "offering_code", "month", "days").order_by(table.c.month)
+    rows: Sequence[Any] = await reader.all(statement)
+    for identity, offering, month, days in rows:
+        found.setdefault((identity, offering), []).append((month, days))
+    return found
