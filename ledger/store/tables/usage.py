@@ -81,6 +81,7 @@ usage_day = plain(
     text("status"),  # provisional | final
     Column("revision", Integer, nullable=False),
     Column("rows", Integer, nullable=False),
+    text("digest"),  # of its published rows, apart from status, revision and publication
     text("publication_id"),
     instant("folded_at"),
     Column("sealed", Boolean, nullable=False),  # its staged events are gone: it can no longer be folded again
@@ -108,6 +109,7 @@ usage_activity = plain(
     text("offering_code"),
     Column("month", Date, nullable=False),  # its first day
     Column("days", Integer, nullable=False),  # bit n = use was observed on day n+1
+    Column("unobserved", Integer, nullable=False),  # bit n = the product said that it could not observe day n+1
     key=("month", "identity_id", "offering_code"),
     indexes=(("identity_id",),),
 )
