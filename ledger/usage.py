@@ -137,6 +137,27 @@ def fold(events: Iterable[UsageEvent]) -> tuple[UsageDay, ...]:
     return tuple(UsageDay(*key, *found[key]) for key in sorted(found))
 
 
+Activity = dict[tuple[date, str, str], tuple[int, int]]
+"""(first day of month, identity, offering) → bits of its days: use was observed; the product could not observe."""
+
+
+def with_days(activity: Activity, days: Iterable[date], rows: Iterable[UsageDay]) -> Activity:
+    """``activity`` with ``days`` set anew from ``rows``; all other days stay as they are."""
+    fresh: dict[date, int] = {}
+    for day in days:
+        month = day.replace(day=1)
+        fresh[month] = fresh.get(month, 0) | 1 << (day.day - 1)
+    out = {
+        key: (used & ~fresh.get(key[0], 0), unseen & ~fresh.get(key[0], 0)) for key, (used, unseen) in activity.items()
+    }
+    for row in rows:
+        key = (row.day.replace(day=1), row.identity_id, row.offering_code)
+        used, unseen = out.get(key, (0, 0))
+        bit = 1 << (row.day.day - 1)
+        out[key] = (used | bit, unseen) if row.is_active else (used, unseen | bit)
+    return {key: masks for key, masks in out.items() if masks != (0, 0)}
+
+
 def user_key(secret: bytes, organization: str, identity_id: str, *, version: int = 1) -> str:
     """The pseudonym of a person in reports: ``u<version>-`` and 32 hexadecimal digits.
 

@@ -15,7 +15,7 @@ from sqlalchemy import case, func, or_
 from ledger.errors import NotFound
 from ledger.store.book import Book, Reader
 from ledger.store.tables import people, seats, usage
-from ledger.usage import STATE_ORDER, Holding, UsageDay, UsageSource
+from ledger.usage import STATE_ORDER, Activity, Holding, UsageDay, UsageSource
 
 _EVENT_COLUMNS = (
     "event_id",
@@ -221,31 +221,19 @@ async def spans(reader: Reader, table: Any, columns: Sequence[str], start: datet
     return list(await reader.all(statement))
 
 
-async def replace_activity(book: Book, days: Sequence[date], active: Collection[tuple[date, str, str]]) -> None:
-    """Set which (day, identity, offering) of ``days`` were used; other days of the same months stay as they are."""
-    months: dict[date, int] = {}
-    for day in days:
-        months[day.replace(day=1)] = months.get(day.replace(day=1), 0) | 1 << (day.day - 1)
+async def activity(reader: Reader) -> Activity:
+    """Which days everybody used (or could not be observed using) which offering."""
     table = usage.usage_activity
-    statement = book.select(table, "month", "identity_id", "offering_code", "days")
-    rows: Sequence[Any] = await book.by_keys(statement, table.c.month, sorted(months))
-    before = {(month, identity, offering): mask for month, identity, offering, mask in rows}
-    after = {key: mask & ~months[key[0]] for key, mask in before.items()}
-    for day, identity, offering in active:
-        key = (day.replace(day=1), identity, offering)
-        after[key] = after.get(key, 0) | 1 << (day.day - 1)
-    changed = [key for key, mask in after.items() if before.get(key) != mask]
-    await book.delete_keys(table, ("month", "identity_id", "offering_code"), [key for key in changed if key in before])
-    columns = ("month", "identity_id", "offering_code", "days")
-    await book.insert(table, columns, [(*key, after[key]) for key in changed if after[key]])
+    names = ("month", "identity_id", "offering_code", "days", "unobserved")
+    rows: Sequence[Any] = await reader.all(reader.select(table, *names))
+    return {(month, identity, offering): (days, unseen) for month, identity, offering, days, unseen in rows}
 
 
-async def activity(reader: Reader) -> dict[tuple[str, str], list[tuple[date, int]]]:
-    """(identity, offering) → its months and their day bits, oldest first."""
+async def replace_activity(book: Book, before: Activity, after: Activity) -> None:
+    """Write what differs between ``before`` (as read) and ``after``."""
     table = usage.usage_activity
-    found: dict[tuple[str, str], list[tuple[date, int]]] = {}
-    statement = reader.select(table, "identity_id", "offering_code", "month", "days").order_by(table.c.month)
-    rows: Sequence[Any] = await reader.all(statement)
-    for identity, offering, month, days in rows:
-        found.setdefault((identity, offering), []).append((month, days))
-    return found
+    key = ("month", "identity_id", "offering_code")
+    changed = [month for month, masks in after.items() if before.get(month) != masks]
+    gone = [month for month in before if month not in after]
+    await book.delete_keys(table, key, [month for month in changed if month in before] + gone)
+    await book.insert(table, (*key, "days", "unobserved"), [(*month, *after[month]) for month in changed])
