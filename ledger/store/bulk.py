@@ -1,60 +1,144 @@
 """The one door for many rows: driver-level ``executemany`` on SQLite, ``COPY`` on PostgreSQL, tuples in, counts out.
 
-Prohibition: no statement is built here from anything but table and column objects.
+Rows are turned into columns and back (``zip`` twice, in C), so that a converter runs once per value that needs one and
+values that are the same in every row (organization, instant, run) are written once per statement or line ending.
+
+Prohibition: no statement is built here from anything but table and column objects and quoted constants.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import BigInteger, Select, Table, Text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.instant import from_micros
+from ledger.store.tables.base import Instant, Json, decode_json
+
 _CHUNK = 20_000
+_BLOCK = 4_000  # rows of one COPY block: a few milliseconds on the event loop
+_NOTHING: Mapping[str, Any] = {}
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
-
-def _encoders(table: Table, columns: Sequence[str], dialect: Any) -> list[tuple[int, Callable[[Any], Any]]]:
-    """(position, converter) for the columns whose Python value is not what the driver stores."""
-    found = []
-    for position, name in enumerate(columns):
-        convert = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
-        if convert is not None:
-            found.append((position, convert))
-    return found
-
-
-def _encoded(rows: Iterable[Sequence[Any]], encoders: list[tuple[int, Callable[[Any], Any]]]) -> Iterable[Sequence[Any]]:
-    if not encoders:
-        yield from rows
-        return
-    for row in rows:
-        out = list(row)
-        for position, convert in encoders:
-            out[position] = convert(out[position])
-        yield out
+Converter = Callable[[Any], Any]
 
 
 async def insert_rows(
-    connection: AsyncConnection, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    connection: AsyncConnection,
+    table: Table,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    constants: Mapping[str, Any] = _NOTHING,
+    ids: Sequence[str] = (),
 ) -> int:
-    """Insert ``rows`` (tuples in the order of ``columns``, Python values) inside the connection's transaction."""
+    """Insert ``rows`` (tuples in the order of ``columns``, Python values) inside the connection's transaction.
+
+    ``constants``: columns with the same value in every row; ``ids``: the ``row_id`` of each row, where the table has
+    one. Raises ``ValueError`` when a row is too long or too short.
+    """
     if not rows:
         return 0
-    encoded = _encoded(rows, _encoders(table, columns, connection.dialect))
+    columns = [*columns, "row_id"] if ids else columns
     driver = (await connection.get_raw_connection()).driver_connection
-    names = ", ".join(f'"{name}"' for name in columns)
-    if connection.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(columns))
-        await driver.executemany(f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})', encoded)  # type: ignore[union-attr]  # noqa: S608
-    else:
-        async with (
-            driver.cursor() as cursor,  # type: ignore[union-attr]
-            cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy,
-        ):
-            for row in encoded:
-                await copy.write_row(row)
+    dialect = connection.dialect
+    convert = _encoders(table, columns, dialect)
+    fixed = {name: _encode(table, name, dialect, value) for name, value in constants.items()}
+    names = ", ".join(f'"{name}"' for name in (*columns, *fixed))
+    if dialect.name == "sqlite":
+        marks = ", ".join(["?"] * len(columns) + [_quoted(value) for value in fixed.values()])
+        statement = f'INSERT INTO "{table.name}" ({names}) VALUES ({marks})'  # noqa: S608
+        cursor = await driver.executemany(statement, _tuples(rows, ids, len(columns), convert))  # type: ignore[union-attr]
+        await cursor.close()
+        return len(rows)
+    ending = "".join(f"\t{_copied(value)}" for value in fixed.values()) + "\n"
+    async with (
+        driver.cursor() as cursor,  # type: ignore[union-attr]
+        cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy,
+    ):
+        for start in range(0, len(rows), _BLOCK):
+            chosen = slice(start, start + _BLOCK)
+            await copy.write(_block(rows[chosen], ids[chosen], len(columns), convert, ending))
     return len(rows)
+
+
+def _encoders(table: Table, columns: Sequence[str], dialect: Any) -> dict[int, Converter]:
+    """Position → converter, for the columns whose Python value is not what the driver stores."""
+    found: dict[int, Converter] = {}
+    for position, name in enumerate(columns):
+        convert = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
+        if convert is not None:
+            found[position] = convert
+    return found
+
+
+def _encode(table: Table, name: str, dialect: Any, value: Any) -> Any:
+    convert = table.c[name].type.dialect_impl(dialect).bind_processor(dialect)
+    return value if convert is None else convert(value)
+
+
+def _columns(
+    rows: Sequence[Sequence[Any]], ids: Sequence[str], width: int, convert: Mapping[int, Converter]
+) -> list[Sequence[Any]]:
+    columns: list[Sequence[Any]] = list(zip(*rows, strict=True))
+    if ids:
+        columns.append(ids)
+    if len(columns) != width:
+        raise ValueError(f"rows of {len(columns)} values for {width} columns")
+    for position, converter in convert.items():
+        columns[position] = list(map(converter, columns[position]))
+    return columns
+
+
+def _tuples(
+    rows: Sequence[Sequence[Any]], ids: Sequence[str], width: int, convert: Mapping[int, Converter]
+) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(rows), _BLOCK):
+        chosen = slice(start, start + _BLOCK)
+        yield from zip(*_columns(rows[chosen], ids[chosen], width, convert), strict=True)
+
+
+def _block(
+    rows: Sequence[Sequence[Any]], ids: Sequence[str], width: int, convert: Mapping[int, Converter], ending: str
+) -> str:
+    """One block of COPY's text format (PostgreSQL, COPY, "Text Format")."""
+    columns = [_copied_column(column) for column in _columns(rows, ids, width, convert)]
+    return ending.join(map("\t".join, zip(*columns, strict=True))) + ending
+
+
+def _copied_column(column: Sequence[Any]) -> Sequence[str]:
+    try:
+        together = "\v".join(column)
+    except TypeError:
+        return [_copied(value) for value in column]
+    if "\\" in together or "\t" in together or "\n" in together or "\r" in together:
+        return [value.translate(_ESCAPES) for value in column]
+    return column
+
+
+def _copied(value: Any) -> str:
+    if value is None:
+        return "\\N"
+    if isinstance(value, str):
+        return value.translate(_ESCAPES)
+    if isinstance(value, bool):
+        return "t" if value else "f"
+    return str(value)
+
+
+def _quoted(value: Any) -> str:
+    """A SQLite literal."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(int(value))
+    text = str(value)
+    if "\0" in text:
+        raise ValueError("a text constant holds a NUL character")
+    return "'" + text.replace("'", "''") + "'"
 
 
 async def end_rows(
@@ -66,10 +150,10 @@ async def end_rows(
     driver = (await connection.get_raw_connection()).driver_connection
     if connection.dialect.name == "sqlite":
         statement = (
-            f'UPDATE "{table.name}" SET valid_to = ?, ended_run = ? '  # noqa: S608
-            "WHERE row_id = ? AND organization_id = ? AND valid_to IS NULL"
+            f'UPDATE "{table.name}" SET valid_to = {int(at)}, ended_run = {_quoted(run_id)} '  # noqa: S608
+            f"WHERE row_id = ? AND organization_id = {_quoted(organization)} AND valid_to IS NULL"
         )
-        cursor = await driver.executemany(statement, [(at, run_id, row, organization) for row in row_ids])  # type: ignore[union-attr]
+        cursor = await driver.executemany(statement, [(row,) for row in row_ids])  # type: ignore[union-attr]
         count = int(cursor.rowcount)
         await cursor.close()
         return count
@@ -83,3 +167,65 @@ async def end_rows(
             )
             ended += cursor.rowcount
     return ended
+
+
+class _Instants(dict[Any, Any]):
+    """Microseconds → datetime, remembered: rows of one run share their instants."""
+
+    def __missing__(self, micros: Any) -> Any:
+        made = self[micros] = None if micros is None else from_micros(micros)
+        return made
+
+
+async def read_tuples(
+    connection: AsyncConnection, statement: Select[Any], *, raw: bool = False
+) -> list[tuple[Any, ...]]:
+    """Every row as a plain tuple, decoded by whole columns. ``raw``: instants stay microseconds, JSON stays text."""
+    plain, decoders = _undecoded(statement)
+    with _without_collector():
+        rows = (await connection.execute(plain)).all()
+        if raw or not decoders:
+            return [tuple(row) for row in rows]
+        out: list[tuple[Any, ...]] = []
+        for start in range(0, len(rows), _CHUNK):
+            columns: list[Iterable[Any]] = list(zip(*rows[start : start + _CHUNK], strict=True))
+            for position, decoder in decoders.items():
+                columns[position] = map(decoder, columns[position])
+            out.extend(zip(*columns, strict=True))
+        return out
+
+
+_pauses = 0
+_was_enabled = True
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """No cyclic collection meanwhile: very many fresh tuples make it scan the heap again and again, for nothing."""
+    global _pauses, _was_enabled
+    if _pauses == 0:
+        _was_enabled = gc.isenabled()
+        gc.disable()
+    _pauses += 1
+    try:
+        yield
+    finally:
+        _pauses -= 1
+        if _pauses == 0 and _was_enabled:
+            gc.enable()
+
+
+def _undecoded(statement: Select[Any]) -> tuple[Select[Any], dict[int, Converter]]:
+    """The statement without our result processors, and what to apply instead, by position."""
+    chosen: list[Any] = []
+    decoders: dict[int, Converter] = {}
+    for position, column in enumerate(statement.selected_columns):
+        if isinstance(column.type, Instant):
+            decoders[position] = _Instants().__getitem__
+            chosen.append(type_coerce(column, BigInteger).label(column.key))
+        elif isinstance(column.type, Json):
+            decoders[position] = decode_json
+            chosen.append(type_coerce(column, Text).label(column.key))
+        else:
+            chosen.append(column)
+    return (statement.with_only_columns(*chosen, maintain_column_froms=True) if decoders else statement), decoders

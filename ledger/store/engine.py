@@ -12,21 +12,27 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
-from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import MetaData, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from ledger.errors import BadInput, Busy, Unavailable
+from ledger.errors import BadInput
 from ledger.store.book import Book, Reader
 from ledger.store.tables import metadata
+from ledger.store.wall import wall
 
-_BUSY_SECONDS = 30
+_BUSY_SECONDS = 30.0
 
 
-class Ledger:
-    """One open book. ``Ledger.open(url)`` then ``async with ledger.write(org, at=now) as book``; ``close`` at the end."""
+class Store:
+    """One open file (SQLite) or schema (PostgreSQL); ``Ledger`` and ``Inbox`` say which."""
+
+    name: ClassVar[str]
+    """File stem and schema name."""
+    tables: ClassVar[MetaData]
+    lock_seed: ClassVar[int]
+    """Keeps the organization locks of two stores apart: a long ledger transaction must not stall the inbox."""
 
     def __init__(self, url: str, writer: AsyncEngine, reader: AsyncEngine) -> None:
         self.url = url
@@ -34,16 +40,17 @@ class Ledger:
         self._reader = reader
 
     @classmethod
-    def open(cls, url: str) -> Ledger:
-        """Open (not connect yet). Raises ``BadInput`` for an unknown scheme."""
+    def open(cls, url: str, *, busy_seconds: float = _BUSY_SECONDS) -> Self:
+        """Open (not connect yet); a writer waits ``busy_seconds`` for another. ``BadInput`` for an unknown scheme."""
         if url.startswith("sqlite:///"):
             folder = Path(url.removeprefix("sqlite:///"))
             folder.mkdir(parents=True, exist_ok=True)
-            path = folder / "ledger.db"
-            return cls(url, _sqlite(path, write=True), _sqlite(path, write=False))
+            path = folder / f"{cls.name}.db"
+            return cls(url, _sqlite(path, busy_seconds, write=True), _sqlite(path, busy_seconds, write=False))
         if url.startswith("postgresql://"):
-            engine = _postgres(url, "ledger")
-            return cls(url, engine, engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True))
+            engine = _postgres(url, cls.name, busy_seconds)
+            reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            return cls(url, engine, reader)
         raise BadInput(
             "the database is neither SQLite nor PostgreSQL",
             where="database.url",
@@ -56,19 +63,24 @@ class Ledger:
         return self._writer.dialect.name
 
     async def migrate(self) -> None:
-        """Bring the schema to the newest revision."""
-        async with self._guarded(self._writer.begin()) as connection:
+        """Bring the schema to the newest revision; several may do so at once."""
+        async with self.unscoped_write() as connection:
             if self.dialect == "postgresql":
-                await connection.execute(text("CREATE SCHEMA IF NOT EXISTS ledger"))
-            await connection.run_sync(metadata.create_all)
+                await connection.execute(text("SELECT pg_advisory_xact_lock(7, 7)"))
+                await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {self.name}"))
+            await connection.run_sync(self.tables.create_all)
 
     @asynccontextmanager
     async def write(self, organization: str, *, at: datetime, run_id: str = "") -> AsyncIterator[Book]:
-        """One write transaction of one organization; writers of the same organization wait for each other."""
+        """One write transaction of one organization; writers of the same organization wait for each other.
+
+        Commits when the block ends, rolls back when it raises. ``Busy`` when the wait is longer than ``busy_seconds``.
+        """
         async with self.unscoped_write() as connection:
             if self.dialect == "postgresql":
                 await connection.execute(
-                    text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 7))"), {"name": organization}
+                    text("SELECT pg_advisory_xact_lock(hashtextextended(:name, :seed))"),
+                    {"name": organization, "seed": self.lock_seed},
                 )
             yield Book(connection, organization, at, run_id)
 
@@ -80,7 +92,7 @@ class Ledger:
 
     @asynccontextmanager
     async def unscoped_write(self) -> AsyncIterator[AsyncConnection]:
-        """A write transaction over all organizations: only for leases, jobs, token look-up and cross-organization claims."""
+        """A write transaction over all organizations: only for leases, jobs, tokens, cross-organization claims."""
         async with self._guarded(self._writer.begin()) as connection:
             yield connection
 
@@ -93,19 +105,9 @@ class Ledger:
     @asynccontextmanager
     async def _guarded(self, opening: Any) -> AsyncIterator[AsyncConnection]:
         """The wall: driver errors leave as ours."""
-        try:
+        with wall(self._shown()):
             async with opening as connection:
                 yield connection
-        except OperationalError as error:
-            if "locked" in str(error.orig) or "deadlock" in str(error.orig):
-                raise Busy("another writer holds the book", where=self._shown()) from error
-            raise Unavailable(
-                f"the database does not answer: {error.orig}", where=self._shown(), next_step="rosterd check --live"
-            ) from error
-        except DBAPIError as error:
-            if error.connection_invalidated:
-                raise Unavailable("the database connection broke", where=self._shown()) from error
-            raise
 
     def _shown(self) -> str:
         return self._writer.url.render_as_string(hide_password=True)
@@ -117,12 +119,21 @@ class Ledger:
             await self._reader.dispose()
 
 
-def _sqlite(path: Path, *, write: bool) -> AsyncEngine:
+class Ledger(Store):
+    """The book. ``Ledger.open(url)`` then ``async with ledger.write(org, at=now) as book``; ``close`` at the end."""
+
+    name = "ledger"
+    tables = metadata
+    lock_seed = 7
+
+
+def _sqlite(path: Path, busy_seconds: float, *, write: bool) -> AsyncEngine:
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
-        connect_args={"timeout": _BUSY_SECONDS, "isolation_level": None},
+        connect_args={"timeout": busy_seconds, "isolation_level": None},
         pool_size=1 if write else 8,
         max_overflow=0 if write else 8,
+        pool_timeout=busy_seconds,
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -143,9 +154,10 @@ def _sqlite(path: Path, *, write: bool) -> AsyncEngine:
     return engine
 
 
-def _postgres(url: str, schema: str) -> AsyncEngine:
+def _postgres(url: str, schema: str, busy_seconds: float) -> AsyncEngine:
+    milliseconds = max(1, int(busy_seconds * 1000))
     return create_async_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
-        connect_args={"options": f"-csearch_path={schema}"},
+        connect_args={"options": f"-csearch_path={schema} -clock_timeout={milliseconds}"},
         pool_pre_ping=True,
     )

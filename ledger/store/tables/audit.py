@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Integer
+from sqlalchemy import BigInteger, Index, Integer, Table
+from sqlalchemy import Identity as Autonumber
 
 from ledger.store.tables.base import Column, Instant, Json, Text, instant, metadata, plain, text
-from sqlalchemy import Identity as Autonumber
-from sqlalchemy import Index, Table
 
 audit_event = Table(
     "audit_event",
@@ -25,7 +24,7 @@ audit_event = Table(
     Index("ix_audit_event_subject", "organization_id", "subject"),
     Index("ix_audit_event_run", "organization_id", "run_id"),
 )
-"""Insertion is serial within one organization (every write transaction holds its lock), so ``seq`` is commit order there."""
+"""Insertion is serial within one organization (every writer holds its lock), so ``seq`` is commit order there."""
 
 audit_payload = Table(
     "audit_payload",
