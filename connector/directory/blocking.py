@@ -20,15 +20,25 @@ class Bench:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._interrupt = interrupt
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run ``work`` in the thread; when the caller is cancelled the work is interrupted and waited for."""
-        future = asyncio.get_running_loop().run_in_executor(self._executor, work)
+    async def run(
+        self, work: Callable[[], T], *, deadline: float | None = None, overdue: Callable[[], None] | None = None
+    ) -> T:
+        """Run ``work`` in the thread; when the caller is cancelled the work is interrupted and waited for.
+
+        ``overdue`` is called when ``deadline`` seconds have passed and the work still runs: it must make it end.
+        """
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._executor, work)
+        watch = None if deadline is None else loop.call_later(deadline, overdue or self._interrupt)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             self._interrupt()
             await asyncio.wait({future})
             raise
+        finally:
+            if watch is not None:
+                watch.cancel()
 
     async def close(self) -> None:
         """Interrupt what runs and end the thread."""

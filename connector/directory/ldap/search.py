@@ -1,0 +1,222 @@
+"""A search whose end is proved (D1): every page's code is looked at; only 0 with an exhausted cookie is complete.
+
+ldap3 encodes requests here; what comes back is framed and decoded by ``decode``. The next page is asked for before the
+last one is decoded, so that server and client work at the same time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ldap3
+from ldap3.core.exceptions import LDAPExceptionError
+from ldap3.operation.search import search_operation
+from ldap3.protocol.rfc2696 import paged_search_control
+
+from connector.directory.base import Scope, ScopeState
+from connector.directory.ldap import decode
+from connector.directory.ldap.connection import TRANSIENT_CODES, Failed, Session, words
+
+_CHUNK = 1 << 18
+_FLUSH = 4 << 20
+"""Bytes of complete entries after which a long page is decoded before its end, so that memory stays small."""
+
+Span = tuple[int, int]
+"""Where an entry's operation starts and its message ends, in the same bytes."""
+Taker = Callable[[bytes, Sequence[Span]], None]
+"""Decodes the entries of (a part of) a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to search for. ``page_size`` 0: one unpaged search (a base object)."""
+
+    base: str
+    filter: str
+    attributes: Sequence[str]
+    page_size: int = 0
+
+    @property
+    def scope(self) -> str:
+        """Paged searches cover the whole subtree, unpaged ones the base object."""
+        return str(ldap3.SUBTREE if self.page_size else ldap3.BASE)
+
+
+@dataclass(slots=True)
+class Proof:
+    """Evidence gathered while searching. ``reason`` is empty only when the end was reached and every code was 0."""
+
+    server: str
+    pages: int = 0
+    entries: int = 0
+    codes: list[int] = field(default_factory=list)
+    referrals: list[str] = field(default_factory=list)
+    reason: str = ""
+    transient: bool = False
+    usable: bool = True
+    seconds: float = 0.0
+
+    @property
+    def last_code(self) -> int:
+        """The result code of the last page; -1 when none came."""
+        return self.codes[-1] if self.codes else -1
+
+    def as_scope(self, name: str) -> Scope:
+        """The proof under a scope's name."""
+        state = ScopeState.UNKNOWN if self.reason else ScopeState.COMPLETE
+        return Scope(
+            name, state, self.reason, self.server, self.pages, tuple(self.codes), self.entries, self.seconds
+        )  # fmt: skip
+
+
+def run(session: Session, query: Query, take: Taker, *, page_timeout: float) -> Proof:
+    """Search and hand the entries to ``take``, page by page. Never raises for what server or network do.
+
+    ``Proof.usable`` is False when the connection is of no more use.
+    """
+    proof = Proof(session.url)
+    started = time.monotonic()
+    try:
+        _pages(session, query, take, proof, page_timeout)
+    except Failed as failure:
+        proof.reason = failure.reason
+        proof.transient = failure.transient
+        proof.usable = False
+    except decode.Malformed as error:
+        proof.reason = f"page {proof.pages + 1}: what the server sent is not LDAP: {error}"
+        proof.transient, proof.usable = True, False
+    proof.seconds = time.monotonic() - started
+    if proof.referrals:
+        shown = ", ".join(proof.referrals[:3])
+        referred = f"{len(proof.referrals)} referral(s) not followed ({shown})"
+        proof.reason = f"{proof.reason}; {referred}" if proof.reason else referred
+    return proof
+
+
+def _pages(session: Session, query: Query, take: Taker, proof: Proof, page_timeout: float) -> None:
+    inflow = _Inflow(session, page_timeout)
+    request_id = _ask(session, query, b"", proof)
+    while True:
+        inflow.begin(request_id, proof)
+        while not inflow.fill():
+            take(*inflow.taken())
+        end = inflow.end
+        proof.pages += 1
+        proof.codes.append(end.code)
+        proof.referrals.extend(end.referrals)
+        more = end.code == 0 and bool(end.cookie)
+        if more:
+            request_id = _ask(session, query, end.cookie or b"", proof)
+        take(*inflow.taken())
+        if more:
+            continue
+        if end.code != 0:
+            proof.reason = f"page {proof.pages}: {words(end.code, end.diagnostic)}"
+            proof.transient = end.code in TRANSIENT_CODES
+        elif query.page_size and end.cookie is None:
+            proof.reason = f"page {proof.pages}: the server did not answer the paging control, so the end is not proved"
+        return
+
+
+def _ask(session: Session, query: Query, cookie: bytes, proof: Proof) -> int:
+    controls = [paged_search_control(True, query.page_size, cookie)] if query.page_size else None
+    try:
+        request = search_operation(
+            query.base, query.filter, query.scope, ldap3.DEREF_NEVER, list(query.attributes), 0, 0, False,
+            auto_escape=True, auto_encode=False,
+        )  # fmt: skip
+        session.socket.settimeout(session.clock.left(60))
+        return int(session.connection.strategy.send("searchRequest", request, controls))
+    except (LDAPExceptionError, OSError) as error:
+        session.clock.left()
+        where = f"page {proof.pages + 1}"
+        wrong = "filter" in str(error).lower()
+        said = f"the filter {query.filter} is wrong: {error}" if wrong else f"the request could not be sent: {error}"
+        raise Failed(f"{where}: {said}", transient=not wrong) from error
+
+
+class _Inflow:
+    """Bytes from the server, framed into entries of the current page until its result arrives."""
+
+    def __init__(self, session: Session, page_timeout: float) -> None:
+        self._session = session
+        self._timeout = page_timeout
+        self._buffer = bytearray()
+        self._spans: list[Span] = []
+        self._at = 0
+        self.end = decode.Done(-1, "", (), None)
+        self._id = 0
+        self._proof: Any = None
+        self._until = 0.0
+
+    def begin(self, request_id: int, proof: Proof) -> None:
+        """Wait for the answer to another request; its clock starts now."""
+        self._id, self._proof = request_id, proof
+        self._until = time.monotonic() + self._timeout
+
+    def fill(self) -> bool:
+        """Read until the page's result is there (True) or a good part of a long page (False)."""
+        while True:
+            if self._frame():
+                return True
+            if self._at > _FLUSH:
+                return False
+            self._receive()
+
+    def taken(self) -> tuple[bytes, list[Span]]:
+        """The complete entries so far, which then are no longer kept."""
+        data, spans = bytes(self._buffer[: self._at]), self._spans
+        del self._buffer[: self._at]
+        self._at, self._spans = 0, []
+        return data, spans
+
+    def _frame(self) -> bool:
+        buffer, spans, at = self._buffer, self._spans, self._at
+        message, wanted = decode.message, self._id
+        try:
+            while True:
+                request_id, operation, start, end = message(buffer, at)
+                if end < 0:
+                    return False
+                if request_id != wanted:
+                    self._unsolicited(request_id)
+                elif operation == decode.ENTRY:
+                    spans.append((start, end))
+                    self._proof.entries += 1
+                elif operation == decode.REFERENCE:
+                    self._proof.referrals.extend(decode.reference(bytes(buffer[start:end]), 0, end - start))
+                elif operation == decode.DONE:
+                    self.end = decode.done(bytes(buffer[start:end]), 0, end - start)
+                    at = end
+                    return True
+                at = end
+        finally:
+            self._at = at
+
+    def _unsolicited(self, request_id: int) -> None:
+        if request_id == 0:
+            raise Failed(f"page {self._proof.pages + 1}: the server ended the session", transient=True)
+        raise decode.Malformed("an answer to no question of ours")
+
+    def _receive(self) -> None:
+        page = f"page {self._proof.pages + 1}"
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise Failed(f"{page}: timed out after {self._timeout:g} s", transient=True)
+        try:
+            found = self._session.socket
+            found.settimeout(self._session.clock.left(left))
+            chunk = found.recv(_CHUNK)
+        except TimeoutError:
+            self._session.clock.left()
+            raise Failed(f"{page}: timed out after {self._timeout:g} s", transient=True) from None
+        except OSError as error:
+            self._session.clock.left()
+            raise Failed(f"{page}: the connection broke off: {error.strerror or error}", transient=True) from error
+        if not chunk:
+            self._session.clock.left()
+            raise Failed(f"{page}: the server closed the connection", transient=True)
+        self._buffer += chunk
