@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from sqlalchemy import case, func, or_
+from sqlalchemy import case, func
 
 from ledger.errors import NotFound
 from ledger.store.book import Book, Reader
@@ -211,14 +211,6 @@ async def changed_days(reader: Reader, since: datetime) -> list[datetime]:
             rows: Sequence[Any] = await reader.all(statement)
             found.update(row[0] for row in rows)
     return sorted(found)
-
-
-async def spans(reader: Reader, table: Any, columns: Sequence[str], start: datetime, end: datetime) -> list[Any]:
-    """Interval rows of ``table`` that overlap ``[start, end)``: ``columns``, valid_from, valid_to."""
-    statement = reader.select(table, *columns, "valid_from", "valid_to").where(
-        table.c.valid_from < end, or_(table.c.valid_to.is_(None), table.c.valid_to > start)
-    )
-    return list(await reader.all(statement))
 
 
 async def activity(reader: Reader) -> Activity:
