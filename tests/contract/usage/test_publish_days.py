@@ -129,9 +129,10 @@ async def test_only_days_touched_are_rewritten(ledger: Ledger, warehouse: Wareho
     second = await run(ledger, warehouse, NOW + timedelta(minutes=5))
     by_day = {row["usage_date"].day: row["snapshot_id"] for row in await rows(warehouse, second)}
     assert {day for day, writer in by_day.items() if writer == second.id} == {27}
-    old, new = (
-        {*(await warehouse.scan(ORG, "usage_daily", p.tables["usage_daily"].snapshot)).files} for p in (first, second)
-    )
+    old, new = [
+        {*(await warehouse.scan(ORG, "usage_daily", one.tables["usage_daily"].snapshot)).files}
+        for one in (first, second)
+    ]
     assert len(old) == 27
     assert len(new - old) == 1
     assert second.number == 2
@@ -262,10 +263,8 @@ async def test_seats_say_used_never_used_or_not_observed(ledger: Ledger, warehou
     await send(ledger, event(1, occurred_at="2026-01-26T10:00:00Z"), event(2, occurred_at="2026-01-27T10:00:00Z"))
     publication = await run(ledger, warehouse)
     got = {row["seat_id"]: row for row in await rows(warehouse, publication, "seats")}
-    facts = {
-        name: (r["last_activity_state"], r["days_used"], r["days_inactive"], r["reclaimable"], r["reason"])
-        for name, r in got.items()
-    }
+    names = ("last_activity_state", "days_used", "days_inactive", "reclaimable", "reason")
+    facts = {seat_id: tuple(row[name] for name in names) for seat_id, row in got.items()}
     assert facts == {
         "s0": ("used", 2, 33, True, "idle"),
         "s1": ("never_used", 0, 56, True, "never_used"),
