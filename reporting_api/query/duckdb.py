@@ -1,0 +1,212 @@
+"""DuckDB in process over the pinned Iceberg snapshots' Parquet files: bounded threads, memory, rows and time.
+
+Each query has a cursor of its own in a small pool of threads; a time limit or a cancelled caller interrupts it, and the
+thread is free again before the caller hears of it. Prohibition: no text of a request ever becomes SQL or a path here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, TypeVar
+
+import duckdb
+
+from ledger.errors import NotFound, Unavailable
+from ledger.publication import Publication
+from ledger.published.datasets import ColumnType, Dataset
+from ledger.published.iceberg import Scan, Warehouse
+from reporting_api.query import compile as sql
+from reporting_api.query.compile import Compiled, Relation
+from reporting_api.query.engine import Overloaded, Page, QueryTimeout
+from reporting_api.query.model import Query
+
+_SCANS_KEPT = 256
+T = TypeVar("T")
+ScanKey = tuple[str, str, int, date | None, date | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the engine. ``memory``: DuckDB's text (``1GB``); ``waiting``: queries that may queue for a thread."""
+
+    memory: str = "1GB"
+    threads: int = 2
+    at_once: int = 4
+    waiting: int = 32
+    time: timedelta = timedelta(seconds=30)
+
+
+class DuckEngine:
+    """The embedded engine. One DuckDB instance, ``limits.at_once`` queries at a time."""
+
+    def __init__(self, warehouse: Warehouse, limits: Limits) -> None:
+        self._warehouse = warehouse
+        self._limits = limits
+        self._database = duckdb.connect(config={"memory_limit": limits.memory, "threads": limits.threads})
+        for setting in ("TimeZone = 'UTC'", "parquet_metadata_cache = true", "autoinstall_known_extensions = false"):
+            self._database.execute(f"SET GLOBAL {setting}")
+        self._pool = ThreadPoolExecutor(limits.at_once, thread_name_prefix="duckdb")
+        self._slots = asyncio.Semaphore(limits.at_once)
+        self._pending = 0
+        self._scans: OrderedDict[ScanKey, tuple[Scan, bool]] = OrderedDict()
+
+    async def page(self, query: Query, publication: Publication) -> Page:
+        """One page of ``query``."""
+        relations, remote = await self._relations(query, publication)
+        compiled = sql.page(query, relations)
+        rows = await self._in_thread(_fetch, compiled, query.shape, remote)
+        return Page(compiled.columns, rows[: query.limit], len(rows) > query.limit)
+
+    async def count(self, query: Query, publication: Publication) -> int:
+        """Rows on all pages of ``query`` together."""
+        relations, remote = await self._relations(query, publication)
+        rows = await self._in_thread(_fetch, sql.count(query, relations), query.shape, remote)
+        return int(rows[0][0])
+
+    async def close(self) -> None:
+        """Interrupt what runs; wait for the threads."""
+        self._database.interrupt()
+        await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
+        self._database.close()
+
+    async def _relations(self, query: Query, publication: Publication) -> tuple[dict[str, Relation], list[Scan]]:
+        """How each dataset is named in the statement, and those that must be registered first (no local files)."""
+        found, remote = {}, []
+        for name in sql.relations_of(query):
+            table = publication.tables.get(name)
+            if table is None:
+                raise NotFound(f"{name} is not part of publication {publication.id}")
+            since, until = (query.since, query.until) if name == query.dataset else (None, None)
+            key = (query.scope.organization, name, table.snapshot, since, until)
+            scan, uniform = await self._scan(key)
+            found[name] = _relation(scan, uniform)
+            if scan.files and not _local(scan):
+                remote.append(scan)
+        return found, remote
+
+    async def _scan(self, key: ScanKey) -> tuple[Scan, bool]:
+        """The files of a snapshot: it never changes, so its plan is kept."""
+        if key in self._scans:
+            self._scans.move_to_end(key)
+            return self._scans[key]
+        organization, name, snapshot, since, until = key
+        scan = await self._warehouse.scan(organization, name, snapshot, since=since, until=until)
+        uniform = await self._in_thread(_is_uniform, scan)
+        self._scans[key] = (scan, uniform)
+        if len(self._scans) > _SCANS_KEPT:
+            self._scans.popitem(last=False)
+        return scan, uniform
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
+        if self._pending >= self._limits.at_once + self._limits.waiting:
+            raise Overloaded
+        self._pending += 1
+        try:
+            async with self._slots:
+                return await self._interruptible(call, *arguments)
+        finally:
+            self._pending -= 1
+
+    async def _interruptible(self, call: Callable[..., T], *arguments: Any) -> T:
+        cursor = self._database.cursor()
+        future = asyncio.get_running_loop().run_in_executor(self._pool, call, cursor, *arguments)
+        seconds = self._limits.time.total_seconds()
+        try:
+            done, _ = await asyncio.wait({future}, timeout=seconds)
+            if not done:
+                raise QueryTimeout(seconds)
+            return future.result()
+        except duckdb.InterruptException as error:
+            raise Unavailable("the engine is shutting down", where="query") from error
+        except duckdb.OutOfMemoryException as error:
+            raise Unavailable("the query needs more memory than it may have", where="query") from error
+        except duckdb.Error as error:
+            raise Unavailable(f"the published files cannot be read: {error}", where="query") from error
+        finally:
+            await _stopped(future, cursor)
+
+
+async def _stopped(future: asyncio.Future[Any], cursor: Any) -> None:
+    """Interrupt until the thread has let go: an interrupt before the statement began is lost, so it is repeated."""
+    while not future.done():
+        cursor.interrupt()
+        await asyncio.wait({future}, timeout=0.05)
+    if not future.cancelled():
+        future.exception()
+    cursor.close()
+
+
+def _fetch(cursor: Any, compiled: Compiled, dataset: Dataset, remote: Sequence[Scan]) -> list[tuple[Any, ...]]:
+    for scan in remote:
+        cursor.register(f"scan_{scan.dataset.name}", scan.arrow_dataset())
+    stamps = {
+        place
+        for place, name in enumerate(compiled.columns)
+        if name in dataset.by_name and dataset.by_name[name].type is ColumnType.TIMESTAMP
+    }
+    if stamps:
+        # DuckDB hands aware timestamps out through pytz, which we do not have
+        shown = [
+            f'CAST("{name}" AT TIME ZONE \'UTC\' AS TIMESTAMP) AS "{name}"' if place in stamps else f'"{name}"'
+            for place, name in enumerate(compiled.columns)
+        ]
+        text = f"SELECT {', '.join(shown)} FROM ({compiled.sql})"  # noqa: S608 - names from the list of datasets
+    else:
+        text = compiled.sql
+    rows: list[tuple[Any, ...]] = cursor.execute(text, list(compiled.parameters)).fetchall()
+    return [_aware(row, stamps) for row in rows] if stamps else rows
+
+
+def _aware(row: Sequence[Any], stamps: set[int]) -> tuple[Any, ...]:
+    return tuple(
+        value.replace(tzinfo=UTC) if place in stamps and isinstance(value, datetime) else value
+        for place, value in enumerate(row)
+    )
+
+
+def _is_uniform(cursor: Any, scan: Scan) -> bool:
+    """Whether every file has every column; files from before a column was added have not."""
+    if not _local(scan):
+        return True
+    text = "SELECT count(*) FROM parquet_schema(?) WHERE name IN (SELECT unnest(?))"
+    names = list(scan.dataset.names)
+    (found,) = cursor.execute(text, [list(scan.files), names]).fetchone()
+    return bool(found == len(names) * len(scan.files))
+
+
+def _local(scan: Scan) -> bool:
+    return bool(scan.files) and not scan.files[0].startswith("s3://")
+
+
+def _relation(scan: Scan, uniform: bool) -> Relation:
+    if not scan.files:
+        columns = ", ".join(
+            f'CAST(NULL AS {_TYPES[column.type]}) AS "{column.name}"' for column in scan.dataset.columns
+        )
+        return Relation(f"(SELECT {columns} WHERE FALSE)")
+    if not _local(scan):
+        return Relation(f'"scan_{scan.dataset.name}"')
+    options = [] if uniform else ["union_by_name => true"]
+    day = scan.dataset.day_column
+    if day and all(f"/{day}=" in name for name in scan.files):
+        # the partition value in the path lets whole days be skipped unopened
+        options += ["hive_partitioning => true", f"hive_types => {{'{day}': DATE}}"]
+    else:
+        options.append("hive_partitioning => false")
+    return Relation(f"read_parquet(?, {', '.join(options)})", (list(scan.files),))
+
+
+_TYPES = {
+    ColumnType.STRING: "VARCHAR",
+    ColumnType.INT32: "INTEGER",
+    ColumnType.INT64: "BIGINT",
+    ColumnType.DOUBLE: "DOUBLE",
+    ColumnType.BOOLEAN: "BOOLEAN",
+    ColumnType.DATE: "DATE",
+    ColumnType.TIMESTAMP: "TIMESTAMP WITH TIME ZONE",
+}
