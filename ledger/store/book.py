@@ -135,10 +135,18 @@ class Book(Reader):
                 next_step="nothing was written; run it again",
             )
 
-    async def insert(self, table: Table, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Insert plain rows (``organization_id`` is added)."""
+    async def insert(
+        self,
+        table: Table,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        *,
+        same: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Insert plain rows (``organization_id`` is added); ``same``: columns with one value for all of them."""
+        constants = {"organization_id": self.organization, **(same or {})}
         with self._wall():
-            await bulk.insert_rows(self._connection, table, columns, rows, {"organization_id": self.organization})
+            await bulk.insert_rows(self._connection, table, columns, rows, constants)
 
     async def upsert(self, table: Table, key: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert plain rows, or replace the values of those whose key exists."""

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index, Integer, Table
-from sqlalchemy import Identity as Autonumber
+from sqlalchemy import BigInteger, Index, Integer
 
-from ledger.store.tables.base import Column, Instant, Json, Text, instant, metadata, plain, text
+from ledger.store.tables.base import Column, Instant, Json, Text, instant, plain, text
 
-audit_event = Table(
+audit_event = plain(
     "audit_event",
-    metadata,
-    Column("seq", BigInteger().with_variant(Integer, "sqlite"), Autonumber(), primary_key=True),
-    Column("organization_id", Text, nullable=False),
-    Column("at", Instant, nullable=False),
-    Column("actor", Text, nullable=False),
-    Column("verb", Text, nullable=False),
-    Column("subject", Text, nullable=False),
-    Column("run_id", Text, nullable=False, server_default=""),
-    Column("plan_digest", Text, nullable=False, server_default=""),
-    Column("salt", Text, nullable=False),
-    Column("payload_digest", Text, nullable=False),  # SHA-256(salt + canonical payload)
-    Index("ix_audit_event_org", "organization_id", "seq"),
-    Index("ix_audit_event_subject", "organization_id", "subject"),
-    Index("ix_audit_event_run", "organization_id", "run_id"),
+    Column("seq", BigInteger, nullable=False),  # 1, 2, 3 … without a gap, per organization
+    instant("at"),
+    text("actor"),
+    text("verb"),
+    text("subject"),
+    text("run_id"),
+    text("plan_digest"),
+    text("payload_digest"),
+    text("digest"),
+    key=("seq",),
+    indexes=(("subject",), ("run_id",)),
 )
 """Insertion is serial within one organization (every writer holds its lock), so ``seq`` is commit order there."""
 
-audit_payload = Table(
+audit_payload = plain(
     "audit_payload",
-    metadata,
-    Column("payload_digest", Text, primary_key=True),
-    Column("organization_id", Text, nullable=False),
-    Column("payload", Text, nullable=False),  # canonical JSON: reason, before, after, changes
+    Column("seq", BigInteger, nullable=False),
+    text("salt"),
+    text("payload"),  # canonical JSON: reason, before, after, changes
+    key=("seq",),
 )
-"""Readable part; may be purged (erasure) without breaking the chain."""
+"""The readable part, with the salt; may be purged (erasure) without breaking the chain."""
 
 audit_seal = plain(
     "audit_seal",
@@ -56,6 +52,13 @@ outbox = plain(
     text("state"),  # waiting | delivered | dead
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("next_at", Instant, nullable=True),
+    Column("last_error", Text, nullable=False, server_default=""),
     key=("id",),
-    indexes=(("state", "next_at"),),
 )
+Index(
+    "ix_outbox_due",
+    outbox.c.next_at,
+    sqlite_where=outbox.c.state == "waiting",
+    postgresql_where=outbox.c.state == "waiting",
+)
+"""Delivery asks for what is due in any organization; what was delivered leaves this index."""

@@ -31,8 +31,10 @@ job = Table(
     Column("deadline_at", Instant, nullable=True),
     Column("finished_at", Instant, nullable=True),
     Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("holder", Text, nullable=False, server_default=""),
     Column("outcome", Json, nullable=True),
     Index("ix_job_ready", "state", "run_after"),
+    Index("ix_job_organization", "organization_id", "created_at"),
 )
 Index(
     "uq_job_dedupe",

@@ -1,0 +1,141 @@
+"""Durable jobs on both databases: each is done once, dead ones come back, overtaken ones cannot finish (A4)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import datetime, timedelta
+
+import pytest
+
+from ledger.errors import NotFound, Stale
+from ledger.jobs import Job, JobState, RetryRules
+from ledger.store import jobs
+from ledger.store.engine import Ledger
+
+HOUR = timedelta(hours=1)
+RULES = RetryRules(silence=timedelta(seconds=60), max_attempts=2, backoff=timedelta(seconds=30))
+
+
+async def claimed(ledger: Ledger, now: datetime, holder: str = "w1") -> Job:
+    job = await jobs.claim(ledger, ["run"], holder, now=now, deadline=HOUR)
+    assert job is not None
+    return job
+
+
+async def test_a_job_lives_from_waiting_to_done(ledger: Ledger, now: datetime) -> None:
+    job_id = await jobs.enqueue(ledger, "acme", "run", {"full": True}, now=now, run_after=now + HOUR)
+    assert await jobs.claim(ledger, ["run"], "w1", now=now, deadline=HOUR) is None
+    assert await jobs.claim(ledger, ["publish"], "w1", now=now + HOUR, deadline=HOUR) is None
+    job = await claimed(ledger, now + HOUR)
+    assert (job.id, job.organization, job.payload, job.state) == (job_id, "acme", {"full": True}, JobState.RUNNING)
+    assert (job.attempts, job.holder, job.deadline_at) == (1, "w1", now + 2 * HOUR)
+    assert await jobs.claim(ledger, ["run"], "w2", now=now + HOUR, deadline=HOUR) is None
+    await jobs.finish(ledger, job, now=now + HOUR, outcome={"exit": 0})
+    stored = await jobs.get(ledger, job_id)
+    assert (stored.state, stored.outcome, stored.finished_at) == (JobState.DONE, {"exit": 0}, now + HOUR)
+
+
+async def test_due_longest_is_first(ledger: Ledger, now: datetime) -> None:
+    late = await jobs.enqueue(ledger, "acme", "run", now=now, run_after=now - HOUR)
+    later = await jobs.enqueue(ledger, "globex", "run", now=now, run_after=now)
+    latest = await jobs.enqueue(ledger, "acme", "run", now=now, run_after=now - 2 * HOUR)
+    assert [(await claimed(ledger, now)).id for _ in range(3)] == [latest, late, later]
+
+
+async def test_a_waiting_job_of_the_same_key_is_joined_and_never_delayed(ledger: Ledger, now: datetime) -> None:
+    first = await jobs.enqueue(ledger, "acme", "run", now=now, run_after=now + HOUR, dedupe_key="run")
+    same = await jobs.enqueue(ledger, "acme", "run", now=now, run_after=now + 2 * HOUR, dedupe_key="run")
+    other = await jobs.enqueue(ledger, "globex", "run", now=now, run_after=now + HOUR, dedupe_key="run")
+    assert (same == first, other == first) == (True, False)
+    assert (await jobs.get(ledger, first)).run_after == now + HOUR
+    assert await jobs.enqueue(ledger, "acme", "run", now=now, dedupe_key="run") == first
+    assert (await claimed(ledger, now)).id == first
+    behind = await jobs.enqueue(ledger, "acme", "run", now=now, dedupe_key="run")
+    assert behind != first
+    assert {await jobs.enqueue(ledger, "acme", "run", now=now), await jobs.enqueue(ledger, "acme", "run", now=now)}
+
+
+async def test_a4_a_silent_job_comes_back_and_its_old_worker_cannot_finish_it(ledger: Ledger, now: datetime) -> None:
+    await jobs.enqueue(ledger, "acme", "run", now=now)
+    first = await claimed(ledger, now, "w1")
+    await jobs.heartbeat(ledger, first, now=now + timedelta(seconds=50))
+    assert await jobs.requeue_dead(ledger, now=now + timedelta(seconds=100), rules=RULES) == []
+    after = now + timedelta(seconds=111)
+    assert [job.id for job in await jobs.requeue_dead(ledger, now=after, rules=RULES)] == [first.id]
+    assert await jobs.claim(ledger, ["run"], "w2", now=after, deadline=HOUR) is None
+    second = await claimed(ledger, after + RULES.backoff, "w2")
+    assert (second.id, second.attempts) == (first.id, 2)
+    for overtaken in (
+        jobs.heartbeat(ledger, first, now=after),
+        jobs.finish(ledger, first, now=after),
+        jobs.fail(ledger, first, now=after),
+        jobs.fail(ledger, first, now=after, retry_at=after),
+    ):
+        with pytest.raises(Stale):
+            await overtaken
+    await jobs.finish(ledger, second, now=after)
+
+
+async def test_a4_attempts_end(ledger: Ledger, now: datetime) -> None:
+    job_id = await jobs.enqueue(ledger, "acme", "run", now=now)
+    for _ in range(2):
+        await claimed(ledger, now)
+        now += 2 * HOUR  # past its deadline
+        assert len(await jobs.requeue_dead(ledger, now=now, rules=RULES)) == 1
+        now += RULES.backoff
+    stored = await jobs.get(ledger, job_id)
+    assert (stored.state, stored.attempts) == (JobState.FAILED, 2)
+    assert "went silent" in stored.outcome["error"]
+
+
+async def test_a4_a_clock_set_back_does_not_keep_a_dead_job_running(ledger: Ledger, now: datetime) -> None:
+    await jobs.enqueue(ledger, "acme", "run", now=now)
+    dead = await claimed(ledger, now + timedelta(days=1))
+    assert [job.id for job in await jobs.requeue_dead(ledger, now=now, rules=RULES)] == [dead.id]
+
+
+async def test_a_failed_job_is_tried_again_when_it_says_so(ledger: Ledger, now: datetime) -> None:
+    job_id = await jobs.enqueue(ledger, "acme", "run", now=now)
+    await jobs.fail(ledger, await claimed(ledger, now), now=now, outcome={"why": "busy"}, retry_at=now + HOUR)
+    assert (await jobs.get(ledger, job_id)).state is JobState.WAITING
+    await jobs.fail(ledger, await claimed(ledger, now + HOUR), now=now + HOUR, outcome={"why": "broken"})
+    stored = await jobs.get(ledger, job_id)
+    assert (stored.state, stored.outcome, stored.attempts) == (JobState.FAILED, {"why": "broken"}, 2)
+
+
+async def test_a_dead_job_whose_work_waits_already_does_not_come_back(ledger: Ledger, now: datetime) -> None:
+    first = await jobs.enqueue(ledger, "acme", "run", now=now, dedupe_key="run")
+    await claimed(ledger, now)
+    second = await jobs.enqueue(ledger, "acme", "run", now=now, dedupe_key="run")
+    await jobs.requeue_dead(ledger, now=now + HOUR, rules=RULES)
+    states = {job.id: job.state for job in await jobs.recent(ledger, organization="acme")}
+    assert states == {first: JobState.FAILED, second: JobState.WAITING}
+    assert [job.id for job in await jobs.recent(ledger, states=[JobState.WAITING])] == [second]
+    assert await jobs.recent(ledger, organization="globex") == []
+
+
+async def test_an_unknown_job_is_not_found(ledger: Ledger) -> None:
+    with pytest.raises(NotFound):
+        await jobs.get(ledger, "nothing")
+
+
+async def test_a2_two_processes_share_the_work_and_do_each_job_once(
+    ledger: Ledger, ledger_url: str, now: datetime
+) -> None:
+    wanted = {await jobs.enqueue(ledger, f"org{n % 3}", "count", {"n": n}, now=now) for n in range(40)}
+    pipe = asyncio.subprocess.PIPE
+    workers = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.parts.job_taker", ledger_url, holder, now.isoformat(), stdin=pipe, stdout=pipe
+        )
+        for holder in ("w1", "w2")
+    ]
+    for worker in workers:
+        assert worker.stdout is not None
+        assert await worker.stdout.readline() == b"ready\n"
+    answers = await asyncio.gather(*(worker.communicate(b"go\n") for worker in workers))
+    done = [json.loads(out) for out, _ in answers]
+    assert sorted(done[0] + done[1]) == sorted(wanted)
+    assert {job.state for job in await jobs.recent(ledger)} == {JobState.DONE}
