@@ -96,8 +96,13 @@ def mail_key(text: str) -> str | None:
         return None
 
 
+def clean(text: str) -> str:
+    """``text`` as it can be stored anywhere: no NUL, no broken characters, not endlessly long."""
+    return text[:_PAYLOAD_LENGTH].encode("utf-8", "replace").decode("utf-8").replace("\x00", "�")
+
+
 def _bad_line(line: bytes) -> BadRow:
-    payload = line[:_PAYLOAD_LENGTH].decode("utf-8", errors="replace").replace("\x00", "�")
+    payload = clean(line[:_PAYLOAD_LENGTH].decode("utf-8", "replace"))
     try:
         fields = _decode_any(line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -108,8 +113,8 @@ def _bad_line(line: bytes) -> BadRow:
 
 
 def _bad_fields(fields: Mapping[str, Any], *, texts: bool) -> BadRow:
-    payload = msgspec.json.encode(dict(fields), enc_hook=repr)[:_PAYLOAD_LENGTH].decode("utf-8", errors="replace")
-    return _explained(fields, payload.replace("\x00", "�"), texts=texts)
+    shown = {str(name): clean(value if isinstance(value, str) else str(value)) for name, value in fields.items()}
+    return _explained(fields, clean(msgspec.json.encode(shown).decode()), texts=texts)
 
 
 def _explained(fields: Mapping[str, Any], payload: str, *, texts: bool) -> BadRow:
@@ -146,6 +151,8 @@ def _text_fault(name: str, value: Any, texts: bool) -> str:
         return f"{name} is empty"
     if len(value) > _LENGTHS[name]:
         return f"{name} is longer than {_LENGTHS[name]} characters"
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        return f"{name} is not UTF-8"
     if not value.isprintable():
         return f"{name} holds control characters"
     if name == "event_id" and not value.isascii():
@@ -203,5 +210,5 @@ _CHECKS: dict[str, Callable[[str, Any, bool], str]] = {
 
 
 def _short(text: str) -> str:
-    clean = text.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "�")
-    return clean if len(clean) <= 80 else clean[:79] + "…"
+    shown = clean(text)
+    return shown if len(shown) <= 80 else shown[:79] + "…"
