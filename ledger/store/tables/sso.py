@@ -1,1 +1,124 @@
-"""Domains, connections, evidence, sign-in requests, the gate rows."""
+"""Domains, connections, evidence, sign-in requests, the gate rows (sso.md §1).
+
+Prohibition: no column says whether single sign-on is in order. That is decided from ``sso_evidence`` each time.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Index, Integer
+
+from ledger.store.tables.base import Column, Instant, Json, instant, interval, plain, text
+
+sso_domain = plain(
+    "sso_domain",
+    text("domain"),  # A-label
+    text("raw"),  # as the admin wrote it
+    instant("added_at"),
+    text("added_by"),
+    Column("attempt", Integer, nullable=False),  # counts on over releases: an old token never proves again
+    Column("grace_seconds", Integer, nullable=False),
+    Column("released_at", Instant, nullable=True),
+    key=("domain",),
+)
+
+sso_token = plain(
+    "sso_token",
+    text("domain"),
+    Column("attempt", Integer, nullable=False),
+    text("token_hash"),  # SHA-256; the token itself is shown once
+    instant("issued_at"),
+    instant("expires_at"),
+    key=("domain", "attempt"),
+)
+
+sso_claim = plain(
+    "sso_claim",
+    text("kind"),  # domain | entity
+    text("name"),  # A-label | SAML entityID
+    instant("since"),
+    Column("until", Instant, nullable=True),  # end of the hold after release; empty: held
+    key=("kind", "name"),
+)
+"""What only one organization may hold at a time: proved domains (with parents and children) and entityIDs in use."""
+
+Index("ix_sso_claim_name", sso_claim.c.kind, sso_claim.c.name)
+
+sso_connection = plain(
+    "sso_connection",
+    text("id"),
+    text("name"),
+    instant("created_at"),
+    text("created_by"),
+    key=("id",),
+)
+
+sso_version = plain(
+    "sso_version",
+    text("connection_id"),
+    Column("version", Integer, nullable=False),
+    text("protocol"),  # saml
+    text("entity_id"),
+    text("fingerprint"),
+    text("metadata"),  # the XML as it came
+    text("metadata_sha256"),
+    Column("facts", Json, nullable=False),  # what was read from it, and the want_* flags: connector.sso.metadata
+    instant("created_at"),
+    text("created_by"),
+    key=("connection_id", "version"),
+)
+"""A connection is a list of immutable versions; which one is live is evidence."""
+
+sso_link = interval("sso_link", text("domain"), text("connection_id"), key=("domain",), indexes=(("connection_id",),))
+"""Domain × connection: at most one connection per domain."""
+
+sso_evidence = plain(
+    "sso_evidence",
+    Column("seq", BigInteger, nullable=False),
+    instant("at"),
+    text("kind"),  # domain.added, domain.token, domain.checked … connection.on: connector.sso.evidence lists them
+    text("subject"),  # domain or connection id
+    text("actor"),
+    Column("facts", Json, nullable=False),
+    text("digest"),  # SHA-256(previous digest + this row): append-only, and it shows
+    key=("seq",),
+    indexes=(("kind", "subject"),),
+)
+
+sso_request = plain(
+    "sso_request",
+    text("id"),  # AuthnRequest ID; or the ticket that lets one browser begin a test
+    text("purpose"),  # ticket | test | login
+    text("connection_id"),
+    Column("version", Integer, nullable=False),
+    text("domain"),
+    text("cookie_hash"),  # SHA-256 of the pre-login cookie; empty for tickets
+    text("relay_state"),
+    text("actor"),
+    instant("created_at"),
+    instant("expires_at"),
+    key=("id",),
+    indexes=(("expires_at",),),
+)
+"""One-time: taken with DELETE … RETURNING."""
+
+sso_replay = plain(
+    "sso_replay",
+    text("entity_id"),
+    text("assertion_id"),
+    instant("until"),
+    key=("entity_id", "assertion_id"),
+    indexes=(("until",),),
+)
+
+sso_gate = plain("sso_gate", text("domain"), Column("version", BigInteger, nullable=False), key=("domain",))
+"""Counts changes of evidence per domain; apply compares it inside its transaction (fencing)."""
+
+sso_sync = plain(
+    "sso_sync",
+    Column("enabled", Boolean, nullable=False),
+    Column("reasons", Json, nullable=False),  # why it is suspended; empty: it is not
+    instant("since"),
+    text("actor"),
+    key=(),
+)
+"""Directory sync of the organization: switched on by an admin, suspended by evidence (R5)."""

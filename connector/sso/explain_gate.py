@@ -1,0 +1,55 @@
+"""Reason codes in words, each with the step that removes it (R2, R5). Pure: no I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_STEPS: dict[str, tuple[str, str]] = {
+    "domain_unverified": (
+        "the domain is not proved to be the organization's",
+        "publish the TXT record, then: rosterd sso verify {domain}",
+    ),
+    "domain_lost": (
+        "the proof of the domain is gone from DNS",
+        "publish the TXT record again, then: rosterd sso verify {domain}",
+    ),
+    "no_connection": (
+        "no identity provider is connected to the domain",
+        "rosterd sso connect METADATA",
+    ),
+    "not_tested": (
+        "nobody of the domain has passed a test sign-in with this identity provider",
+        "rosterd sso test {domain}",
+    ),
+    "test_outdated": (
+        "the test sign-in is older than 7 days or was made with other metadata",
+        "rosterd sso test {domain}",
+    ),
+    "sso_off": ("single sign-on is not turned on", "rosterd sso on {domain}"),
+    "cert_expired": (
+        "every signing certificate of the identity provider has expired",
+        "get its new metadata, then: rosterd sso connect METADATA",
+    ),
+    "idp_changed": (
+        "the identity provider is not the one that was tested",
+        "rosterd sso connect METADATA, test it and turn it on again",
+    ),
+    "metadata_expired": (
+        "the identity provider's metadata has passed its validUntil",
+        "get its new metadata, then: rosterd sso connect METADATA",
+    ),
+    "kc_idp_disabled": ("Keycloak has the identity provider disabled", "enable it in Keycloak"),
+    "kc_signature_off": ("Keycloak does not check signatures", "switch signature validation on in Keycloak"),
+    "kc_version_vulnerable": ("this Keycloak version has known holes in SAML", "upgrade Keycloak"),
+    "kc_unreachable": ("Keycloak cannot be read", "rosterd check --live"),
+    "clock_behind": ("the clock of this machine is behind the recorded evidence", "correct the clock"),
+}
+
+
+def missing_steps(domain: str, reasons: Iterable[str]) -> tuple[str, ...]:
+    """One sentence per reason: what is missing, and the next command, for one domain."""
+    found = []
+    for reason in reasons:
+        what, step = _STEPS[reason]
+        found.append(f"{domain}: {what} ({reason}) → {step.format(domain=domain)}")
+    return tuple(found)

@@ -1,0 +1,120 @@
+"""What the admin files say about single sign-on: ``[[domains]]``, ``[sso]``, ``[dns]``, ``[saml]``.
+
+Pure: settings only; acts (proving, testing, turning on) are commands with an actor.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, field_validator
+
+from connector.sso.domain_names import normalise
+from ledger.secret import SecretRef
+from ledger.settings import Duration, SettingsModel
+
+
+def parse_resolver(text: str) -> tuple[str, int]:
+    """``9.9.9.9:53`` or ``[2620:fe::fe]:53`` → (address, port); the port may be left out. Raises ``ValueError``."""
+    host, separator, port = text.rpartition(":")
+    if not separator or (":" in host and not host.startswith("[")):
+        host, port = text, "53"
+    try:
+        address = ip_address(host.strip("[]"))
+        number = int(port)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not ADDRESS:PORT of a name server, for example 9.9.9.9:53") from error
+    if not 0 < number < 65536:
+        raise ValueError(f"{text!r}: the port is out of range")
+    return str(address), number
+
+
+def _resolver(text: str) -> str:
+    parse_resolver(text)
+    return text
+
+
+class DnsSettings(SettingsModel):
+    """``[dns]``: how domains are proved. Two resolvers must say the same."""
+
+    resolvers: tuple[Annotated[str, AfterValidator(_resolver)], ...] = Field(
+        default=("9.9.9.9:53", "1.1.1.1:53"), min_length=2
+    )
+    """Recursive resolvers that validate DNSSEC, ADDRESS:PORT, of different operators; at least two."""
+
+    timeout: Duration = timedelta(seconds=5)
+    """How long one resolver may take; silence is never taken for a missing record."""
+
+    @field_validator("resolvers")
+    @classmethod
+    def _different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len({parse_resolver(text) for text in value}) < 2:
+            raise ValueError("at least two different resolvers are needed: one alone proves nothing")
+        return value
+
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Address and port of each, in order, without repetitions."""
+        return tuple(dict.fromkeys(parse_resolver(text) for text in self.resolvers))
+
+
+class DomainSettings(SettingsModel):
+    """``[[domains]]``: one mail domain of the organization (R1); exactly this name, not what is below it."""
+
+    name: str
+    """The domain; international names as they are written or in their xn-- form."""
+
+    grace: Duration = timedelta(hours=24)
+    """How long the DNS record may be missing (confirmed, by two resolvers) before the proof is lost: 0 to 72h."""
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str) -> str:
+        return normalise(value)
+
+    @field_validator("grace")
+    @classmethod
+    def _grace(cls, value: timedelta) -> timedelta:
+        if value > timedelta(hours=72):
+            raise ValueError("grace is at most 72h")
+        return value
+
+
+class SsoSettings(SettingsModel):
+    """``[sso]``: the organization's identity provider."""
+
+    entity_id: str = ""
+    """entityID of the identity provider; metadata that names another is refused. Empty: whatever the metadata says."""
+
+    metadata: str = ""
+    """Its SAML metadata, file:PATH or https://…; empty: given to `rosterd sso connect`."""
+
+    mail_attribute: str = ""
+    """Attribute that holds the mail address; empty: the NameID is the mail address."""
+
+    response_signed_only: bool = False
+    """For identity providers that sign the Response and not the Assertion (PingFederate): then the Response must be."""
+
+    @field_validator("metadata")
+    @classmethod
+    def _metadata(cls, value: str) -> str:
+        if value and not value.startswith(("file:", "https://")):
+            raise ValueError("metadata is given as file:PATH or https://…")
+        return value
+
+
+class SamlSettings(SettingsModel):
+    """``[saml]`` of the installation: our own side as a SAML service provider."""
+
+    signing_key: SecretRef = SecretRef("file", "secrets/saml-key.pem")
+    """RSA key in PEM that signs sign-in requests; made by set-up where the file does not exist."""
+
+    signing_certificate: SecretRef = SecretRef("file", "secrets/saml-certificate.pem")
+    """Its self-signed certificate, part of our metadata; identity providers pin it."""
+
+    deadline: Duration = timedelta(seconds=10)
+    """How long judging one sign-in response may take."""
+
+    allow_http_on_loopback: bool = False
+    """Danger: true accepts identity providers at http://127.0.0.1; for the demo and tests on one machine."""
