@@ -100,6 +100,7 @@ async def test_every_reason_of_a_bad_row_is_named_at_once(ledger: Ledger) -> Non
         ({"occurred_at": "2026-01-25T23:59:59Z"}, "occurred_at is older than the 35 days that are accepted"),
         ({"offering_code": "cad"}, "offering cad is not known"),
         ({"mail": "stranger@acme.example"}, "the person is not known"),
+        ({"mail": "anna kowalska@acme.example"}, "mail is not a mail address"),
     ],
 )
 async def test_what_the_ledger_does_not_accept_is_quarantined(ledger: Ledger, fields: Any, reason: str) -> None:
