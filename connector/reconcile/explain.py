@@ -8,7 +8,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One line of an explanation: ``what`` holds (or held), ``why``, since when (RFC 3339), by which run (empty: by hand)."""
+    """One line of an explanation: ``what`` holds (or held), ``why``, since when (RFC 3339), by which run (empty: by
+    hand)."""
 
     what: str
     why: str

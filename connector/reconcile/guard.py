@@ -1,4 +1,8 @@
-"""The guard: splits a plan into what may be applied and what must wait for a named approval (G1, G2, G4, G7). Pure."""
+"""The guard: splits a plan into what may be applied and what must wait for a named approval (G1, G2, G4, G7).
+
+Pure: no I/O, no clock here. A limit that trips (``limits``) holds every unapproved change of that kind in that scope,
+whole bundles at a time, and every seat that counts on a held one.
+"""
 
 from __future__ import annotations
 
@@ -6,34 +10,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from connector.reconcile.plan import Bundle, count_kinds, digest_of
+import msgspec
 
+from connector.reconcile.limits import Permit, Trip, Windows, emptied, exceeded, scopes_of
+from connector.reconcile.plan import Bundle, Change, Harm, Kind, Plan, Problem, count_kinds, digest_of
+from connector.reconcile.policy import Policy
+from connector.reconcile.recorded import Recorded
+from connector.reconcile.seating import Allocation, PoolKey
+from connector.reconcile.settings import OnHeld
 
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """One limit that was exceeded: in ``scope`` (organization, Team or mapping, by name), ``harm`` would touch
-    ``people`` of ``population`` people, counting ``before`` touched earlier in the ``window``; ``limit`` allows fewer."""
-
-    scope: str
-    harm: str
-    window: str
-    people: int
-    before: int
-    limit: int
-    population: int
-
-    @property
-    def text(self) -> str:
-        """In words."""
-        if self.window == "zero":
-            return f"{self.scope}: {self.harm} of {self.people} would leave nobody (R8)"
-        earlier = f" and {self.before} earlier" if self.before else ""
-        return f"{self.scope}: {self.harm} of {self.people}{earlier} in {self.window} exceeds {self.limit} of {self.population}"
+_UNLIMITED_FOR_PROTECTED = frozenset({Harm.NONE, Harm.INVITE, Harm.RENAME})
 
 
 @dataclass(frozen=True)
 class Guarded:
-    """What goes and what waits. ``approved`` counts people whose harm an approval let through."""
+    """What goes and what waits. ``approved``: subjects whose harm an approval let through."""
 
     policy_hash: str
     allowed: tuple[Bundle, ...]
@@ -52,3 +43,105 @@ class Guarded:
     def held_counts(self) -> Mapping[str, int]:
         """Held changes by kind."""
         return count_kinds(self.held)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Allowed changes by kind."""
+        return count_kinds(self.allowed)
+
+
+def protect(plan: Plan, recorded: Recorded, policy: Policy) -> Plan:
+    """The plan without what would harm protected principals (G4): skipped and reported, the rest goes on."""
+    protected = {row.id for row in recorded.identities.values() if row.mail_key in policy.protected}
+    protected |= {next(iter(owners)) for owners in recorded.primary_admins.values() if len(owners) == 1}
+    if policy.protect_admins:
+        protected |= recorded.admins
+    kept: list[Bundle] = []
+    spared: list[str] = []
+    for bundle in plan.bundles:
+        if bundle.identity in protected and any(c.harm not in _UNLIMITED_FOR_PROTECTED for c in bundle.changes):
+            spared.append(bundle.subject)
+        else:
+            kept.append(bundle)
+    if not spared:
+        return plan
+    text = "protected (an admin, or listed under [sync] protected): nothing is changed; decide by hand"
+    problems = tuple(sorted((*plan.problems, Problem("protected", text, tuple(spared)))))
+    return Plan(plan.policy_hash, tuple(kept), problems, plan.scopes, plan.notes)
+
+
+def guard(
+    plan: Plan, allocation: Allocation, recorded: Recorded, policy: Policy, windows: Windows, permit: Permit
+) -> Guarded:
+    """Split ``plan``; deterministic, and independent of the order of its input."""
+    if permit.only:
+        plan = _only(plan, permit)
+    approved = {b.subject for b in plan.bundles if b.harmful and _permitted(b, permit)}
+    counted = [bundle for bundle in plan.bundles if bundle.harmful and bundle.subject not in approved]
+    tripped, trips = exceeded(counted, recorded, policy.limits, windows)
+    held = {b.subject for b in counted if any((s, c.harm) in tripped for c in b.changes for s in scopes_of(b, c))}
+    held |= emptied(plan, counted, held, recorded, trips)
+    allowed, waiting = _split(plan, held, allocation, permit)
+    if waiting and policy.limits.on_held is OnHeld.APPLY_NOTHING and not permit.only:
+        untouched = tuple(bundle for bundle in allowed if bundle.subject in approved)
+        return Guarded(plan.policy_hash, untouched, waiting, tuple(trips), frozenset(approved))
+    return Guarded(plan.policy_hash, allowed, waiting, tuple(trips), frozenset(approved))
+
+
+def _only(plan: Plan, permit: Permit) -> Plan:
+    bundles = []
+    for bundle in plan.bundles:
+        changes = tuple(change for change in bundle.changes if change.key in permit.keys)
+        whole = all(change.key in permit.keys for change in bundle.changes if change.harm)
+        if changes and whole:
+            bundles.append(msgspec.structs.replace(bundle, changes=changes))
+    return Plan(plan.policy_hash, tuple(bundles), plan.problems, plan.scopes, plan.notes)
+
+
+def _permitted(bundle: Bundle, permit: Permit) -> bool:
+    return permit.everything or all(change.key in permit.keys for change in bundle.changes if change.harm)
+
+
+def _split(
+    plan: Plan, held: set[str], allocation: Allocation, permit: Permit
+) -> tuple[tuple[Bundle, ...], tuple[Bundle, ...]]:
+    """Whole bundles wait; of the others, only the seats that count on a seat which is still held (P2)."""
+    free = dict(allocation.free)
+    for bundle in plan.bundles:
+        if bundle.subject not in held:
+            for change in bundle.changes:
+                if change.kind is Kind.RELEASE_SEAT and (change.team, change.offering) in free:
+                    free[change.team, change.offering] += 1
+    unserved: set[tuple[str, PoolKey]] = set()
+    present = {(b.subject, c.team, c.offering) for b in plan.bundles for c in b.changes
+               if c.kind in {Kind.ASSIGN_SEAT, Kind.MOVE_SEAT}}  # fmt: skip
+    for served in allocation.served:
+        if served.subject in held or (served.subject, *served.pool) not in present:
+            continue
+        if free.get(served.pool, 0) > 0:
+            free[served.pool] -= 1
+            if served.frees in free:
+                free[served.frees] += 1
+        else:
+            unserved.add((served.subject, served.pool))
+    subjects = {subject for subject, _ in unserved}
+    allowed: list[Bundle] = []
+    waiting: list[Bundle] = []
+    for bundle in plan.bundles:
+        if bundle.subject in held:
+            waiting.append(bundle)
+        elif bundle.subject not in subjects:
+            allowed.append(bundle)
+        else:
+            pools = {pool for subject, pool in unserved if subject == bundle.subject}
+            codes = {code for _, code in pools}
+            later = tuple(c for c in bundle.changes if _seat_change(c) and c.offering in codes)
+            now = tuple(c for c in bundle.changes if c not in later)
+            if now:
+                allowed.append(msgspec.structs.replace(bundle, changes=now))
+            waiting.append(msgspec.structs.replace(bundle, changes=later))
+    return tuple(allowed), tuple(waiting)
+
+
+def _seat_change(change: Change) -> bool:
+    return change.kind in {Kind.ASSIGN_SEAT, Kind.MOVE_SEAT} or (change.kind is Kind.ADD_GRANT and not change.ref)

@@ -21,7 +21,8 @@ _ENCODE = msgspec.json.Encoder().encode
 
 
 class Kind(StrEnum):
-    """What a change does (P2); AddGrant, EndGrant and MoveSeat change a reason or an owner, never whether one has access."""
+    """What a change does (P2). AddGrant, EndGrant and MoveSeat change a reason or an owner, never whether one has
+    access."""
 
     INVITE = "Invite"
     REINSTATE = "Reinstate"

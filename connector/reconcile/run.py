@@ -6,20 +6,28 @@ any transaction; deciding and writing happen inside one, on the state that trans
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
 from connector.directory.base import Source
 from connector.directory.mapping import AttributeRules
+from connector.reconcile import explaining, gatekeeping, undoing
+from connector.reconcile.apply import Order, commit, record_suspended
+from connector.reconcile.decide import decide
 from connector.reconcile.explain import Explanation
+from connector.reconcile.guard import Guarded, guard
+from connector.reconcile.heldsets import find
+from connector.reconcile.limits import Windows
+from connector.reconcile.load import load, load_permit, load_windows
 from connector.reconcile.outcome import Planned, RunOutcome, Undone
+from connector.reconcile.plan import Plan
 from connector.reconcile.policy import Policy
+from connector.reconcile.seeing import Progress, observe
+from ledger.errors import BadInput
+from ledger.instant import new_id, to_text
+from ledger.jobs import Lease
 from ledger.store.engine import Ledger
 from ledger.team import Organization
-
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total; 0 = not known) from the run's own thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,21 @@ class Setup:
 
 async def plan(ledger: Ledger, setup: Setup, *, now: datetime, progress: Progress | None = None) -> Planned:
     """Read and decide; write nothing to anybody (P1). Raises ``BadInput`` for a policy that contradicts the ledger."""
-    raise NotImplementedError
+    policy, organization = setup.policy, setup.organization.id
+    async with ledger.read(organization) as reader:
+        reasons = gatekeeping.shut(await gatekeeping.look(reader, now))
+    if reasons:
+        return Planned(Plan(policy.hash, ()), Guarded(policy.hash, (), ()), reasons)
+    observed = await observe(setup.sources, policy, now, progress)
+    async with ledger.read(organization) as reader:
+        domains = await gatekeeping.look(reader, now)
+        recorded = await load(reader, with_dns=observed.with_dns)
+        draft = decide(observed.sources, policy, recorded, domains, now)
+        hurts = any(bundle.harmful for bundle in draft.plan.bundles)
+        windows = await load_windows(reader, now) if hurts else Windows()
+        permit = await load_permit(reader, now)
+    guarded = guard(draft.plan, draft.allocation, recorded, policy, windows, permit)
+    return Planned(draft.plan, guarded, expires_at=to_text(now + policy.limits.approval_expires))
 
 
 async def apply(
@@ -52,26 +74,57 @@ async def apply(
     actor: str,
     digest: str | None = None,
     auto: bool = False,
-    lease: object | None = None,
+    lease: Lease | None = None,
     progress: Progress | None = None,
 ) -> RunOutcome:
     """Read, decide and commit. Exactly one of ``digest`` (a plan somebody saw: recomputed, must match, approves what it
-    shows, G3) and ``auto`` (what the guard lets through). Raises ``Stale``, ``Refused``, ``Busy``."""
-    raise NotImplementedError
+    shows, G3) and ``auto`` (what the guard lets through). Raises ``Stale``, ``Refused``, ``Busy``.
+
+    Eight parameters: the caller's identity, instant and lease are not the setup's.
+    """
+    if bool(digest) == auto:
+        raise BadInput("give either the digest of a plan or auto", next_step="rosterd plan shows the digest")
+    order = Order("apply", actor, now, digest or "", lease=lease)
+    return await _run(ledger, setup, order, progress)
 
 
 async def approve(ledger: Ledger, setup: Setup, digest: str, *, reason: str, actor: str, now: datetime) -> RunOutcome:
-    """Let the held set named by ``digest`` (or a unique prefix of ≥ 8 digits) through, or the part still true (G3)."""
-    raise NotImplementedError
+    """Let the held set named by ``digest`` (or a unique prefix of ≥ 8 digits) through, or the part still true (G3).
+
+    Exactly its changes and no others. Raises ``NotFound``, ``BadInput`` and, for a set that expired, ``Refused``.
+    """
+    if not reason.strip():
+        raise BadInput("an approval needs a reason", next_step=f"rosterd approve {digest} --reason TEXT")
+    async with ledger.read(setup.organization.id) as reader:
+        held = await find(reader, digest)
+    return await _run(ledger, setup, Order("approve", actor, now, held.digest, reason), None)
+
+
+async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | None) -> RunOutcome:
+    """Gate → read → map → decide, guard and commit in one transaction."""
+    organization = setup.organization.id
+    async with ledger.read(organization) as reader:
+        reasons = gatekeeping.shut(await gatekeeping.look(reader, order.now))
+        if not reasons:
+            await gatekeeping.require_enabled(reader, organization)
+    if reasons:
+        async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
+            return await record_suspended(book, order, reasons)
+    observed = await observe(setup.sources, setup.policy, order.now, progress)
+    return await commit(ledger, organization, setup.policy, observed, order)
 
 
 async def undo(
     ledger: Ledger, setup: Setup, run_id: str, *, actor: str, reason: str, now: datetime, dry_run: bool
 ) -> Undone:
-    """Restore what run ``run_id`` changed, as a new audited run; what was edited since is kept and named (A3)."""
-    raise NotImplementedError
+    """Restore what run ``run_id`` changed, as a new audited run; what was edited since is kept and named (A3).
+
+    Seven parameters: who, why and when are the caller's. Raises ``NotFound``, ``Refused`` while the gate is not open.
+    """
+    request = undoing.Request(actor, reason, now, dry_run)
+    return await undoing.undo(ledger, setup.organization.id, setup.policy, run_id, request)
 
 
 async def explain(ledger: Ledger, setup: Setup, mail: str, *, now: datetime) -> Explanation:
     """Why the person with this address has, waits for, or lost each thing (P6). Raises ``NotFound``."""
-    raise NotImplementedError
+    return await explaining.explain(ledger, setup.organization.id, setup.policy, mail, now)

@@ -1,0 +1,209 @@
+"""Decides and commits one run inside one transaction (A1–A4, G1–G5).
+
+The transaction holds the organization's lock; in it the lease's fencing token and the gate are checked, the recorded
+state is loaded, the plan is made and guarded, and rows, history, audit, cursors, outbox, harm, the held set and the run
+row are written. What the plan was made from is therefore what it changes. Prohibition: no reading of directories here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from connector.reconcile import gatekeeping, heldsets
+from connector.reconcile.decide import decide
+from connector.reconcile.diff import Draft
+from connector.reconcile.guard import Guarded, guard
+from connector.reconcile.limits import Permit, Windows, logged_scopes
+from connector.reconcile.load import load, load_permit, load_windows
+from connector.reconcile.outcome import RunOutcome, RunState, problem_json, scope_json
+from connector.reconcile.plan import Harm, change_to_json
+from connector.reconcile.policy import Policy
+from connector.reconcile.recorded import Recorded
+from connector.reconcile.render import outcome_lines, short
+from connector.reconcile.sight import SourceSeen
+from connector.reconcile.teams import ensure_teams
+from connector.reconcile.writing import Rows
+from ledger.audit import AuditEvent
+from ledger.errors import Stale
+from ledger.instant import new_id
+from ledger.jobs import Lease
+from ledger.store import audit, leases, outbox, people, runs
+from ledger.store.book import Book
+from ledger.store.engine import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What was read: every source after mapping, and where each was read to. ``with_dns``: some group has unresolved
+    members, so recorded DNs are needed (D6)."""
+
+    sources: Mapping[str, SourceSeen]
+    cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    with_dns: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the caller asks for. ``kind``: apply or approve. ``digest``: of the plan that was seen (``apply``) or of the
+    held set (``approve``). ``reason`` is the approver's."""
+
+    kind: str
+    actor: str
+    now: datetime
+    digest: str = ""
+    reason: str = ""
+    lease: Lease | None = None
+
+
+async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Observed, order: Order) -> RunOutcome:
+    """The whole transaction. Raises ``Stale`` (digest, fencing token, rows), ``Busy``, ``BadInput``; then nothing is
+    written. A gate that closed meanwhile ends as ``SUSPENDED``: recorded, and nothing else."""
+    run_id = new_id()
+    async with ledger.write(organization, at=order.now, run_id=run_id) as book:
+        if order.lease is not None:
+            await leases.check(book, order.lease)
+        domains = await gatekeeping.look(book, order.now)
+        reasons = gatekeeping.shut(domains)
+        if reasons:
+            return await record_suspended(book, order, reasons)
+        if await gatekeeping.require_enabled(book, organization):
+            await gatekeeping.resume(book)
+        await ensure_teams(book, policy.teams)
+        recorded = await load(book, with_dns=observed.with_dns)
+        draft = decide(observed.sources, policy, recorded, domains, order.now)
+        guarded = await _guarded(book, order, draft, recorded, policy)
+        return await _write(book, order, draft, guarded, recorded, policy, observed)
+
+
+async def record_suspended(book: Book, order: Order, reasons: tuple[str, ...]) -> RunOutcome:
+    """The run record of a closed gate: all that may be written then (G5)."""
+    await gatekeeping.suspend(book, reasons)
+    outcome = RunOutcome(
+        book.run_id, order.kind, RunState.SUSPENDED, 3, lines=(f"SUSPENDED {'; '.join(reasons)}. Nobody was removed.",)
+    )
+    await _record(book, order, outcome)
+    return outcome
+
+
+async def _guarded(book: Book, order: Order, draft: Draft, recorded: Recorded, policy: Policy) -> Guarded:
+    plan = draft.plan
+    if order.kind == "approve":
+        found = await heldsets.approved(book, order)
+        permit = Permit(frozenset(heldsets.keys(found)), only=True)
+    elif order.digest:
+        if not plan.digest.startswith(order.digest) or len(order.digest) < 12:
+            raise Stale(
+                f"the plan is now {short(plan.digest)}, not {short(order.digest)}: the directory, the ledger or the"
+                " organization file changed since it was shown",
+                next_step="nothing was written; look at rosterd plan again",
+            )
+        permit = Permit(everything=True)
+    else:
+        permit = await load_permit(book, order.now)
+    windows = await load_windows(book, order.now) if any(b.harmful for b in plan.bundles) else Windows()
+    return guard(plan, draft.allocation, recorded, policy, windows, permit)
+
+
+async def _write(
+    book: Book,
+    order: Order,
+    draft: Draft,
+    guarded: Guarded,
+    recorded: Recorded,
+    policy: Policy,
+    observed: Observed,
+) -> RunOutcome:
+    """Seven parameters: everything one transaction is made of, none of it state of the others."""
+    plan = draft.plan
+    rows = Rows(recorded, policy, order.now)
+    rows.add(guarded.allowed)
+    rows.refresh(plan.notes)
+    await rows.write(book)
+    await ensure_teams(book, policy.teams)
+    await _notes(book, draft, observed)
+    await _witness(book, order, guarded, rows, plan.digest)
+    await outbox.append(book, rows.invited)
+    held = await heldsets.keep(book, order, guarded, policy)
+    state, code = _ending(guarded, bool(plan.unknown))
+    outcome = RunOutcome(
+        run_id=book.run_id,
+        kind=order.kind,
+        state=state,
+        exit_code=code,
+        digest=plan.digest,
+        counts=guarded.counts,
+        held=held,
+        held_counts=guarded.held_counts,
+        lines=outcome_lines(plan, guarded),
+        problems=plan.problems,
+        scopes=plan.scopes,
+    )
+    await _record(book, order, outcome)
+    return outcome
+
+
+def _ending(guarded: Guarded, unknown: bool) -> tuple[RunState, int]:
+    """State and exit code: 3 something is held, 4 something was unknown, else 0."""
+    if guarded.held:
+        return RunState.HELD, 3
+    if guarded.allowed:
+        return RunState.APPLIED, 4 if unknown else 0
+    return (RunState.UNKNOWN, 4) if unknown else (RunState.NOTHING, 0)
+
+
+async def _notes(book: Book, draft: Draft, observed: Observed) -> None:
+    notes = draft.plan.notes
+    again = [(item.source_id, item.anchor, item.scope) for item in notes.seen_again]
+    if again:
+        await people.clear_absences(book, again)
+    if notes.absent:
+        absent = dict.fromkeys((item.source_id, item.anchor, item.scope) for item in notes.absent)
+        await people.note_absences(book, list(absent))
+    lines = draft.plan.scopes
+    await runs.put_scopes(book, [(s.source_id, s.scope, s.complete, s.reason, s.entries) for s in lines])
+    for source_id, cursor in observed.cursors.items():
+        await runs.put_cursor(book, source_id, cursor)
+
+
+async def _witness(book: Book, order: Order, guarded: Guarded, rows: Rows, digest: str) -> None:
+    """One audit event per person, and the harm that later limits count."""
+    events = []
+    harm: list[tuple[str, str, str, str, bool]] = []
+    for bundle in guarded.allowed:
+        identity = rows.identities[bundle.subject]
+        changes = [change_to_json(change) for change in bundle.changes]
+        events.append(
+            AuditEvent(order.actor, "run.person", identity, order.reason, changes=changes, plan_digest=digest)
+        )
+        approved = bundle.subject in guarded.approved
+        for change in bundle.changes:
+            if change.harm and not (approved and change.harm is Harm.INVITE):
+                for team, mapping in logged_scopes(bundle, change):
+                    harm.append((change.harm.value, identity, team, mapping, approved))
+    await audit.append(book, events)
+    if harm:
+        await runs.log_harm(book, harm)
+
+
+async def _record(book: Book, order: Order, outcome: RunOutcome) -> None:
+    row = runs.RunRow(
+        id=outcome.run_id,
+        kind=order.kind,
+        state=outcome.state.value,
+        actor=order.actor,
+        reason=order.reason,
+        started_at=order.now,
+        finished_at=book.at,
+        plan_digest=outcome.digest,
+        counts=dict(outcome.counts),
+        evidence=[scope_json(scope) for scope in outcome.scopes],
+        problems=[problem_json(problem) for problem in outcome.problems],
+    )
+    await runs.record(book, row)
+    payload = {"state": outcome.state.value, "counts": dict(outcome.counts), "held": outcome.held}
+    event = AuditEvent(order.actor, f"run.{order.kind}", outcome.run_id, order.reason, after=payload,
+                       plan_digest=outcome.digest)  # fmt: skip
+    await audit.append(book, [event])

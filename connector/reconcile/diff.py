@@ -1,0 +1,380 @@
+"""desired × recorded → changes, one bundle per person (P2, P3, P4, G7). Pure: no I/O, no clock here.
+
+Three kinds of people: who is here (``_Here``), who leaves in stages (``leaving``), and who is in neither list and keeps
+everything. Only what this product's mappings granted is ever ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from connector.reconcile.leaving import leave, restore
+from connector.reconcile.plan import (
+    Absence,
+    Bundle,
+    Change,
+    Harm,
+    Kind,
+    Notes,
+    PersonSeen,
+    Plan,
+    Problem,
+    sort_changes,
+)
+from connector.reconcile.policy import MAPPING, Policy, Rule
+from connector.reconcile.recorded import OFF, GrantRow, IdentityRow, MembershipRow, Recorded, SeatRow, WaitRow
+from connector.reconcile.seating import Allocation, Pools, Request, grant_change
+from connector.reconcile.sight import Desired, Present, SourceSeen
+from ledger.identity import IdentityState
+from ledger.seat import SeatState
+
+_CANONICAL = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """A plan with how its seats were dealt out."""
+
+    plan: Plan
+    allocation: Allocation
+
+
+def diff(
+    wanted: Desired, recorded: Recorded, policy: Policy, sources: Mapping[str, SourceSeen], now: datetime
+) -> Draft:
+    """The whole plan. ``now`` decides only what is due and which terms run."""
+    work = _Work(wanted, recorded, policy, sources, now)
+    drafts: list[tuple[str, str, PersonSeen | None, list[Change]]] = []
+    for item in wanted.present:
+        identity = item.identity
+        if identity is not None and not item.person.enabled:
+            subject, changes = identity.mail_key, work.off(identity, IdentityState.DISABLED, "the entry is disabled")
+        else:
+            if identity is not None and identity.state == IdentityState.REMOVED and not item.rules:
+                continue
+            subject = identity.mail_key if identity else item.person.mail.key
+            changes = work.here(item, subject)
+        drafts.append((subject, identity.id if identity else "", item.person, changes))
+    for gone in wanted.gone:
+        drafts.append(
+            (gone.identity.mail_key, gone.identity.id, None, work.off(gone.identity, IdentityState.ABSENT, gone.cause))
+        )
+    allocation = work.pools.deal(work.requests)
+    bundles = [
+        Bundle(subject, identity, sort_changes(changes), person, work.scopes_of(identity))
+        for subject, identity, person, changes in drafts
+        if changes
+    ]
+    bundles.sort(key=lambda bundle: bundle.subject)
+    scopes = tuple(line for _, source in sorted(sources.items()) for line in source.scopes)
+    plan = Plan(policy.hash, tuple(bundles), tuple(sorted(work.problems())), scopes, work.notes())
+    return Draft(plan, allocation)
+
+
+class _Work:
+    """The state of one diff: pools, requests for seats, notes. Lives for one call of ``diff``."""
+
+    def __init__(
+        self, wanted: Desired, recorded: Recorded, policy: Policy, sources: Mapping[str, SourceSeen], now: datetime
+    ) -> None:
+        self.wanted = wanted
+        self.recorded = recorded
+        self.policy = policy
+        self.sources = sources
+        self.now = now
+        self.pools = Pools(recorded, now.date())
+        self.requests: list[Request] = []
+        self.names = recorded.team_names()
+        self._keys = {team.id: key for key, team in recorded.teams.items()}
+        self.team_ids = {rule.id: self._team_id(rule) for rule in policy.rules.values()}
+        self._absent: list[Absence] = []
+        self._again: list[Absence] = []
+        self._fingerprints: list[tuple[str, str, str, str, str]] = []
+        self._unconfirmed: list[str] = []
+        self._problems: list[Problem] = []
+
+    def _team_id(self, rule: Rule) -> str:
+        team = self.recorded.teams.get(rule.team_key)
+        return team.id if team else ""
+
+    def problems(self) -> list[Problem]:
+        """Everything reported instead of done."""
+        out = [*self.wanted.problems, *self._problems]
+        if self._unconfirmed:
+            text = "no longer in the group; counts only when another complete reading confirms it"
+            out.append(Problem("unconfirmed", text, tuple(sorted(self._unconfirmed))))
+        return out
+
+    def notes(self) -> Notes:
+        """Absences begun and lifted, fingerprints to refresh; sorted."""
+        return Notes(
+            (*self.wanted.absent, *self._absent),
+            (*self.wanted.seen_again, *self._again),
+            tuple(self._fingerprints),
+        )
+
+    def scopes_of(self, identity: str) -> tuple[tuple[str, str], ...]:
+        """(Team id, mapping id) of every synced membership."""
+        rows = self.recorded.memberships.get(identity, ())
+        return tuple(
+            (row.team_id, row.provenance[len(MAPPING) :]) for row in rows if row.provenance.startswith(MAPPING)
+        )
+
+    def off(self, identity: IdentityRow, state: IdentityState, cause: str) -> list[Change]:
+        """A leaver's changes, and the seats they give back."""
+        changes, problem = leave(identity, state, cause, self.recorded, self.policy, self.now)
+        self._give_back(identity.id, changes)
+        if problem is not None:
+            self._problems.append(problem)
+        return changes
+
+    def _give_back(self, identity: str, changes: list[Change]) -> None:
+        released = {change.ref for change in changes if change.kind is Kind.RELEASE_SEAT}
+        for seat in self.recorded.seats.get(identity, ()) if released else ():
+            if seat.id in released:
+                self.pools.reclaim(seat)
+
+    def here(self, item: Present, subject: str) -> list[Change]:
+        """Changes of somebody who is here and enabled; their requests for seats are queued."""
+        person, identity, link = item.person, item.identity, item.link
+        changes: list[Change] = []
+        if identity is None:
+            changes.append(
+                Change(Kind.INVITE, subject, "", "", person.display_name, item.rules[0].id, Harm.INVITE,
+                       cause=self.cause(person, item.rules[0]))
+            )  # fmt: skip
+        else:
+            if identity.state != IdentityState.ACTIVE:
+                changes += restore(identity, subject, self.recorded)
+            if link is None:
+                changes.append(_relink(subject, item))
+            if link is None or link.fingerprint != person.fingerprint:
+                changes += _update(identity, person)
+                if link is not None:
+                    row = (link.row_id, identity.id, link.source_id, link.anchor, person.fingerprint)
+                    self._fingerprints.append(row)
+        self._memberships(item, subject, changes)
+        return changes
+
+    def cause(self, person: PersonSeen, rule: Rule) -> str:
+        """The chain entry → group path → mapping (P6)."""
+        group = self.sources[person.source_id].groups.get(rule.group)
+        name = (group.name or rule.group) if group else rule.group
+        path = group.paths.get(person.anchor) if group and group.paths else None
+        return f"{person.dn} → {' / '.join((name, *path)) if path else name} → mapping {rule.id}"
+
+    def _memberships(self, item: Present, subject: str, changes: list[Change]) -> None:
+        person, identity = item.person, item.identity
+        rows = self.recorded.memberships.get(identity.id, ()) if identity else ()
+        held = {(row.provenance, row.team_id) for row in rows}
+        rules, team_ids = item.rules, self.team_ids
+        if self.recorded.absences:
+            self._seen_in_groups(item)
+        joins = [rule for rule in rules if (rule.provenance, team_ids[rule.id]) not in held]
+        ending, waiting = self._ending(item, rows) if rows else ([], False)
+        if ending:
+            gone = {row.row_id for row in ending}
+            stays = {row.team_id for row in rows if row.row_id not in gone} | {team_ids[rule.id] for rule in rules}
+            changes += [self._leave(subject, row, row.team_id in stays) for row in ending]
+        if waiting and joins:  # a mover whose leave is not confirmed yet: the whole bundle waits (P2)
+            rules = tuple(rule for rule in rules if rule not in joins)
+            joins = []
+        for rule in joins:
+            changes.append(
+                Change(Kind.JOIN_TEAM, subject, rule.team, "", "member", rule.id, cause=self.cause(person, rule),
+                       team=team_ids[rule.id])
+            )  # fmt: skip
+        self._seats(subject, identity, person, rules, {row.row_id for row in ending}, changes)
+
+    def _ending(self, item: Present, rows: list[MembershipRow] | tuple[()]) -> tuple[list[MembershipRow], bool]:
+        """Memberships that end now, and whether a Team is left that waits for a second reading (D3)."""
+        wanted = {(rule.provenance, self.team_ids[rule.id]) for rule in item.rules}
+        ending: list[MembershipRow] = []
+        pending: set[str] = set()
+        staying: set[str] = {self.team_ids[rule.id] for rule in item.rules}
+        for row in rows:
+            rule = self.policy.rule_of(row.provenance)
+            if (row.provenance, row.team_id) in wanted:
+                continue
+            if not row.provenance.startswith(MAPPING):
+                staying.add(row.team_id)
+            elif rule is None:
+                ending.append(row)
+            elif rule.id in self.wanted.frozen_rules or rule.directory != item.person.source_id:
+                staying.add(row.team_id)
+            elif any(other is rule for other in item.rules) or self._confirmed(item, rule, row):
+                ending.append(row)
+            else:
+                pending.add(row.team_id)
+        return ending, bool(pending - staying)
+
+    def _confirmed(self, item: Present, rule: Rule, row: MembershipRow) -> bool:
+        """Whether a second complete reading, late enough, shows the person outside the group."""
+        key = (item.person.source_id, item.person.anchor, f"group:{rule.group}")
+        first = self.recorded.absences.get(key)
+        if first is not None and self.now - first >= self.policy.offboarding.confirm_after:
+            return True
+        if first is None:
+            self._absent.append(Absence(*key))
+        self._unconfirmed.append(f"{item.person.mail.key} in {self.names.get(row.team_id, row.team_id)}")
+        return False
+
+    def _seen_in_groups(self, item: Present) -> None:
+        for rule in item.rules:
+            key = (item.person.source_id, item.person.anchor, f"group:{rule.group}")
+            if key in self.recorded.absences:
+                self._again.append(Absence(*key))
+
+    def _leave(self, subject: str, row: MembershipRow, stays: bool) -> Change:
+        name, mapping = self.names.get(row.team_id, row.team_id), row.provenance[len(MAPPING) :]
+        rule = self.policy.rules.get(mapping)
+        if rule is None:
+            cause = f"mapping {mapping} is no longer in the organization file"
+        elif rule.team_key != self._keys.get(row.team_id):
+            cause = f"mapping {mapping} now leads to Team {rule.team}"
+        else:
+            cause = f"not in group {rule.group} in two complete readings"
+        kind, harm = (Kind.END_GRANT, Harm.NONE) if stays else (Kind.LEAVE_TEAM, Harm.LEAVE)
+        return Change(kind, subject, name, "member", "", mapping, harm, cause, team=row.team_id, ref=row.row_id)
+
+    def _seats(
+        self,
+        subject: str,
+        identity: IdentityRow | None,
+        person: PersonSeen,
+        rules: tuple[Rule, ...],
+        ending: set[str],
+        changes: list[Change],
+    ) -> None:
+        wanted: dict[str, list[Rule]] = {}
+        for rule in rules:
+            for offering in rule.offerings:
+                wanted.setdefault(offering, []).append(rule)
+        waits: list[WaitRow] = []
+        if identity is not None:
+            waits = self.recorded.waiting.get(identity.id, [])
+            for seat in self.recorded.seats.get(identity.id, ()):
+                self._held(subject, identity, person, seat, wanted.pop(seat.offering_code, []), ending, changes)
+        signed_in = identity is not None and identity.id in self.recorded.signed_in
+        state = SeatState.ACTIVE.value if signed_in else SeatState.INVITED.value
+        for offering, asking in wanted.items():
+            asking.sort(key=lambda rule: (rule.priority, rule.id))
+            mine = tuple(row for row in waits if row.offering_code == offering)
+            since = min((row.since for row in mine), default=None)
+            cause = self.cause(person, asking[0])
+            self.requests.append(Request(subject, offering, tuple(asking), state, cause, changes, since, None, mine))
+        for row in waits:
+            if row.offering_code not in wanted and self._proved_unwanted(identity, row, ending):
+                name = f"{row.offering_code} @ {self.names.get(row.team_id, row.team_id)}"
+                mapping = row.provenance[len(MAPPING) :]
+                changes.append(
+                    Change(Kind.WAIT, subject, name, "waiting", "", mapping, cause="no longer asked for",
+                           team=row.team_id, offering=row.offering_code, ref=row.row_id)
+                )  # fmt: skip
+
+    def _proved_unwanted(self, identity: IdentityRow | None, row: WaitRow, ending: set[str]) -> bool:
+        """A place on the waitlist ends with its membership, or when its mapping stopped asking; not while unknown."""
+        rule = self.policy.rule_of(row.provenance)
+        if rule is None:
+            return row.provenance.startswith(MAPPING)
+        rows = self.recorded.memberships.get(identity.id, ()) if identity else ()
+        left = not any(item.provenance == row.provenance and item.row_id not in ending for item in rows)
+        return left or row.offering_code not in rule.offerings or self.team_ids[rule.id] != row.team_id
+
+    def _held(
+        self,
+        subject: str,
+        identity: IdentityRow,
+        person: PersonSeen,
+        seat: SeatRow,
+        asking: list[Rule],
+        ending: set[str],
+        changes: list[Change],
+    ) -> None:
+        """A seat that exists: reasons are added and ended; it goes when the last one does (P3)."""
+        grants = self.recorded.grants.get(seat.id, [])
+        kept_ids = {
+            row.provenance for row in self.recorded.memberships.get(identity.id, ()) if row.row_id not in ending
+        }
+        keep: list[GrantRow] = []
+        end: list[GrantRow] = []
+        for grant in grants:
+            rule = self.policy.rule_of(grant.provenance)
+            manual = not grant.provenance.startswith(MAPPING)
+            proper = (
+                rule is not None
+                and seat.offering_code in rule.offerings
+                and self.team_ids[rule.id] == grant.team_id
+                and grant.provenance in kept_ids
+            )
+            (keep if manual or proper else end).append(grant)
+        granted = {grant.provenance for grant in keep}
+        add = [rule for rule in asking if rule.provenance not in granted]
+        for rule in add:
+            changes.append(
+                grant_change(
+                    subject, seat.offering_code, rule, self.team_ids[rule.id], self.cause(person, rule), seat.id
+                )
+            )
+        if not keep and not add:
+            if not end:
+                return
+            changes.append(self._release(subject, seat, end))
+            self.pools.reclaim(seat)
+            return
+        changes += [self._end_grant(subject, seat, grant) for grant in end]
+        owners = {grant.team_id for grant in keep} | {self.team_ids[rule.id] for rule in add}
+        if seat.team_id not in owners and asking and not self.recorded.manual_seat(seat):
+            asking.sort(key=lambda rule: (rule.priority, rule.id))
+            cause = f"{seat.offering_code} is now granted through Team {asking[0].team}"
+            self.requests.append(
+                Request(subject, seat.offering_code, tuple(asking), seat.state, cause, changes, None, seat)
+            )
+
+    def _release(self, subject: str, seat: SeatRow, ended: list[GrantRow]) -> Change:
+        mapping = ended[0].provenance[len(MAPPING) :] if ended else ""
+        return Change(Kind.RELEASE_SEAT, subject, self.seat_name(seat), seat.state, "", mapping, Harm.RELEASE,
+                      "no mapping grants it any longer", seat.team_id, seat.offering_code, seat.id)  # fmt: skip
+
+    def _end_grant(self, subject: str, seat: SeatRow, grant: GrantRow) -> Change:
+        return Change(Kind.END_GRANT, subject, self.seat_name(seat), "granted", "", grant.provenance[len(MAPPING) :],
+                      cause="the seat is still held for another reason", team=grant.team_id,
+                      offering=seat.offering_code, ref=grant.row_id)  # fmt: skip
+
+    def seat_name(self, seat: SeatRow) -> str:
+        """``OFFERING @ Team``."""
+        return f"{seat.offering_code} @ {self.names.get(seat.team_id, seat.team_id)}"
+
+
+def _relink(subject: str, item: Present) -> Change:
+    """A new anchor for a known person (D9); anchors stay out of the digest."""
+    number = item.person.employee_number
+    before = "linked" if item.replaces else "unlinked"
+    cause = f"employee number {number} is known under an entry that is gone" if item.replaces else "same mail address"
+    return Change(Kind.RELINK_ANCHOR, subject, number, before, "relinked", "", Harm.RELINK, cause)
+
+
+def _update(identity: IdentityRow, person: PersonSeen) -> list[Change]:
+    """Changed fields of one identity in one change; a new mail address counts as a rename."""
+    attributes = _CANONICAL(dict(person.attributes)).decode()
+    fields: list[tuple[str, Any, Any]] = [
+        ("mail", identity.mail, person.mail.text),
+        ("given_name", identity.given_name, person.given_name),
+        ("family_name", identity.family_name, person.family_name),
+        ("display_name", identity.display_name, person.display_name),
+        ("employee_number", identity.employee_number, person.employee_number),
+        ("attributes", identity.attributes, attributes),
+    ]
+    changed = [item for item in fields if item[1] != item[2]]
+    if not changed:
+        return []
+    harm = Harm.RENAME if identity.mail_key != person.mail.key else Harm.NONE
+    names, before, after = (", ".join(str(item[part]) for item in changed) for part in range(3))
+    cause = "the entry changed"
+    return [Change(Kind.UPDATE_IDENTITY, identity.mail_key, names, before, after, "", harm, cause)]
+
+
+__all__ = ["OFF", "Draft", "diff"]

@@ -1,0 +1,123 @@
+"""Collects one person's facts from the ledger for ``explain`` (P6). Reads only; no directory is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from connector.reconcile.explain import Explanation, Fact
+from connector.reconcile.policy import Policy
+from ledger.errors import BadInput, NotFound
+from ledger.identity import MANUAL, Email, IdentityState
+from ledger.instant import to_text
+from ledger.seat import SeatState
+from ledger.store import people, runs, seats
+from ledger.store.book import Reader
+from ledger.store.engine import Ledger
+
+
+async def explain(ledger: Ledger, organization: str, policy: Policy, mail: str, now: datetime) -> Explanation:
+    """Everything the ledger knows about the person with this address. Raises ``BadInput``, ``NotFound``."""
+    try:
+        key = Email.parse(mail).key
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    async with ledger.read(organization) as reader:
+        found = await people.identities_by_mail(reader, key)
+        pending = await _pending(reader, key)
+        if not found:
+            raise NotFound(
+                f"nobody with the address {key} is known{': ' + '; '.join(pending) if pending else ''}",
+                next_step="rosterd plan shows who would be invited, and who is frozen and why",
+            )
+        person = min(found, key=lambda row: row[7] == IdentityState.REMOVED)
+        teams = {row[0]: row[1] for row in await people.open_teams(reader)}
+        about = await people.history_of(reader, person[1])
+        held = await seats.history_of(reader, person[1])
+        waiting = await _waiting(reader, held["waiting"], teams)
+    grants = _reasons(held["grants"], teams)
+    return Explanation(
+        mail=person[2],
+        display_name=person[6],
+        state=person[7],
+        links=tuple(_facts(about["links"], lambda row: (f"{row.kind} {row.source_id}", f"anchor {row.anchor}"))),
+        teams=tuple(_facts(about["memberships"], lambda row: _membership(row, teams, policy))),
+        seats=tuple(_facts(held["seats"], lambda row: _seat(row, teams, grants))),
+        waiting=waiting,
+        past=tuple(_past(about["memberships"], held["seats"], teams, grants)),
+        pending=(*pending, *(f"seat of {row.offering_code} is released at {to_text(row.release_due_at)}"
+                             for row in held["seats"] if row.valid_to is None and row.release_due_at)),
+    )  # fmt: skip
+
+
+def _fact(row: Any, what: str, why: str) -> Fact:
+    until = to_text(row.valid_to) if row.valid_to else ""
+    return Fact(what, why, to_text(row.valid_from), until, row.run_id, row.ended_run)
+
+
+def _facts(rows: Iterable[Any], describe: Any) -> list[Fact]:
+    return [_fact(row, *describe(row)) for row in rows if row.valid_to is None]
+
+
+def _membership(row: Any, teams: Mapping[str, str], policy: Policy) -> tuple[str, str]:
+    rule = policy.rule_of(row.provenance)
+    known = "" if rule or row.provenance == MANUAL else " (this mapping is no longer in the organization file)"
+    return f"member of {teams.get(row.team_id, row.team_id)}", (row.cause or row.provenance) + known
+
+
+def _seat(row: Any, teams: Mapping[str, str], grants: Mapping[str, list[str]]) -> tuple[str, str]:
+    why = "; ".join(grants.get(row.id, [])) or "no recorded grant"
+    if row.state == SeatState.PAUSED:
+        why = f"off-boarding paused it (was {row.paused_from or 'active'}); {why}"
+    return f"seat of {row.offering_code} in {teams.get(row.team_id, row.team_id)}: {row.state}", why
+
+
+def _reasons(rows: Sequence[Any], teams: Mapping[str, str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        team = teams.get(row.team_id, row.team_id)
+        found.setdefault(row.seat_id, []).append(f"{row.cause or row.provenance} → Team {team}")
+    return found
+
+
+def _past(
+    memberships: Sequence[Any], held: Sequence[Any], teams: Mapping[str, str], grants: Mapping[str, list[str]]
+) -> list[Fact]:
+    """Ended rows, oldest first: what was lost, when, and by which run."""
+    facts = [
+        _fact(row, f"member of {teams.get(row.team_id, row.team_id)}", row.cause or row.provenance)
+        for row in memberships
+        if row.valid_to is not None
+    ]
+    facts += [_fact(row, *_seat(row, teams, grants)) for row in held if row.valid_to is not None]
+    return sorted(facts, key=lambda fact: (fact.until, fact.what))
+
+
+async def _waiting(reader: Reader, rows: Sequence[Any], teams: Mapping[str, str]) -> tuple[Fact, ...]:
+    """Places on the waitlist with the position in their pool."""
+    everybody = sorted(await seats.open_waiting(reader), key=lambda row: (row[5], row[6], row[1]))
+    facts = []
+    for row in rows:
+        if row.valid_to is not None:
+            continue
+        line = [other[0] for other in everybody if (other[2], other[3]) == (row.team_id, row.offering_code)]
+        place = line.index(row.row_id) + 1
+        why = f"no free seat; number {place} of {len(line)}, by priority {row.priority}, then first come"
+        facts.append(_fact(row, f"seat of {row.offering_code} in {teams.get(row.team_id, row.team_id)}", why))
+    return tuple(facts)
+
+
+async def _pending(reader: Reader, key: str) -> list[str]:
+    """Held changes about the person, and what the last run reported about them."""
+    out = []
+    for held in await runs.held_sets(reader, ("open", "approved")):
+        mine = [change for change in held.changes if change["subject"] == key]
+        kinds = ", ".join(f"{change['kind']} {change['object']}".strip() for change in mine)
+        if mine:
+            out.append(f"held: {kinds}; approve with `rosterd approve {held.digest[:12]}`")
+    for run in await runs.latest(reader, limit=1):
+        for problem in run.problems:
+            if any(key == subject or subject.startswith(f"{key} ") for subject in problem["subjects"]):
+                out.append(f"{problem['code']}: {problem['what']}")
+    return out

@@ -1,0 +1,223 @@
+"""Limits on harm: over two sliding windows, per organization, Team and mapping; and nothing goes to zero (G1, R8).
+
+Pure: no I/O, no clock here. People are counted, one kind of harm at a time; harm that somebody approved is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from connector.reconcile.plan import Bundle, Change, Harm, Kind, Plan
+from connector.reconcile.policy import MAPPING
+from connector.reconcile.recorded import Recorded
+from connector.reconcile.settings import LimitSettings
+from ledger.identity import IdentityState
+
+ORGANIZATION = "organization"
+_IDENTITY_LEVEL = frozenset({Harm.DISABLE, Harm.REMOVE})
+_ORGANIZATION_ONLY = frozenset({Harm.INVITE, Harm.RENAME, Harm.RELINK})
+_ENDS_USE = frozenset({Harm.DISABLE, Harm.REMOVE, Harm.LEAVE})
+
+ScopeKey = tuple[str, str]
+"""("organization", "") · ("team", Team id) · ("mapping", mapping id)."""
+
+
+class PastHarm(msgspec.Struct, frozen=True, gc=False):
+    """One unapproved harm applied within the last 30 days; ``recent``: within 24 hours."""
+
+    harm: str
+    identity: str
+    team: str
+    mapping: str
+    recent: bool
+
+
+class Windows(msgspec.Struct, frozen=True):
+    """What limits are measured against: populations at the start of both windows, and harm since then (G1).
+
+    ``day``: scope → people 24 h ago; ``month``: the organization's people 30 days ago. In an organization younger than
+    a window, its people after its first applied run.
+    """
+
+    day: Mapping[ScopeKey, int] = {}
+    month: int = 0
+    past: tuple[PastHarm, ...] = ()
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """What approvals let through: change keys; ``everything`` for ``apply --digest`` (the whole plan was seen, G3);
+    ``only``: apply nothing but the permitted changes (``approve``)."""
+
+    keys: frozenset[tuple[str, str, str, str, str, str]] = frozenset()
+    everything: bool = False
+    only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """One limit that was exceeded: in ``scope`` (by name) ``harm`` would touch ``people`` of ``population``, and
+    touched ``before`` others earlier in ``window``; ``limit`` people are allowed. Window ``zero``: nobody would be
+    left."""
+
+    scope: str
+    harm: str
+    window: str
+    people: int
+    before: int
+    limit: int
+    population: int
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        if self.window == "zero":
+            return f"{self.scope} would be left without anybody"
+        earlier = f" after {self.before} earlier" if self.before else ""
+        allowed = f"{self.limit} of {self.population} allowed in {self.window}"
+        return f"{self.scope}: {self.harm} of {self.people} people{earlier}, {allowed}"
+
+
+def scopes_of(bundle: Bundle, change: Change) -> Iterable[ScopeKey]:
+    """The scopes in which one change counts."""
+    yield (ORGANIZATION, "")
+    if change.harm in _ORGANIZATION_ONLY:
+        return
+    if change.harm in _IDENTITY_LEVEL:
+        for team, mapping in bundle.teams:
+            yield ("team", team)
+            yield ("mapping", mapping)
+        return
+    if change.team:
+        yield ("team", change.team)
+    if change.mapping:
+        yield ("mapping", change.mapping)
+
+
+def logged_scopes(bundle: Bundle, change: Change) -> list[tuple[str, str]]:
+    """(Team id, mapping id) pairs under which an applied harm is logged; always at least one."""
+    if change.harm in _IDENTITY_LEVEL:
+        return list(bundle.teams) or [("", "")]
+    return [(change.team, change.mapping)]
+
+
+def day_limit(limits: LimitSettings, scope: ScopeKey, population: int) -> int:
+    """People that one kind of harm may touch in 24 hours."""
+    if scope[0] == ORGANIZATION:
+        return min(max(limits.day_floor, population * limits.day_percent // 100), limits.day_ceiling)
+    return max(limits.team_day_floor, population * limits.team_day_percent // 100)
+
+
+def exceeded(
+    counted: list[Bundle], recorded: Recorded, limits: LimitSettings, windows: Windows
+) -> tuple[set[tuple[ScopeKey, Harm]], list[Trip]]:
+    planned: dict[tuple[ScopeKey, Harm], set[str]] = {}
+    for bundle in counted:
+        who = bundle.identity or bundle.subject
+        for change in bundle.changes:
+            if change.harm:
+                for scope in scopes_of(bundle, change):
+                    planned.setdefault((scope, change.harm), set()).add(who)
+    names = recorded.team_names()
+    tripped: set[tuple[ScopeKey, Harm]] = set()
+    trips: list[Trip] = []
+    for (scope, harm), people in sorted(planned.items()):
+        title = (
+            ORGANIZATION
+            if scope[0] == ORGANIZATION
+            else f"{scope[0].replace('team', 'Team')} {names.get(scope[1], scope[1])}"
+        )
+        checks = [("24 hours", day_limit(limits, scope, windows.day.get(scope, 0)), windows.day.get(scope, 0), True)]
+        if scope[0] == ORGANIZATION and harm is not Harm.INVITE:
+            month = max(limits.day_floor, windows.month * limits.month_percent // 100)
+            checks.append(("30 days", month, windows.month, False))
+        for window, limit, population, recent in checks:
+            before = _past(windows.past, scope, harm, recent) - people
+            if len(people) + len(before) > limit:
+                tripped.add((scope, harm))
+                trips.append(Trip(title, harm.value, window, len(people), len(before), limit, population))
+    return tripped, trips
+
+
+def _past(past: Collection[PastHarm], scope: ScopeKey, harm: Harm, recent: bool) -> set[str]:
+    matches: dict[str, Callable[[PastHarm], bool]] = {
+        ORGANIZATION: lambda item: True,
+        "team": lambda item: item.team == scope[1],
+        "mapping": lambda item: item.mapping == scope[1],
+    }
+    fits = matches[scope[0]]
+    return {item.identity for item in past if item.harm == harm and (item.recent or not recent) and fits(item)}
+
+
+def emptied(plan: Plan, counted: list[Bundle], held: set[str], recorded: Recorded, trips: list[Trip]) -> set[str]:
+    """Subjects held because a Team or mapping would be left with nobody active (G1, R8); grows to a fixed point."""
+    touched = {
+        scope
+        for bundle in counted
+        for change in bundle.changes
+        if change.harm in _ENDS_USE
+        for scope in scopes_of(bundle, change)
+        if scope[0] != ORGANIZATION
+    }
+    if not touched:
+        return set()
+    before = _active(recorded, touched)
+    names = recorded.team_names()
+    extra: set[str] = set()
+    reported: set[ScopeKey] = set()
+    while True:
+        stays = _after(plan, held | extra, touched, before)
+        empty = {scope for scope in touched if before[scope] and not stays[scope]} - reported
+        if not empty:
+            return extra
+        for scope in sorted(empty):
+            title = f"Team {names.get(scope[1], scope[1])}" if scope[0] == "team" else f"mapping {scope[1]}"
+            trips.append(Trip(title, "leave", "zero", len(before[scope]), 0, 0, len(before[scope])))
+        reported |= empty
+        for bundle in counted:
+            loses = (c for c in bundle.changes if c.harm in _ENDS_USE)
+            if any(scope in empty for change in loses for scope in scopes_of(bundle, change)):
+                extra.add(bundle.subject)
+
+
+def _active(recorded: Recorded, touched: set[ScopeKey]) -> dict[ScopeKey, set[str]]:
+    """Who uses each touched scope now: active identities with a membership there."""
+    found: dict[ScopeKey, set[str]] = {scope: set() for scope in touched}
+    for identity_id, rows in recorded.memberships.items():
+        identity = recorded.identities.get(identity_id)
+        if identity is None or identity.state != IdentityState.ACTIVE:
+            continue
+        for row in rows:
+            for scope in (("team", row.team_id), ("mapping", row.provenance[len(MAPPING) :])):
+                if scope in found:
+                    found[scope].add(identity_id)
+    return found
+
+
+def _after(
+    plan: Plan, held: set[str], touched: set[ScopeKey], before: Mapping[ScopeKey, set[str]]
+) -> dict[ScopeKey, set[str]]:
+    left = {scope: set(people) for scope, people in before.items()}
+    for bundle in plan.bundles:
+        if bundle.subject in held:
+            continue
+        who = bundle.identity or bundle.subject
+        for change in bundle.changes:
+            if change.harm in _ENDS_USE:
+                for scope in scopes_of(bundle, change):
+                    left.get(scope, set()).discard(who)
+            elif change.kind is Kind.END_GRANT:
+                left.get(("mapping", change.mapping), set()).discard(who)
+            elif change.kind is Kind.JOIN_TEAM:
+                for scope in (("team", change.team), ("mapping", change.mapping)):
+                    if scope in touched:
+                        left[scope].add(who)
+            elif change.kind is Kind.REINSTATE and not change.object:
+                for scope in (
+                    pair for team, mapping in bundle.teams for pair in (("team", team), ("mapping", mapping))
+                ):
+                    if scope in touched:
+                        left[scope].add(who)
+    return left

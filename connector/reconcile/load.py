@@ -1,0 +1,134 @@
+"""Fills ``Recorded`` and ``Windows`` from the ledger: one query per table, rows straight into lean structs.
+
+Reads only. Which rows matter is the pure files' business.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from connector.reconcile.limits import ORGANIZATION, PastHarm, Permit, Windows
+from connector.reconcile.policy import MAPPING
+from connector.reconcile.recorded import (
+    GrantRow,
+    IdentityRow,
+    LinkRow,
+    MembershipRow,
+    Recorded,
+    SeatRow,
+    TeamRow,
+    WaitRow,
+)
+from ledger.identity import fold
+from ledger.store import people, runs, seats
+from ledger.store.book import Reader
+from ledger.team import Role
+
+REMOVAL = "identity_removal"
+"""Kind of the due date at which a leaver's identity is removed (G7)."""
+
+DAY = timedelta(days=1)
+MONTH = timedelta(days=30)
+ARROW = " → "
+"""Joins the parts of a cause; its first part is the entry's DN."""
+
+
+async def load(reader: Reader, *, with_dns: bool = False) -> Recorded:
+    """The recorded state. ``with_dns``: also the DNs by which groups listed people (for unresolved members)."""
+    links: dict[str, dict[str, LinkRow]] = {}
+    for row in await people.directory_links(reader):
+        links.setdefault(row[2], {})[row[3]] = LinkRow(*row)
+    primary: dict[str, set[str]] = defaultdict(set)
+    admins: set[str] = set()
+    for _, identity, role, team in await people.open_roles(reader):
+        admins.add(identity)
+        if role == Role.PRIMARY_ADMIN:
+            primary[team].add(identity)
+    return Recorded(
+        identities={row[1]: IdentityRow(*row) for row in await people.open_identities(reader)},
+        links=links,
+        memberships=_grouped(await people.open_memberships(reader), 1, MembershipRow),
+        seats=_by(await seats.open_seats(reader), 5, SeatRow),
+        grants=_by(await seats.open_grants(reader), 1, GrantRow),
+        waiting=_grouped(await seats.open_waiting(reader), 1, WaitRow),
+        teams={row[2]: TeamRow(row[0], row[1]) for row in await people.open_teams(reader)},
+        offerings=frozenset(item.code for item in await seats.open_offerings(reader)),
+        subscriptions=tuple(await seats.open_subscriptions(reader)),
+        admins=frozenset(admins),
+        primary_admins={team: frozenset(owners) for team, owners in primary.items()},
+        absences={(row[0], row[1], row[2]): row[3] for row in await people.absences(reader)},
+        removal_due=await runs.due_dates(reader, REMOVAL),
+        signed_in=await people.signed_in(reader),
+        dns=await _dns(reader) if with_dns else {},
+    )
+
+
+def _by(rows: Iterable[tuple[Any, ...]], key: int, make: Any) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        item = make(*row)
+        try:
+            found[row[key]].append(item)
+        except KeyError:
+            found[row[key]] = [item]
+    return found
+
+
+def _grouped(rows: Iterable[tuple[Any, ...]], key: int, make: Any) -> dict[str, list[Any]]:
+    """As ``_by``, for structs that do not repeat the key."""
+    found: dict[str, list[Any]] = {}
+    for row in rows:
+        item = make(*row[:key], *row[key + 1 :])
+        try:
+            found[row[key]].append(item)
+        except KeyError:
+            found[row[key]] = [item]
+    return found
+
+
+async def _dns(reader: Reader) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = defaultdict(set)
+    for identity, _, cause in await people.membership_causes(reader):
+        if ARROW in cause:
+            found[identity].add(fold(cause.partition(ARROW)[0]))
+    return {identity: frozenset(names) for identity, names in found.items()}
+
+
+async def load_windows(reader: Reader, now: datetime) -> Windows:
+    """Populations at the start of both windows and the unapproved harm since (G1)."""
+    first = await runs.first_applied_at(reader)
+    if first is None:
+        return Windows()
+    total, teams, provenances = await people.populations(reader, max(now - DAY, first))
+    month, _, _ = await people.populations(reader, max(now - MONTH, first))
+    day = {(ORGANIZATION, ""): total, **{("team", team): count for team, count in teams.items()}}
+    day |= {("mapping", name.removeprefix(MAPPING)): count for name, count in provenances.items()}
+    past = tuple(
+        PastHarm(kind, identity, team, mapping, at > now - DAY)
+        for kind, identity, team, mapping, at in await runs.harm_since(reader, now - MONTH)
+    )
+    return Windows(day, month, past)
+
+
+async def load_permit(reader: Reader, now: datetime) -> Permit:
+    """What approvals that have not expired let through (G3)."""
+    keys: set[tuple[str, str, str, str, str, str]] = set()
+    for held in await runs.held_sets(reader, ("approved",)):
+        if held.expires_at > now:
+            keys |= {change_key(change) for change in held.changes}
+    return Permit(frozenset(keys))
+
+
+def change_key(change: Any) -> tuple[str, str, str, str, str, str]:
+    """The naming parts of a stored change."""
+    return (
+        str(change["subject"]),
+        str(change["kind"]),
+        str(change["object"]),
+        str(change["before"]),
+        str(change["after"]),
+        str(change["mapping"]),
+    )

@@ -1,0 +1,144 @@
+"""What the ledger holds that planning needs, in lean rows and dicts (``ledger/store`` fills it in a few queries).
+
+Pure: values only; no I/O here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from ledger.identity import MANUAL, IdentityState
+from ledger.seat import Subscription
+
+PEOPLE = "people"
+"""Name of the absence scope that stands for all people bases of a source; groups are ``group:<reference>``."""
+
+
+class IdentityRow(msgspec.Struct, frozen=True, gc=False):
+    """An open row of ``identity``; ``attributes`` is canonical JSON text."""
+
+    row_id: str
+    id: str
+    mail: str
+    mail_key: str
+    given_name: str
+    family_name: str
+    display_name: str
+    state: str
+    employee_number: str
+    attributes: str
+
+
+class LinkRow(msgspec.Struct, frozen=True, gc=False):
+    """An open directory link: anchor of a source → identity."""
+
+    row_id: str
+    identity_id: str
+    source_id: str
+    anchor: str
+    fingerprint: str
+
+
+class MembershipRow(msgspec.Struct, frozen=True, gc=False):
+    """An open Team membership of one provenance."""
+
+    row_id: str
+    team_id: str
+    provenance: str
+
+
+class SeatRow(msgspec.Struct, frozen=True, gc=False):
+    """An open seat. ``release_due_at`` is set while off-boarding paused it."""
+
+    row_id: str
+    id: str
+    subscription_id: str
+    team_id: str
+    offering_code: str
+    identity_id: str
+    state: str
+    paused_from: str
+    release_due_at: datetime | None = None
+
+
+class GrantRow(msgspec.Struct, frozen=True, gc=False):
+    """An open reason why a seat is held."""
+
+    row_id: str
+    seat_id: str
+    team_id: str
+    provenance: str
+
+
+class WaitRow(msgspec.Struct, frozen=True, gc=False):
+    """An open place on the waitlist, since ``since``."""
+
+    row_id: str
+    team_id: str
+    offering_code: str
+    provenance: str
+    priority: int
+    since: datetime
+
+
+class TeamRow(msgspec.Struct, frozen=True, gc=False):
+    """A Team that exists."""
+
+    id: str
+    name: str
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """The recorded state of one organization, as of one snapshot.
+
+    ``links``: source id → anchor → row. ``memberships``, ``seats``, ``waiting``: by identity id. ``grants``: by
+    seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``: everybody with a role.
+    ``absences``: (source, anchor, scope) → first complete reading that did not show it. ``removal_due``: identity →
+    when. ``signed_in``: identities bound to a SAML subject. ``dns``: identity → DN keys by which a group listed it,
+    filled only when some group has unresolved members (D6).
+    """
+
+    identities: dict[str, IdentityRow] = {}
+    links: dict[str, dict[str, LinkRow]] = {}
+    memberships: dict[str, list[MembershipRow]] = {}
+    seats: dict[str, list[SeatRow]] = {}
+    grants: dict[str, list[GrantRow]] = {}
+    waiting: dict[str, list[WaitRow]] = {}
+    teams: dict[str, TeamRow] = {}
+    offerings: frozenset[str] = frozenset()
+    subscriptions: tuple[Subscription, ...] = ()
+    admins: frozenset[str] = frozenset()
+    primary_admins: dict[str, frozenset[str]] = {}
+    absences: dict[tuple[str, str, str], datetime] = {}
+    removal_due: dict[str, datetime] = {}
+    signed_in: frozenset[str] = frozenset()
+    dns: dict[str, frozenset[str]] = {}
+
+    def team_names(self) -> dict[str, str]:
+        """Team id → name."""
+        return {team.id: team.name for team in self.teams.values()}
+
+    def manual_seat(self, seat: SeatRow) -> bool:
+        """Whether something this product's mappings did not grant holds the seat (P3): then nothing takes it."""
+        grants = self.grants.get(seat.id, ())
+        return not grants or any(not grant.provenance.startswith("mapping:") for grant in grants)
+
+
+OFF = frozenset({IdentityState.DISABLED.value, IdentityState.ABSENT.value})
+"""States of somebody who is leaving."""
+
+__all__ = [
+    "MANUAL",
+    "OFF",
+    "PEOPLE",
+    "GrantRow",
+    "IdentityRow",
+    "LinkRow",
+    "MembershipRow",
+    "Recorded",
+    "SeatRow",
+    "TeamRow",
+    "WaitRow",
+]

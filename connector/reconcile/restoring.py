@@ -1,0 +1,248 @@
+"""What an undo restores, from the rows a run began and ended and the rows that are open now (A3). Pure: no I/O here.
+
+A row the run began and that is still open is ended; a row the run ended comes back, unless somebody changed the same
+thing since: that is kept and named. A seat comes back only where its pool still has room; otherwise its holder waits,
+first in line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from connector.reconcile.plan import Change, Harm, Kind, Problem
+from connector.reconcile.policy import MAPPING
+from connector.reconcile.seating import PoolKey
+from ledger.identity import IdentityState
+from ledger.seat import SeatState
+
+FIRST_IN_LINE = -1
+"""Waitlist priority of somebody whose seat could not be restored."""
+
+KEYS: dict[str, Callable[[Any], tuple[str, ...]]] = {
+    "identity": lambda row: (row.id,),
+    "links": lambda row: (row.kind, row.source_id, row.anchor),
+    "memberships": lambda row: (row.identity_id, row.team_id, row.provenance),
+    "seats": lambda row: (row.id,),
+    "grants": lambda row: (row.seat_id, row.provenance, row.team_id),
+    "waiting": lambda row: (row.identity_id, row.team_id, row.offering_code, row.provenance),
+}
+"""What makes two rows of a table the same thing at different times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """Rows by table: what the run began or ended (``rows``), and what is open now about the same people (``open``)."""
+
+    run_id: str
+    rows: Mapping[str, Sequence[Any]]
+    open: Mapping[str, Sequence[Any]]
+    team_names: Mapping[str, str]
+    free: Mapping[PoolKey, int]
+    frozen: Callable[[str], str]
+    """Why people of a mail domain may not be changed now; empty when they may."""
+
+
+@dataclass(slots=True)
+class Restoration:
+    """What to end (row ids) and begin (old rows with replaced values) by table, in words, and what is kept."""
+
+    end: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in KEYS})
+    begin: dict[str, list[tuple[Any, dict[str, Any]]]] = field(default_factory=lambda: {name: [] for name in KEYS})
+    changes: list[tuple[str, Change]] = field(default_factory=list)
+    kept: list[Problem] = field(default_factory=list)
+    waiting: list[tuple[str, str, str]] = field(default_factory=list)
+    """(identity, Team id, offering) of people whose seat cannot come back."""
+
+    @property
+    def people(self) -> list[str]:
+        """Identities it changes, each once."""
+        return sorted({identity for identity, _ in self.changes})
+
+
+def restore(touched: Touched) -> Restoration:
+    """The whole restoration; empty when nothing of the run is left to undo."""
+    return _Work(touched).run()
+
+
+class _Work:
+    def __init__(self, touched: Touched) -> None:
+        self.touched = touched
+        self.out = Restoration()
+        self.free = dict(touched.free)
+        rows = [*touched.open["identity"], *touched.rows["identity"]]
+        self.mails = {row.id: row.mail_key for row in reversed(rows)}
+        self.skip = {identity for identity in self.mails if self._frozen(identity)}
+        self.open_now = {name: {KEYS[name](row): row for row in touched.open[name]} for name in KEYS}
+        self.gone_seats: set[str] = set()
+
+    def _frozen(self, identity: str) -> bool:
+        why = self.touched.frozen(self.mails[identity].rpartition("@")[2])
+        if why:
+            self.out.kept.append(Problem("frozen", why, (self.mails[identity],)))
+        return bool(why)
+
+    def run(self) -> Restoration:
+        for name in ("identity", "links", "memberships", "waiting", "seats", "grants"):
+            begun, ended = self._mine(name)
+            for key in sorted(begun.keys() | ended.keys()):
+                self._one(name, key, begun.get(key), ended.get(key))
+        return self.out
+
+    def _mine(self, name: str) -> tuple[dict[tuple[str, ...], Any], dict[tuple[str, ...], Any]]:
+        """By key: the last row the run began (and did not end itself), the row it ended that was there before."""
+        run_id, key = self.touched.run_id, KEYS[name]
+        begun = {key(row): row for row in self.touched.rows[name] if row.run_id == run_id and row.ended_run != run_id}
+        ended = {key(row): row for row in self.touched.rows[name] if row.ended_run == run_id and row.run_id != run_id}
+        return begun, ended
+
+    def _one(self, name: str, key: tuple[str, ...], begun: Any, ended: Any) -> None:
+        row = begun or ended
+        identity = row.id if name == "identity" else row.identity_id
+        if identity in self.skip:
+            return
+        now = self.open_now[name].get(key)
+        mine = begun.row_id if begun is not None else ""
+        if (begun is not None and begun.valid_to is not None) or (now is not None and now.row_id != mine):
+            if name in {"identity", "memberships", "seats"}:
+                self._keep(name, identity, row)
+            return
+        _RESTORE[name](self, identity, begun, ended)
+
+    def _keep(self, name: str, identity: str, row: Any) -> None:
+        what = {"identity": "person", "memberships": "membership", "seats": "seat"}[name]
+        self.out.kept.append(
+            Problem("edited-since", f"{what} was changed after the run: kept", (self._named(name, identity, row),))
+        )
+
+    def _named(self, name: str, identity: str, row: Any) -> str:
+        mail = self.mails.get(identity, identity)
+        team = self.touched.team_names.get(getattr(row, "team_id", ""), "")
+        return f"{mail} in {team}" if name != "identity" and team else str(mail)
+
+    def _swap(self, name: str, begun: Any, ended: Any, **values: Any) -> None:
+        if begun is not None:
+            self.out.end[name].append(begun.row_id)
+        if ended is not None:
+            self.out.begin[name].append((ended, values))
+
+    def _say(self, identity: str, kind: Kind, harm: Harm = Harm.NONE, **parts: Any) -> None:
+        change = Change(
+            kind, self.mails.get(identity, identity), harm=harm, cause=f"undo of run {self.touched.run_id}", **parts
+        )
+        self.out.changes.append((identity, change))
+
+    def _identity(self, identity: str, begun: Any, ended: Any) -> None:
+        if ended is None:
+            if self._held_otherwise(identity):
+                self._keep("identity", identity, begun)
+                return
+            self.out.end["identity"].append(begun.row_id)
+            self.out.begin["identity"].append((begun, {"state": IdentityState.REMOVED.value}))
+            self._say(
+                identity, Kind.REMOVE_IDENTITY, Harm.REMOVE, before=begun.state, after=IdentityState.REMOVED.value
+            )
+            return
+        self._swap("identity", begun, ended)
+        before = begun.state if begun is not None else ""
+        if before == ended.state:
+            self._say(identity, Kind.UPDATE_IDENTITY, before=begun.mail, after=ended.mail)
+        elif ended.state == IdentityState.ACTIVE:
+            self._say(identity, Kind.REINSTATE, before=before, after=ended.state)
+        else:
+            self._say(identity, Kind.DISABLE_IDENTITY, Harm.DISABLE, before=before, after=ended.state)
+
+    def _held_otherwise(self, identity: str) -> bool:
+        """Whether something the run did not give holds a person it invited."""
+        rows = [*self.touched.open["memberships"], *self.touched.open["seats"]]
+        return any(row.identity_id == identity and row.run_id != self.touched.run_id for row in rows)
+
+    def _link(self, identity: str, begun: Any, ended: Any) -> None:
+        if ended is None and any(row.identity_id == identity for row in self.touched.rows["links"] if row is not begun):
+            self._swap("links", begun, None)
+            self._say(identity, Kind.RELINK_ANCHOR, before="relinked", after="linked")
+        elif ended is not None:
+            self._swap("links", begun, ended)
+
+    def _membership(self, identity: str, begun: Any, ended: Any) -> None:
+        self._swap("memberships", begun, ended)
+        row = begun or ended
+        parts = {"object": self.touched.team_names.get(row.team_id, row.team_id), "team": row.team_id,
+                 "mapping": row.provenance.removeprefix(MAPPING)}  # fmt: skip
+        if ended is None:
+            self._say(identity, Kind.LEAVE_TEAM, Harm.LEAVE, before="member", **parts)
+        elif begun is None:
+            self._say(identity, Kind.JOIN_TEAM, after="member", **parts)
+
+    def _seat(self, identity: str, begun: Any, ended: Any) -> None:
+        row = begun or ended
+        pool = (row.team_id, row.offering_code)
+        parts = {"object": f"{row.offering_code} @ {self.touched.team_names.get(row.team_id, row.team_id)}",
+                 "team": row.team_id, "offering": row.offering_code}  # fmt: skip
+        if ended is None:
+            if self._manual_grant(begun.id):
+                self._keep("seats", identity, begun)
+                return
+            self._swap("seats", begun, None)
+            self.gone_seats.add(begun.id)
+            self.free[pool] = self.free.get(pool, 0) + 1
+            self._say(identity, Kind.RELEASE_SEAT, Harm.RELEASE, before=begun.state, **parts)
+        elif begun is None and self._has_another(identity, row.offering_code):
+            self.gone_seats.add(ended.id)
+            self._keep("seats", identity, ended)
+        elif begun is None and self.free.get(pool, 0) <= 0:
+            self.gone_seats.add(ended.id)
+            self.out.waiting.append((identity, *pool))
+            self._say(identity, Kind.WAIT, after="waiting", **parts)
+        else:
+            self._swap("seats", begun, ended)
+            if begun is None:
+                self.free[pool] -= 1
+                self._say(identity, Kind.ASSIGN_SEAT, after=ended.state, **parts)
+            else:
+                self._changed_seat(identity, begun, ended, parts)
+
+    def _changed_seat(self, identity: str, begun: Any, ended: Any, parts: dict[str, Any]) -> None:
+        if begun.team_id != ended.team_id:
+            names = self.touched.team_names
+            self._say(identity, Kind.MOVE_SEAT, **{**parts, "before": names.get(begun.team_id, ""),
+                                                   "after": names.get(ended.team_id, "")})  # fmt: skip
+        elif ended.state == SeatState.PAUSED:
+            self._say(identity, Kind.PAUSE_SEAT, Harm.PAUSE, before=begun.state, after=ended.state, **parts)
+        else:
+            self._say(identity, Kind.REINSTATE, before=begun.state, after=ended.state, **parts)
+
+    def _has_another(self, identity: str, offering: str) -> bool:
+        return any(row.identity_id == identity and row.offering_code == offering for row in self.touched.open["seats"])
+
+    def _manual_grant(self, seat_id: str) -> bool:
+        return any(
+            row.seat_id == seat_id and not row.provenance.startswith(MAPPING) for row in self.touched.open["grants"]
+        )
+
+    def _grant(self, _identity: str, begun: Any, ended: Any) -> None:
+        row = begun or ended
+        back = ended is not None and row.seat_id not in self.gone_seats
+        self._swap("grants", begun, ended if back else None)
+
+    def _wait(self, _identity: str, begun: Any, ended: Any) -> None:
+        self._swap("waiting", begun, ended)
+
+
+_RESTORE: dict[str, Callable[[_Work, str, Any, Any], None]] = {
+    "identity": _Work._identity,
+    "links": _Work._link,
+    "memberships": _Work._membership,
+    "seats": _Work._seat,
+    "grants": _Work._grant,
+    "waiting": _Work._wait,
+}
+
+
+def bundled(changes: Iterable[tuple[str, Change]]) -> dict[str, list[Change]]:
+    """Changes by identity."""
+    found: dict[str, list[Change]] = {}
+    for identity, change in changes:
+        found.setdefault(identity, []).append(change)
+    return found

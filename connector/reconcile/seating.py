@@ -1,0 +1,163 @@
+"""Dealing out seats: pools by Team and offering, reclaim before assign, stated order, never evict (P4, R7). Pure.
+
+A pool's capacity is what the Team's running subscriptions allow on the day; every open seat of the pool counts against
+it, also one bought under an earlier term, so a renewal needs no change of rows and nobody loses a seat at midnight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+
+import msgspec
+
+from connector.reconcile.plan import Change, Kind
+from connector.reconcile.policy import Rule
+from connector.reconcile.recorded import Recorded, SeatRow, WaitRow
+
+PoolKey = tuple[str, str]
+"""(Team id, offering code)."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One person asks for one seat of ``offering`` through ``rules`` (best priority first).
+
+    ``seat`` is set when the person holds one of another Team already and only its owner should change (a mover).
+    ``since``: place on the waitlist, None for newcomers. ``changes`` is the person's list, to append to.
+    """
+
+    subject: str
+    offering: str
+    rules: tuple[Rule, ...]
+    state: str
+    cause: str
+    changes: list[Change]
+    since: datetime | None = None
+    seat: SeatRow | None = None
+    waiting: tuple[WaitRow, ...] = ()
+
+
+class Served(msgspec.Struct, frozen=True, gc=False):
+    """``subject`` gets a seat of ``pool``: the order of serving. A mover ``frees`` another pool."""
+
+    subject: str
+    pool: PoolKey
+    frees: PoolKey | None = None
+
+
+class Allocation(msgspec.Struct, frozen=True):
+    """``free``: seats left in each pool before anything of this plan; ``served`` in order. The guard needs both: what
+    counts on a seat that is still held must wait too (P2)."""
+
+    free: dict[PoolKey, int] = {}
+    served: tuple[Served, ...] = ()
+
+
+class Pools:
+    """Free seats by pool, and who is served in which order."""
+
+    def __init__(self, recorded: Recorded, day: date) -> None:
+        self._names = recorded.team_names()
+        self._teams = {key: team.id for key, team in recorded.teams.items()}
+        self._left: dict[PoolKey, int] = {}
+        for item in recorded.subscriptions:
+            if item.runs_on(day):
+                key = (item.team_id, item.offering_code)
+                self._left[key] = self._left.get(key, 0) + item.quantity
+        for seats in recorded.seats.values():
+            for seat in seats:
+                key = (seat.team_id, seat.offering_code)
+                if key in self._left:
+                    self._left[key] -= 1
+        self._start = dict(self._left)
+        self._served: list[Served] = []
+
+    def free(self) -> dict[PoolKey, int]:
+        """Seats left in each pool; negative where more are held than the day's subscriptions allow."""
+        return dict(self._left)
+
+    def reclaim(self, seat: SeatRow) -> None:
+        """A seat comes back in this plan."""
+        key = (seat.team_id, seat.offering_code)
+        if key in self._left:
+            self._left[key] += 1
+
+    def deal(self, requests: list[Request]) -> Allocation:
+        """Serve movers first (they free a seat elsewhere), then everybody by priority, first come, mail key."""
+        movers = sorted((item for item in requests if item.seat is not None), key=_order)
+        for item in movers:
+            self._move(item)
+        for item in sorted((item for item in requests if item.seat is None), key=_order):
+            self._assign(item)
+        return Allocation(self._start, tuple(self._served))
+
+    def _pool(self, rule: Rule, offering: str) -> PoolKey | None:
+        key = (self._teams.get(rule.team_key, ""), offering)
+        return key if self._left.get(key, 0) > 0 else None
+
+    def _take(self, key: PoolKey, subject: str, frees: PoolKey | None = None) -> None:
+        self._left[key] -= 1
+        self._served.append(Served(subject, key, frees))
+
+    def _move(self, item: Request) -> None:
+        seat = item.seat
+        for rule in item.rules:
+            key = self._pool(rule, item.offering)
+            if key is None or seat is None:
+                continue
+            self._take(key, item.subject, (seat.team_id, seat.offering_code))
+            self.reclaim(seat)
+            old, new = self._names.get(seat.team_id, seat.team_id), self._names[key[0]]
+            item.changes.append(
+                Change(Kind.MOVE_SEAT, item.subject, item.offering, old, new, rule.id, cause=item.cause,
+                       team=key[0], offering=item.offering, ref=seat.id)
+            )  # fmt: skip
+            return
+
+    def _assign(self, item: Request) -> None:
+        for rule in item.rules:
+            key = self._pool(rule, item.offering)
+            if key is not None:
+                self._take(key, item.subject)
+                name = f"{item.offering} @ {self._names[key[0]]}"
+                item.changes.append(
+                    Change(Kind.ASSIGN_SEAT, item.subject, name, "", item.state, rule.id, cause=item.cause,
+                           team=key[0], offering=item.offering)
+                )  # fmt: skip
+                item.changes.extend(self._grant(item, other) for other in item.rules if other is not rule)
+                return
+        best = item.rules[0]
+        if any(row.provenance == best.provenance for row in item.waiting):
+            return
+        team = self._teams.get(best.team_key, "")
+        cause = f"no free seat of {item.offering} in Team {best.team}"
+        item.changes.append(
+            Change(Kind.WAIT, item.subject, f"{item.offering} @ {best.team}", "", "waiting", best.id, cause=cause,
+                   team=team, offering=item.offering)
+        )  # fmt: skip
+
+    def _grant(self, item: Request, rule: Rule) -> Change:
+        return grant_change(item.subject, item.offering, rule, self._teams.get(rule.team_key, ""), item.cause)
+
+
+def grant_change(subject: str, offering: str, rule: Rule, team: str, cause: str, seat: str = "") -> Change:
+    """One more reason for a seat that is (or is being) held."""
+    return Change(Kind.ADD_GRANT, subject, f"{offering} @ {rule.team}", "", "granted", rule.id, cause=cause,
+                  team=team, offering=offering, ref=seat)  # fmt: skip
+
+
+def _order(item: Request) -> tuple[int, bool, datetime | int, str, str]:
+    since = item.since
+    return (item.rules[0].priority, since is None, since or 0, item.subject, item.offering)
+
+
+def subscription_for(recorded: Recorded, used: Mapping[str, int], key: PoolKey, day: date) -> str:
+    """The running subscription a new seat of a pool belongs to: the first with room, by start, end and id."""
+    running = sorted(
+        (item for item in recorded.subscriptions if (item.team_id, item.offering_code) == key and item.runs_on(day)),
+        key=lambda item: (item.starts_on, item.ends_on, item.id),
+    )
+    for item in running:
+        if used.get(item.id, 0) < item.quantity:
+            return item.id
+    return running[0].id if running else ""

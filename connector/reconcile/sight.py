@@ -1,0 +1,81 @@
+"""What the directories showed, after mapping, and what that proves: the values between reading and planning.
+
+Pure: values only; no I/O here. Whatever cannot be proved ends frozen with its reason, never in an absence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from connector.reconcile.plan import Absence, PersonSeen, Problem, ScopeLine
+from connector.reconcile.policy import Rule
+from connector.reconcile.recorded import IdentityRow, LinkRow
+
+
+class GroupSeen(msgspec.Struct, frozen=True):
+    """One mapped group of one reading; ``members`` are anchors, ``unresolved`` DN-like values nobody stands for."""
+
+    reference: str
+    complete: bool
+    name: str = ""
+    reason: str = ""
+    missing: bool = False
+    members: Collection[str] = ()
+    paths: Mapping[str, tuple[str, ...]] = {}
+    unresolved: Collection[str] = ()
+
+
+class SourceSeen(msgspec.Struct, frozen=True):
+    """One reading after mapping. ``people`` and ``unmappable`` (reasons) are by anchor."""
+
+    source_id: str
+    complete: bool
+    people: Mapping[str, PersonSeen] = {}
+    unmappable: Mapping[str, tuple[str, ...]] = {}
+    groups: Mapping[str, GroupSeen] = {}
+    tombstones: Collection[str] = ()
+    scopes: tuple[ScopeLine, ...] = ()
+
+
+class Domains(msgspec.Struct, frozen=True):
+    """Domains whose gate is open, and why the others are not (D11, G5)."""
+
+    open: frozenset[str]
+    closed: Mapping[str, str] = {}
+
+    def reason(self, domain: str) -> str:
+        """Why people of ``domain`` are frozen."""
+        return self.closed.get(domain, f"domain {domain} is not registered")
+
+
+class Present(msgspec.Struct, frozen=True):
+    """A person who is here. ``identity`` None: somebody new. ``replaces``: links a relink ends (D9)."""
+
+    person: PersonSeen
+    identity: IdentityRow | None
+    link: LinkRow | None
+    rules: tuple[Rule, ...]
+    replaces: tuple[LinkRow, ...] = ()
+
+
+class Gone(msgspec.Struct, frozen=True):
+    """Somebody whose absence is confirmed, or proved by a tombstone; ``cause`` in words."""
+
+    identity: IdentityRow
+    cause: str
+
+
+class Desired(msgspec.Struct, frozen=True):
+    """What the directories want, as far as it is proved.
+
+    ``frozen_rules``: mapping id → why its group proves nothing in this reading. ``paths``: as in the readings.
+    """
+
+    present: list[Present]
+    gone: list[Gone]
+    frozen_rules: dict[str, str]
+    problems: list[Problem]
+    absent: list[Absence]
+    seen_again: list[Absence]

@@ -1,0 +1,243 @@
+"""Directories and policies made by hand, for tests of reconcile: a ``Source`` whose next reading the test decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+
+from connector.directory.base import CheckLine, Entry, GroupView, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.mapping import AttributeRules
+from connector.reconcile import gatekeeping
+from connector.reconcile.policy import Policy
+from connector.reconcile.run import ConfiguredSource, Setup
+from connector.reconcile.settings import LimitSettings, MappingSettings, OffboardingSettings, SyncSettings, TeamSettings
+from connector.reconcile.sight import Domains
+from connector.reconcile.teams import ensure_organization
+from ledger.identity import fold
+from ledger.instant import new_id
+from ledger.seat import Offering, OfferingKind, Subscription, Tier
+from ledger.store import people, runs, seats
+from ledger.store.engine import Ledger
+from ledger.team import Organization
+
+ORGANIZATION = Organization("acme", "Acme", "Europe/Warsaw")
+BASE = "people:ou=People"
+
+RULES = AttributeRules(
+    source_id="corp",
+    fields={
+        "mail": ("mail",),
+        "given_name": ("givenname",),
+        "family_name": ("sn",),
+        "display_name": ("displayname",),
+        "employee_number": ("employeenumber",),
+        "department": ("department",),
+    },
+    disabled_attribute="disabled",
+    disabled_values=frozenset({"yes"}),
+    requested=("mail", "givenname", "sn", "displayname", "employeenumber", "department", "disabled"),
+)
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """One entry; ``anchor`` empty: made from the uid."""
+
+    uid: str
+    mail: str = ""
+    anchor: str = ""
+    number: str = ""
+    name: str = ""
+    disabled: bool = False
+    department: str = ""
+    broken: bool = False
+
+    @property
+    def key(self) -> str:
+        return self.anchor or f"anchor-{self.uid}"
+
+    def entry(self) -> Entry:
+        values = {
+            "mail": "broken" if self.broken else (self.mail or f"{self.uid}@acme.example"),
+            "givenname": self.name or self.uid,
+            "sn": "Test",
+            "displayname": self.name or self.uid,
+            "employeenumber": self.number,
+            "department": self.department,
+            "disabled": "yes" if self.disabled else "",
+        }
+        raw = {name: (value.encode(),) for name, value in values.items() if value}
+        return Entry(self.key, f"uid={self.uid},ou=People", raw)
+
+
+@dataclass
+class HandSource:
+    """A directory in memory. ``unknown``/``missing``: scopes that are not complete; ``hidden_sentinels``: as it says."""
+
+    id: str = "corp"
+    people: dict[str, Somebody] = field(default_factory=dict)
+    groups: dict[str, list[str]] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
+    missing: set[str] = field(default_factory=set)
+    unresolved: dict[str, set[str]] = field(default_factory=dict)
+    tombstones: set[str] = field(default_factory=set)
+    hidden_sentinels: set[str] = field(default_factory=set)
+    reads: int = 0
+
+    def put(self, *everybody: Somebody | str, groups: Sequence[str] = ()) -> None:
+        for item in everybody:
+            person = Somebody(item) if isinstance(item, str) else item
+            self.people[person.uid] = person
+            for group in groups:
+                self.groups.setdefault(group, []).append(person.uid)
+
+    def change(self, uid: str, **values: Any) -> None:
+        self.people[uid] = replace(self.people[uid], **values)
+
+    def drop(self, *uids: str) -> None:
+        """Entry and memberships gone."""
+        for uid in uids:
+            self.people.pop(uid, None)
+            for members in self.groups.values():
+                if uid in members:
+                    members.remove(uid)
+
+    def move(self, uid: str, old: str, new: str) -> None:
+        self.groups[old].remove(uid)
+        self.groups.setdefault(new, []).append(uid)
+
+    async def read(self, request: ReadRequest, *, now: datetime) -> Reading:
+        self.reads += 1
+        return self.reading(request.groups, now)
+
+    def reading(self, references: Sequence[str], now: datetime) -> Reading:
+        scopes = {BASE: self._scope(BASE, len(self.people))}
+        groups: dict[str, GroupView] = {}
+        for reference in references:
+            name = f"group:{reference}"
+            if reference in self.missing or reference not in self.groups:
+                scopes[name] = Scope(name, ScopeState.UNKNOWN, "no such group", missing=True)
+                continue
+            members = [self.people[uid].key for uid in self.groups[reference] if uid in self.people]
+            scopes[name] = self._scope(name, len(members))
+            if scopes[name].complete:
+                unresolved = frozenset(self.unresolved.get(reference, ()))
+                groups[reference] = GroupView(
+                    reference, f"anchor-{reference}", reference, reference, frozenset(members), {}, unresolved
+                )
+        entries = {person.key: person.entry() for person in self.people.values()}
+        return Reading(self.id, now, now, entries, groups, scopes, frozenset(self.tombstones),
+                       frozenset(self.hidden_sentinels), {"at": now.isoformat()})  # fmt: skip
+
+    def _scope(self, name: str, entries: int) -> Scope:
+        reason = self.unknown.get(name, "")
+        return Scope(name, ScopeState.UNKNOWN if reason else ScopeState.COMPLETE, reason, entries=entries)
+
+    async def check(self, request: ReadRequest) -> Sequence[CheckLine]:
+        return ()
+
+    async def close(self) -> None:
+        return None
+
+
+@dataclass
+class World:
+    """A ledger, one hand-made directory and a policy; time moves only when the test says so."""
+
+    ledger: Ledger
+    now: datetime
+    policy: Policy
+    source: HandSource = field(default_factory=HandSource)
+    others: tuple[HandSource, ...] = ()
+
+    @property
+    def setup(self) -> Setup:
+        sources = (self.source, *self.others)
+        return Setup(
+            ORGANIZATION,
+            self.policy,
+            tuple(ConfiguredSource(item, replace(RULES, source_id=item.id)) for item in sources),
+        )
+
+    def later(self, **parts: float) -> datetime:
+        self.now += timedelta(**parts)
+        return self.now
+
+
+def mapping(name: str, team: str, *offerings: str, **values: Any) -> MappingSettings:
+    """A mapping of the group of the same name."""
+    settings = {"id": name, "directory": "corp", "group": name, "team": team, "offerings": offerings, **values}
+    return MappingSettings.model_validate(settings)
+
+
+def policy(
+    *mappings: MappingSettings,
+    limits: Mapping[str, Any] | None = None,
+    offboarding: Mapping[str, Any] | None = None,
+    sync: Mapping[str, Any] | None = None,
+    admins: Mapping[str, str] | None = None,
+) -> Policy:
+    """A policy over these mappings; every Team they name exists. Limits are wide unless given."""
+    wide = {"day_percent": 100, "day_floor": 1000, "day_ceiling": 100000, "month_percent": 100,
+            "team_day_percent": 100, "team_day_floor": 1000}  # fmt: skip
+    names = list(dict.fromkeys(item.team for item in mappings))
+    return Policy.build(
+        teams=[TeamSettings(name=name, primary_admin=(admins or {}).get(name, "")) for name in names],
+        mappings=mappings,
+        limits=LimitSettings.model_validate(wide if limits is None else limits),
+        offboarding=OffboardingSettings.model_validate(offboarding or {}),
+        sync=SyncSettings.model_validate(sync or {}),
+    )
+
+
+async def open_gate(ledger: Ledger, now: datetime, *domains: str, state: str = "open") -> None:
+    """Set the stand-in gate of these domains, as a row that transactions see."""
+    async with ledger.write(ORGANIZATION.id, at=now) as book:
+        await runs.put_cursor(book, "gate", dict.fromkeys(domains, state))
+
+
+async def stand_in_look(reader: Any, now: datetime) -> Domains:
+    """The gate as that row says; nothing set: nothing open."""
+    found = await runs.cursor(reader, "gate") or {}
+    shut = {name: f"domain {name} is {state}: stand_in" for name, state in found.items() if state != "open"}
+    return Domains(frozenset(name for name, state in found.items() if state == "open"), shut)
+
+
+def stand_in_gate(monkeypatch: Any) -> None:
+    """Replace the sign-on side by a row in the ledger, so that these tests need no identity provider."""
+
+    async def enabled(_reader: Any, _organization: str) -> bool:
+        return False
+
+    async def nothing(*_args: Any) -> None:
+        return None
+
+    monkeypatch.setattr(gatekeeping, "look", stand_in_look)
+    monkeypatch.setattr(gatekeeping, "require_enabled", enabled)
+    monkeypatch.setattr(gatekeeping, "suspend", nothing)
+    monkeypatch.setattr(gatekeeping, "resume", nothing)
+
+
+async def sell(ledger: Ledger, now: datetime, team: str, code: str, quantity: int, **terms: Any) -> str:
+    """An offering and a subscription of ``quantity`` seats for the Team; returns the subscription's id."""
+    async with ledger.write(ORGANIZATION.id, at=now) as book:
+        await seats.put_offering(book, Offering(code, code.title(), OfferingKind.SINGLE_USER, True))
+        ids = {row[2]: row[0] for row in await people.open_teams(book)}
+        subscription = Subscription(
+            terms.get("id", new_id()), ids[fold(team)], code, quantity, Tier.BUSINESS,
+            terms.get("starts_on", date(2026, 1, 1)), terms.get("ends_on", date(2027, 1, 1)), terms.get("renews", ""),
+        )  # fmt: skip
+        await seats.put_subscription(book, subscription)
+        return subscription.id
+
+
+async def make_world(ledger: Ledger, now: datetime, chosen: Policy, **quantities: int) -> World:
+    """An organization with an open gate, the policy's Teams, and ``TEAM_OFFERING=quantity`` subscriptions."""
+    await ensure_organization(ledger, ORGANIZATION, chosen.teams, now=now)
+    await open_gate(ledger, now, "acme.example")
+    for name, quantity in quantities.items():
+        team, _, code = name.partition("_")
+        await sell(ledger, now, team, code, quantity)
+    return World(ledger, now, chosen)
