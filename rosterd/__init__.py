@@ -1,0 +1,4 @@
+"""THE COMPOSITION: settings, command line, daemon. It constructs and connects; it decides nothing.
+
+Nothing imports this room.
+"""

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("rosterd", "ledger", "access", "connector", "reporting_api")
 
 ROOMS_TO_COME = ("reporting_api/rest", "reporting_api/odata", "reporting_api/exports", "reporting_api/query")
-"""Rooms that a contract names and that may still be empty; the copy has them, so that the contract has something to hold."""
+"""Rooms that a contract names and that may still be empty; the copy has them, so that each contract has a subject."""
 
 PLANTED: dict[str, tuple[str, str]] = {
     "programs": ("reporting_api/planted.py", "import connector.usage"),

@@ -1,0 +1,234 @@
+"""What can be set: ``rosterd.toml`` (one per installation) and ``organizations/*.toml`` (one per customer).
+
+Each room defines its own sections; this file only assembles them. Values only: files are read by ``loading``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, field_validator
+
+from connector.directory.settings import DirectorySettings
+from connector.reconcile.settings import (
+    LimitSettings,
+    MappingSettings,
+    OffboardingSettings,
+    SyncSettings,
+    TeamSettings,
+)
+from connector.sso.settings import DnsSettings, DomainSettings, SamlSettings, SsoSettings
+from connector.usage.settings import ReportingSettings
+from ledger.errors import NotFound
+from ledger.secret import SecretRef
+from ledger.settings import Duration, SettingsModel
+from ledger.team import Organization
+from reporting_api.settings import ApiSettings
+
+
+class ServerSettings(SettingsModel):
+    """``[server]``: where the daemon listens and what others call it."""
+
+    listen: str = "127.0.0.1:8080"
+    """HOST:PORT; put a TLS-terminating proxy in front. Port 0 takes a free one and logs it."""
+
+    public_url: str = "http://127.0.0.1:8080"
+    """The address others reach it by: next links, SAML endpoints and invite links are built from it."""
+
+    drain: Duration = timedelta(seconds=30)
+    """How long requests and runs that have begun may go on after SIGTERM."""
+
+    @field_validator("listen")
+    @classmethod
+    def _listen(cls, value: str) -> str:
+        host, separator, port = value.rpartition(":")
+        if not separator or not host or not port.isdigit() or int(port) > 65535:
+            raise ValueError(f"{value!r} is not HOST:PORT, for example 127.0.0.1:8080")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{value!r} is not an http(s) address without query")
+        return value.rstrip("/")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host (without the brackets of IPv6) and port."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+class DatabaseSettings(SettingsModel):
+    """``[database]``: where the ledger is kept."""
+
+    url: str = "sqlite:///var"
+    """sqlite:///FOLDER (relative to this file), or postgresql://USER@HOST[:PORT]/NAME."""
+
+    password: SecretRef | None = None
+    """Password of a PostgreSQL user, by reference."""
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        if not value.startswith(("sqlite:///", "postgresql://")):
+            raise ValueError("the database is neither sqlite:///FOLDER nor postgresql://USER@HOST/NAME")
+        if value.startswith("postgresql://") and urlsplit(value).password:
+            raise ValueError('the address holds a password: write it as password = "env:NAME" or "file:PATH"')
+        return value
+
+    def connection_url(self) -> str:
+        """``url`` with the revealed password in its place; never print it."""
+        if self.password is None or not self.url.startswith("postgresql://"):
+            return self.url
+        parts = urlsplit(self.url)
+        user, _, rest = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{user}:{quote(self.password.reveal(), safe='')}@{rest}"))
+
+
+class StorageSettings(SettingsModel):
+    """``[storage]``: where published datasets are kept."""
+
+    warehouse: str = "file:var/warehouse"
+    """Iceberg tables: file:FOLDER (relative to this file) or s3://BUCKET/PREFIX."""
+
+    @field_validator("warehouse")
+    @classmethod
+    def _warehouse(cls, value: str) -> str:
+        if not value.startswith(("file:", "s3://")):
+            raise ValueError("the warehouse is neither file:FOLDER nor s3://BUCKET/PREFIX")
+        return value
+
+
+class SecretsSettings(SettingsModel):
+    """``[secrets]``: keys of the installation, made by ``rosterd init``, by reference."""
+
+    pepper: SecretRef = SecretRef("file", "secrets/pepper")
+    """HMAC key of API tokens and cursors; changing it ends every token."""
+
+    pseudonym_key: SecretRef = SecretRef("file", "secrets/pseudonym-key")
+    """HMAC key of the user keys in reports; changing it makes new pseudonyms."""
+
+
+class ScheduleSettings(SettingsModel):
+    """``[schedule]``: how often the daemon does what; 0 switches one off."""
+
+    reconcile_every: Duration = timedelta(minutes=15)
+    """Reading the directories of every organization and applying what the guard lets through."""
+
+    publish_every: Duration = timedelta(hours=1)
+    """Publishing datasets that changed."""
+
+    evidence_every: Duration = timedelta(hours=24)
+    """Looking again at domains, certificates and metadata."""
+
+    full_reading_every: Duration = timedelta(hours=24)
+    """A full reading at least this often, where runs between are incremental."""
+
+    run_deadline: Duration = timedelta(minutes=30)
+    """A worker process that takes longer is stopped; its transaction never happened."""
+
+
+class LoggingSettings(SettingsModel):
+    """``[logging]``: lines on stderr. No secrets ever; mail addresses only at debug."""
+
+    format: Literal["text", "json"] = "text"
+    """text: key=value; json: one object a line."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is written."""
+
+
+class InstallationSettings(SettingsModel):
+    """``rosterd.toml``: one per installation. Secrets are references (env:NAME or file:PATH), never values."""
+
+    organizations: str = "organizations/*.toml"
+    """Files of the customers, relative to this file. A key outside tables stands before the first [table]."""
+
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    storage: StorageSettings = StorageSettings()
+    secrets: SecretsSettings = SecretsSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    dns: DnsSettings = DnsSettings()
+    saml: SamlSettings = SamlSettings()
+    api: ApiSettings = ApiSettings()
+    logging: LoggingSettings = LoggingSettings()
+
+
+class OrganizationSection(SettingsModel):
+    """``[organization]``: who the customer is."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    """Key of the customer everywhere; never change it: its whole history is kept under it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    """Name shown to people."""
+
+    report_zone: str = "UTC"
+    """IANA time zone whose days its reports use."""
+
+    @field_validator("report_zone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"{value!r} is not an IANA time zone, for example Europe/Warsaw") from error
+        return value
+
+
+class OrganizationSettings(SettingsModel):
+    """``organizations/*.toml``: one per customer. It says what should be; acts (proving a domain, turning SSO on,
+    enabling sync, approving) are commands with an actor."""
+
+    organization: OrganizationSection
+    domains: tuple[DomainSettings, ...] = ()
+    sso: SsoSettings | None = None
+    teams: tuple[TeamSettings, ...] = ()
+    directories: tuple[DirectorySettings, ...] = ()
+    mappings: tuple[MappingSettings, ...] = ()
+    offboarding: OffboardingSettings = OffboardingSettings()
+    limits: LimitSettings = LimitSettings()
+    sync: SyncSettings = SyncSettings()
+    reporting: ReportingSettings = ReportingSettings()
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """One organization file as loaded; relative paths in it are relative to its folder."""
+
+    settings: OrganizationSettings
+    file: Path
+
+    @property
+    def organization(self) -> Organization:
+        """The ledger's value."""
+        section = self.settings.organization
+        return Organization(section.id, section.name, section.report_zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that was set: the installation and its customers by id, in file order."""
+
+    installation: InstallationSettings
+    customers: Mapping[str, Customer]
+    file: Path
+
+    def customer(self, organization: str) -> Customer:
+        """The customer with this id; raises ``NotFound`` naming the ones that exist."""
+        if organization not in self.customers:
+            known = ", ".join(self.customers) or "none"
+            raise NotFound(
+                f"unknown organization {organization!r} (known: {known})", next_step="name one of them, or add its file"
+            )
+        return self.customers[organization]

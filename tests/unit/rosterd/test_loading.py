@@ -1,0 +1,202 @@
+"""Unknown keys get a suggestion; every error at once with file, line and key; secrets by reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ledger.errors import BadInput, ManyErrors, RosterdError
+from rosterd.loading import load
+
+ORGANIZATION = """\
+[organization]
+id = "acme"
+name = "Acme"
+
+[[domains]]
+name = "acme.example"
+
+[[teams]]
+name = "Design"
+primary_admin = "anna@acme.example"
+
+[[directories]]
+id = "corp"
+kind = "ldif"
+file = "acme.ldif"
+
+[[mappings]]
+id = "design"
+directory = "corp"
+group = "cn=design,dc=acme"
+team = "Design"
+offerings = ["CAD"]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "rosterd.toml").write_text('[server]\nlisten = "127.0.0.1:0"\n', encoding="utf-8")
+    (tmp_path / "organizations").mkdir()
+    (tmp_path / "organizations" / "acme.toml").write_text(ORGANIZATION, encoding="utf-8")
+    return tmp_path
+
+
+def faults_of(folder: Path, **variables: str) -> list[str]:
+    with pytest.raises(RosterdError) as caught:
+        load(folder / "rosterd.toml", variables)
+    error = caught.value
+    found = error.faults if isinstance(error, ManyErrors) else (error,)
+    assert all(isinstance(fault, BadInput) for fault in found)
+    assert error.exit_code == 2
+    return [f"{fault.where.removeprefix(str(folder) + '/')}: {fault.what}" for fault in found]
+
+
+def replace(folder: Path, before: str, after: str, *, file: str = "organizations/acme.toml") -> None:
+    path = folder / file
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), encoding="utf-8")
+
+
+def test_a_good_configuration_loads(folder: Path) -> None:
+    settings = load(folder / "rosterd.toml", {})
+    customer = settings.customer("acme")
+    assert customer.organization.name == "Acme"
+    assert customer.settings.mappings[0].team == "Design"
+    assert settings.installation.server.address == ("127.0.0.1", 0)
+
+
+def test_relative_places_are_anchored_to_the_file(folder: Path) -> None:
+    installation = load(folder / "rosterd.toml", {}).installation
+    assert installation.database.url == f"sqlite:///{folder}/var"
+    assert installation.storage.warehouse == f"file:{folder}/var/warehouse"
+    assert str(installation.secrets.pepper) == f"file:{folder}/secrets/pepper"
+
+
+def test_broken_toml_is_named_with_its_line(folder: Path) -> None:
+    replace(folder, 'id = "acme"', 'id = "acme')
+    (fault,) = faults_of(folder)
+    assert fault.startswith("organizations/acme.toml: broken TOML:")
+    assert "line 2" in fault
+
+
+def test_a_missing_file_says_what_writes_one(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="rosterd init"):
+        load(tmp_path / "rosterd.toml", {})
+
+
+def test_an_unknown_key_is_refused_with_a_suggestion(folder: Path) -> None:
+    replace(folder, 'team = "Design"', 'teem = "Design"')
+    found = faults_of(folder)
+    assert "organizations/acme.toml:21: mappings[1].teem: unknown key 'teem': did you mean 'team'?" in found
+    assert "organizations/acme.toml:17: mappings[1].team: this key is required" in found
+
+
+def test_a_key_of_the_file_written_inside_a_table_is_explained(folder: Path) -> None:
+    (folder / "rosterd.toml").write_text('[logging]\norganizations = "o/*.toml"\n', encoding="utf-8")
+    (fault,) = faults_of(folder)
+    assert fault.startswith("rosterd.toml:2: logging.organizations: unknown key 'organizations' in [logging]")
+    assert "before the first [table]" in fault
+
+
+def test_a_key_of_another_kind_of_directory_is_explained(folder: Path) -> None:
+    replace(folder, 'file = "acme.ldif"', 'file = "acme.ldif"\nservers = ["ldaps://x"]')
+    (fault,) = faults_of(folder)
+    assert fault == "organizations/acme.toml:16: directories[1].servers: this key does not belong here (kind = 'ldif')"
+
+
+def test_every_fault_of_every_file_is_reported_at_once(folder: Path) -> None:
+    replace(folder, '"127.0.0.1:0"', '8080\nlistn = "x"', file="rosterd.toml")
+    replace(folder, 'team = "Design"', 'team = "Desing"\npriority = "first"')
+    replace(folder, 'directory = "corp"', 'directory = "crop"')
+    found = faults_of(folder, ROSTERD_LOGGING_LEVEL="loud", ROSTERD_SERVER_LISTENN="x")
+    assert found == [
+        "rosterd.toml:2: server.listen: 8080 is a number: text is wanted",
+        "rosterd.toml:3: server.listn: unknown key 'listn': did you mean 'listen'?",
+        "environment: ROSTERD_LOGGING_LEVEL: 'loud' is none of debug, info, warning, error",
+        "organizations/acme.toml:22: mappings[1].priority: 'first' is text: a whole number is wanted",
+        "organizations/acme.toml:21: mappings[1].team: unknown Team 'Desing': did you mean 'Design'?",
+        "organizations/acme.toml:19: mappings[1].directory: unknown directory 'crop': did you mean 'corp'?",
+        "environment: unknown variable ROSTERD_SERVER_LISTENN: did you mean 'ROSTERD_SERVER_LISTEN'?",
+    ]
+
+
+def test_unknown_references_are_reported_with_their_line(folder: Path) -> None:
+    replace(folder, 'team = "Design"', 'team = "Desing"')
+    replace(folder, 'directory = "corp"', 'directory = "crop"')
+    replace(folder, 'name = "Acme"', 'name = "Acme"\nreport_zone = "Mars/Base"')
+    assert faults_of(folder) == [
+        "organizations/acme.toml:4: organization.report_zone: 'Mars/Base' is not an IANA time zone, "
+        "for example Europe/Warsaw",
+        "organizations/acme.toml:22: mappings[1].team: unknown Team 'Desing': did you mean 'Design'?",
+        "organizations/acme.toml:20: mappings[1].directory: unknown directory 'crop': did you mean 'corp'?",
+    ]
+
+
+def test_ids_used_twice_and_groups_mapped_twice_are_refused(folder: Path) -> None:
+    path = folder / "organizations" / "acme.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        text
+        + '[[directories]]\nid = "corp"\nkind = "ldif"\nfile = "b.ldif"\n[[domains]]\nname = "ACME.example."\n'
+        + '[[mappings]]\nid = "again"\ndirectory = "corp"\ngroup = "cn=design,dc=acme"\nteam = "design"\n',
+        encoding="utf-8",
+    )
+    assert faults_of(folder) == [
+        "organizations/acme.toml:24: directories[2].id: 'corp' is here twice: the first is directories[1]",
+        "organizations/acme.toml:28: domains[2].name: 'acme.example' is here twice: the first is domains[1]",
+        "organizations/acme.toml:29: mappings[2]: the same group and Team as mapping 'design': "
+        "list all offerings in one of them",
+    ]
+
+
+def test_a_domain_or_id_of_two_organizations_is_refused(folder: Path) -> None:
+    other = ORGANIZATION.replace("acme.ldif", "other.ldif")
+    (folder / "organizations" / "other.toml").write_text(other, encoding="utf-8")
+    found = faults_of(folder)
+    assert any("other.toml:2: organization.id" in fault and "also claimed by" in fault for fault in found)
+    assert any("other.toml:6: domains[1].name" in fault and "also claimed by" in fault for fault in found)
+
+
+def test_a_literal_secret_is_refused_and_never_repeated(folder: Path) -> None:
+    literal = "hunter2-" + "x" * 12
+    replace(folder, '"127.0.0.1:0"', f'"127.0.0.1:0"\n[secrets]\npepper = "{literal}"', file="rosterd.toml")
+    (fault,) = faults_of(folder)
+    assert fault.startswith("rosterd.toml:4: secrets.pepper: a secret is given by reference")
+    assert literal not in fault
+
+
+def test_a_password_in_the_database_address_is_refused(folder: Path) -> None:
+    replace(
+        folder, '[server]', '[database]\nurl = "postgresql://u:s3cret@host/db"\n[server]', file="rosterd.toml"
+    )  # fmt: skip
+    (fault,) = faults_of(folder)
+    assert "rosterd.toml:2: database.url" in fault
+    assert "s3cret" not in fault
+
+
+def test_the_environment_overrides_the_file(folder: Path) -> None:
+    settings = load(
+        folder / "rosterd.toml",
+        {"ROSTERD_SERVER_LISTEN": "0.0.0.0:9", "ROSTERD_DNS_RESOLVERS": "127.0.0.1:5301, 127.0.0.1:5302", "PATH": "/"},
+    )
+    assert settings.installation.server.listen == "0.0.0.0:9"
+    assert settings.installation.dns.resolvers == ("127.0.0.1:5301", "127.0.0.1:5302")
+
+
+def test_a_variable_that_a_secret_names_is_not_unknown(folder: Path) -> None:
+    replace(
+        folder,
+        "[server]",
+        '[database]\nurl = "postgresql://u@h/db"\npassword = "env:ROSTERD_DB_PASSWORD"\n[server]',
+        file="rosterd.toml",
+    )
+    settings = load(folder / "rosterd.toml", {"ROSTERD_DB_PASSWORD": "x"})
+    assert str(settings.installation.database.password) == "env:ROSTERD_DB_PASSWORD"
+
+
+def test_an_unknown_organization_names_the_known_ones(folder: Path) -> None:
+    with pytest.raises(RosterdError, match="known: acme"):
+        load(folder / "rosterd.toml", {}).customer("acne")

@@ -1,0 +1,70 @@
+"""Log lines: stable verbs, one line each, no secrets, mail addresses only at debug."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from rosterd import logs
+
+LOG = logging.getLogger("rosterd.test")
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def written(form: str = "text", level: str = "info", **fields: object) -> str:
+    stream = io.StringIO()
+    logs.configure(form=form, level=level, stream=stream)
+    logs.event(LOG, "run.applied", **fields)
+    return stream.getvalue()
+
+
+def test_text_lines_carry_the_verb_and_quoted_values() -> None:
+    line = written(organization="acme", added=12, why="two words")
+    assert line.endswith(' info run.applied organization=acme added=12 why="two words"\n')
+
+
+def test_json_lines_are_one_object_each() -> None:
+    found = json.loads(written("json", organization="acme", lines="a\nb"))
+    assert found["event"] == "run.applied"
+    assert found["lines"] == "a\nb"
+
+
+def test_mail_addresses_are_masked_above_debug() -> None:
+    assert "a…@acme.example" in written(who="anna.kowalska@acme.example")
+    assert "anna.kowalska@acme.example" in written(level="debug", who="anna.kowalska@acme.example")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_secrets_are_never_written(form: str) -> None:
+    line = written(form, header="Bearer abc.def", query="?api_key=abc&x=1", url="postgresql://u:abc@h/db")
+    assert "abc" not in line
+
+
+def test_lines_of_libraries_keep_their_text() -> None:
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    logging.getLogger("some.library").warning("it is %s", "late")
+    assert ' warning log message="it is late" logger=some.library\n' in stream.getvalue()
+
+
+def test_an_error_is_one_line() -> None:
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        LOG.exception("job.failed")
+    assert stream.getvalue().count("\n") == 1
+    assert "ValueError" in stream.getvalue()
