@@ -10,22 +10,22 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date, timedelta
-from pathlib import Path
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
-import psycopg
 import pyarrow as pa
 import pyarrow.dataset as pads
-from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.catalog.sql import SqlCatalog, SqlCatalogBaseTable
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.expressions import AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, In, LessThan
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 
-from ledger.errors import BadInput, Busy, NotFound, RosterdError, Unavailable
+from ledger.errors import Busy, NotFound, RosterdError, Unavailable
+from ledger.published.addresses import SCHEMA, catalog_uri, namespace, warehouse_uri
 from ledger.published.datasets import DATASETS, Dataset
+from ledger.published.sweep import Swept, sweep
 
 _CATALOG = "rosterd"  # Trino's iceberg.jdbc-catalog.catalog-name must say the same
 _THREADS = 2
@@ -84,10 +84,10 @@ class Warehouse:
         ``postgresql://…`` in the schema ``catalog``. ``properties``: pyiceberg's (``s3.endpoint`` …). Raises
         ``BadInput`` for other schemes, ``Unavailable`` when the catalog does not answer.
         """
-        uri = _catalog_uri(catalog_url)
-        settings = {"uri": uri, "warehouse": _warehouse_uri(location), **(properties or {})}
+        uri = catalog_uri(catalog_url)
+        settings = {"uri": uri, "warehouse": warehouse_uri(location), **(properties or {})}
         try:
-            return cls(SqlCatalog(_CATALOG, **settings), deadline)
+            return cls(_opened(settings), deadline)
         except Exception as error:
             raise _translated(error, "the table catalog") from error
 
@@ -120,6 +120,10 @@ class Warehouse:
         Raises ``NotFound`` when the snapshot has been expired or never was.
         """
         return await self._run(dataset, self._scan, organization, dataset, snapshot, since, until)
+
+    async def sweep(self, organization: str, dataset: str, *, keep: Collection[int], before: datetime) -> Swept:
+        """Let go of snapshots not in ``keep`` and of files nobody needs, all older than ``before``: see ``sweep``."""
+        return await self._run(dataset, self._sweep, organization, dataset, keep, before)
 
     async def snapshots(self, organization: str, dataset: str) -> tuple[int, ...]:
         """Ids of every snapshot still kept, oldest first; empty when the table does not exist."""
@@ -173,6 +177,13 @@ class Warehouse:
             _filesystem(table),
         )
 
+    def _sweep(self, organization: str, dataset: str, keep: Collection[int], before: datetime) -> Swept:
+        try:
+            table = self._catalog.load_table((namespace(organization), dataset))
+        except NoSuchTableError:
+            return Swept()
+        return sweep(table, _filesystem(table), keep, before)
+
     def _snapshots(self, organization: str, dataset: str) -> tuple[int, ...]:
         try:
             table = self._catalog.load_table((namespace(organization), dataset))
@@ -206,20 +217,20 @@ class Warehouse:
         return self._catalog.load_table(name)
 
 
-def namespace(organization: str) -> str:
-    """``rosterd_<organization>``, every character but a small letter or digit written as ``_xHEX_``.
-
-    Injective, so that two organizations never share a namespace: ``_`` itself is doubled.
-    """
-    out = []
-    for character in organization:
-        if character == "_":
-            out.append("__")
-        elif character.isascii() and (character.islower() or character.isdigit()):
-            out.append(character)
+def _opened(settings: Mapping[str, str]) -> SqlCatalog:
+    """The catalog, its tables made when missing; on PostgreSQL in a schema of their own, made first."""
+    catalog = SqlCatalog(_CATALOG, **settings, init_catalog_tables="false")
+    with catalog.engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            # two processes may open a new installation at once; making what another has just made is an error there
+            connection.exec_driver_sql("SELECT pg_advisory_xact_lock(4711)")
+            if connection.exec_driver_sql(f"SELECT to_regnamespace('{SCHEMA}')").scalar() is None:
+                connection.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
         else:
-            out.append(f"_x{ord(character):x}_")
-    return "rosterd_" + "".join(out)
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        SqlCatalogBaseTable.metadata.create_all(connection)
+    return catalog
 
 
 def _start_from(table: Table, base: int | None) -> None:
@@ -235,45 +246,8 @@ def _start_from(table: Table, base: int | None) -> None:
         table.manage_snapshots().set_current_snapshot(base).commit()
 
 
-def _warehouse_uri(location: str) -> str:
-    if location.startswith("s3://"):
-        return location.rstrip("/")
-    if location.startswith("file:"):
-        path = Path(unquote(location.removeprefix("file://").removeprefix("file:"))).resolve()
-        path.mkdir(parents=True, exist_ok=True)
-        return f"file://{path}"
-    raise BadInput(
-        "the warehouse is neither a folder nor an S3 prefix",
-        where="storage.warehouse",
-        next_step="use file:FOLDER or s3://BUCKET/PREFIX",
-    )
-
-
-def _catalog_uri(url: str) -> str:
-    if url.startswith("sqlite:///"):
-        folder = Path(url.removeprefix("sqlite:///")).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        return f"sqlite:///{folder / 'catalog.db'}"
-    if url.startswith("postgresql://"):
-        try:
-            with psycopg.connect(url, autocommit=True) as connection:
-                row = connection.execute("SELECT to_regnamespace('catalog')").fetchone()
-                if row is None or row[0] is None:
-                    connection.execute("CREATE SCHEMA IF NOT EXISTS catalog")
-        except psycopg.Error as error:
-            raise Unavailable(f"the database does not answer: {error}", where="database.url") from error
-        joint = "&" if urlsplit(url).query else "?"
-        return (
-            url.replace("postgresql://", "postgresql+psycopg://", 1)
-            + joint
-            + "options="
-            + quote("-csearch_path=catalog")
-        )
-    raise BadInput("the database is neither SQLite nor PostgreSQL", where="database.url")
-
-
 def _plain(path: str) -> str:
-    return unquote(path.removeprefix("file://")) if path.startswith("file://") else path
+    return path.removeprefix("file://")
 
 
 def _filesystem(table: Table) -> Any:

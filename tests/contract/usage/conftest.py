@@ -13,6 +13,6 @@ from ledger.published.iceberg import Warehouse
 @pytest.fixture
 async def warehouse(ledger_url: str, tmp_path: Path) -> AsyncIterator[Warehouse]:
     """Tables in a folder whose name needs care, catalog in the ledger's own database."""
-    opened = Warehouse.open(f"file:{tmp_path / 'ware house ł'}", ledger_url)
+    opened = Warehouse.open(f"file:{tmp_path / 'ware house ł %41'}", ledger_url)
     yield opened
     await opened.close()

@@ -15,7 +15,8 @@ from connector.usage.settings import ReportingSettings
 from ledger.errors import NotFound
 from ledger.store import consent, usage
 from ledger.store.engine import Ledger
-from ledger.store.tables import people
+from ledger.store.tables import audit, people
+from ledger.store.tables import usage as tables
 from ledger.usage import CollectionState, UsageDay, UsageSource
 from tests.parts.usage_company import BASIS, NOW, ORG, PEOPLE, add_person, event, found, ndjson
 
@@ -145,7 +146,7 @@ async def test_r13c_a_basis_covers_days_from_its_effective_date_until_it_is_with
     report = await send(ledger, event(1), event(2, occurred_at="2026-02-28T23:59:59Z"))
     assert (report.accepted, report.dropped) == (1, {"no_legal_basis": 1})
     async with ledger.write(ORG, at=NOW) as book:
-        assert await consent.withdraw_basis(book)
+        assert await consent.withdraw_basis(book, actor="admin")
     assert (await send(ledger, event(3), now=NOW + timedelta(minutes=1))).dropped == {"no_legal_basis": 1}
 
 
@@ -157,7 +158,7 @@ async def test_r13c_people_who_opted_out_are_dropped_and_counted(ledger: Ledger)
     report = await send(ledger, event(1), event(2, mail=PEOPLE["ola"]), event(3, offering_code="?"), now=later)
     assert (report.accepted, report.dropped, report.quarantined) == (1, {"opted_out": 2}, ())
     async with ledger.write(ORG, at=later) as book:
-        assert await consent.opt_in(book, ["anna"]) == 1
+        assert await consent.opt_in(book, ["anna"], actor="admin") == 1
     during, after = later - timedelta(hours=1), later + timedelta(minutes=1)
     report = await send(
         ledger,
@@ -166,6 +167,30 @@ async def test_r13c_people_who_opted_out_are_dropped_and_counted(ledger: Ledger)
         now=later + timedelta(hours=1),
     )
     assert (report.accepted, report.dropped) == (1, {"opted_out": 1})
+
+
+async def test_r13c_every_change_of_basis_and_every_opt_out_is_audited(ledger: Ledger) -> None:
+    await found(ledger)
+    async with ledger.write(ORG, at=NOW) as book:
+        assert not await consent.record_basis(book, BASIS, actor="admin")
+        changed = replace(BASIS, evidence="agreement 8/2026")
+        assert await consent.record_basis(book, changed, actor="admin", reason="renegotiated")
+        assert await consent.legal_basis(book) == changed
+        await consent.opt_out(book, ["anna"], cause="asked", actor="admin")
+        await consent.opt_in(book, ["anna", "ola"], actor="admin")
+        assert await consent.withdraw_basis(book, actor="admin")
+        assert not await consent.withdraw_basis(book, actor="admin")
+    async with ledger.read(ORG) as reader:
+        events = await reader.all(reader.select(audit.audit_event, "verb", "subject").order_by("seq"))
+        history = await reader.all(reader.select(tables.legal_basis, "evidence").order_by("valid_from"))
+    assert [tuple(row) for row in events] == [
+        ("legal-basis.record", ORG),
+        ("legal-basis.record", ORG),
+        ("usage.opt-out", "anna"),
+        ("usage.opt-in", "anna"),
+        ("legal-basis.withdraw", ORG),
+    ]
+    assert [row.evidence for row in history] == ["agreement 7/2025", "agreement 8/2026"]
 
 
 async def test_a_recycled_address_is_the_person_who_held_it_at_that_time(ledger: Ledger) -> None:

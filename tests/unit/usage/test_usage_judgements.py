@@ -12,8 +12,8 @@ from connector.usage.attribution import Attribution, Span, history
 from connector.usage.dimensions import term
 from connector.usage.seat_view import HeldSeat, judge_seat
 from connector.usage.settings import ReportingSettings
+from ledger.published.addresses import namespace
 from ledger.published.datasets import DATASETS, ColumnType, Privacy, arrow_table, row_id
-from ledger.published.iceberg import namespace
 from ledger.seat import SeatState
 from ledger.usage import BasisKind, Calendar, CollectionState, DayStatus, LegalBasis, UsageDay, UsageSource, user_key
 
