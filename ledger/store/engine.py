@@ -18,6 +18,7 @@ from sqlalchemy import MetaData, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ledger.errors import BadInput
+from ledger.store import migrations
 from ledger.store.book import Book, Reader
 from ledger.store.tables import metadata
 from ledger.store.wall import wall
@@ -68,7 +69,10 @@ class Store:
             if self.dialect == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(7, 7)"))
                 await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {self.name}"))
-            await connection.run_sync(self.tables.create_all)
+            if migrations.FROZEN:
+                await connection.run_sync(migrations.upgrade, self.name)
+            else:
+                await connection.run_sync(self.tables.create_all)
 
     @asynccontextmanager
     async def write(self, organization: str, *, at: datetime, run_id: str = "") -> AsyncIterator[Book]:

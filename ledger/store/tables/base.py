@@ -107,11 +107,17 @@ def instant(name: str, *, nullable: bool = False) -> Column[datetime]:
     return Column(name, Instant, nullable=nullable)
 
 
-def plain(name: str, *columns: Column[Any], key: Sequence[str], indexes: Sequence[Sequence[str]] = ()) -> Table:
-    """A table of plain rows of one organization with the natural key ``(organization_id, *key)``."""
+def plain(
+    name: str,
+    *columns: Column[Any],
+    key: Sequence[str],
+    indexes: Sequence[Sequence[str]] = (),
+    into: MetaData = metadata,
+) -> Table:
+    """A table of plain rows of one organization, the natural key ``(organization_id, *key)``, in the store ``into``."""
     table = Table(
         name,
-        metadata,
+        into,
         Column("organization_id", Text, nullable=False),
         *columns,
         PrimaryKeyConstraint("organization_id", *key),

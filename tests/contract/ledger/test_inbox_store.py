@@ -1,0 +1,63 @@
+"""The inbox on both databases: its own store, beside the ledger, never waiting for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from ledger.errors import Stale
+from ledger.store import inbox
+from ledger.store.engine import Ledger
+from ledger.store.inbox import Inbox
+
+
+@pytest.fixture
+async def box(ledger_url: str) -> AsyncIterator[Inbox]:
+    opened = Inbox.open(ledger_url, busy_seconds=0.5)
+    await opened.migrate()
+    yield opened
+    await opened.close()
+
+
+async def pushed(box: Inbox, now: datetime, resource_id: str, key: str, connection: str = "okta") -> inbox.Resource:
+    async with box.write("acme", at=now) as book:
+        return await inbox.put(
+            book, connection, "User", resource_id, external_id=f"X-{resource_id}", key=key, document={"userName": key}
+        )
+
+
+async def test_a_pushed_resource_is_found_by_id_name_and_external_id(box: Inbox, now: datetime) -> None:
+    first = await pushed(box, now, "u1", "łódź@x.pl")
+    await pushed(box, now, "u2", "ewa@x.pl")
+    await pushed(box, now, "u1", "other@x.pl", "entra")
+    async with box.read("acme") as reader:
+        assert await inbox.get(reader, "okta", "User", "u1") == first
+        assert await inbox.find(reader, "okta", "User", key="łódź@x.pl") == [first]
+        assert await inbox.find(reader, "okta", "User", external_id="X-u1") == [first]
+        assert await inbox.find(reader, "okta", "User", external_id="x-u1") == []
+        assert [one.id for one in await inbox.page(reader, "okta", "User")] == ["u1", "u2"]
+        assert [one.id for one in await inbox.page(reader, "okta", "User", after="u1", limit=1)] == ["u2"]
+        assert await inbox.get(reader, "okta", "Group", "u1") is None
+    async with box.read("globex") as reader:
+        assert await inbox.page(reader, "okta", "User") == []
+
+
+async def test_a_change_raises_the_version_and_keeps_the_birth(box: Inbox, now: datetime) -> None:
+    old = await pushed(box, now, "u1", "ewa@x.pl")
+    new = await pushed(box, now + timedelta(hours=1), "u1", "ewa.nowak@x.pl")
+    assert (old.version, new.version, new.created_at, new.modified_at) == (1, 2, now, now + timedelta(hours=1))
+    with pytest.raises(Stale):
+        async with box.write("acme", at=now) as book:
+            await inbox.remove(book, old)
+    async with box.write("acme", at=now) as book:
+        await inbox.remove(book, new)
+        assert await inbox.get(book, "okta", "User", "u1") is None
+
+
+async def test_a_push_does_not_wait_for_a_long_run(box: Inbox, ledger: Ledger, now: datetime) -> None:
+    async with ledger.write("acme", at=now):
+        await pushed(box, now, "u1", "ewa@x.pl")
+    async with box.read("acme") as reader:
+        assert await inbox.get(reader, "okta", "User", "u1")
