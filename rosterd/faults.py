@@ -46,13 +46,12 @@ def _path(item: ErrorDetails, raw: Any) -> tuple[Path, tuple[str, ...]]:
     """Where the fault is in the data; union members that pydantic puts in between are returned apart."""
     path: list[str | int] = []
     tags: list[str] = []
-    node = raw
+    node: Any = raw
     location = item["loc"]
     for position, part in enumerate(location):
         last = position == len(location) - 1
-        if (isinstance(node, dict) and part in node) or (
-            isinstance(node, list) and isinstance(part, int) and part < len(node)
-        ):
+        inside_list = isinstance(node, list) and isinstance(part, int) and part < len(node)
+        if inside_list or (isinstance(node, dict) and part in node):
             node = node[part]
             path.append(part)
         elif last and item["type"] == "missing":

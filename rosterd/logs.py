@@ -20,6 +20,8 @@ _SECRET = re.compile(
 )
 _URL_PASSWORD = re.compile(r"(\w+://[^\s/:@]+:)[^\s/@]+@")
 _PLAIN = re.compile(r"[\w.:/@+\-\[\]*…→%,]+")
+_OURS = ("rosterd", "ledger", "access", "connector", "reporting_api")
+_NOISY = ("saml2", "pyiceberg", "apscheduler", "aiohttp.access", "alembic", "httpx", "aiosqlite", "sqlalchemy", "ldap3")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _ENCODE = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -46,7 +48,7 @@ class Lines(logging.Formatter):
         values["event"] = verb
         if message:
             values["message"] = message
-        if not record.name.startswith("rosterd"):
+        if record.name.split(".", 1)[0] not in _OURS:
             values["logger"] = record.name
         values |= {name: value for name, value in vars(record).items() if name not in _STANDARD | {"fields"}}
         values |= fields
@@ -69,10 +71,11 @@ def configure(*, form: str = "text", level: str = "info", stream: IO[str] | None
     handler.setFormatter(Lines(as_json=form == "json", show_mail=level == "debug"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    if level != "debug":  # these say what they do at info; we say it ourselves
-        for noisy in ("saml2", "pyiceberg", "apscheduler", "aiohttp.access", "alembic", "httpx"):
-            logging.getLogger(noisy).setLevel("WARNING")
+    root.setLevel("INFO" if level == "debug" else level.upper())
+    for own in _OURS:
+        logging.getLogger(own).setLevel(level.upper())
+    for noisy in _NOISY:  # drivers would log statements with their values, and others what we say ourselves
+        logging.getLogger(noisy).setLevel("WARNING")
 
 
 def _verb(text: str, with_fields: bool) -> tuple[str, str]:

@@ -59,6 +59,23 @@ def test_lines_of_libraries_keep_their_text() -> None:
     assert ' warning log message="it is late" logger=some.library\n' in stream.getvalue()
 
 
+def test_drivers_log_no_values_even_at_debug() -> None:
+    stream = io.StringIO()
+    logs.configure(level="debug", stream=stream)
+    for name in ("aiosqlite", "sqlalchemy.engine", "ldap3"):
+        logging.getLogger(name).info("INSERT … VALUES (%s)", "value")
+        logging.getLogger(name).debug("INSERT … VALUES (%s)", "value")
+    assert stream.getvalue() == ""
+
+
+def test_a_line_that_names_its_event_in_words_keeps_it_as_the_verb() -> None:
+    stream = io.StringIO()
+    logs.configure(form="json", stream=stream)
+    logging.getLogger("access.trail").warning("event=access_log_not_written waiting=%d", 3)
+    found = json.loads(stream.getvalue())
+    assert (found["event"], found["message"]) == ("access_log_not_written", "waiting=3")
+
+
 def test_an_error_is_one_line() -> None:
     stream = io.StringIO()
     logs.configure(stream=stream)

@@ -1,0 +1,141 @@
+"""What ``rosterd check`` looks at, step by step; each failed step carries its fix.
+
+Offline steps read files only; live steps really connect. Nothing here changes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Awaitable
+from datetime import timedelta
+
+import aiohttp
+
+from connector.directory.base import CheckLine, ReadRequest
+from connector.directory.mapping import AttributeRules
+from connector.directory.sources import open_source
+from connector.sso import evidence
+from connector.sso.gate import GateState
+from ledger.errors import RosterdError
+from ledger.secret import SecretRef
+from ledger.store import audit, seats
+from rosterd.service import Service, policy
+from rosterd.settings import Customer, Settings
+
+_DEADLINE = timedelta(minutes=2)
+
+
+def offline(settings: Settings) -> list[CheckLine]:
+    """Secrets can be read, ``xmlsec1`` is there, every customer's policy builds."""
+    section = settings.installation.secrets
+    lines = [_secret("secrets.pepper", section.pepper), _secret("secrets.pseudonym_key", section.pseudonym_key)]
+    if settings.installation.database.password is not None:
+        lines.append(_secret("database.password", settings.installation.database.password))
+    found = shutil.which("xmlsec1") is not None
+    lines.append(CheckLine(found, "xmlsec1 (signatures of identity providers)", "apt-get install xmlsec1"))
+    if not settings.customers:
+        lines.append(CheckLine(False, "organizations: no file was found", "rosterd init, or correct organizations ="))
+    for name, customer in settings.customers.items():
+        described = (
+            f"{name}: {len(customer.settings.directories)} directories, {len(customer.settings.mappings)} mappings,"
+            f" {len(customer.settings.teams)} Teams"
+        )
+        lines.append(CheckLine(True, described))
+    return lines
+
+
+async def known_offerings(service: Service) -> AsyncIterator[CheckLine]:
+    """Every offering that a mapping names is in the ledger."""
+    for name, customer in service.settings.customers.items():
+        async with service.ledger.read(name) as reader:
+            known = [item.code for item in await seats.open_offerings(reader)]
+        line = CheckLine(True, f"{name}: every offering of its mappings is known")
+        try:
+            policy(customer).require_offerings(known)
+        except RosterdError as error:
+            line = _failed(f"{name}: offerings", error)
+        yield line
+
+
+async def live(service: Service, *, daemon: bool) -> AsyncIterator[CheckLine]:
+    """Database, warehouse, every directory, every domain's gate, and the daemon itself."""
+    dialect = service.ledger.dialect
+    yield await _step(f"database ({dialect}) answers and its schema is current", service.ledger.migrate())
+    yield await _step("published tables can be opened", asyncio.to_thread(service.warehouse))
+    for name, customer in service.settings.customers.items():
+        async for line in _directories(name, customer):
+            yield line
+        async for line in _domains(service, name):
+            yield line
+    yield await _daemon(service, required=daemon)
+
+
+async def audits(service: Service) -> AsyncIterator[CheckLine]:
+    """The audit chain of every organization."""
+    for name in service.settings.customers:
+        async with service.ledger.read(name) as reader:
+            verdict = await audit.verify(reader)
+        yield CheckLine(verdict.ok, f"{name}: audit: {verdict}", "restore the ledger from a backup, and find out who")
+
+
+async def _directories(name: str, customer: Customer) -> AsyncIterator[CheckLine]:
+    rules = policy(customer)
+    for item in customer.settings.directories:
+        source = open_source(item, folder=customer.file.parent)
+        attributes = AttributeRules.from_settings(item).requested
+        request = ReadRequest(groups=rules.groups_of(item.id), attributes=attributes, deadline=_DEADLINE)
+        try:
+            lines = await asyncio.wait_for(source.check(request), _DEADLINE.total_seconds())
+            for line in lines:
+                yield CheckLine(line.ok, f"{name}/{item.id}: {line.what}", line.fix)
+        except RosterdError as error:
+            yield _failed(f"{name}/{item.id}", error)
+        except TimeoutError:
+            yield CheckLine(False, f"{name}/{item.id}: no answer within {_DEADLINE}", "check address and firewall")
+        finally:
+            await source.close()
+
+
+async def _domains(service: Service, name: str) -> AsyncIterator[CheckLine]:
+    async with service.ledger.read(name) as reader:
+        gates = await evidence.gates(reader, now=service.clock())
+    for domain, gate in sorted(gates.items()):
+        reasons = ", ".join((*gate.reasons, *gate.warnings))
+        what = f"{name}: sign-on of {domain} is {gate.state}" + (f" ({reasons})" if reasons else "")
+        yield CheckLine(gate.state is not GateState.UNKNOWN, what, f"rosterd sso status --organization {name}")
+
+
+async def _daemon(service: Service, *, required: bool) -> CheckLine:
+    host, port = service.settings.installation.server.address
+    host = "127.0.0.1" if host in {"0.0.0.0", ""} else "::1" if host == "::" else host  # noqa: S104 - compared only
+    shown = f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{port}/health/ready"
+    try:
+        timeout = aiohttp.ClientTimeout(total=5)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
+            fix = "read the daemon's log"
+            return CheckLine(answer.status == 200, f"daemon at {url} answers {answer.status}", fix)
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return CheckLine(not required, f"daemon: nothing answers at {url}", "rosterd serve")
+
+
+async def _step(what: str, work: Awaitable[object]) -> CheckLine:
+    try:
+        await work
+    except RosterdError as error:
+        return _failed(what, error)
+    return CheckLine(True, what)
+
+
+def _secret(key: str, reference: SecretRef) -> CheckLine:
+    try:
+        reference.reveal()
+    except RosterdError as error:
+        return CheckLine(False, f"{key}: {error.what}", error.next_step or "rosterd init makes the keys")
+    return CheckLine(True, f"{key} can be read")
+
+
+def _failed(what: str, error: RosterdError) -> CheckLine:
+    where = f" ({error.where})" if error.where else ""
+    return CheckLine(False, f"{what}: {error.what}{where}", error.next_step)

@@ -1,0 +1,164 @@
+"""``rosterd serve``: HTTP faces, schedule and workers in one process; drains on SIGTERM, reloads on SIGHUP.
+
+Connects what the rooms provide; decides nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any
+
+from aiohttp import web
+
+from ledger.errors import BadInput, ManyErrors, RosterdError
+from rosterd import faces
+from rosterd.health import Metrics
+from rosterd.loading import load
+from rosterd.logs import event
+from rosterd.schedule import Schedule
+from rosterd.service import Service
+from rosterd.settings import Settings
+from rosterd.supervisor import Supervisor
+
+_log = logging.getLogger(__name__)
+
+
+class Only(StrEnum):
+    """Which of the two programs this process is."""
+
+    BOTH = "both"
+    CONNECTOR = "connector"
+    API = "api"
+
+
+class Daemon:
+    """One running installation."""
+
+    def __init__(self, service: Service, only: Only = Only.BOTH) -> None:
+        self.service = service
+        self.metrics = Metrics()
+        self._only = only
+        self._stop = asyncio.Event()
+        self._draining = False
+        self._schedule = Schedule(service)
+        self._supervisor = Supervisor(service, self.metrics)
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT."""
+        await self.service.register()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._guard(self.reload(), "reload"))
+        app = faces.make(self, connector=self._only is not Only.API, api=self._only is not Only.CONNECTOR)
+        drain = self.service.settings.installation.server.drain
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain.total_seconds(), handle_signals=False)
+        await runner.setup()
+        try:
+            await self._listen(runner)
+            self._guard(self.metrics.watch_loop(), "loop lag")
+            if self._only is not Only.API:
+                self._schedule.start()
+                self._guard(self._supervisor.run(), "supervisor")
+            await self._stop.wait()
+        finally:
+            await self._drain(runner)
+
+    @property
+    def draining(self) -> bool:
+        """From SIGTERM on."""
+        return self._draining
+
+    def status(self) -> dict[str, Any]:
+        """What ``GET /admin/v1/status`` shows."""
+        return {
+            "state": "draining" if self._draining else "running",
+            "organizations": list(self.service.settings.customers),
+            "workers": self._supervisor.running,
+        }
+
+    async def reload(self) -> None:
+        """Take over changed files; raises (and logs) what is wrong with them, and then the old ones stay in force."""
+        async with self._reloading:
+            before = self.service.settings
+            try:
+                after = await asyncio.to_thread(load, before.file)
+                _refuse_fixed(before, after)
+                self.service.settings = after
+                await self.service.register()
+            except RosterdError as error:
+                self.service.settings = before
+                self.metrics.reloads.labels("refused").inc()
+                for fault in error.faults if isinstance(error, ManyErrors) else (error,):
+                    event(_log, "reload.fault", level=logging.ERROR, where=fault.where, what=fault.what)
+                event(_log, "reload.refused", level=logging.ERROR, why="the configuration in force is kept")
+                raise
+            if self._only is not Only.API:
+                self._schedule.reload()
+            self.metrics.reloads.labels("done").inc()
+            event(_log, "reload.done", organizations=list(after.customers))
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        host, port = self.service.settings.installation.server.address
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise BadInput(
+                f"cannot listen on {host}:{port}: {error.strerror or error}",
+                where="server.listen",
+                next_step="stop what listens there, or choose another port",
+            ) from error
+        for address in runner.addresses:
+            event(_log, "serve.listening", address=f"{address[0]}:{address[1]}", only=self._only.value)
+
+    async def _drain(self, runner: web.AppRunner) -> None:
+        self._draining = True
+        event(_log, "serve.draining", workers=self._supervisor.running)
+        self._schedule.stop()
+        drain = self.service.settings.installation.server.drain
+        await asyncio.gather(self._supervisor.stop(drain), runner.cleanup())
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        event(_log, "serve.stopped")
+
+    def _guard(self, work: object, name: str) -> None:
+        """Run ``work`` as a named task; its early end is logged."""
+        task: asyncio.Task[object] = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        task.set_name(name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None and not isinstance(error, RosterdError):
+            event(_log, "task.died", level=logging.ERROR, task=task.get_name(), error=repr(error))
+
+
+def _refuse_fixed(before: Settings, after: Settings) -> None:
+    """Some keys only count at start; changing them under a running daemon would be a lie."""
+    old, new = before.installation, after.installation
+    pairs = {
+        "server.listen": (old.server.listen, new.server.listen),
+        "database.url": (old.database.url, new.database.url),
+        "storage.warehouse": (old.storage.warehouse, new.storage.warehouse),
+    }
+    changed = [key for key, (first, second) in pairs.items() if first != second]
+    if changed:
+        raise BadInput(f"{', '.join(changed)} cannot change while running", next_step="restart the daemon")
+
+
+async def serve(service: Service, only: Only) -> None:
+    """Run the daemon; returns when it was told to stop and has drained."""
+    daemon = Daemon(service, only)
+    with suppress(asyncio.CancelledError):
+        await daemon.run()

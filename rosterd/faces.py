@@ -1,0 +1,122 @@
+"""Mounts what the two programs answer over HTTP: ``/v1``, ``/ingest``, ``/sso``, ``/admin/v1``, health and metrics.
+
+Constructs only; every rule is behind the routes of its room.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from aiohttp import hdrs, web
+
+from access import tokens
+from access.errors import Unauthenticated
+from access.principal import Principal
+from connector.admin import routes as admin
+from connector.usage import routes as ingest
+from connector.usage.settings import ReportingSettings
+from reporting_api.app import make_app, openapi_body, openapi_endpoint
+from rosterd import health
+from rosterd.logs import event
+from rosterd.service import Service
+
+_log = logging.getLogger(__name__)
+
+
+class Running(Protocol):
+    """The daemon, as its faces see it."""
+
+    service: Service
+    metrics: health.Metrics
+
+    @property
+    def draining(self) -> bool:
+        """From SIGTERM on."""
+
+    def status(self) -> dict[str, Any]:
+        """What it is doing."""
+
+    async def reload(self) -> None:
+        """Take over changed files."""
+
+
+def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
+    """The application; ``connector`` and ``api`` say which program's faces it has."""
+    service = daemon.service
+    app = web.Application(middlewares=[_naming, health.counting(daemon.metrics)], client_max_size=64 * 1024 * 1024)
+    app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining))
+    installation = service.settings.installation
+    pepper = service.pepper()
+    if api:
+        public_url = installation.server.public_url
+        v1 = make_app(
+            service.ledger,
+            service.warehouse(),
+            installation.api,
+            service.clock,
+            pepper=pepper,
+            public_url=public_url,
+        )
+        app.add_subapp("/v1", v1)
+        app.router.add_get("/openapi.json", openapi_endpoint(openapi_body(installation.api, public_url)))
+    if connector:
+        asking = Asking(service, pepper)
+        app.add_routes(
+            ingest.routes(
+                service.ledger,
+                authorize=asking.principal,
+                clock=service.clock,
+                settings_of=lambda organization: _reporting(service, organization),
+                public_url=installation.server.public_url,
+            )
+        )
+        acts = admin.Acts(
+            authenticate=asking.principal, status=daemon.status, reload=daemon.reload, clock=service.clock
+        )
+        app.add_subapp("/admin/v1", admin.make_app(service.ledger, acts))
+    return app
+
+
+class Asking:
+    """Turns a bearer token into who is asking."""
+
+    def __init__(self, service: Service, pepper: bytes) -> None:
+        self._service = service
+        self._pepper = pepper
+
+    async def principal(self, request: web.Request) -> Principal:
+        """Raises ``Unauthenticated``; why goes into the log, never into the answer."""
+        scheme, _, text = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        try:
+            if scheme.lower() != "bearer":
+                raise Unauthenticated("no bearer token")
+            return await tokens.authenticate(
+                self._service.ledger,
+                text.strip(),
+                pepper=self._pepper,
+                now=self._service.clock(),
+                remote=request.remote or "",
+            )
+        except Unauthenticated as error:
+            event(_log, "request.refused", path=request.path, cause=error.cause)
+            raise
+
+
+def _reporting(service: Service, organization: str) -> ReportingSettings:
+    """An organization's reporting settings as they are now; the defaults when its file has gone."""
+    customer = service.settings.customers.get(organization)
+    return customer.settings.reporting if customer else ReportingSettings()
+
+
+@web.middleware
+async def _naming(request: web.Request, handler: health.Handler) -> web.StreamResponse:
+    """The last wall over HTTP: an unexpected exception is one log line and a plain 500."""
+    try:
+        return await handler(request)
+    except web.HTTPException:
+        raise
+    except Exception:
+        _log.exception("request.failed", extra={"fields": {"path": request.path, "method": request.method}})
+        body = '{"type":"about:blank","title":"Internal error","status":500}'
+        return web.Response(text=body, status=500, content_type="application/problem+json")

@@ -1,0 +1,128 @@
+"""The only place that constructs: settings → ledger, sources, policy, warehouse, keys. Reads the clock.
+
+Decides nothing; hands out what it made and closes it again.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from access.principal import Principal, operator
+from connector.directory.mapping import AttributeRules
+from connector.directory.sources import open_source
+from connector.reconcile.policy import Policy
+from connector.reconcile.run import ConfiguredSource, Setup
+from connector.reconcile.teams import ensure_organization
+from ledger.errors import BadInput
+from ledger.jobs import Lease, run_lease
+from ledger.published.iceberg import Warehouse
+from ledger.store.engine import Ledger
+from rosterd.clock import Clock, utc_now
+from rosterd.leasing import leased
+from rosterd.settings import Customer, Settings
+
+
+def actor() -> str:
+    """How the audit names whoever works on this host: ``operator:<system user>``."""
+    try:
+        return f"operator:{getpass.getuser()}"
+    except (KeyError, OSError):  # a container may run under a number that has no name
+        return "operator:unknown"
+
+
+class Service:
+    """An opened installation. ``async with Service.opened(settings) as service``."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, clock: Clock) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.clock = clock
+        self._warehouse: Warehouse | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Service]:
+        """Open the ledger, bring its schema up to date, close everything at the end."""
+        ledger = Ledger.open(settings.installation.database.connection_url())
+        service = cls(settings, ledger, clock)
+        try:
+            await ledger.migrate()
+            yield service
+        finally:
+            await service.close()
+
+    async def register(self) -> dict[str, tuple[str, ...]]:
+        """Bring every organization file's Teams and admins into the ledger; returns addresses not known yet."""
+        unknown: dict[str, tuple[str, ...]] = {}
+        for identifier, customer in self.settings.customers.items():
+            unknown[identifier] = await ensure_organization(
+                self.ledger, customer.organization, customer.settings.teams, now=self.clock()
+            )
+        return unknown
+
+    @asynccontextmanager
+    async def setup(self, organization: str) -> AsyncIterator[Setup]:
+        """What a run of one organization needs; its sources are closed at the end."""
+        customer = self.settings.customer(organization)
+        sources = tuple(
+            ConfiguredSource(open_source(item, folder=customer.file.parent), AttributeRules.from_settings(item))
+            for item in customer.settings.directories
+        )
+        try:
+            yield Setup(customer.organization, policy(customer), sources)
+        finally:
+            for item in sources:
+                await item.source.close()
+
+    def leased(self, organization: str) -> AbstractAsyncContextManager[Lease]:
+        """The organization's run lease, for as long as the block runs; raises ``Busy``."""
+        return leased(self.ledger, run_lease(organization), clock=self.clock)
+
+    def warehouse(self) -> Warehouse:
+        """The published tables, opened at first use."""
+        if self._warehouse is None:
+            installation = self.settings.installation
+            self._warehouse = Warehouse.open(installation.storage.warehouse, installation.database.connection_url())
+        return self._warehouse
+
+    def pepper(self) -> bytes:
+        """The HMAC key of tokens; raises ``BadInput`` when it cannot be read or is too short to be one."""
+        return _key(self.settings.installation.secrets.pepper.reveal(), "secrets.pepper")
+
+    def pseudonym_key(self) -> bytes:
+        """The HMAC key of user keys in reports; raises like ``pepper``."""
+        return _key(self.settings.installation.secrets.pseudonym_key.reveal(), "secrets.pseudonym_key")
+
+    def operator(self, organization: str) -> Principal:
+        """Whoever runs this process, bound to one organization."""
+        self.settings.customer(organization)
+        return operator(organization, actor().removeprefix("operator:"))
+
+    async def close(self) -> None:
+        """Let go of the databases."""
+        if self._warehouse is not None:
+            await self._warehouse.close()
+        await self.ledger.close()
+
+
+def policy(customer: Customer) -> Policy:
+    """The policy of one organization file."""
+    settings = customer.settings
+    return Policy.build(
+        teams=settings.teams,
+        mappings=settings.mappings,
+        offboarding=settings.offboarding,
+        limits=settings.limits,
+        sync=settings.sync,
+        directories=[item.id for item in settings.directories],
+    )
+
+
+def _key(text: str, where: str) -> bytes:
+    if len(text) < 32:
+        raise BadInput(
+            f"the key has {len(text)} characters, fewer than 32", where=where, next_step="rosterd init makes good ones"
+        )
+    return text.encode("utf-8")

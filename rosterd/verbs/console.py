@@ -1,0 +1,231 @@
+"""How verbs speak: people get lines and tables, programs get one JSON document, errors say what, where and what next.
+
+Decides nothing about results; only prints them.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import msgspec
+import typer
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from ledger.errors import ManyErrors, RosterdError
+from rosterd import logs
+from rosterd.loading import load
+from rosterd.service import Service
+from rosterd.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+OneOrganization = Annotated[
+    str, typer.Option("--organization", "-o", help="Id of the organization; needed when several.")
+]
+
+
+class Result(Protocol):
+    """What a verb answers with; one that can fail to be *done* also has an ``exit_code`` (3 held, 4 incomplete)."""
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """Plain text."""
+
+    def to_json(self) -> Any:
+        """One JSON document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Rows for a table: rich on a terminal, columns of plain text when piped."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A plain answer: lines before a grid, and the same as a document."""
+
+    lines: tuple[str, ...]
+    document: Any
+    grid: Grid | None = None
+    exit_code: int = 0
+
+    def to_json(self) -> Any:
+        """The document."""
+        return self.document
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """One answer per organization."""
+
+    parts: Mapping[str, Result]
+
+    @property
+    def lines(self) -> Sequence[str]:
+        """Each under its heading."""
+        return [line for name, part in self.parts.items() for line in (f"== {name}", *part.lines)]
+
+    @property
+    def exit_code(self) -> int:
+        """The worst one."""
+        return max((exit_code(part) for part in self.parts.values()), default=0)
+
+    def to_json(self) -> Any:
+        """By organization."""
+        return {"organizations": {name: part.to_json() for name, part in self.parts.items()}}
+
+
+@dataclass(slots=True)
+class Session:
+    """What the global options said; the ``obj`` of every typer context."""
+
+    config: Path
+    debug: bool = False
+    as_json: bool = False
+    settings: Settings | None = field(default=None)
+
+    def load(self) -> Settings:
+        """The settings, read once; also sets up logging as they say."""
+        if self.settings is None:
+            self.settings = load(self.config)
+            section = self.settings.installation.logging
+            logs.configure(form=section.format, level="debug" if self.debug else _quiet(section.level))
+        return self.settings
+
+
+def perform(context: typer.Context, as_json: bool, work: Callable[[Service], Awaitable[Result]]) -> None:
+    """Open the service, do the work, print its result, exit with its code."""
+    session: Session = context.obj
+    session.as_json = session.as_json or as_json
+    settings = session.load()
+
+    async def run() -> Result:
+        async with Service.opened(settings) as service:
+            return await work(service)
+
+    answer(session, uvloop.run(run()))
+
+
+def answer(session: Session, result: Result) -> None:
+    """Print a result and leave with its exit code."""
+    if session.as_json:
+        write_json(result.to_json())
+    else:
+        write_lines(result.lines)
+        if isinstance(result, Shown) and result.grid is not None:
+            write_grid(result.grid)
+    raise typer.Exit(exit_code(result))
+
+
+def exit_code(result: Result) -> int:
+    """The code of a result; 0 for one that has none."""
+    return int(getattr(result, "exit_code", 0))
+
+
+def choose(settings: Settings, organization: str) -> str:
+    """The organization that was named, or the only one there is."""
+    if organization:
+        return settings.customer(organization).organization.id
+    if len(settings.customers) == 1:
+        return next(iter(settings.customers))
+    known = ", ".join(settings.customers) or "none"
+    raise typer.BadParameter(f"name the organization (known: {known})")
+
+
+def write_json(document: Any) -> None:
+    """One document on stdout."""
+    text = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
+    sys.stdout.write(text.decode("utf-8") + "\n")
+    sys.stdout.flush()
+
+
+def write_lines(lines: Sequence[str]) -> None:
+    """Plain text on stdout."""
+    for line in lines:
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def write_grid(grid: Grid) -> None:
+    """A table."""
+    if sys.stdout.isatty():
+        table = Table(*grid.columns, title=grid.title or None, title_justify="left")
+        for row in grid.rows:
+            table.add_row(*row)
+        Console().print(table)
+        return
+    rows = [grid.columns, *grid.rows]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(grid.columns))]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+
+
+@contextmanager
+def progress(session: Session) -> Iterator[Callable[[str, int, int], None] | None]:
+    """A progress callback ``(stage, done, total)`` while stderr is a terminal and nobody asked for JSON."""
+    if session.as_json or not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def step(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total or None)
+            bar.update(tasks[stage], completed=done, total=total or None)
+
+        yield step
+
+
+def report_error(error: BaseException, session: Session) -> int:
+    """Print an error for people (stderr) and, where asked for, for programs (stdout); returns the exit code."""
+    if session.debug:
+        traceback.print_exception(error, file=sys.stderr)
+    if isinstance(error, RosterdError):
+        code = error.exit_code
+        sys.stderr.write(f"rosterd: {error}\n")
+        document = {"error": error_document(error), "exit_code": code}
+    else:
+        code = 1
+        sys.stderr.write(f"rosterd: unexpected {type(error).__name__}: {_first_line(error)}\n")
+        if not session.debug:
+            sys.stderr.write("  → run it again with --debug and report what it prints\n")
+        document = {
+            "error": {"what": f"unexpected {type(error).__name__}", "where": "", "next_step": ""},
+            "exit_code": 1,
+        }
+    if session.as_json:
+        write_json(document)
+    return code
+
+
+def error_document(error: RosterdError) -> dict[str, Any]:
+    """``what``, ``where``, ``next_step``, and ``faults`` where there are several."""
+    document: dict[str, Any] = {"what": error.what, "where": error.where, "next_step": error.next_step}
+    if isinstance(error, ManyErrors):
+        document["what"] = f"{len(error.faults)} errors"
+        document["faults"] = [error_document(fault) for fault in error.faults]
+    return document
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:300]
+
+
+def _quiet(level: str) -> str:
+    """Command lines print results; the log only speaks up from warnings on."""
+    return {"info": "warning"}.get(level, level)

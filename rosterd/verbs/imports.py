@@ -1,0 +1,122 @@
+"""import offerings | subscriptions | usage FILE: every bad row is named at once, and then nothing is imported.
+
+Usage is different: good rows are taken in, bad ones are quarantined with their reasons (connector.usage.ingest).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from connector.usage import files
+from connector.usage.ingest import IngestReport
+from ledger.errors import BadInput
+from ledger.store import people, seats
+from rosterd import tabular
+from rosterd.service import Service
+from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, choose, perform, progress
+
+
+class What(StrEnum):
+    """What a file holds."""
+
+    OFFERINGS = "offerings"
+    SUBSCRIPTIONS = "subscriptions"
+    USAGE = "usage"
+
+
+def import_file(
+    context: typer.Context,
+    what: Annotated[What, typer.Argument(help="What the file holds.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with a header, or NDJSON (.ndjson, .jsonl).")],
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Import offerings, subscriptions or usage events from a CSV or NDJSON file (usage: Parquet too)."""
+    session: Session = context.obj
+
+    async def work(service: Service) -> Result:
+        await service.register()
+        name = choose(service.settings, organization)
+        if what is What.USAGE:
+            return await _usage(session, service, name, file)
+        rows = tabular.read(file)
+        if what is What.OFFERINGS:
+            return await _offerings(service, name, file, rows)
+        return await _subscriptions(service, name, file, rows)
+
+    perform(context, as_json, work)
+
+
+async def _offerings(service: Service, name: str, file: Path, rows: list[tabular.Row]) -> Result:
+    values = tabular.offerings(file, rows)
+    changed = 0
+    async with service.ledger.write(name, at=service.clock()) as book:
+        for value in values:
+            changed += await seats.put_offering(book, value)
+    return _imported("offerings", len(values), changed)
+
+
+async def _subscriptions(service: Service, name: str, file: Path, rows: list[tabular.Row]) -> Result:
+    async with service.ledger.write(name, at=service.clock()) as book:
+        teams = {row[3]: row[1] for row in await people.open_teams(book)}
+        codes = {item.code for item in await seats.open_offerings(book)}
+        known = {item.id for item in await seats.open_subscriptions(book)}
+        values = tabular.subscriptions(file, rows, teams=teams, offerings=codes, existing=known)
+        changed = 0
+        for value, contract in values:
+            changed += await seats.put_subscription(book, value, contract)
+    return _imported("subscriptions", len(values), changed)
+
+
+async def _usage(session: Session, service: Service, name: str, file: Path) -> Result:
+    settings = service.settings.customer(name).settings.reporting
+    with progress(session) as step:
+        counted = None if step is None else lambda done, total: step("rows", done, total)
+        report = await files.import_file(
+            service.ledger, name, file, now=service.clock(), settings=settings, progress=counted
+        )
+    return UsageImported(report)
+
+
+class UsageImported:
+    """The report of a usage import; exit 2 when rows were quarantined."""
+
+    def __init__(self, report: IngestReport) -> None:
+        self._report = report
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 2 when something was wrong with the file."""
+        return 2 if self._report.quarantined_count else 0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The counters and the first bad rows."""
+        report = self._report
+        lines = [
+            f"{report.accepted} accepted, {report.duplicates} known already, {report.quarantined_count} quarantined,"
+            f" {sum(report.dropped.values())} dropped"
+        ]
+        lines += [f"  dropped {count}: {reason}" for reason, count in sorted(report.dropped.items())]
+        lines += [f"  quarantined {row.place}: {'; '.join(row.reasons)}" for row in report.quarantined]
+        return tuple(lines)
+
+    def to_json(self) -> object:
+        """The report's own document."""
+        return self._report.to_json()
+
+
+def _imported(what: str, total: int, changed: int) -> Shown:
+    if not total:
+        raise BadInput(f"the file holds no {what}", next_step="check that it is the file you meant")
+    text = f"{total} {what}: {changed} new or changed, {total - changed} as they were"
+    return Shown((text,), {"what": what, "rows": total, "changed": changed})
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verbs."""
+    app.command(name="import")(import_file)

@@ -1,0 +1,155 @@
+"""plan · apply · approve · explain · undo: people and seats, through connector.reconcile.run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from connector.reconcile import run
+from ledger.errors import NotFound, RosterdError
+from ledger.store import runs
+from rosterd.service import Service, actor
+from rosterd.verbs.console import Json, OneOrganization, Result, Session, Several, choose, perform, progress
+
+Named = Annotated[str, typer.Argument(metavar="[ORGANIZATION]", help="Id of the organization; all when left out.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
+
+
+def plan(context: typer.Context, organization: Named = "", as_json: Json = False) -> None:
+    """Read the directories and say what would change. Writes nothing to anybody."""
+    session: Session = context.obj
+
+    async def work(service: Service) -> Result:
+        names = [choose(service.settings, organization)] if organization else list(service.settings.customers)
+        found: dict[str, Result] = {}
+        for name in names:
+            with progress(session) as step:
+                async with service.setup(name) as setup:
+                    found[name] = await run.plan(service.ledger, setup, now=service.clock(), progress=step)
+        return found[names[0]] if len(names) == 1 else Several(found)
+
+    perform(context, as_json, work)
+
+
+def apply(
+    context: typer.Context,
+    organization: Named = "",
+    digest: Annotated[str, typer.Option("--digest", help="The plan you have seen; approves what it shows.")] = "",
+    auto: Annotated[bool, typer.Option("--auto", help="Whatever the guard lets through.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Apply exactly the plan with this digest, or (--auto) what the guard lets through."""
+    session: Session = context.obj
+    if bool(digest) == auto:
+        raise typer.BadParameter("give exactly one of --digest DIGEST (see rosterd plan) and --auto")
+
+    async def work(service: Service) -> Result:
+        await service.register()
+        names = [choose(service.settings, organization)]
+        if auto and not organization:
+            names = list(service.settings.customers)
+        found: dict[str, Result] = {}
+        for name in names:
+            with progress(session) as step:
+                async with service.leased(name) as lease, service.setup(name) as setup:
+                    found[name] = await run.apply(
+                        service.ledger,
+                        setup,
+                        now=service.clock(),
+                        actor=actor(),
+                        digest=digest or None,
+                        auto=auto,
+                        lease=lease,
+                        progress=step,
+                    )
+        return found[names[0]] if len(names) == 1 else Several(found)
+
+    perform(context, as_json, work)
+
+
+def approve(
+    context: typer.Context,
+    digest: Annotated[str, typer.Argument(help="Digest of the held set, or its first 8 digits or more.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why this harm is meant; kept in the audit.")],
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Let exactly one held set through (what of it is still true)."""
+
+    async def work(service: Service) -> Result:
+        await service.register()
+        name = organization or await _holder(service, digest)
+        async with service.leased(name), service.setup(name) as setup:
+            return await run.approve(service.ledger, setup, digest, reason=reason, actor=actor(), now=service.clock())
+
+    perform(context, as_json, work)
+
+
+def undo(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run to undo.")],
+    reason: Reason = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be restored.")] = False,
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Restore what a run changed, as a new audited run; edits made since are kept and named."""
+    if not dry_run and not reason:
+        raise typer.BadParameter("an undo needs --reason (or --dry-run to look first)")
+
+    async def work(service: Service) -> Result:
+        name = organization or await _owner(service, run_id)
+        async with service.leased(name), service.setup(name) as setup:
+            return await run.undo(
+                service.ledger, setup, run_id, actor=actor(), reason=reason, now=service.clock(), dry_run=dry_run
+            )
+
+    perform(context, as_json, work)
+
+
+def explain(
+    context: typer.Context,
+    mail: Annotated[str, typer.Argument(help="Mail address of the person.")],
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Why this person has, waits for, or lost each thing."""
+
+    async def work(service: Service) -> Result:
+        names = [choose(service.settings, organization)] if organization else list(service.settings.customers)
+        unknown: RosterdError = NotFound(f"nobody here has the address {mail!r}", next_step="check its spelling")
+        for name in names:
+            try:
+                async with service.setup(name) as setup:
+                    return await run.explain(service.ledger, setup, mail, now=service.clock())
+            except NotFound as error:
+                unknown = error
+        raise unknown
+
+    perform(context, as_json, work)
+
+
+async def _holder(service: Service, digest: str) -> str:
+    """The organization with a held set of this digest."""
+    for name in service.settings.customers:
+        async with service.ledger.read(name) as reader:
+            held = await runs.held_sets(reader, ("open", "approved", "applied", "superseded", "expired"))
+        if any(item.digest.startswith(digest) for item in held):
+            return name
+    raise NotFound(f"no held set begins with {digest!r}", next_step="rosterd plan names what is held")
+
+
+async def _owner(service: Service, run_id: str) -> str:
+    """The organization a run belongs to."""
+    for name in service.settings.customers:
+        async with service.ledger.read(name) as reader:
+            if await runs.get(reader, run_id) is not None:
+                return name
+    raise NotFound(f"there is no run {run_id!r}", next_step="rosterd report runs lists them")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verbs."""
+    for verb in (plan, apply, approve, undo, explain):
+        app.command()(verb)

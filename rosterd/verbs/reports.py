@@ -1,0 +1,194 @@
+"""publish · report usage · report runs: what was published, and what runs did, on the terminal."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+
+from connector.usage.publish import publish as publish_usage
+from ledger.errors import BadInput, NotFound
+from ledger.instant import to_text
+from ledger.publication import Publication
+from ledger.published.datasets import TEAMS, USAGE_DAILY
+from ledger.store import publications, runs
+from rosterd.service import Service
+from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Session, Shown, choose, perform, progress
+
+app = typer.Typer(help="What was published, and what runs did.", no_args_is_help=True)
+_COLUMNS = ["team_id", "user_key", "is_active", "usage_date"]
+
+
+def publish(context: typer.Context, organization: OneOrganization = "", as_json: Json = False) -> None:
+    """Make everything that was taken in visible to reports, as one publication."""
+    session: Session = context.obj
+
+    async def work(service: Service) -> Result:
+        await service.register()
+        name = choose(service.settings, organization)
+        settings = service.settings.customer(name).settings.reporting
+        with progress(session) as step:
+            counted = None if step is None else lambda done, total: step("days", done, total)
+            made = await publish_usage(
+                service.ledger,
+                service.warehouse(),
+                name,
+                now=service.clock(),
+                secret=service.pseudonym_key(),
+                settings=settings,
+                progress=counted,
+            )
+        rows = {dataset: table.rows for dataset, table in sorted(made.tables.items())}
+        grid = Grid(("dataset", "rows"), tuple((dataset, str(count)) for dataset, count in rows.items()))
+        return Shown((_named(made),), {"publication": made.id, "number": made.number, "rows": rows}, grid)
+
+    perform(context, as_json, work)
+
+
+@app.command()
+def usage(
+    context: typer.Context,
+    organization: OneOrganization = "",
+    since: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD; 30 days back when left out.")] = "",
+    until: Annotated[str, typer.Option("--to", help="First day no longer counted; today when left out.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Published usage by Team; groups below the organization's smallest size are not counted out."""
+
+    async def work(service: Service) -> Result:
+        name = choose(service.settings, organization)
+        last = _day(until) if until else service.clock().date() + timedelta(days=1)
+        first = _day(since) if since else last - timedelta(days=30)
+        async with service.ledger.read(name) as reader:
+            publication = await publications.latest(reader)
+        if publication is None:
+            raise NotFound("nothing was published yet", where=name, next_step="rosterd publish")
+        names = await _team_names(service, name, publication)
+        found = await _by_team(service, name, publication, first, last)
+        least = service.settings.customer(name).settings.reporting.min_group_size
+        rows = [_row(names, least, item) for item in found]
+        document = {"publication": publication.id, "from": first, "to": last, "teams": rows}
+        cells = tuple((row["team"], _count(row["people"], least), str(row["days_used"])) for row in rows)
+        grid = Grid(("Team", "people", "days used"), cells)
+        return Shown((f"{_named(publication)}; usage from {first} to {last}",), document, grid)
+
+    perform(context, as_json, work)
+
+
+@app.command("runs")
+def list_runs(
+    context: typer.Context,
+    organization: OneOrganization = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Newest runs to list.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """The newest runs: what each did, from what was committed (A4)."""
+
+    async def work(service: Service) -> Result:
+        name = choose(service.settings, organization)
+        async with service.ledger.read(name) as reader:
+            rows = await runs.latest(reader, limit)
+            held = await runs.held_sets(reader, ("open",))
+        document = {"runs": [run_document(row) for row in rows], "held": [held_document(item) for item in held]}
+        cells = tuple((row.id, row.kind, row.state, to_text(row.started_at), _counts(row.counts)) for row in rows)
+        lines = tuple(f"held: {item.digest} ({len(item.changes)} changes, {item.why})" for item in held)
+        return Shown(lines, document, Grid(("run", "kind", "state", "started", "changes"), cells))
+
+    perform(context, as_json, work)
+
+
+def run_document(row: runs.RunRow) -> dict[str, Any]:
+    """One run as JSON."""
+    return {
+        "id": row.id,
+        "kind": row.kind,
+        "state": row.state,
+        "actor": row.actor,
+        "started_at": to_text(row.started_at),
+        "finished_at": to_text(row.finished_at) if row.finished_at else None,
+        "digest": row.plan_digest,
+        "counts": dict(row.counts),
+    }
+
+
+def held_document(item: runs.HeldSet) -> dict[str, Any]:
+    """One held set as JSON, without the people in it."""
+    return {
+        "digest": item.digest,
+        "run": item.run_id,
+        "why": item.why,
+        "changes": len(item.changes),
+        "expires_at": to_text(item.expires_at),
+    }
+
+
+async def _team_names(service: Service, organization: str, publication: Publication) -> dict[str, str]:
+    table = await _table(service, organization, publication, TEAMS.name, ["team_id", "team_name"])
+    return dict(zip(table["team_id"].to_pylist(), table["team_name"].to_pylist(), strict=True))
+
+
+async def _by_team(
+    service: Service, organization: str, publication: Publication, first: date, last: date
+) -> list[dict[str, Any]]:
+    table = await _table(service, organization, publication, USAGE_DAILY.name, _COLUMNS, first, last)
+    days = table["usage_date"]
+    inside = pc.and_(pc.greater_equal(days, first.isoformat()), pc.less(days, last.isoformat()))
+    active = table.filter(pc.and_(inside, table["is_active"]))
+    grouped = active.group_by("team_id").aggregate([("user_key", "count_distinct"), ("user_key", "count")])
+    found: list[dict[str, Any]] = grouped.to_pylist()
+    return found
+
+
+async def _table(
+    service: Service,
+    organization: str,
+    publication: Publication,
+    dataset: str,
+    columns: list[str],
+    first: date | None = None,
+    last: date | None = None,
+) -> pa.Table:
+    published = publication.tables.get(dataset)
+    if published is None:
+        raise NotFound(f"{dataset} was never published", where=organization, next_step="rosterd publish")
+    scan = await service.warehouse().scan(organization, dataset, published.snapshot, since=first, until=last)
+    return scan.arrow_dataset().to_table(columns=columns)
+
+
+def _row(names: dict[str, str], least: int, item: dict[str, Any]) -> dict[str, Any]:
+    people = int(item["user_key_count_distinct"])
+    few = people < least
+    return {
+        "team": names.get(item["team_id"], item["team_id"]),
+        "people": None if few else people,
+        "days_used": int(item["user_key_count"]),
+        "suppressed": few,
+    }
+
+
+def _count(people: int | None, least: int) -> str:
+    return f"fewer than {least}" if people is None else str(people)
+
+
+def _counts(counts: Any) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def _named(publication: Publication) -> str:
+    return f"publication {publication.number} ({publication.id}) of {to_text(publication.created_at)}"
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(f"{text!r} is not a day", next_step="write YYYY-MM-DD") from error
+
+
+def add_to(root: typer.Typer) -> None:
+    """Register the verbs."""
+    root.command()(publish)
+    root.add_typer(app, name="report")

@@ -1,0 +1,112 @@
+"""A worker process: does one job and answers with one JSON line. ``python -m rosterd.worker``, run by ``supervisor``.
+
+Standard input gives one ``Handover`` line and then stays open: when it closes, the supervisor is gone and so is this
+process; its transaction never happened (A1, A4).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+import uvloop
+
+from connector.reconcile import run
+from connector.usage.publish import publish
+from ledger.errors import Retryable, RosterdError
+from ledger.store import audit
+from rosterd import logs, schedule
+from rosterd.handover import Handover
+from rosterd.service import Service
+
+Work = Callable[[Service, str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+
+
+async def reconcile(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Read, decide, apply what the guard lets through."""
+    async with service.leased(organization) as lease, service.setup(organization) as setup:
+        outcome = await run.apply(
+            service.ledger, setup, now=service.clock(), actor="service:schedule", auto=True, lease=lease
+        )
+    document = outcome.to_json()
+    return {name: document[name] for name in ("run_id", "state", "exit_code", "counts", "held", "held_counts")}
+
+
+async def approve(service: Service, organization: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Let one held set through, in the name of who asked."""
+    async with service.leased(organization), service.setup(organization) as setup:
+        outcome = await run.approve(
+            service.ledger,
+            setup,
+            str(payload["digest"]),
+            reason=str(payload["reason"]),
+            actor=str(payload["actor"]),
+            now=service.clock(),
+        )
+    return outcome.to_json()
+
+
+async def publish_usage(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Make what was taken in visible."""
+    made = await publish(
+        service.ledger,
+        service.warehouse(),
+        organization,
+        now=service.clock(),
+        secret=service.pseudonym_key(),
+        settings=service.settings.customer(organization).settings.reporting,
+    )
+    return {"publication": made.id, "number": made.number}
+
+
+async def seal(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Seal the audit events committed so far; the head goes into the log, out of a database administrator's reach."""
+    async with service.ledger.write(organization, at=service.clock()) as book:
+        head = await audit.seal(book)
+    return {"head": head.head, "through": head.seq} if head else {}
+
+
+WORK: Mapping[str, Work] = {
+    schedule.RECONCILE: reconcile,
+    schedule.APPROVE: approve,
+    schedule.PUBLISH: publish_usage,
+    schedule.SEAL: seal,
+}
+"""Job kind → what does it."""
+
+
+async def work(handover: Handover) -> dict[str, Any]:
+    """Do the job; what became of it, as ``{"outcome": …}`` or ``{"error": …, "retry_after": seconds or null}``."""
+    async with Service.opened(handover.settings) as service:
+        try:
+            return {"outcome": await WORK[handover.kind](service, handover.organization, handover.payload)}
+        except RosterdError as error:
+            after = error.after.total_seconds() if isinstance(error, Retryable) else None
+            return {"error": error.what, "where": error.where, "retry_after": after}
+
+
+def main() -> int:
+    """Read the handover, do the work, print the answer; 0 when there is an answer at all."""
+    handover = Handover.from_line(sys.stdin.buffer.readline())
+    section = handover.settings.installation.logging
+    logs.configure(form=section.format, level=section.level)
+    threading.Thread(target=_follow_supervisor, name="supervisor watch", daemon=True).start()
+    answer = uvloop.run(work(handover))
+    sys.stdout.buffer.write(msgspec.json.encode(answer, enc_hook=str) + b"\n")
+    sys.stdout.buffer.flush()
+    return 0
+
+
+def _follow_supervisor() -> None:
+    """End with the process that started us: when its end of the pipe closes."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os._exit(75)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
