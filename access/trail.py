@@ -8,6 +8,7 @@ nothing is read that could not be accounted for. Prohibition: drops no line, and
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ class Trail:
         self._lines: list[Access] = []
         self._used: dict[str, datetime] = {}
         self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
         self._lock = asyncio.Lock()
 
     @classmethod
@@ -44,8 +46,9 @@ class Trail:
         try:
             yield trail
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            trail._stop.set()
+            trail._wake.set()
+            await task  # never cancelled: a cancelled SQLite transaction would keep its lock
             await trail.flush()
 
     def used(self, token_id: str, at: datetime, last: datetime | None, every: timedelta) -> None:
@@ -89,13 +92,18 @@ class Trail:
                     del self._used[token_id]
 
     async def _run(self) -> None:
-        while True:
+        while not self._stop.is_set():
             await self._wake.wait()
             self._wake.clear()
-            await asyncio.sleep(_FLUSH_SECONDS)
+            await self._pause(_FLUSH_SECONDS)
             try:
                 await self.flush()
             except RosterdError as error:
                 _log.warning("event=access_log_not_written waiting=%d error=%r", len(self._lines), str(error))
                 self._wake.set()
-                await asyncio.sleep(_RETRY_SECONDS)
+                await self._pause(_RETRY_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond the end."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)

@@ -19,8 +19,8 @@ from reporting_api.errors import Problem
 from reporting_api.parts import PARTS
 from reporting_api.privacy import Mode
 
-_LINE = "reporting_line"
-_CHARGED = "reporting_charged"
+_LINE = web.RequestKey("reporting_line", Access)
+_CHARGED = web.RequestKey("reporting_charged", str)
 
 
 async def admit(request: web.Request) -> Reader:

@@ -7,6 +7,7 @@ Prohibition: never shortens a pin.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ class Pins:
         self._held: dict[tuple[str, str], datetime] = {}
         self._due: dict[tuple[str, str], datetime] = {}
         self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
 
     @classmethod
     @asynccontextmanager
@@ -41,8 +43,9 @@ class Pins:
         try:
             yield pins
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            pins._stop.set()
+            pins._wake.set()
+            await task  # never cancelled: a cancelled SQLite transaction would keep its lock
             await pins.flush()
 
     def hold(self, organization: str, publication_id: str, until: datetime) -> None:
@@ -67,7 +70,7 @@ class Pins:
         self._held = {key: until for key, until in self._held.items() if until > now}
 
     async def _run(self) -> None:
-        while True:
+        while not self._stop.is_set():
             await self._wake.wait()
             self._wake.clear()
             try:
@@ -75,4 +78,5 @@ class Pins:
             except RosterdError as error:
                 _log.warning("event=pins_not_written waiting=%d error=%r", len(self._due), str(error))
                 self._wake.set()
-                await asyncio.sleep(_RETRY_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), _RETRY_SECONDS)
