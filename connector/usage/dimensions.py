@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from connector.usage.seat_view import HeldSeat, judge_seat
@@ -23,7 +23,8 @@ Rows = list[dict[str, Any]]
 class Views:
     """What the views are made from, as of ``now``.
 
-    ``effective_on``: first day the legal basis in force covers, None without one. ``opted_out``: by identity.
+    ``collected_from``: first day since which use was collected without a gap, None while it is not. ``opted_out``: by
+    identity, intervals.
     ``complete_through``: last day that sources have reported past, None before the first batch.
     """
 
@@ -32,7 +33,7 @@ class Views:
     past: Histories
     activity: Activity
     key_of: Callable[[str], str]
-    effective_on: date | None
+    collected_from: date | None
     opted_out: Mapping[str, Sequence[tuple[datetime, datetime | None]]]
     complete_through: date | None
     inactive_days: int
@@ -187,9 +188,9 @@ def _seat(
 
 def _observed_from(views: Views, identity: str) -> date | None:
     """First day from which this person's use would have been collected without a gap until now (R13c)."""
-    start = views.effective_on
+    start = views.collected_from
     for _, until in views.opted_out.get(identity, ()):
         if until is None or start is None:
             return None
-        start = max(start, views.calendar.day_of(until))
+        start = max(start, views.calendar.day_of(until) + timedelta(days=1))
     return start

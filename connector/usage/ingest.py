@@ -167,15 +167,8 @@ async def _store(book: Book, source: str, verdict: Verdict, total: int) -> Inges
     if verdict.quarantined:
         await store.quarantine(book, batch_id, source, _by_digest(verdict.quarantined))
     duplicates = len(verdict.accepted) - len(fresh)
-    await store.record_batch(
-        book,
-        batch_id,
-        source,
-        accepted=len(fresh),
-        duplicates=duplicates,
-        quarantined=len(verdict.quarantined),
-        dropped=verdict.dropped,
-    )
+    counts = store.BatchCounts(len(fresh), duplicates, len(verdict.quarantined), verdict.dropped)
+    await store.record_batch(book, batch_id, source, counts)
     shown = tuple(verdict.quarantined[:SHOWN_ROWS])
     return IngestReport(batch_id, total, len(fresh), duplicates, len(verdict.quarantined), shown, dict(verdict.dropped))
 

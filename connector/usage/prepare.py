@@ -34,7 +34,7 @@ class Found:
     last_received_at: datetime | None
     activity: Activity
     past: Histories
-    effective_on: date | None
+    collected_from: date | None
     opted_out: Mapping[str, Any]
     attribution: Attribution
     usage: tuple[UsageDay, ...]
@@ -60,7 +60,7 @@ async def find(reader: Reader, now: datetime, settings: ReportingSettings) -> Fo
         moved_days = {calendar.day_of(at) for at in moved}
         days |= {day for day in moved_days if day in states and states[day].status is DayStatus.PROVISIONAL}
     ordered = tuple(sorted(days))
-    basis = await consent.legal_basis(reader)
+    basis, since = await consent.legal_basis(reader), await consent.collecting_since(reader)
     return Found(
         base=base,
         calendar=calendar,
@@ -70,7 +70,7 @@ async def find(reader: Reader, now: datetime, settings: ReportingSettings) -> Fo
         last_received_at=await store.last_received_at(reader),
         activity=await store.activity(reader),
         past=await histories.read_histories(reader),
-        effective_on=basis.effective_on if basis else None,
+        collected_from=max(basis.effective_on, calendar.day_of(since)) if basis and since else None,
         opted_out=await consent.opted_out(reader),
         attribution=await _attribution(reader, calendar, ordered),
         usage=tuple(await store.folded(reader, ordered)) if ordered else (),

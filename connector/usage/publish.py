@@ -3,6 +3,8 @@
 Days are recomputed from staged events, never added to; a publish that dies between the two storages leaves snapshots
 nobody names, and the next one starts from the last named ones again.
 Prohibition: nothing here is visible before ``publications.record``.
+
+``publish`` takes seven arguments: two storages, whose and when, the secret, and two that may be left alone.
 """
 
 from __future__ import annotations
@@ -52,6 +54,16 @@ class ChangedDay:
         return DayState(self.folded.day, self.status, self.revision, rows, self.folded.digest, publication_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What lies in the tables and waits to be made visible."""
+
+    found: Found
+    changed: list[ChangedDay]
+    publication: Publication
+    activity: Activity
+
+
 async def publish(
     ledger: Ledger,
     warehouse: Warehouse,
@@ -86,7 +98,7 @@ async def publish(
         provisional = provisional_from(found, now)
         publication = Publication(publication_id, number, now, tables, provisional)
     assert publication is not None  # noqa: S101 - either there was one, or it has just been made
-    await _flip(ledger, organization, now, settings, found, changed, publication, activity)
+    await _flip(ledger, organization, now, settings, Written(found, changed, publication, activity))
     return publication
 
 
@@ -186,7 +198,7 @@ def _views(
         past=found.past,
         activity=activity,
         key_of=key_of,
-        effective_on=found.effective_on,
+        collected_from=found.collected_from,
         opted_out=found.opted_out,
         complete_through=complete_through(found),
         inactive_days=settings.inactive_days,
@@ -194,16 +206,10 @@ def _views(
 
 
 async def _flip(
-    ledger: Ledger,
-    organization: str,
-    now: datetime,
-    settings: ReportingSettings,
-    found: Found,
-    changed: list[ChangedDay],
-    publication: Publication,
-    activity: Activity,
+    ledger: Ledger, organization: str, now: datetime, settings: ReportingSettings, written: Written
 ) -> None:
     """The one transaction that makes it visible: publication, day states, revisions, marks, freshness."""
+    found, changed, publication = written.found, written.changed, written.publication
     late: dict[date, int] = {}
     for mark in found.touched:
         late[mark.day] = late.get(mark.day, 0) + mark.events
@@ -215,7 +221,7 @@ async def _flip(
             await publications.log_revisions(
                 book, [_revision(day, publication, previous, late) for day in changed if day.was_final]
             )
-            await store.replace_activity(book, found.activity, activity)
+            await store.replace_activity(book, found.activity, written.activity)
         await store.settle(book, found.touched)
         await publications.set_freshness(book, freshness(found, now))
         oldest = found.calendar.day_of(now) - timedelta(days=settings.lateness_days)

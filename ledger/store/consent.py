@@ -30,6 +30,18 @@ async def legal_basis(reader: Reader) -> LegalBasis | None:
     return LegalBasis(BasisKind(row.kind), *lists, row.effective_on, row.evidence)
 
 
+async def collecting_since(reader: Reader) -> datetime | None:
+    """Since when there has been a basis without a gap; None while there is none. What a gap dropped stays unseen."""
+    table = usage.legal_basis
+    rows = await reader.all(reader.select(table, "valid_from", "valid_to").order_by(table.c.valid_from.desc()))
+    since: datetime | None = None
+    for row in rows:
+        if row.valid_to != since:
+            break
+        since = row.valid_from
+    return since
+
+
 async def record_basis(book: Book, basis: LegalBasis, *, actor: str, reason: str = "") -> bool:
     """Record ``basis`` in place of the one in force; what held before stays in history. False when it is the same."""
     before = await legal_basis(book)

@@ -39,6 +39,16 @@ class Touched:
     events: int
 
 
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """What became of the rows of one batch; ``dropped`` by reason."""
+
+    accepted: int
+    duplicates: int
+    quarantined: int
+    dropped: Mapping[str, int]
+
+
 async def report_zone(reader: Reader) -> str:
     """The organization's IANA zone; raises ``NotFound`` when the ledger does not know the organization."""
     zone = await reader.scalar(reader.select(people.organization, "report_zone"))
@@ -115,19 +125,10 @@ async def quarantine(book: Book, batch_id: str, source: str, rows: Mapping[str, 
     await book.insert(table, columns, fresh)
 
 
-async def record_batch(
-    book: Book,
-    batch_id: str,
-    source: str,
-    *,
-    accepted: int,
-    duplicates: int,
-    quarantined: int,
-    dropped: Mapping[str, int],
-) -> None:
+async def record_batch(book: Book, batch_id: str, source: str, counts: BatchCounts) -> None:
     """The counters of one batch (R13c: what was dropped is counted, not kept)."""
     columns = ("id", "source", "received_at", "accepted", "duplicates", "quarantined", "dropped")
-    row = (batch_id, source, book.at, accepted, duplicates, quarantined, dict(dropped))
+    row = (batch_id, source, book.at, counts.accepted, counts.duplicates, counts.quarantined, dict(counts.dropped))
     await book.insert(usage.usage_batch, columns, [row])
 
 

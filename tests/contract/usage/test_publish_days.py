@@ -16,7 +16,7 @@ from ledger.published.iceberg import Warehouse
 from ledger.store import consent, publications
 from ledger.store.engine import Ledger
 from ledger.usage import user_key
-from tests.parts.usage_company import NOW, ORG, PEOPLE, SECRET, START, event, found, join, leave, ndjson, seat
+from tests.parts.usage_company import BASIS, NOW, ORG, PEOPLE, SECRET, START, event, found, join, leave, ndjson, seat
 
 DAY = timedelta(days=1)
 
@@ -274,6 +274,28 @@ async def test_seats_say_used_never_used_or_not_observed(ledger: Ledger, warehou
     assert got["s0"]["last_used_on"] == date(2026, 1, 27)
     assert got["s0"]["user_key"] == user_key(SECRET, ORG, "anna")
     assert (got["s0"]["tier"], got["s0"]["assignment"], got["s3"]["assignment"]) == ("business", "direct", "group")
+
+
+async def test_seats_are_not_called_idle_over_a_gap_in_the_legal_basis_or_an_opt_out(
+    ledger: Ledger, warehouse: Warehouse
+) -> None:
+    await found(ledger)
+    async with ledger.write(ORG, at=START) as book:
+        await seat(book, "s0", "anna")
+        await seat(book, "s1", "ola")
+        await consent.opt_out(book, ["ola"], cause="asked", actor="admin")
+    gap = START + timedelta(days=40)
+    async with ledger.write(ORG, at=gap) as book:
+        await consent.opt_in(book, ["ola"], actor="admin")
+    await send(ledger, event(1, mail=PEOPLE["łucja"]))
+    got = await rows(warehouse, await run(ledger, warehouse), "seats")
+    assert [row["reason"] for row in got] == ["never_used", "not_observed"]
+    async with ledger.write(ORG, at=gap) as book:
+        await consent.withdraw_basis(book, actor="admin")
+    async with ledger.write(ORG, at=gap + timedelta(days=1)) as book:
+        await consent.record_basis(book, BASIS, actor="admin")
+    got = await rows(warehouse, await run(ledger, warehouse, NOW + timedelta(minutes=1)), "seats")
+    assert [row["reason"] for row in got] == ["not_observed", "not_observed"]
 
 
 async def test_dimensions_describe_teams_offerings_subscriptions_and_people_without_names(
