@@ -106,7 +106,7 @@ class Company:
         ]
         blocks += [_block(_person(person)) for person in self.people.values()]
         blocks += [_block(self._group(name, members)) for name, members in self.groups.items()]
-        return "version: 1\n\n" + "\n".join(blocks)
+        return f"version: 1\n# entries: {len(blocks)}\n\n" + "\n".join(blocks)
 
     def _group(self, name: str, members: Iterable[str]) -> list[tuple[str, str]]:
         lines = [

@@ -1,0 +1,211 @@
+"""The demo's world: a folder, a clock it may move, the service, and the processes beside it.
+
+Starts and stops only its own processes. The product is used through ``Service``, as the command line does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from connector.reconcile import run
+from connector.reconcile.outcome import Planned, RunOutcome
+from connector.sso.domain_steps import recheck_domains
+from ledger.errors import Unavailable
+from ledger.store import people, seats
+from rosterd.clock import utc_now
+from rosterd.demo import files
+from rosterd.demo.company import Company
+from rosterd.demo.files import ORGANIZATION
+from rosterd.demo.teller import Teller
+from rosterd.loading import load
+from rosterd.service import Service
+
+_START = 20.0
+
+
+class DemoClock:
+    """The real clock, moved forward by the story; handed to the service like any other clock."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta(0)
+
+    def __call__(self) -> datetime:
+        """Now, in the story."""
+        return utc_now() + self.ahead
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass."""
+        self.ahead += by
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the ledger holds at one moment, counted from its rows."""
+
+    people: dict[str, int]
+    members: dict[str, int]
+    seats: dict[str, int]
+    waiting: int
+
+    @property
+    def with_access(self) -> int:
+        """People in any Team, counted once a Team."""
+        return sum(self.members.values())
+
+
+@dataclass(slots=True)
+class Stage:
+    """Everything an act needs. ``company`` is the directory as it is now; ``publish_directory`` writes it."""
+
+    folder: Path
+    company: Company
+    clock: DemoClock
+    service: Service
+    teller: Teller
+    zones: tuple[Path, Path]
+    port: int
+    idp_url: str = ""
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def publish_directory(self, company: Company) -> None:
+        """The directory exports itself anew."""
+        self.company = company
+        (self.folder / "people.ldif").write_text(company.to_ldif(), encoding="utf-8")
+
+    async def plan(self) -> Planned:
+        """`rosterd plan`."""
+        async with self.service.setup(ORGANIZATION) as setup:
+            return await run.plan(self.service.ledger, setup, now=self.clock())
+
+    async def apply(self, digest: str = "") -> RunOutcome:
+        """`rosterd apply --digest D`, or `--auto` without one."""
+        async with self.service.leased(ORGANIZATION) as lease, self.service.setup(ORGANIZATION) as setup:
+            return await run.apply(
+                self.service.ledger,
+                setup,
+                now=self.clock(),
+                actor="operator:demo",
+                digest=digest or None,
+                auto=not digest,
+                lease=lease,
+            )
+
+    async def approve(self, digest: str, reason: str) -> RunOutcome:
+        """`rosterd approve D --reason …`."""
+        async with self.service.leased(ORGANIZATION), self.service.setup(ORGANIZATION) as setup:
+            return await run.approve(
+                self.service.ledger, setup, digest, reason=reason, actor="operator:demo", now=self.clock()
+            )
+
+    async def confirm(self) -> tuple[RunOutcome, RunOutcome]:
+        """Two complete readings, twenty minutes apart: what absence needs before it counts (D3)."""
+        first = await self.apply()
+        self.clock.advance(timedelta(minutes=20))
+        return first, await self.apply()
+
+    async def keep_evidence(self) -> None:
+        """The daily look at the domain's proof, which the daemon's schedule would have taken meanwhile."""
+        await recheck_domains(
+            self.service.ledger, ORGANIZATION, dns=self.service.settings.installation.dns, now=self.clock()
+        )
+
+    async def standing(self) -> Standing:
+        """Count the ledger's rows."""
+        async with self.service.ledger.read(ORGANIZATION) as reader:
+            identities = await people.open_identities(reader)
+            memberships = await people.open_memberships(reader)
+            names = {row[0]: row[1] for row in await people.open_teams(reader)}
+            held = await seats.open_seats(reader)
+            waiting = await seats.open_waiting(reader)
+        pairs = {(row[1], row[2]) for row in memberships}
+        return Standing(
+            people=dict(Counter(str(row[7]) for row in identities)),
+            members={names[team]: count for team, count in Counter(team for _, team in pairs).items()},
+            seats=dict(Counter(str(row[6]) for row in held)),
+            waiting=len(waiting),
+        )
+
+    async def person(self, mail: str) -> str:
+        """One person as the ledger has them: state, Teams, seats."""
+        async with self.service.ledger.read(ORGANIZATION) as reader:
+            found = await people.identities_by_mail(reader, mail)
+            names = {row[0]: row[1] for row in await people.open_teams(reader)}
+            memberships = await people.open_memberships(reader)
+            held = await seats.open_seats(reader)
+        if not found:
+            return f"{mail}: not in the ledger"
+        identity = found[-1]
+        teams = sorted({names[row[2]] for row in memberships if row[1] == identity[1]})
+        mine = sorted(f"{row[4]} {row[6]}" for row in held if row[5] == identity[1])
+        return (
+            f"{identity[6]} <{identity[2]}>: {identity[7]}; Teams: {', '.join(teams) or 'none'}; "
+            f"seats: {', '.join(mine) or 'none'}"
+        )
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def process(*arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """``python -m MODULE …`` as a child of this process; ended with the block."""
+    with log.open("ab") as out:
+        child = subprocess.Popen([sys.executable, "-m", *arguments], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(5)
+        if child.poll() is None:
+            child.kill()
+            child.wait()
+
+
+async def answers(child: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Wait until a child listens on a TCP port; raises ``Unavailable`` with its last words when it ends first."""
+    until = time.monotonic() + _START
+    while time.monotonic() < until and child.poll() is None:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        return
+    words = log.read_text(errors="replace")[-500:]  # noqa: ASYNC240  (a few lines, once)
+    raise Unavailable(f"a process of the demo did not start: {words}", where=str(log), next_step="rosterd demo again")
+
+
+@asynccontextmanager
+async def opened(folder: Path, company: Company, teller: Teller) -> AsyncIterator[Stage]:
+    """Write the files, start two resolvers, open the service; everything ends with the block."""
+    clock = DemoClock()
+    port, first, second = free_port(), free_port(), free_port()
+    config = files.write(
+        folder, company, today=clock().date(), port=port, resolvers=(f"127.0.0.1:{first}", f"127.0.0.1:{second}")
+    )
+    zones = (folder / "zone-a.json", folder / "zone-b.json")
+    with contextlib.ExitStack() as children:
+        for zone, number in zip(zones, (first, second), strict=True):
+            zone.write_text("{}", encoding="utf-8")
+            arguments = ("rosterd.demo.resolver", "--port", str(number), "--zone-file", str(zone))
+            children.enter_context(process(*arguments, log=folder / "var" / "resolver.log"))
+        async with Service.opened(load(config), clock=clock) as service:
+            await service.register()
+            yield Stage(folder, company, clock, service, teller, zones, port)
