@@ -169,6 +169,38 @@ async def end_rows(
     return ended
 
 
+async def delete_rows(
+    connection: AsyncConnection, table: Table, organization: str, columns: Sequence[str], keys: Sequence[Sequence[Any]]
+) -> int:
+    """Delete the rows of ``organization`` whose ``columns`` equal one of ``keys``; return how many there were."""
+    if not keys:
+        return 0
+    driver = (await connection.get_raw_connection()).driver_connection
+    convert = _encoders(table, columns, connection.dialect)
+    if connection.dialect.name == "sqlite":
+        same = " AND ".join(f'"{name}" = ?' for name in columns)
+        statement = f'DELETE FROM "{table.name}" WHERE organization_id = {_quoted(organization)} AND {same}'  # noqa: S608
+        cursor = await driver.executemany(statement, _tuples(keys, (), len(columns), convert))  # type: ignore[union-attr]
+        count = int(cursor.rowcount)
+        await cursor.close()
+        return count
+    types = [table.c[name].type.compile(connection.dialect).partition(" ")[0] for name in columns]
+    arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+    same = " AND ".join(f'"{table.name}"."{name}" = k{position}' for position, name in enumerate(columns))
+    names = ", ".join(f"k{position}" for position in range(len(columns)))
+    statement = (
+        f'DELETE FROM "{table.name}" USING unnest({arrays}) AS keys({names}) '  # noqa: S608
+        f"WHERE organization_id = %s AND {same}"
+    )
+    deleted = 0
+    async with driver.cursor() as cursor:  # type: ignore[union-attr]
+        for start in range(0, len(keys), _CHUNK):
+            chunk = _columns(keys[start : start + _CHUNK], (), len(columns), convert)
+            await cursor.execute(statement, (*(list(column) for column in chunk), organization))
+            deleted += cursor.rowcount
+    return deleted
+
+
 class _Instants(dict[Any, Any]):
     """Microseconds → datetime, remembered: rows of one run share their instants."""
 

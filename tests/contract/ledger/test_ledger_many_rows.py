@@ -155,3 +155,17 @@ async def test_upsert_replaces_by_key_and_keeps_what_is_not_named(ledger: Ledger
         assert await book.delete_keys(people.absence, ["anchor", "scope"], [("a", "s"), ("z", "s")]) == 1
         assert await book.update(people.absence, {"first_run": "r9"}, people.absence.c.anchor == "b") == 1
         assert await book.scalar(book.select(people.absence, "first_run")) == "r9"
+
+
+async def test_many_keys_are_deleted_at_once_and_only_they(ledger: Ledger, now: datetime) -> None:
+    columns = ("row_id", "at", "run_id", "kind", "identity_id", "team_id", "mapping_id", "approved")
+    rows = [(str(n), now + timedelta(seconds=n % 3), "", "k'\\", "", "", "", n % 2 == 0) for n in range(20_500)]
+    async with ledger.write("acme", at=now) as book:
+        await book.insert(runs.harm, columns, rows)
+        keys = [(row[0], row[1], row[3], row[7]) for row in rows[:-1]]
+        assert await book.delete_keys(runs.harm, ("row_id", "at", "kind", "approved"), []) == 0
+        assert await book.delete_keys(runs.harm, ("row_id", "at", "kind", "approved"), keys) == 20_499
+        assert await book.tuples(book.select(runs.harm, "row_id")) == [("20499",)]
+    with pytest.raises(ValueError, match="history"):
+        async with ledger.write("acme", at=now) as book:
+            await book.delete_keys(people.team, ("id",), [("t",)])
