@@ -13,17 +13,18 @@ from datetime import datetime
 from typing import Any
 
 from connector.reconcile import gatekeeping, heldsets
+from connector.reconcile.calm import calm
 from connector.reconcile.decide import decide
 from connector.reconcile.diff import Draft
 from connector.reconcile.guard import Guarded, guard
 from connector.reconcile.limits import Permit, Windows, logged_scopes
 from connector.reconcile.load import load, load_permit, load_windows
 from connector.reconcile.outcome import RunOutcome, RunState, problem_json, scope_json
-from connector.reconcile.plan import Harm, change_to_json
+from connector.reconcile.plan import Harm, witnessed
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import Recorded
 from connector.reconcile.render import outcome_lines, short
-from connector.reconcile.sight import SourceSeen
+from connector.reconcile.sight import Domains, SourceSeen
 from connector.reconcile.teams import ensure_teams
 from connector.reconcile.writing import Rows
 from ledger.audit import AuditEvent
@@ -33,6 +34,8 @@ from ledger.jobs import Lease
 from ledger.store import audit, leases, outbox, people, runs
 from ledger.store.book import Book
 from ledger.store.engine import Ledger
+
+_EVENTS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +69,22 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         if order.lease is not None:
             await leases.check(book, order.lease)
         domains = await gatekeeping.look(book, order.now)
-        reasons = gatekeeping.shut(domains)
-        if reasons:
-            return await record_suspended(book, order, reasons)
-        if await gatekeeping.require_enabled(book, organization):
+        if gatekeeping.shut(domains):
+            return await record_suspended(book, order, domains)
+        if await gatekeeping.require_enabled(book, order.now):
             await gatekeeping.resume(book)
         await ensure_teams(book, policy.teams)
         recorded = await load(book, with_dns=observed.with_dns)
         draft = decide(observed.sources, policy, recorded, domains, order.now)
-        guarded = await _guarded(book, order, draft, recorded, policy)
-        return await _write(book, order, draft, guarded, recorded, policy, observed)
+        with calm():
+            guarded = await _guarded(book, order, draft, recorded, policy)
+            return await _write(book, order, draft, guarded, recorded, policy, observed)
 
 
-async def record_suspended(book: Book, order: Order, reasons: tuple[str, ...]) -> RunOutcome:
+async def record_suspended(book: Book, order: Order, domains: Domains) -> RunOutcome:
     """The run record of a closed gate: all that may be written then (G5)."""
-    await gatekeeping.suspend(book, reasons)
+    await gatekeeping.suspend(book, domains)
+    reasons = gatekeeping.shut(domains)
     outcome = RunOutcome(
         book.run_id, order.kind, RunState.SUSPENDED, 3, lines=(f"SUSPENDED {'; '.join(reasons)}. Nobody was removed.",)
     )
@@ -170,11 +174,11 @@ async def _notes(book: Book, draft: Draft, observed: Observed) -> None:
 
 async def _witness(book: Book, order: Order, guarded: Guarded, rows: Rows, digest: str) -> None:
     """One audit event per person, and the harm that later limits count."""
-    events = []
+    events: list[AuditEvent] = []
     harm: list[tuple[str, str, str, str, bool]] = []
     for bundle in guarded.allowed:
         identity = rows.identities[bundle.subject]
-        changes = [change_to_json(change) for change in bundle.changes]
+        changes = [witnessed(change) for change in bundle.changes]
         events.append(
             AuditEvent(order.actor, "run.person", identity, order.reason, changes=changes, plan_digest=digest)
         )
@@ -183,6 +187,9 @@ async def _witness(book: Book, order: Order, guarded: Guarded, rows: Rows, diges
             if change.harm and not (approved and change.harm is Harm.INVITE):
                 for team, mapping in logged_scopes(bundle, change):
                     harm.append((change.harm.value, identity, team, mapping, approved))
+        if len(events) == _EVENTS:
+            await audit.append(book, events)
+            events.clear()
     await audit.append(book, events)
     if harm:
         await runs.log_harm(book, harm)

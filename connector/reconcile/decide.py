@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from connector.reconcile.calm import calm
 from connector.reconcile.desired import desired
 from connector.reconcile.diff import Draft, diff
 from connector.reconcile.guard import protect
@@ -18,6 +19,7 @@ def decide(
 ) -> Draft:
     """desired → diff → protected principals out. Raises ``ManyErrors`` for a mapping whose offering does not exist."""
     policy.require_offerings(recorded.offerings)
-    wanted = desired(sources, policy, recorded, domains, now)
-    draft = diff(wanted, recorded, policy, sources, now)
-    return Draft(protect(draft.plan, recorded, policy), draft.allocation)
+    with calm():
+        wanted = desired(sources, policy, recorded, domains, now)
+        draft = diff(wanted, recorded, policy, sources, now)
+        return Draft(protect(draft.plan, recorded, policy), draft.allocation)

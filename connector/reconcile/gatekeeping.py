@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from connector.reconcile.sight import Domains
+from connector.sso import evidence, sync
 from connector.sso.gate import Gate, GateState
 from ledger.errors import Refused
 from ledger.store.book import Book, Reader
@@ -13,19 +14,20 @@ from ledger.store.book import Book, Reader
 
 async def look(reader: Reader, now: datetime) -> Domains:
     """Which domains are open now, and why the others are not; inside a ``Book`` this is the re-check of apply."""
-    from connector.sso import evidence
-
     return judge(await evidence.gates(reader, now=now))
 
 
 def judge(gates: Mapping[str, Gate]) -> Domains:
     """Gates → open domains and reasons; unknown is not open (it pauses, G5)."""
-    closed = {
+    shut = {name: gate for name, gate in gates.items() if gate.state is not GateState.OPEN}
+    texts = {
         name: f"domain {name} is {gate.state.value}: {', '.join(gate.reasons) or 'no reason given'}"
-        for name, gate in gates.items()
-        if gate.state is not GateState.OPEN
+        for name, gate in shut.items()
     }
-    return Domains(frozenset(name for name, gate in gates.items() if gate.state is GateState.OPEN), closed)
+    lapsed = {
+        f"{name}: {reason}" for name, gate in shut.items() if gate.state is GateState.CLOSED for reason in gate.reasons
+    }
+    return Domains(frozenset(gates.keys() - shut.keys()), texts, tuple(sorted(lapsed)))
 
 
 def shut(domains: Domains) -> tuple[str, ...]:
@@ -35,30 +37,26 @@ def shut(domains: Domains) -> tuple[str, ...]:
     return tuple(domains.closed[name] for name in sorted(domains.closed)) or ("no domain is registered",)
 
 
-async def require_enabled(reader: Reader, organization: str) -> bool:
+async def require_enabled(reader: Reader, now: datetime) -> bool:
     """Whether sync is suspended (it may resume); raises ``Refused`` when nobody ever enabled it (R5)."""
-    from connector.sso import sync
-
-    status = await sync.sync_status(reader)
+    status = await sync.sync_status(reader, now=now)
     if status.state in {sync.SyncState.OFF, sync.SyncState.READY}:
-        missing = "; ".join(status.reasons)
+        steps = "".join(f"\n  - {step}" for step in status.reasons)
+        missing = f"; single sign-on comes first (R5), missing:{steps}" if steps else ""
         raise Refused(
-            f"directory sync is not enabled{': ' + missing if missing else ''}",
-            where=organization,
-            next_step=f"rosterd sso status {organization} names every missing step",
+            f"directory sync is not enabled{missing}",
+            where=reader.organization,
+            next_step="rosterd sso enable-sync",
         )
     return status.state is sync.SyncState.SUSPENDED
 
 
-async def suspend(book: Book, reasons: tuple[str, ...]) -> None:
-    """Record that sync is suspended; takes nothing from anybody."""
-    from connector.sso import sync
-
-    await sync.suspend(book, reasons)
+async def suspend(book: Book, domains: Domains) -> None:
+    """Record that sync is suspended, given evidence of a lapse; what cannot be read only pauses the run (G5)."""
+    if domains.lapsed:
+        await sync.suspend(book, domains.lapsed)
 
 
 async def resume(book: Book) -> None:
-    """The gate is open again; this run is a full plan under the guards (G5)."""
-    from connector.sso import sync
-
+    """The gate is open again; this run is a full plan under the guards (G5). Raises ``Refused`` after seven days."""
     await sync.resume(book)

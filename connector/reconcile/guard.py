@@ -106,6 +106,8 @@ def _split(
     plan: Plan, held: set[str], allocation: Allocation, permit: Permit
 ) -> tuple[tuple[Bundle, ...], tuple[Bundle, ...]]:
     """Whole bundles wait; of the others, only the seats that count on a seat which is still held (P2)."""
+    if not held and len(plan.bundles) == allocation.bundles and not permit.only:
+        return plan.bundles, ()
     free = dict(allocation.free)
     for bundle in plan.bundles:
         if bundle.subject not in held:

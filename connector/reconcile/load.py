@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from connector.reconcile.calm import calm
 from connector.reconcile.limits import ORGANIZATION, PastHarm, Permit, Windows
 from connector.reconcile.policy import MAPPING
 from connector.reconcile.recorded import (
@@ -38,6 +39,11 @@ ARROW = " → "
 
 async def load(reader: Reader, *, with_dns: bool = False) -> Recorded:
     """The recorded state. ``with_dns``: also the DNs by which groups listed people (for unresolved members)."""
+    with calm():
+        return await _load(reader, with_dns)
+
+
+async def _load(reader: Reader, with_dns: bool) -> Recorded:
     links: dict[str, dict[str, LinkRow]] = {}
     for row in await people.directory_links(reader):
         links.setdefault(row[2], {})[row[3]] = LinkRow(*row)

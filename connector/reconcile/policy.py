@@ -42,16 +42,10 @@ class Rule:
     priority: int
     release_after: timedelta
     remove_after: timedelta
-
-    @property
-    def provenance(self) -> str:
-        """``mapping:<id>``."""
-        return MAPPING + self.id
-
-    @property
-    def team_key(self) -> str:
-        """Caseless key of the Team's name."""
-        return fold(self.team)
+    provenance: str
+    """``mapping:<id>``."""
+    team_key: str
+    """Caseless key of the Team's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +134,8 @@ def _rule(item: MappingSettings, names: Mapping[str, str], offboarding: Offboard
         priority=item.priority,
         release_after=offboarding.release_after if item.release_after is None else item.release_after,
         remove_after=offboarding.remove_after if item.remove_after is None else item.remove_after,
+        provenance=MAPPING + item.id,
+        team_key=fold(item.team),
     )
 
 

@@ -104,12 +104,11 @@ async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | 
     """Gate → read → map → decide, guard and commit in one transaction."""
     organization = setup.organization.id
     async with ledger.read(organization) as reader:
-        reasons = gatekeeping.shut(await gatekeeping.look(reader, order.now))
-        if not reasons:
-            await gatekeeping.require_enabled(reader, organization)
-    if reasons:
+        await gatekeeping.require_enabled(reader, order.now)
+        domains = await gatekeeping.look(reader, order.now)
+    if gatekeeping.shut(domains):
         async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
-            return await record_suspended(book, order, reasons)
+            return await record_suspended(book, order, domains)
     observed = await observe(setup.sources, setup.policy, order.now, progress)
     return await commit(ledger, organization, setup.policy, observed, order)
 

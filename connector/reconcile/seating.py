@@ -6,7 +6,7 @@ it, also one bought under an earlier term, so a renewal needs no change of rows 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from connector.reconcile.plan import Change, Kind
 from connector.reconcile.policy import Rule
 from connector.reconcile.recorded import Recorded, SeatRow, WaitRow
+from ledger.seat import Subscription
 
 PoolKey = tuple[str, str]
 """(Team id, offering code)."""
@@ -51,6 +52,8 @@ class Allocation(msgspec.Struct, frozen=True):
 
     free: dict[PoolKey, int] = {}
     served: tuple[Served, ...] = ()
+    bundles: int = 0
+    """How many bundles the plan had when seats were dealt out; fewer now means that some no longer give back."""
 
 
 class Pools:
@@ -151,12 +154,17 @@ def _order(item: Request) -> tuple[int, bool, datetime | int, str, str]:
     return (item.rules[0].priority, since is None, since or 0, item.subject, item.offering)
 
 
-def subscription_for(recorded: Recorded, used: Mapping[str, int], key: PoolKey, day: date) -> str:
-    """The running subscription a new seat of a pool belongs to: the first with room, by start, end and id."""
-    running = sorted(
-        (item for item in recorded.subscriptions if (item.team_id, item.offering_code) == key and item.runs_on(day)),
-        key=lambda item: (item.starts_on, item.ends_on, item.id),
-    )
+def running_by_pool(recorded: Recorded, day: date) -> dict[PoolKey, list[Subscription]]:
+    """The subscriptions whose term covers ``day``, by pool, in the order in which they are filled."""
+    found: dict[PoolKey, list[Subscription]] = {}
+    for item in sorted(recorded.subscriptions, key=lambda item: (item.starts_on, item.ends_on, item.id)):
+        if item.runs_on(day):
+            found.setdefault((item.team_id, item.offering_code), []).append(item)
+    return found
+
+
+def subscription_for(running: Sequence[Subscription], used: Mapping[str, int]) -> str:
+    """The subscription a new seat of a pool belongs to: the first with room."""
     for item in running:
         if used.get(item.id, 0) < item.quantity:
             return item.id

@@ -40,10 +40,11 @@ class SourceSeen(msgspec.Struct, frozen=True):
 
 
 class Domains(msgspec.Struct, frozen=True):
-    """Domains whose gate is open, and why the others are not (D11, G5)."""
+    """Open domains, and why the others are not, in words (D11, G5). ``lapsed``: the evidence of closed ones."""
 
     open: frozenset[str]
     closed: Mapping[str, str] = {}
+    lapsed: tuple[str, ...] = ()
 
     def reason(self, domain: str) -> str:
         """Why people of ``domain`` are frozen."""

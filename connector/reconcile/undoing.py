@@ -10,7 +10,7 @@ from typing import Any
 from connector.reconcile import gatekeeping
 from connector.reconcile.load import REMOVAL, load
 from connector.reconcile.outcome import RunOutcome, RunState, Undone, problem_json
-from connector.reconcile.plan import Kind, change_to_json
+from connector.reconcile.plan import Kind, witnessed
 from connector.reconcile.policy import Policy
 from connector.reconcile.restoring import FIRST_IN_LINE, Restoration, Touched, bundled, restore
 from connector.reconcile.seating import Pools
@@ -81,7 +81,7 @@ async def _commit(book: Book, policy: Policy, run_id: str, found: Restoration, r
     await runs.forget_harm(book, run_id, found.people)
     events = [
         AuditEvent(request.actor, "run.person", identity, request.reason,
-                   changes=[change_to_json(change) for change in changes])
+                   changes=[witnessed(change) for change in changes])
         for identity, changes in bundled(found.changes).items()
     ]  # fmt: skip
     counts: dict[str, int] = {}

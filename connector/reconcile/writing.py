@@ -17,7 +17,7 @@ from connector.reconcile.load import REMOVAL
 from connector.reconcile.plan import Bundle, Change, Kind, Notes, PersonSeen
 from connector.reconcile.policy import MAPPING, Policy
 from connector.reconcile.recorded import IdentityRow, Recorded, SeatRow
-from connector.reconcile.seating import subscription_for
+from connector.reconcile.seating import running_by_pool, subscription_for
 from ledger.identity import IdentityState
 from ledger.instant import new_id, new_ids
 from ledger.seat import SeatState
@@ -43,6 +43,7 @@ class Rows:
         self._seat_rows: dict[str, SeatRow | None] = {}
         self._seat_by_id: dict[str, SeatRow] = {}
         self._used: dict[str, int] = {}
+        self._running = running_by_pool(recorded, now.date())
         self._links_of: dict[str, list[str]] = {}
         for held in recorded.seats.values():
             for seat in held:
@@ -100,7 +101,7 @@ class Rows:
 
     def take(self, team: str, offering: str) -> str:
         """The subscription of a new seat; counts it as used."""
-        found = subscription_for(self.recorded, self._used, (team, offering), self.now.date())
+        found = subscription_for(self._running.get((team, offering), ()), self._used)
         self._used[found] = self._used.get(found, 0) + 1
         return found
 
@@ -121,8 +122,9 @@ class Rows:
         for name, (end, _) in _TABLES.items():
             await end(book, list(dict.fromkeys(self._ended[name])))
         for name, (_, begin) in _TABLES.items():
-            if self._begun[name]:
-                await begin(book, self._begun[name])
+            rows = self._begun.pop(name)
+            if rows:
+                await begin(book, rows)
         if self._not_due:
             await runs.clear_due(book, REMOVAL, self._not_due)
         if self._due:

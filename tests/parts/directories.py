@@ -74,7 +74,7 @@ class Somebody:
 
 @dataclass
 class HandSource:
-    """A directory in memory. ``unknown``/``missing``: scopes that are not complete; ``hidden_sentinels``: as it says."""
+    """A directory in memory. ``unknown``, ``missing``: scopes that are not complete, by name and reference."""
 
     id: str = "corp"
     people: dict[str, Somebody] = field(default_factory=dict)
@@ -208,7 +208,7 @@ async def stand_in_look(reader: Any, now: datetime) -> Domains:
 def stand_in_gate(monkeypatch: Any) -> None:
     """Replace the sign-on side by a row in the ledger, so that these tests need no identity provider."""
 
-    async def enabled(_reader: Any, _organization: str) -> bool:
+    async def enabled(_reader: Any, _now: datetime) -> bool:
         return False
 
     async def nothing(*_args: Any) -> None:

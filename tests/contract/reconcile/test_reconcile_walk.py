@@ -1,4 +1,4 @@
-"""The walk of a directory entry to a seat and back, on both databases: apply, off-boarding, held sets, undo, explain."""
+"""The walk from entry to seat and back, on both databases: apply, off-boarding, held sets, undo, explain."""
 
 from __future__ import annotations
 

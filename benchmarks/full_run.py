@@ -1,0 +1,175 @@
+"""A whole run at size: plan and first apply of N people, then a run that changes nothing, then one with 1 % churn.
+
+    python benchmarks/full_run.py [--people 100000] [--groups 1000] [--per-person 3] [--postgres URL]
+
+Entries are made in memory (reading is timed by ``ldap_read.py``); mapping, planning, guarding and committing are the
+product's own code on a real database. The gate is held open here: signing on is not what is measured.
+Aims (directory-sync.md): planning ≤ 1.5 s, first apply ≤ 8 s, peak memory < 500 MB beside the entries themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import tempfile
+import time
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from connector.directory.mapping import Person
+from connector.reconcile import gatekeeping
+from connector.reconcile.apply import Observed, Order, commit
+from connector.reconcile.decide import decide
+from connector.reconcile.guard import guard
+from connector.reconcile.limits import Permit, Windows
+from connector.reconcile.load import load
+from connector.reconcile.policy import Policy
+from connector.reconcile.settings import MappingSettings, TeamSettings
+from connector.reconcile.sight import Domains, GroupSeen, SourceSeen
+from connector.reconcile.teams import ensure_organization
+from ledger.identity import Email, fold
+from ledger.seat import Offering, OfferingKind, Subscription, Tier
+from ledger.store import people, seats
+from ledger.store.engine import Ledger
+from ledger.team import Organization
+
+OPEN = Domains(frozenset({"acme.example"}))
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+ACME = Organization("acme", "Acme")
+
+
+def entries(count: int) -> dict[str, Person]:
+    """``count`` mapped people."""
+    found = {}
+    for number in range(count):
+        anchor = str(uuid.UUID(int=number))
+        found[anchor] = Person(
+            anchor, "corp", Email.parse(f"person.{number}@acme.example"), f"Given{number}", f"Family{number}",
+            f"Given{number} Family{number}", True, f"{number:07}", {"department": f"d{number % 50}", "country": "PL"},
+            f"{number:032x}", f"uid=p{number},ou=People,dc=acme,dc=example",
+        )  # fmt: skip
+    return found
+
+
+def seen(everybody: dict[str, Person], groups: int, per_person: int) -> SourceSeen:
+    """Every person in ``per_person`` of ``groups`` groups."""
+    members: list[set[str]] = [set() for _ in range(groups)]
+    for number, anchor in enumerate(everybody):
+        for step in range(per_person):
+            members[(number + step * 331) % groups].add(anchor)
+    views = {f"g{n}": GroupSeen(f"g{n}", True, f"g{n}", members=members[n]) for n in range(groups)}
+    return SourceSeen("corp", True, everybody, {}, views)
+
+
+def make_policy(groups: int) -> Policy:
+    """One Team for ten groups; the first third of the groups gives a seat."""
+    teams = [TeamSettings(name=f"Team {number}") for number in range(max(1, groups // 10))]
+    mappings = [
+        MappingSettings(id=f"g{n}", directory="corp", group=f"g{n}", team=teams[n % len(teams)].name,
+                        offerings=("CAD",) if n < groups // 3 else ())
+        for n in range(groups)
+    ]  # fmt: skip
+    return Policy.build(teams=teams, mappings=mappings)
+
+
+async def stock(ledger: Ledger, policy: Policy, count: int) -> None:
+    """Teams, one offering, and seats for most people."""
+    await ensure_organization(ledger, ACME, policy.teams, now=START)
+    async with ledger.write("acme", at=START) as book:
+        await seats.put_offering(book, Offering("CAD", "CAD", OfferingKind.SINGLE_USER, True))
+        each = max(1, count // len(policy.teams))
+        for team_id, _, key in await people.open_teams(book):
+            item = Subscription(
+                f"s-{fold(key)}", team_id, "CAD", each, Tier.BUSINESS, date(2026, 1, 1), date(2027, 1, 1)
+            )
+            await seats.put_subscription(book, item)
+
+
+async def measure(url: str, count: int, groups: int, per_person: int) -> list[tuple[str, float, str]]:
+    """(what, seconds, note) per step."""
+
+    async def opened(*_args: Any) -> Domains:
+        return OPEN
+
+    async def enabled(*_args: Any) -> bool:
+        return False
+
+    gatekeeping.look = opened  # type: ignore[assignment]
+    gatekeeping.require_enabled = enabled  # type: ignore[assignment]
+    ledger = Ledger.open(url)
+    await ledger.migrate()
+    policy = make_policy(groups)
+    await stock(ledger, policy, count)
+    everybody = entries(count)
+    before = peak()
+    rows: list[tuple[str, float, str]] = []
+    source = seen(everybody, groups, per_person)
+
+    async def plan(name: str, now: datetime) -> str:
+        started = time.perf_counter()
+        async with ledger.read("acme") as reader:
+            recorded = await load(reader)
+        loaded = time.perf_counter()
+        draft = decide({"corp": source}, policy, recorded, OPEN, now)
+        guard(draft.plan, draft.allocation, recorded, policy, Windows(), Permit(everything=True))
+        digest = draft.plan.digest
+        done = time.perf_counter()
+        rows.append((f"{name}: load the ledger", loaded - started, ""))
+        rows.append((f"{name}: decide, guard, digest", done - loaded, f"{sum(draft.plan.counts.values())} changes"))
+        return digest
+
+    async def apply(name: str, now: datetime, digest: str) -> None:
+        started = time.perf_counter()
+        outcome = await commit(ledger, "acme", policy, Observed({"corp": source}), Order("apply", "bench", now, digest))
+        rows.append((f"{name}: apply, whole transaction", time.perf_counter() - started, outcome.state.value))
+
+    await apply("first run", START, await plan("first run", START))
+    later = START + timedelta(days=2)
+    await apply("no change", later, await plan("no change", later))
+    anchors = list(everybody)
+    for anchor in anchors[: count // 100]:
+        person = everybody[anchor]
+        everybody[anchor] = Person(
+            person.anchor, person.source_id, person.mail, person.given_name, "Changed", person.display_name, True,
+            person.employee_number, person.attributes, person.fingerprint[:-1] + "x", person.dn,
+        )  # fmt: skip
+    for anchor in anchors[count // 100 : count // 50]:
+        person = everybody[anchor]
+        everybody[anchor] = Person(
+            person.anchor, person.source_id, person.mail, person.given_name, person.family_name, person.display_name,
+            False, person.employee_number, person.attributes, person.fingerprint, person.dn,
+        )  # fmt: skip
+    later += timedelta(days=1)
+    await apply("2 % churn", later, await plan("2 % churn", later))
+    rows.append(("peak memory above the entries, MB", peak() - before, f"{before:.0f} MB with the entries"))
+    await ledger.close()
+    return rows
+
+
+def peak() -> float:
+    """Peak resident memory of this process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--people", type=int, default=100_000)
+    parser.add_argument("--groups", type=int, default=1_000)
+    parser.add_argument("--per-person", type=int, default=3)
+    parser.add_argument(
+        "--postgres", default="", help="postgresql://… of an empty database; default: SQLite in a folder"
+    )
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        url = chosen.postgres or f"sqlite:///{folder}"
+        rows = asyncio.run(measure(url, chosen.people, chosen.groups, chosen.per_person))
+    print(f"{chosen.people} people, {chosen.people * chosen.per_person} memberships, {url.partition(':')[0]}")
+    for name, value, note in rows:
+        print(f"  {name:<36} {value:8.2f}  {note}")
+
+
+if __name__ == "__main__":
+    main()
