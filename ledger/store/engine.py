@@ -49,9 +49,10 @@ class Store:
             path = folder / f"{cls.name}.db"
             return cls(url, _sqlite(path, busy_seconds, write=True), _sqlite(path, busy_seconds, write=False))
         if url.startswith("postgresql://"):
-            engine = _postgres(url, cls.name, busy_seconds)
-            reader = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            return cls(url, engine, reader)
+            reading = _postgres(url, cls.name, busy_seconds).execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            return cls(url, _postgres(url, cls.name, busy_seconds), reading)
         raise BadInput(
             "the database is neither SQLite nor PostgreSQL",
             where="database.url",
@@ -119,8 +120,7 @@ class Store:
     async def close(self) -> None:
         """Close every connection."""
         await self._writer.dispose()
-        if self.dialect == "sqlite":
-            await self._reader.dispose()
+        await self._reader.dispose()
 
 
 class Ledger(Store):
@@ -159,9 +159,11 @@ def _sqlite(path: Path, busy_seconds: float, *, write: bool) -> AsyncEngine:
 
 
 def _postgres(url: str, schema: str, busy_seconds: float) -> AsyncEngine:
+    """Writers and readers have an engine each: writers waiting for a lock must not use up the readers' connections."""
     milliseconds = max(1, int(busy_seconds * 1000))
     return create_async_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         connect_args={"options": f"-csearch_path={schema} -clock_timeout={milliseconds}"},
         pool_pre_ping=True,
+        pool_timeout=busy_seconds,
     )

@@ -105,6 +105,23 @@ class PostgresServer:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def crash(self) -> None:
+        """Kill it as a power cut would (``kill -9`` of the postmaster; its children notice and end)."""
+        self._process.kill()
+        self._process.wait(20)
+
+    def restart(self) -> None:
+        """Start it again over the same files, after ``crash``."""
+        owner = "postgres" if os.getuid() == 0 else None
+        for _ in range(50):  # the children of the dead postmaster hold its memory for a moment
+            self._process = _launch(
+                _binaries() / "postgres", self._folder / "cluster", self._folder, self.port, owner, ()
+            )
+            if self._wait():
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"PostgreSQL does not start again:\n{(self._folder / 'log').read_text(errors='replace')}")
+
     def stop(self) -> None:
         """Stop by process id and remove the files."""
         self._terminate()

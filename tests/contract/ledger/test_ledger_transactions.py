@@ -70,6 +70,21 @@ async def test_a_reader_keeps_its_snapshot_while_a_writer_commits(ledger: Ledger
     assert (len(before), len(after), len(next_time)) == (0, 0, 1)
 
 
+async def test_waiting_writers_do_not_use_up_the_readers_connections(ledger: Ledger, now: datetime) -> None:
+    async def write(number: int) -> None:
+        async with ledger.write("acme", at=now) as book:
+            await book.begin(people.team, TEAM, [(f"t{number}", "A", "a")])
+
+    async with ledger.write("acme", at=now):
+        waiting = [asyncio.create_task(write(number)) for number in range(20)]
+        for _ in range(20):
+            async with ledger.read("acme") as reader:
+                assert await reader.all(reader.open(people.team)) == []
+    await asyncio.gather(*waiting)
+    async with ledger.read("acme") as reader:
+        assert len(await reader.all(reader.open(people.team))) == 20
+
+
 async def test_a_reader_cannot_write(ledger: Ledger, now: datetime) -> None:
     row = {"organization_id": "acme", "name": "A", "report_zone": "UTC", "created_at": now}
     with pytest.raises(Final, match="reader"):
