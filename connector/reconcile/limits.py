@@ -110,6 +110,14 @@ def day_limit(limits: LimitSettings, scope: ScopeKey, population: int) -> int:
     return max(limits.team_day_floor, population * limits.team_day_percent // 100)
 
 
+def scope_name(scope: ScopeKey, team_names: Mapping[str, str]) -> str:
+    """``organization``, ``Team Design``, ``mapping design``."""
+    kind, key = scope
+    if kind == ORGANIZATION:
+        return ORGANIZATION
+    return f"Team {team_names.get(key, key)}" if kind == "team" else f"mapping {key}"
+
+
 def exceeded(
     counted: list[Bundle], recorded: Recorded, limits: LimitSettings, windows: Windows
 ) -> tuple[set[tuple[ScopeKey, Harm]], list[Trip]]:
@@ -124,11 +132,7 @@ def exceeded(
     tripped: set[tuple[ScopeKey, Harm]] = set()
     trips: list[Trip] = []
     for (scope, harm), people in sorted(planned.items()):
-        title = (
-            ORGANIZATION
-            if scope[0] == ORGANIZATION
-            else f"{scope[0].replace('team', 'Team')} {names.get(scope[1], scope[1])}"
-        )
+        title = scope_name(scope, names)
         checks = [("24 hours", day_limit(limits, scope, windows.day.get(scope, 0)), windows.day.get(scope, 0), True)]
         if scope[0] == ORGANIZATION and harm is not Harm.INVITE:
             month = max(limits.day_floor, windows.month * limits.month_percent // 100)
@@ -173,7 +177,7 @@ def emptied(plan: Plan, counted: list[Bundle], held: set[str], recorded: Recorde
         if not empty:
             return extra
         for scope in sorted(empty):
-            title = f"Team {names.get(scope[1], scope[1])}" if scope[0] == "team" else f"mapping {scope[1]}"
+            title = scope_name(scope, names)
             trips.append(Trip(title, "leave", "zero", len(before[scope]), 0, 0, len(before[scope])))
         reported |= empty
         for bundle in counted:

@@ -208,8 +208,9 @@ def _unknown_offering(mapping: str, code: str, codes: set[str]) -> BadInput:
 
 
 def _close(text: str, known: Iterable[str]) -> str:
-    found = difflib.get_close_matches(text, sorted(known), n=1)
-    return f": did you mean {found[0]!r}?" if found else ""
+    by_key = {fold(name): name for name in sorted(known)}
+    found = difflib.get_close_matches(fold(text), list(by_key), n=1)
+    return f": did you mean {by_key[found[0]]!r}?" if found else ""
 
 
 def _policy_hash(
