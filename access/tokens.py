@@ -20,7 +20,9 @@ from typing import Any
 from access.errors import Unauthenticated
 from access.principal import Principal, Purpose, Scope, check_grant, check_scopes
 from access.trail import Trail
+from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound
+from ledger.store import audit
 from ledger.store import tokens as rows
 from ledger.store.engine import Ledger
 from ledger.store.tables.people import team as team_table
@@ -104,6 +106,7 @@ async def create(
                 f"there is no Team {missing!r}", where="team_ids", next_step="name Teams of this organization"
             )
         await rows.insert(book, row)
+        await audit.append(book, [AuditEvent(actor.actor, "token.created", public, after=row.to_json())])
     return NewToken(text, row)
 
 
@@ -120,6 +123,8 @@ async def revoke(ledger: Ledger, organization: str, token_id: str, *, actor: Pri
     if actor.organization == organization:
         async with ledger.write(organization, at=now) as book:
             found = await rows.revoke(book, token_id, actor=actor.actor)
+            if found:
+                await audit.append(book, [AuditEvent(actor.actor, "token.revoked", token_id)])
     if not found:
         raise NotFound(f"there is no live token {token_id!r}", next_step="rosterd token list")
 

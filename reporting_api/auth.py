@@ -96,7 +96,10 @@ class Reader:
         excluded = {team.id: reason for team in asked if (reason := privacy.barred(dataset, team))}
         chosen = [team for team in asked if team.id not in excluded]
         if excluded and (team_ids or not chosen):
-            self._refuse([team for team in asked if team.id in excluded], excluded)
+            # of Teams nobody named, those that lack a switch tell more than those that lack the tier
+            switchable = [team for team in asked if excluded.get(team.id) == "collection-disabled"]
+            out = [team for team in asked if team.id in excluded]
+            self._refuse(out if team_ids else switchable or out, excluded)
         if not chosen:
             raise Problem("tier-required", "this credential reads no Business Team (R10)", rule="R10", teams=[])
         hidden = privacy.withheld(dataset, self.mode, chosen)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from access.errors import Forbidden, Unauthenticated
-from ledger.errors import BadInput, Final, NotFound, Retryable, RosterdError, Unavailable
+from ledger.errors import BadInput, Busy, Final, NotFound, Retryable, RosterdError, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -54,6 +55,20 @@ KINDS: Mapping[str, Kind] = {
     "query-timeout": Kind(503, "The query took too long", "Narrow it by day, Team or offering."),
 }
 """Every type there is. Types are only ever added."""
+
+
+class QueryTimeout(Busy):
+    """The query ran into its time limit and was interrupted."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"the query took longer than {seconds:g} s and was interrupted", after=timedelta(seconds=5))
+
+
+class Overloaded(Busy):
+    """As many queries wait as may wait."""
+
+    def __init__(self) -> None:
+        super().__init__("too many queries are waiting", after=timedelta(seconds=2))
 
 
 class Problem(Final):
@@ -101,6 +116,8 @@ def as_problem(error: RosterdError) -> Problem:
     if isinstance(error, Retryable | Unavailable):
         wait = math.ceil(error.after.total_seconds()) if isinstance(error, Retryable) else 30
         headers = {"Retry-After": str(max(1, wait))}
+        if isinstance(error, QueryTimeout):
+            return Problem("query-timeout", error.what, headers=headers, next_step="narrow it by day, Team or offering")
         return Problem("data-temporarily-unavailable", "the data cannot be read right now", headers=headers)
     return Problem("internal", "a fault of ours")
 

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Any
 
+from ledger.audit import AuditEvent
 from ledger.errors import NotFound
 from ledger.reporting import TeamReporting
 from ledger.seat import Tier
+from ledger.store import audit
 from ledger.store.book import Book, Reader
 from ledger.store.tables.access import team_reporting
 from ledger.store.tables.people import team
@@ -65,3 +67,6 @@ async def switch(
             return
         await book.end(team_reporting, [before.row_id])
     await book.begin(team_reporting, (*columns, "recorded_by"), [(*values, actor)])
+    was = dict(zip(columns, tuple(before)[1:], strict=True)) if before is not None else None
+    now = dict(zip(columns, values, strict=True))
+    await audit.append(book, [AuditEvent(actor, "reporting.switched", team_id, before=was, after=now)])

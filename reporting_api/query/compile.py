@@ -39,7 +39,7 @@ def relations_of(query: Query) -> tuple[str, ...]:
 def page(query: Query, relations: Mapping[str, Relation]) -> Compiled:
     """The rows of one page, and one more to know whether another page follows."""
     hidden = [order.column for order in query.order if order.column not in query.select]
-    columns = (*query.select, *hidden)
+    columns = tuple(query.shape.by_name[name].name for name in (*query.select, *hidden))
     where, parameters = _where(query, relations)
     if query.after is not None:
         sql, values = _after(query.shape, query.order, query.after)

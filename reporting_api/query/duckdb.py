@@ -20,9 +20,10 @@ from ledger.errors import NotFound, Unavailable
 from ledger.publication import Publication
 from ledger.published.datasets import ColumnType, Dataset
 from ledger.published.iceberg import Scan, Warehouse
+from reporting_api.errors import Overloaded, QueryTimeout
 from reporting_api.query import compile as sql
 from reporting_api.query.compile import Compiled, Relation
-from reporting_api.query.engine import Overloaded, Page, QueryTimeout
+from reporting_api.query.engine import Page
 from reporting_api.query.model import Query
 
 _SCANS_KEPT = 256
@@ -53,6 +54,8 @@ class DuckEngine:
         self._pool = ThreadPoolExecutor(limits.at_once, thread_name_prefix="duckdb")
         self._slots = asyncio.Semaphore(limits.at_once)
         self._pending = 0
+        self._running: dict[asyncio.Future[Any], Any] = {}
+        self._closing = False
         self._scans: OrderedDict[ScanKey, tuple[Scan, bool]] = OrderedDict()
 
     async def page(self, query: Query, publication: Publication) -> Page:
@@ -70,7 +73,11 @@ class DuckEngine:
 
     async def close(self) -> None:
         """Interrupt what runs; wait for the threads."""
-        self._database.interrupt()
+        self._closing = True
+        while self._running:
+            for future, cursor in list(self._running.items()):
+                await _stopped(future, cursor)
+            await asyncio.sleep(0)  # whoever waits for it takes it off the list
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
         self._database.close()
 
@@ -113,8 +120,11 @@ class DuckEngine:
             self._pending -= 1
 
     async def _interruptible(self, call: Callable[..., T], *arguments: Any) -> T:
+        if self._closing:
+            raise Unavailable("the engine is shutting down", where="query")
         cursor = self._database.cursor()
         future = asyncio.get_running_loop().run_in_executor(self._pool, call, cursor, *arguments)
+        self._running[future] = cursor
         seconds = self._limits.time.total_seconds()
         try:
             done, _ = await asyncio.wait({future}, timeout=seconds)
@@ -129,6 +139,8 @@ class DuckEngine:
             raise Unavailable(f"the published files cannot be read: {error}", where="query") from error
         finally:
             await _stopped(future, cursor)
+            self._running.pop(future, None)
+            cursor.close()
 
 
 async def _stopped(future: asyncio.Future[Any], cursor: Any) -> None:
@@ -138,7 +150,6 @@ async def _stopped(future: asyncio.Future[Any], cursor: Any) -> None:
         await asyncio.wait({future}, timeout=0.05)
     if not future.cancelled():
         future.exception()
-    cursor.close()
 
 
 def _fetch(cursor: Any, compiled: Compiled, dataset: Dataset, remote: Sequence[Scan]) -> list[tuple[Any, ...]]:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Protocol
 
-from ledger.errors import Busy
 from ledger.publication import Publication
 from reporting_api.query.model import Query
 
@@ -25,20 +23,6 @@ class Page:
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
     more: bool
-
-
-class QueryTimeout(Busy):
-    """The query ran into its time limit and was interrupted."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"the query took longer than {seconds:g} s", after=timedelta(seconds=1))
-
-
-class Overloaded(Busy):
-    """As many queries wait as may wait."""
-
-    def __init__(self) -> None:
-        super().__init__("too many queries are waiting", after=timedelta(seconds=2))
 
 
 class Engine(Protocol):

@@ -16,6 +16,7 @@ from access.trail import Trail
 from ledger.errors import BadInput, NotFound, Unavailable
 from ledger.store import tokens as token_rows
 from ledger.store.engine import Ledger
+from ledger.store.tables.audit import audit_event, audit_payload
 from ledger.store.tables.people import team
 from ledger.store.tokens import Access
 from ledger.team import Role
@@ -54,6 +55,19 @@ async def test_the_text_of_a_token_is_kept_nowhere(ledger: Ledger, now: datetime
     assert made.text[13:45] not in repr(row)
     assert "digest" not in row.to_json()
     assert made.to_json()["token"] == made.text
+
+
+async def test_making_and_revoking_is_audited_without_the_token(ledger: Ledger, now: datetime) -> None:
+    made = await _create(ledger, now)
+    await tokens.revoke(ledger, "acme", made.row.id, actor=ROOT, now=now)
+    async with ledger.read("acme") as reader:
+        events = await reader.all(reader.select(audit_event).order_by(audit_event.c.seq))
+        payloads = await reader.all(reader.select(audit_payload, "payload"))
+    assert [(e.actor, e.verb, e.subject) for e in events] == [
+        ("operator:root", "token.created", made.row.id),
+        ("operator:root", "token.revoked", made.row.id),
+    ]
+    assert not any(made.text[13:45] in row.payload or made.row.digest in row.payload for row in payloads)
 
 
 async def test_every_refusal_reads_the_same(ledger: Ledger, now: datetime) -> None:
