@@ -1,7 +1,7 @@
 """How fast and how small reading a large directory is, beside its floor.
 
-Fills a real slapd with people and with groups of 300 (seven attributes each), then times in the same run: ``ldapsearch``
-of the same people and attributes paged by 1,000 (the floor), ``ldapsearch`` of people and groups, and our reading in a
+Fills a real slapd with people and with groups of 300 (seven attributes each), then times in the same run:
+``ldapsearch`` of the same people and attributes paged by 1,000 (the floor), ``ldapsearch`` of people and groups, and our reading in a
 fresh process each time. Prints a table with medians, ratios and peak memory.
 
     python -m benchmarks.ldap_read --people 100000
@@ -61,7 +61,8 @@ def _compare(server: slapd.Slapd, people: int, groups: int, rounds: int) -> None
         ours_all.append(_fresh(server, groups))
         mapped.append(_fresh(server, groups, "--map"))
     base, base_all = statistics.median(floor), statistics.median(floor_all)
-    print(f"{people} people x {len(ATTRIBUTES)} attributes, {groups} groups of {min(GROUP_SIZE, people)}; median of {rounds}")
+    size = min(GROUP_SIZE, people)
+    print(f"{people} people x {len(ATTRIBUTES)} attributes, {groups} groups of {size}; median of {rounds}")
     print(f"{'what':<46}{'seconds':>9}{'x floor':>9}{'peak MB':>9}")
     _row("ldapsearch, people, paged by 1000 (floor)", base, base, None)
     _row("ldapsearch, people and groups (floor)", base_all, base_all, None)
@@ -94,8 +95,8 @@ def _ldapsearch(server: slapd.Slapd, base: str, filter_: str, attributes: tuple[
 
 
 def _fresh(server: slapd.Slapd, groups: int, *flags: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.ldap_read", "--read", server.url, "--groups", str(groups or -1), *flags]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    command = [sys.executable, "-m", "benchmarks.ldap_read", "--read", server.url, "--groups", str(groups or -1)]
+    done = subprocess.run([*command, *flags], check=True, capture_output=True, text=True)
     return dict(json.loads(done.stdout))
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
+import msgspec
+
 from connector.directory.base import Entry
 from connector.directory.settings import DisabledSettings, LdapSettings, LdifSettings
 from ledger.identity import Email
@@ -23,6 +25,7 @@ MAX_TEXT = 1024
 
 NAMED_FIELDS = ("mail", "given_name", "family_name", "display_name", "employee_number")
 
+_CANONICAL = msgspec.msgpack.Encoder(order="deterministic").encode
 _PERMANENT_LOCK = b"000001010000z"
 _NEVER = 0x7FFFFFFFFFFFFFFF
 _FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
@@ -141,25 +144,24 @@ def fingerprint(entry: Entry, rules: AttributeRules, *, now: datetime | None = N
 
     Cheaper than mapping: compare it first. With ``now`` a passed expiry date changes it too.
     """
-    parts: list[bytes] = []
-    values_of = entry.attributes
-    requested = rules.requested
-    for name in sorted(values_of):
-        if name in requested or name.partition(";")[0] in requested:
-            values = values_of[name]
-            parts.append(name.encode())
-            parts.extend(values if len(values) == 1 else sorted(values))
-    if now is not None and ("shadowexpire" in values_of or "accountexpires" in values_of):
+    attributes = entry.attributes
+    values = [attributes.get(name) for name in rules.requested]
+    content: list[object] = [found if not found or len(found) == 1 else sorted(found) for found in values]
+    if len(values) - values.count(None) != len(attributes):
+        tagged = [name for name in attributes if ";" in name and name.partition(";")[0] in rules.requested]
+        content += [(name, sorted(attributes[name])) for name in sorted(tagged)]
+    if now is not None and ("shadowexpire" in attributes or "accountexpires" in attributes):
         expires_at = _standing(entry, rules)[1]
-        parts.append(b"expired" if expires_at is not None and now >= expires_at else b"running")
-    lengths = ",".join([str(len(part)) for part in parts]).encode()
-    return blake2b(lengths + b"\0" + b"".join(parts), digest_size=16).hexdigest()
+        content.append(expires_at is not None and now >= expires_at)
+    return blake2b(_CANONICAL(content), digest_size=16).hexdigest()
 
 
 def anchor_text(attribute: str, value: bytes) -> str:
     """An anchor as text: objectGUID by its little-endian rule, text in lower case, other bytes as hex (D5)."""
     if attribute.lower() == "objectguid" and len(value) == 16:
         return str(uuid.UUID(bytes_le=value))
+    if value.isalnum() or (value.isascii() and value.replace(b"-", b"").isalnum()):
+        return value.decode("ascii").lower()
     try:
         text = value.decode("utf-8").strip().lower()
     except UnicodeDecodeError:

@@ -67,11 +67,12 @@ def _scope_line(scope: Scope) -> CheckLine:
 
 
 def _people_lines(reading: Reading, rules: AttributeRules) -> Iterator[CheckLine]:
-    mapped = [map_entry(entry, rules, now=reading.started_at) for entry in reading.people.values()]
+    mapped = [map_entry(entry, rules) for entry in reading.people.values()]
     people = [person for person in mapped if isinstance(person, Person)]
     if people:
         disabled = sum(not person.enabled for person in people)
-        yield CheckLine(True, f"{len(people)} people mapped, {disabled} of them disabled")
+        dated = sum(person.expires_at is not None for person in people)
+        yield CheckLine(True, f"{len(people)} people mapped, {disabled} disabled, {dated} with an expiry date")
     for person in islice(people, 3):
         yield CheckLine(True, f"for example {mask(person.display_name)} <{mask(person.mail.text)}>")
     bad = [entry for entry in mapped if isinstance(entry, Unmappable)]

@@ -166,7 +166,8 @@ class Session:
 
     def interrupt(self) -> None:
         """Make a thread that waits for the server come back now; callable from any thread."""
-        found = self.connection.socket if self.connection is not None else None
+        connection = self.connection  # the other thread may let go of it meanwhile
+        found = connection.socket if connection is not None else None
         if found is not None:
             with contextlib.suppress(OSError):
                 found.shutdown(socket.SHUT_RDWR)
@@ -174,8 +175,12 @@ class Session:
     def close(self) -> None:
         """Let go of the connection; never raises."""
         if self.connection is not None:
+            opened = self.connection.socket
             with contextlib.suppress(OSError, LDAPExceptionError):
                 self.connection.strategy.close()
+            if opened is not None:  # ldap3 forgets a socket whose handshake failed
+                with contextlib.suppress(OSError):
+                    opened.close()
             self.connection = None
 
     def _secret(self) -> str | None:
@@ -190,9 +195,23 @@ class Session:
         return self._settings.tls_name or self._host
 
     def _connect(self, tls: _VerifiedTls | None, password: str | None) -> None:
+        if self._scheme == "ldapi":
+            return self._connect_to(f"ldapi://{self._host}", tls, password)
+        port = self._port or (636 if self._scheme == "ldaps" else 389)
+        found = socket.getaddrinfo(self._host, port, type=socket.SOCK_STREAM)
+        # One address at a time: ldap3 would leave the sockets of those that failed open.
+        for position, (*_, address) in enumerate(found, 1):
+            try:
+                return self._connect_to(str(address[0]), tls, password)
+            except (LDAPExceptionError, OSError):
+                self.close()
+                if position == len(found):
+                    raise
+        return None
+
+    def _connect_to(self, address: str, tls: _VerifiedTls | None, password: str | None) -> None:
         settings = self._settings
         timeout = self.clock.left(settings.connect_timeout.total_seconds())
-        address = f"ldapi://{self._host}" if self._scheme == "ldapi" else self._host
         server = ldap3.Server(
             address,
             port=self._port,

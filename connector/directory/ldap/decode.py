@@ -76,11 +76,11 @@ def message(buffer: bytes | bytearray, at: int) -> tuple[int, int, int, int]:
     return int.from_bytes(buffer[at + 2 : start], "big"), buffer[start], start, end
 
 
-def entry(data: bytes, at: int, stop: int, names: Names) -> tuple[str, dict[str, list[bytes]]]:
+def entry(data: bytes, at: int, stop: int, names: Names) -> tuple[str, dict[str, tuple[bytes, ...]]]:
     """Decode the SearchResultEntry at ``at`` in a message that ends at ``stop``: (DN, attributes).
 
-    Attribute names are lower case, values raw and in the server's order. ``Malformed`` when any inner length does not
-    add up with the one around it.
+    Attribute names are lower case, values raw and in the server's order; tuples, because the garbage collector lets go
+    of them. ``Malformed`` when any inner length does not add up with the one around it.
     """
     # One walk, written out: see the top of the file.
     try:
@@ -105,7 +105,7 @@ def entry(data: bytes, at: int, stop: int, names: Names) -> tuple[str, dict[str,
             size, at = _long(data, at, size)
         if at + size != end:
             raise Malformed("an attribute list does not fill its entry")
-        attributes: dict[str, list[bytes]] = {}
+        attributes: dict[str, tuple[bytes, ...]] = {}
         while at < end:
             if data[at] != 0x30:
                 raise Malformed("an attribute is not a sequence")
@@ -129,7 +129,7 @@ def entry(data: bytes, at: int, stop: int, names: Names) -> tuple[str, dict[str,
             if at + size != after or after > end:
                 raise Malformed("the values do not fill their attribute")
             if size and data[at + 1] == size - 2 and size < 130:
-                values = [data[at + 2 : after]]
+                values: tuple[bytes, ...] = (data[at + 2 : after],)
                 if data[at] != 0x04:
                     raise Malformed("a value is not a string of octets")
             else:
@@ -185,7 +185,7 @@ def _long(data: bytes, at: int, first: int) -> tuple[int, int]:
     return length, at
 
 
-def _values(data: bytes, at: int, after: int) -> list[bytes]:
+def _values(data: bytes, at: int, after: int) -> tuple[bytes, ...]:
     values: list[bytes] = []
     append = values.append
     while at < after:
@@ -199,7 +199,7 @@ def _values(data: bytes, at: int, after: int) -> list[bytes]:
         at += size
     if at != after:
         raise Malformed("a value is longer than its attribute")
-    return values
+    return tuple(values)
 
 
 def _element(data: bytes, at: int, stop: int) -> tuple[int, int, int]:

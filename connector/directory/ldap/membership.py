@@ -49,6 +49,10 @@ class _Reader:
         self._base_key = dn.key(settings.groups_base)
         self._people_keys = [dn.key(base) for base in settings.people_bases]
         self._found = Membership()
+        # Most members are people, written as the server writes them: tell them by the end of their DN, unless groups
+        # may lie under a people base too.
+        mixed = not self._base_key or any(dn.is_under(self._base_key, base) for base in self._people_keys)
+        self._people_ends = () if mixed else tuple(f",{base}".encode() for base in settings.people_bases)
 
     def read(self, references: tuple[str, ...]) -> Membership:
         found = self._found
@@ -135,6 +139,8 @@ class _Reader:
         for key in keys:
             group = self._found.groups.get(key)
             for value in group.members if group else ():
+                if value.endswith(self._people_ends):
+                    continue
                 member = dn_key(value.decode("utf-8", "backslashreplace"))
                 if member in asked or member in nested:
                     continue

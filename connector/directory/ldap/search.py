@@ -15,6 +15,7 @@ import ldap3
 from ldap3.core.exceptions import LDAPExceptionError
 from ldap3.operation.search import search_operation
 from ldap3.protocol.rfc2696 import paged_search_control
+from ldap3.utils.asn1 import encode
 
 from connector.directory.base import Scope, ScopeState
 from connector.directory.ldap import decode
@@ -98,7 +99,8 @@ def run(session: Session, query: Query, take: Taker, *, page_timeout: float) -> 
 
 def _pages(session: Session, query: Query, take: Taker, proof: Proof, page_timeout: float) -> None:
     inflow = _Inflow(session, page_timeout)
-    request_id = _ask(session, query, b"", proof)
+    question = _Question(session, query)
+    request_id = question.ask(b"", proof)
     while True:
         inflow.begin(request_id, proof)
         while not inflow.fill():
@@ -109,7 +111,7 @@ def _pages(session: Session, query: Query, take: Taker, proof: Proof, page_timeo
         proof.referrals.extend(end.referrals)
         more = end.code == 0 and bool(end.cookie)
         if more:
-            request_id = _ask(session, query, end.cookie or b"", proof)
+            request_id = question.ask(end.cookie or b"", proof)
         take(*inflow.taken())
         if more:
             continue
@@ -121,21 +123,43 @@ def _pages(session: Session, query: Query, take: Taker, proof: Proof, page_timeo
         return
 
 
-def _ask(session: Session, query: Query, cookie: bytes, proof: Proof) -> int:
-    controls = [paged_search_control(True, query.page_size, cookie)] if query.page_size else None
-    try:
-        request = search_operation(
-            query.base, query.filter, query.scope, ldap3.DEREF_NEVER, list(query.attributes), 0, 0, False,
-            auto_escape=True, auto_encode=False,
-        )  # fmt: skip
-        session.socket.settimeout(session.clock.left(60))
-        return int(session.connection.strategy.send("searchRequest", request, controls))
-    except (LDAPExceptionError, OSError) as error:
-        session.clock.left()
-        where = f"page {proof.pages + 1}"
-        wrong = "filter" in str(error).lower()
-        said = f"the filter {query.filter} is wrong: {error}" if wrong else f"the request could not be sent: {error}"
-        raise Failed(f"{where}: {said}", transient=not wrong) from error
+class _Question:
+    """A search request, encoded by ldap3 once and asked for every page under a new message id and cookie."""
+
+    def __init__(self, session: Session, query: Query) -> None:
+        self._session = session
+        self._page_size = query.page_size
+        try:
+            request = search_operation(
+                query.base, query.filter, query.scope, ldap3.DEREF_NEVER, list(query.attributes), 0, 0, False,
+                auto_escape=True, auto_encode=False,
+            )  # fmt: skip
+            self._encoded = bytes(encode(request))
+        except LDAPExceptionError as error:
+            raise Failed(f"the filter {query.filter} cannot be used: {error}", transient=False) from error
+
+    def ask(self, cookie: bytes, proof: Proof) -> int:
+        """Send it and return its message id."""
+        number = int(self._session.connection.server.next_message_id())
+        content = _element(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big")) + self._encoded
+        if self._page_size:
+            control = paged_search_control(True, self._page_size, cookie)
+            content += _element(0xA0, bytes(encode(control)))
+        try:
+            self._session.socket.settimeout(self._session.clock.left(60))
+            self._session.socket.sendall(_element(0x30, content))
+        except OSError as error:
+            self._session.clock.left()
+            reason = f"page {proof.pages + 1}: the request could not be sent: {error}"
+            raise Failed(reason, transient=True) from error
+        return number
+
+
+def _element(tag: int, content: bytes) -> bytes:
+    length = len(content)
+    if length < 128:
+        return bytes((tag, length)) + content
+    return bytes((tag, 0x84)) + length.to_bytes(4, "big") + content
 
 
 class _Inflow:

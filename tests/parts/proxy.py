@@ -1,0 +1,157 @@
+"""A TCP proxy on loopback that breaks LDAP answers at a chosen place: cut, half-close, stall, corrupt.
+
+It understands just enough LDAP to count results: a place is "after so many search results, so many bytes further".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+_SEARCH_DONE = 0x65
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Where and how the answers break.
+
+    ``results``: so many SearchResultDone messages pass first; then ``more`` bytes; then ``kind`` happens. Only the
+    first ``connections`` connections are broken; -1: all.
+    """
+
+    kind: Literal["cut", "half-close", "stall", "corrupt", "none"] = "cut"
+    results: int = 0
+    more: int = 0
+    connections: int = -1
+
+
+@dataclass(slots=True)
+class Proxy:
+    """A running proxy; ``connections`` counts what was accepted, ``passed`` the search results forwarded."""
+
+    port: int
+    connections: int = 0
+    passed: int = 0
+    sockets: list[socket.socket] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        """ldap:// address of the proxy."""
+        return f"ldap://127.0.0.1:{self.port}"
+
+
+@contextlib.contextmanager
+def between(port: int, fault: Fault = Fault(kind="none")) -> Iterator[Proxy]:  # a frozen value
+    """A proxy in front of the server on loopback ``port``."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    proxy = Proxy(listener.getsockname()[1])
+    threads = [threading.Thread(target=_accept, args=(listener, port, fault, proxy), daemon=True)]
+    threads[0].start()
+    try:
+        yield proxy
+    finally:
+        _close(listener, *proxy.sockets)
+        threads[0].join(5)
+
+
+def _accept(listener: socket.socket, port: int, fault: Fault, proxy: Proxy) -> None:
+    running = []
+    with contextlib.suppress(OSError):
+        while True:
+            client, _ = listener.accept()
+            proxy.connections += 1
+            server = socket.create_connection(("127.0.0.1", port))
+            proxy.sockets += [client, server]
+            broken = fault.connections < 0 or proxy.connections <= fault.connections
+            answers = _Answers(server, client, fault if broken else Fault(kind="none"), proxy)
+            for work in (answers.run, lambda a=client, b=server: _copy(a, b)):
+                running.append(threading.Thread(target=work, daemon=True))
+                running[-1].start()
+    for thread in running:
+        thread.join(5)
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while chunk := source.recv(65536):
+            target.sendall(chunk)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
+
+
+def _close(*sockets: socket.socket) -> None:
+    for found in sockets:
+        with contextlib.suppress(OSError):
+            found.shutdown(socket.SHUT_RDWR)
+        found.close()
+
+
+class _Answers:
+    """Forwards what the server says until the fault's place is reached."""
+
+    def __init__(self, server: socket.socket, client: socket.socket, fault: Fault, proxy: Proxy) -> None:
+        self._server, self._client, self._fault, self._proxy = server, client, fault, proxy
+        self._results = 0
+        self._bound = False  # the first answer is that to the bind
+        self._buffer = b""
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := self._server.recv(65536):
+                if self._fault.kind == "none":
+                    self._client.sendall(chunk)
+                    continue
+                self._buffer += chunk
+                if self._forward():
+                    self._break()
+                    return
+            self._client.sendall(self._buffer)
+        if self._fault.kind == "none":
+            with contextlib.suppress(OSError):
+                self._client.shutdown(socket.SHUT_WR)
+
+    def _forward(self) -> bool:
+        """Forward whole messages; True when the place of the fault is reached (and the bytes up to it are gone)."""
+        while True:
+            if self._bound and self._results >= self._fault.results and self._buffer:
+                if len(self._buffer) < self._fault.more:
+                    return False
+                self._client.sendall(self._buffer[: self._fault.more])
+                return True
+            length, operation = _framed(self._buffer)
+            if length < 0:
+                return False
+            message, self._buffer = self._buffer[:length], self._buffer[length:]
+            self._client.sendall(message)
+            self._bound = True
+            if operation == _SEARCH_DONE:
+                self._results += 1
+                self._proxy.passed += 1
+
+    def _break(self) -> None:
+        kind = self._fault.kind
+        if kind == "cut":
+            _close(self._client, self._server)
+        elif kind == "half-close":
+            self._client.shutdown(socket.SHUT_WR)
+        elif kind == "corrupt":
+            self._client.sendall(b"\xff" * 64)
+            _close(self._client, self._server)
+        # "stall": say nothing more and keep the connection open
+
+
+def _framed(buffer: bytes) -> tuple[int, int]:
+    """(length of the first whole message, its operation tag); (-1, 0) while it is incomplete."""
+    if len(buffer) < 2:
+        return -1, 0
+    length, at = buffer[1], 2
+    if length > 127:
+        at = 2 + (length & 127)
+        length = int.from_bytes(buffer[2:at], "big")
+    if len(buffer) < at + length:
+        return -1, 0
+    return at + length, buffer[at + 2 + buffer[at + 1]]
