@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - this file spells out SQL
 """Table test: a query, the SQL it becomes, and the parameters it binds. No value is ever in the text."""
 
 from __future__ import annotations

@@ -143,7 +143,7 @@ def test_a_bucket_fills_evenly_and_never_beyond_its_size() -> None:
         ("+1", "'+1"),
         ("-1", "'-1"),
         ("@SUM(A1)", "'@SUM(A1)"),
-        ("\t=1", '"\'\t=1"'),
+        ("\t=1", "'\t=1"),
         ('a"b', '"a""b"'),
         ("a,b", '"a,b"'),
         ("a\r\nb", '"a\r\nb"'),
