@@ -23,12 +23,15 @@ def json_rows(dataset: Dataset, columns: Sequence[str], rows: Sequence[Sequence[
     """Arrays in the order of ``columns``, or objects; whole numbers beyond ±2^53 as text; nulls are always there."""
     width = len(columns)
     wide = [place for place, name in enumerate(columns) if dataset.by_name[name].type is ColumnType.INT64]
-    cut: list[list[Any]] = [list(row[:width]) for row in rows]
-    for row in cut:
-        for place in wide:
-            if row[place] is not None and not -_SAFE <= row[place] <= _SAFE:
-                row[place] = str(row[place])
+    cut: list[Any] = list(rows) if not rows or len(rows[0]) == width else [row[:width] for row in rows]
+    for number, row in enumerate(cut):
+        if any(row[place] is not None and not -_SAFE <= row[place] <= _SAFE for place in wide):
+            cut[number] = [_safe(value) if place in wide else value for place, value in enumerate(row)]
     return [dict(zip(columns, row, strict=True)) for row in cut] if objects else cut
+
+
+def _safe(value: int | None) -> int | str | None:
+    return value if value is None or -_SAFE <= value <= _SAFE else str(value)
 
 
 def json_body(value: Any) -> bytes:

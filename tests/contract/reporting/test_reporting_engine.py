@@ -24,7 +24,7 @@ from reporting_api.query import duckdb as room
 from reporting_api.query.compile import Compiled
 from reporting_api.query.duckdb import DuckEngine, Limits
 from reporting_api.query.model import Order, Query, Scope
-from tests.contract.reporting.conftest import Written
+from tests.contract.reporting.conftest import Api, Written
 from tests.parts import published
 
 ENDLESS = Compiled("SELECT sum(a.range * b.range) FROM range(100000000) a, range(1000000) b", (), ("x",))
@@ -169,3 +169,24 @@ async def test_days_are_bounded_by_files_and_by_rows(engine: DuckEngine, written
     place = page.columns.index("usage_date")
     assert {row[place] for row in page.rows} == {date(2026, 2, 3), date(2026, 2, 4)}
     assert await engine.count(query, _publication(written)) == len(page.rows)
+
+
+async def test_an_asker_who_hangs_up_ends_the_query(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def endless(self: DuckEngine, query: Query, publication: Publication) -> None:
+        began.set()
+        try:
+            await self._in_thread(room._fetch, ENDLESS, USAGE_DAILY, [])
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(DuckEngine, "page", endless)
+    server = api.client.server
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    request = f"GET /v1/datasets/seats HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {api.tokens['pseudonym']}\r\n\r\n"
+    writer.write(request.encode("ascii"))
+    await asyncio.wait_for(began.wait(), 30)
+    assert not ended.is_set()
+    writer.close()
+    await asyncio.wait_for(ended.wait(), 10)  # long before the time limit
