@@ -133,8 +133,8 @@ def _quoted(value: Any) -> str:
     """A SQLite literal."""
     if value is None:
         return "NULL"
-    if isinstance(value, int):
-        return str(int(value))
+    if isinstance(value, int | float):
+        return repr(value + 0)
     text = str(value)
     if "\0" in text:
         raise ValueError("a text constant holds a NUL character")
@@ -251,6 +251,8 @@ def _undecoded(statement: Select[Any]) -> tuple[Select[Any], dict[int, Converter
     """The statement without our result processors, and what to apply instead, by position."""
     chosen: list[Any] = []
     decoders: dict[int, Converter] = {}
+    if not isinstance(statement, Select):  # a union: SQLAlchemy decodes it
+        return statement, decoders
     for position, column in enumerate(statement.selected_columns):
         if isinstance(column.type, Instant):
             decoders[position] = _Instants().__getitem__

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from sqlalchemy import MetaData, event, text
+from sqlalchemy import URL, MetaData, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ledger.errors import BadInput
@@ -45,7 +45,7 @@ class Store:
         """Open (not connect yet); a writer waits ``busy_seconds`` for another. ``BadInput`` for an unknown scheme."""
         if url.startswith("sqlite:///"):
             folder = Path(url.removeprefix("sqlite:///"))
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it will hold personal data
             path = folder / f"{cls.name}.db"
             return cls(url, _sqlite(path, busy_seconds, write=True), _sqlite(path, busy_seconds, write=False))
         if url.startswith("postgresql://"):
@@ -133,7 +133,7 @@ class Ledger(Store):
 
 def _sqlite(path: Path, busy_seconds: float, *, write: bool) -> AsyncEngine:
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}",
+        URL.create("sqlite+aiosqlite", database=str(path)),
         connect_args={"timeout": busy_seconds, "isolation_level": None},
         pool_size=1 if write else 8,
         max_overflow=0 if write else 8,

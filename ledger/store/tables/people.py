@@ -74,6 +74,4 @@ directory_group = interval(
     key=("source_id", "anchor"),
 )
 
-group_membership = interval(
-    "group_membership", text("identity_id"), text("group_id"), key=("identity_id", "group_id")
-)
+group_membership = interval("group_membership", text("identity_id"), text("group_id"), key=("identity_id", "group_id"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import literal_column, select
@@ -159,6 +160,17 @@ async def test_a_naive_instant_is_refused(ledger: Ledger, now: datetime) -> None
 def test_an_unknown_scheme_says_which_ones_work() -> None:
     with pytest.raises(BadInput, match="sqlite:///FOLDER or postgresql://"):
         Ledger.open("mysql://root@127.0.0.1/x")
+
+
+async def test_a_folder_of_any_name_holds_the_book_for_its_owner_only(tmp_path: Path, now: datetime) -> None:
+    folder = tmp_path / "Księga 100% ?x=1#ą"
+    ledger = Ledger.open(f"sqlite:///{folder}")
+    await ledger.migrate()
+    async with ledger.write("acme", at=now) as book:
+        await book.begin(people.team, TEAM, [("t1", "A", "a")])
+    await ledger.close()
+    assert (folder / "ledger.db").exists()
+    assert folder.stat().st_mode & 0o077 == 0
 
 
 async def test_a_server_that_is_gone_is_unavailable_without_its_password(now: datetime) -> None:
