@@ -17,10 +17,11 @@ from connector.sso.gate import Gate, GateState
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
 from ledger.instant import require_aware, to_text
-from ledger.store import audit
+from ledger.store import audit, outbox
 from ledger.store import sso as rows
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
+from ledger.store.outbox import Message
 from ledger.store.sso import SyncRow
 
 ADMIN_CONFIRMS_AFTER = timedelta(days=7)
@@ -140,6 +141,21 @@ async def resume(book: Book, *, actor: str = "gate") -> bool:
     return True
 
 
+async def follow_gate(book: Book) -> dict[str, Gate]:
+    """Suspend or resume after a change of evidence, in the transaction that records it; the gates as they are now.
+
+    Closed everywhere suspends; unknown does not (a run pauses by itself); open again resumes within seven days.
+    """
+    found = await evidence.gates(book, now=book.at)
+    if any_open(found):
+        row = await rows.sync_row(book)
+        if row is not None and row.reasons and not needs_confirmation(row.since, book.at):
+            await resume(book)
+    elif found and all(gate.state is GateState.CLOSED for gate in found.values()):
+        await suspend(book, [reason for gate in found.values() for reason in gate.reasons])
+    return found
+
+
 def needs_confirmation(suspended_at: datetime, now: datetime) -> bool:
     """Whether a suspension is too old to end by itself."""
     return require_aware(now) - suspended_at > ADMIN_CONFIRMS_AFTER
@@ -150,3 +166,5 @@ async def _change(book: Book, row: SyncRow, kind: str, facts: dict[str, Any], ac
     who = actor or row.actor
     await rows.append_evidence(book, kind, _SUBJECT, actor=who, facts=facts)
     await audit.append(book, [AuditEvent(who, kind, _SUBJECT, after=facts)])
+    if kind in {evidence.SYNC_SUSPENDED, evidence.SYNC_RESUMED}:
+        await outbox.append(book, [Message(kind, _SUBJECT, facts)])

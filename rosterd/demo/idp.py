@@ -123,14 +123,19 @@ class Idp:
         return str(posted["data"])
 
 
+def seconds_ahead(file: Path | None) -> float:
+    """By how much the demo has moved its time; 0 without a file."""
+    try:
+        return float(file.read_text(encoding="ascii")) if file else 0.0
+    except (OSError, ValueError):
+        return 0.0
+
+
 def shift_clock(ahead: Path) -> None:
     """Make pysaml2's clock, in this process, run ahead by the seconds that stand in a file (the demo moves time)."""
 
     def seconds() -> float:
-        try:
-            return float(ahead.read_text(encoding="ascii") or 0)
-        except (OSError, ValueError):
-            return 0.0
+        return seconds_ahead(ahead)
 
     class Shifted(calendar.datetime):
         @classmethod
@@ -219,7 +224,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.ahead is not None:
         shift_clock(chosen.ahead)
     idp = Idp(f"http://{_HOST}:{chosen.port}", chosen.folder, chosen.sp_metadata, chosen.person)
-    idp.make_key(calendar.datetime.now(calendar.UTC))
+    ahead = calendar.timedelta(seconds=seconds_ahead(chosen.ahead))
+    idp.make_key(calendar.datetime.now(calendar.UTC) + ahead)
     (chosen.folder / "idp-metadata.xml").write_text(idp.metadata(), encoding="utf-8")
     asyncio.run(serve(idp, chosen.port))
 

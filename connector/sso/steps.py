@@ -1,0 +1,45 @@
+"""The steps an admin walks, in order, for the command line, the admin API and the demo (sso.md §0).
+
+``add_domain`` → publish the TXT record → ``verify_domain`` → ``connect`` → hand ours over (``/sso/<org>/metadata``) →
+``begin_test`` and open its page in a browser → ``turn_on`` → ``enable_sync``. ``status`` says what is missing at each.
+"""
+
+from __future__ import annotations
+
+from connector.sso.connection_steps import ConnectionReport, connect, turn_off, turn_on
+from connector.sso.domain_steps import (
+    Challenge,
+    DomainReport,
+    add_domain,
+    recheck_domains,
+    release_domain,
+    set_grace,
+    verify_domain,
+)
+from connector.sso.sign_in import SignedIn, TestTicket, begin_test
+from connector.sso.sign_in import finish as finish_test
+from connector.sso.status import SsoStatus, status
+from connector.sso.sync import disable_sync, enable_sync, sync_status
+
+__all__ = [
+    "Challenge",
+    "ConnectionReport",
+    "DomainReport",
+    "SignedIn",
+    "SsoStatus",
+    "TestTicket",
+    "add_domain",
+    "begin_test",
+    "connect",
+    "disable_sync",
+    "enable_sync",
+    "finish_test",
+    "recheck_domains",
+    "release_domain",
+    "set_grace",
+    "status",
+    "sync_status",
+    "turn_off",
+    "turn_on",
+    "verify_domain",
+]
