@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from connector.reconcile.guard import Guarded
@@ -16,6 +16,7 @@ _SHOWN = 12
 
 _ROWS = 40
 _NAMES = 5
+_SCOPES = 3
 _WORDS = {Harm.INVITE: "invites", Harm.RENAME: "renames", Harm.RELINK: "relinks"}
 
 
@@ -26,10 +27,17 @@ def short(digest: str) -> str:
 
 def unknown_line(scopes: Iterable[ScopeLine]) -> str:
     """What could not be read, and that nothing is removed because of it; empty when everything was read."""
-    parts = [f"{scope.scope} of {scope.source_id}: {scope.reason or 'not read to its end'}" for scope in scopes]
-    if not parts:
-        return ""
-    return f"UNKNOWN {'; '.join(parts)}. Nothing will be removed because of it."
+    found: dict[tuple[str, str], list[str]] = {}
+    for scope in sorted(scopes, key=lambda item: (not item.scope.startswith("people:"), item.scope)):
+        found.setdefault((scope.source_id, scope.reason or "not read to its end"), []).append(scope.scope)
+    parts = [f"{_some(names, _SCOPES)} of {source}: {reason}" for (source, reason), names in found.items()]
+    return f"UNKNOWN {'; '.join(parts)}. Nothing will be removed because of it." if parts else ""
+
+
+def _some(names: Sequence[str], limit: int) -> str:
+    """The first names and how many more."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def held_line(applied: Mapping[str, int], held: Mapping[str, int], digest: str, *, done: bool = True) -> str:
@@ -117,9 +125,8 @@ def problem_lines(problems: Iterable[Problem]) -> list[str]:
     """One line per problem with the first names it concerns."""
     lines = []
     for problem in problems:
-        names = ", ".join(problem.subjects[:_NAMES])
-        more = f" and {len(problem.subjects) - _NAMES} more" if len(problem.subjects) > _NAMES else ""
-        lines.append(f"note: {problem.what}: {names}{more}" if names else f"note: {problem.what}")
+        names = _some(problem.subjects, _NAMES)
+        lines.append(f"note: {problem.what}: {names}" if names else f"note: {problem.what}")
     return lines
 
 

@@ -1,0 +1,92 @@
+"""The same organization file over an LDIF file and over a real slapd holding the same 300 people (P1, issue 3)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector.directory.mapping import AttributeRules
+from connector.directory.settings import LdapSettings, LdifSettings
+from connector.directory.sources import open_source
+from connector.reconcile import run
+from connector.reconcile.outcome import RunState
+from connector.reconcile.policy import Policy
+from connector.reconcile.run import ConfiguredSource, Setup
+from ledger.store.engine import Ledger
+from rosterd.demo import company
+from tests.parts import company as slapd_company
+from tests.parts import slapd
+from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+
+GROUPS = ("design", "engineering", "site", "visual")
+
+
+@pytest.fixture(autouse=True)
+def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_gate(monkeypatch)
+
+
+def chosen(directory: str) -> Policy:
+    """One Team per group, by DN; only the directory's id differs."""
+    return policy(
+        *(mapping(name, name.title(), "CAD", group=company.group_dn(name), directory=directory) for name in GROUPS)
+    )
+
+
+def setup(settings: LdapSettings | LdifSettings, folder: Path) -> Setup:
+    source = open_source(settings, folder=folder)
+    rules = AttributeRules.from_settings(settings)
+    return Setup(ORGANIZATION, chosen(settings.id), (ConfiguredSource(source, rules),))
+
+
+def ldif_settings(**values: Any) -> LdifSettings:
+    return LdifSettings(id="export", file="people.ldif", people_base=company.PEOPLE_BASE, **values)
+
+
+async def test_p1_ldif_and_slapd_with_the_same_people_give_the_same_digest(
+    ledger: Ledger, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everybody = company.found(300)
+    text = everybody.to_ldif()
+    (tmp_path / "people.ldif").write_text(text, encoding="utf-8")
+    await make_world(ledger, now, chosen("export"), Design_CAD=80, Engineering_CAD=200, Site_CAD=60, Visual_CAD=30)
+    monkeypatch.setattr(slapd_company, "SUFFIX", company.SUFFIX)
+    with slapd.running(text) as server:
+        live_settings = LdapSettings(
+            id="corp",
+            servers=(server.tls_url,),
+            tls_ca=str(server.ca),
+            bind="anonymous",
+            people_base=company.PEOPLE_BASE,
+            groups_base=company.GROUPS_BASE,
+            page_size=50,
+        )
+        from_file = await run.plan(ledger, setup(ldif_settings(), tmp_path), now=now)
+        live = setup(live_settings, tmp_path)
+        from_server = await run.plan(ledger, live, now=now)
+        assert from_file.plan.counts["Invite"] == 300
+        assert not from_file.plan.unknown
+        assert not from_server.plan.unknown
+        assert from_server.digest == from_file.digest
+        outcome = await run.apply(ledger, live, now=now, actor="test", digest=from_file.digest)
+        assert outcome.state is RunState.APPLIED
+        assert (await run.apply(ledger, live, now=now, actor="test", auto=True)).state is RunState.NOTHING
+        await live.sources[0].source.close()
+
+
+async def test_d15_a_truncated_export_removes_nobody(ledger: Ledger, now: datetime, tmp_path: Path) -> None:
+    file = tmp_path / "people.ldif"
+    text = company.found(40).to_ldif()
+    file.write_text(text, encoding="utf-8")
+    await make_world(ledger, now, chosen("export"), Design_CAD=80, Engineering_CAD=200, Site_CAD=60, Visual_CAD=30)
+    prepared = setup(ldif_settings(), tmp_path)
+    await run.apply(ledger, prepared, now=now, actor="test", auto=True)
+    file.write_text(text[: len(text) // 2], encoding="utf-8")
+    planned = await run.plan(ledger, prepared, now=now)
+    assert planned.lines[0].startswith("UNKNOWN people:")
+    assert planned.lines[0].endswith("Nothing will be removed because of it.")
+    outcome = await run.apply(ledger, prepared, now=now, actor="test", auto=True)
+    assert (outcome.state, outcome.exit_code, outcome.counts) == (RunState.UNKNOWN, 4, {})
