@@ -1,0 +1,100 @@
+"""D9: a first sign-in binds the SAML subject and activates invited seats; a recycled address inherits nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from connector.reconcile.claiming import Arrival, claim
+from ledger.errors import Refused
+from ledger.identity import Email
+from ledger.store.engine import Ledger
+from ledger.store.tables import people, seats
+
+ENTITY = "https://idp.acme.example/metadata"
+MAIL = "ewa@acme.example"
+
+
+async def person(ledger: Ledger, at: datetime, identity: str = "i1", mail: str = MAIL, state: str = "active") -> None:
+    columns = ("id", "mail", "mail_key", "given_name", "family_name", "display_name", "state", "employee_number")
+    async with ledger.write("acme", at=at) as book:
+        old = await book.all(book.open(people.identity, "row_id").where(people.identity.c.id == identity))
+        await book.end(people.identity, [row.row_id for row in old])
+        row = (identity, mail, mail, "Ewa", "Nowak", "Ewa Nowak", state, "7", {})
+        await book.begin(people.identity, (*columns, "attributes"), [row])
+
+
+async def seat(ledger: Ledger, at: datetime, identity: str = "i1") -> None:
+    columns = ("id", "subscription_id", "team_id", "offering_code", "identity_id", "state", "paused_from")
+    async with ledger.write("acme", at=at) as book:
+        await book.begin(seats.seat, columns, [(f"s-{identity}", "sub", "t1", "CAD", identity, "invited", "")])
+
+
+async def seat_states(ledger: Ledger) -> list[str]:
+    async with ledger.read("acme") as reader:
+        return [row.state for row in await reader.all(reader.open(seats.seat, "state"))]
+
+
+def arrival(mail: str = MAIL, subject: str = "s-1") -> Arrival:
+    return Arrival(Email.parse(mail), ENTITY, subject)
+
+
+async def test_d9_a_first_sign_in_activates_the_seat_and_a_second_changes_nothing(
+    ledger: Ledger, now: datetime
+) -> None:
+    await person(ledger, now)
+    await seat(ledger, now)
+    later = now + timedelta(hours=1)
+    first = await claim(ledger, "acme", arrival(), now=later)
+    again = await claim(ledger, "acme", arrival(), now=later)
+    assert (first.identity_id, first.first, first.offerings) == ("i1", True, ("CAD",))
+    assert (again.first, again.offerings) == (False, ())
+    assert await seat_states(ledger) == ["active"]
+
+
+async def test_d9_a_recycled_address_with_another_subject_is_refused_and_nothing_changes(
+    ledger: Ledger, now: datetime
+) -> None:
+    await person(ledger, now)
+    await claim(ledger, "acme", arrival(), now=now + timedelta(hours=1))
+    await seat(ledger, now + timedelta(hours=2))
+    with pytest.raises(Refused, match="another subject"):
+        await claim(ledger, "acme", arrival(subject="s-2"), now=now + timedelta(hours=3))
+    assert await seat_states(ledger) == ["invited"]
+
+
+async def test_d9_a_rename_by_the_directory_lets_the_subject_made_of_the_address_change(
+    ledger: Ledger, now: datetime
+) -> None:
+    await person(ledger, now)
+    await claim(ledger, "acme", arrival(), now=now + timedelta(hours=1))
+    await person(ledger, now + timedelta(hours=2), mail="ewa.krol@acme.example")
+    renamed = arrival("ewa.krol@acme.example", "s-2")
+    claimed = await claim(ledger, "acme", renamed, now=now + timedelta(hours=3))
+    assert claimed.identity_id == "i1"
+
+
+async def test_d9_the_subject_of_a_removed_person_comes_to_the_new_holder_of_the_address(
+    ledger: Ledger, now: datetime
+) -> None:
+    await person(ledger, now)
+    await claim(ledger, "acme", arrival(), now=now + timedelta(hours=1))
+    await person(ledger, now + timedelta(days=40), state="removed")
+    await person(ledger, now + timedelta(days=41), identity="i2")
+    claimed = await claim(ledger, "acme", arrival(), now=now + timedelta(days=42))
+    assert (claimed.identity_id, claimed.first) == ("i2", True)
+
+
+@pytest.mark.parametrize("state", ["disabled", "absent", "removed"])
+async def test_d7_who_is_not_active_cannot_claim(ledger: Ledger, now: datetime, state: str) -> None:
+    await person(ledger, now, state=state)
+    await seat(ledger, now)
+    with pytest.raises(Refused):
+        await claim(ledger, "acme", arrival(), now=now + timedelta(hours=1))
+    assert await seat_states(ledger) == ["invited"]
+
+
+async def test_r4_who_was_never_invited_gets_nothing_by_signing_in(ledger: Ledger, now: datetime) -> None:
+    with pytest.raises(Refused, match="not invited"):
+        await claim(ledger, "acme", arrival("mallory@acme.example"), now=now)
