@@ -32,13 +32,21 @@ class Done:
     cookie: bytes | None
 
 
-class Names(dict[bytes, str]):
-    """Attribute descriptions as sent → lower-case text, each made once."""
+Attributes = dict[str, tuple[bytes, ...]]
 
-    def __missing__(self, raw: bytes) -> str:
+
+class Names(dict[bytes, str]):
+    """Attribute descriptions as sent → lower-case text, each made once.
+
+    The key is the whole header of an attribute (tag, length and name, then the tag of the set of values), so that one
+    look-up checks all of it.
+    """
+
+    def learn(self, raw: bytes) -> str:
+        """The text of an attribute description; a hostile server's endless new names are not kept."""
         text = raw.decode("utf-8", "backslashreplace").lower()
-        if len(self) < _MAX_NAMES:  # a hostile server may invent names for ever
-            self[raw] = text
+        if len(raw) < 128 and len(self) < _MAX_NAMES:
+            text = self.setdefault(bytes((0x04, len(raw))) + raw + b"\x31", text)
         return text
 
 
@@ -76,7 +84,7 @@ def message(buffer: bytes | bytearray, at: int) -> tuple[int, int, int, int]:
     return int.from_bytes(buffer[at + 2 : start], "big"), buffer[start], start, end
 
 
-def entry(data: bytes, at: int, stop: int, names: Names) -> tuple[str, dict[str, tuple[bytes, ...]]]:
+def entry(data: bytes, at: int, stop: int, names: Names) -> tuple[str, Attributes]:
     """Decode the SearchResultEntry at ``at`` in a message that ends at ``stop``: (DN, attributes).
 
     Attribute names are lower case, values raw and in the server's order; tuples, because the garbage collector lets go
@@ -105,40 +113,27 @@ def entry(data: bytes, at: int, stop: int, names: Names) -> tuple[str, dict[str,
             size, at = _long(data, at, size)
         if at + size != end:
             raise Malformed("an attribute list does not fill its entry")
-        attributes: dict[str, tuple[bytes, ...]] = {}
+        attributes: Attributes = {}
+        known = names.get
         while at < end:
-            if data[at] != 0x30:
-                raise Malformed("an attribute is not a sequence")
-            size = data[at + 1]
-            at += 2
-            if size > 127:
-                size, at = _long(data, at, size)
-            after = at + size
-            size = data[at + 1]
-            if data[at] != 0x04 or size > 127:
-                raise Malformed("an attribute has no name")
-            at += 2
-            kind = names[data[at : at + size]]
-            at += size
-            size = data[at + 1]
-            if data[at] != 0x31:
-                raise Malformed("an attribute has no set of values")
-            at += 2
-            if size > 127:
-                size, at = _long(data, at, size)
-            if at + size != after or after > end:
-                raise Malformed("the values do not fill their attribute")
-            if size and data[at + 1] == size - 2 and size < 130:
-                values: tuple[bytes, ...] = (data[at + 2 : after],)
-                if data[at] != 0x04:
-                    raise Malformed("a value is not a string of octets")
+            name_size = data[at + 3]
+            start = at + name_size + 5
+            kind = known(data[at + 2 : start])
+            size = data[start]
+            if (
+                kind is not None
+                and data[at] == 0x30
+                and data[at + 1] == name_size + size + 4 < 128
+                and data[start + 1] == 0x04
+                and data[start + 2] == size - 2
+                and kind not in attributes
+            ):
+                at = start + size + 1
+                attributes[kind] = (data[start + 3 : at],)
             else:
-                values = _values(data, at, after)
-            if kind in attributes:
-                attributes[kind] += values
-            else:
-                attributes[kind] = values
-            at = after
+                at = _attribute(data, at, end, names, attributes)
+        if at != end:
+            raise Malformed("an attribute is longer than its entry")
     except IndexError:
         raise Malformed("an entry ends too early") from None
     return name.decode("utf-8", "backslashreplace"), attributes
@@ -183,6 +178,22 @@ def _long(data: bytes, at: int, first: int) -> tuple[int, int]:
     if at + length > len(data):
         raise Malformed("a length points behind the end")
     return length, at
+
+
+def _attribute(data: bytes, at: int, end: int, names: Names, attributes: Attributes) -> int:
+    """Decode any attribute, the long way; returns where the next one starts."""
+    tag, inside, after = _element(data, at, end)
+    if tag != 0x30:
+        raise Malformed("an attribute is not a sequence")
+    tag, start, stop = _element(data, inside, after)
+    if tag != 0x04:
+        raise Malformed("an attribute has no name")
+    kind = names.learn(data[start:stop])
+    tag, start, stop = _element(data, stop, after)
+    if tag != 0x31 or stop != after:
+        raise Malformed("the values do not fill their attribute")
+    attributes[kind] = attributes.get(kind, ()) + _values(data, start, after)
+    return after
 
 
 def _values(data: bytes, at: int, after: int) -> tuple[bytes, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from connector.directory import assembly, dn
 from connector.directory.base import CheckLine, Entry, Reading, ReadRequest, Scope
-from connector.directory.blocking import Bench
+from connector.directory.blocking import Bench, unhurried_collector
 from connector.directory.ldap import decode, membership, search
 from connector.directory.ldap.connection import Clock, Failed, Session
 from connector.directory.mapping import AttributeRules, anchor_text
@@ -76,7 +76,8 @@ class LdapSource:
         for attempt in range(self._settings.attempts):
             if attempt and not self._wait(attempt):
                 break
-            outcome = _Attempt(self, request, self._clock).run(servers)
+            with unhurried_collector():
+                outcome = _Attempt(self, request, self._clock).run(servers)
             best = outcome if best is None or outcome.unknown <= best.unknown else best
             if not outcome.transient:
                 break
