@@ -46,7 +46,7 @@ async def report(stage: Stage) -> None:
     rows = publication.tables["usage_daily"].rows if publication else 0
     tell.fact(f"{accepted} usage events taken in, {rows} usage days published", ok=accepted > 0 and rows > 0)
     token = await _token(stage)
-    stage.notes["token"] = token
+    stage.notes["token"], stage.notes["from"] = token, first.isoformat()
     await _ask(stage, token, first)
 
 

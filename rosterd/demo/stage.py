@@ -30,6 +30,7 @@ from rosterd.demo.files import ORGANIZATION
 from rosterd.demo.teller import Teller
 from rosterd.loading import load
 from rosterd.service import Service
+from rosterd.verbs import imports
 
 _START = 20.0
 
@@ -75,7 +76,6 @@ class Stage:
     teller: Teller
     zones: tuple[Path, Path]
     port: int
-    idp_url: str = ""
     notes: dict[str, str] = field(default_factory=dict)
 
     def publish_directory(self, company: Company) -> None:
@@ -208,4 +208,22 @@ async def opened(folder: Path, company: Company, teller: Teller) -> AsyncIterato
             children.enter_context(process(*arguments, log=folder / "var" / "resolver.log"))
         async with Service.opened(load(config), clock=clock) as service:
             await service.register()
+            await _catalogue(service, folder / "import")
             yield Stage(folder, company, clock, service, teller, zones, port)
+
+
+async def _catalogue(service: Service, folder: Path) -> None:
+    """`rosterd import offerings …` and `rosterd import subscriptions …`."""
+    await imports.offerings(service, ORGANIZATION, folder / "offerings.csv")
+    await imports.subscriptions(service, ORGANIZATION, folder / "subscriptions.csv")
+
+
+@asynccontextmanager
+async def identity_provider(stage: Stage) -> AsyncIterator[None]:
+    """The company's identity provider as its own process; it asks us for our metadata when the first person comes."""
+    port, log = free_port(), stage.folder / "var" / "identity-provider.log"
+    metadata = f"{stage.service.settings.installation.server.public_url}/sso/{ORGANIZATION}/metadata"
+    arguments = ("--port", str(port), "--folder", str(stage.folder), "--sp-metadata", metadata)
+    with process("rosterd.demo.idp", *arguments, log=log) as child:
+        await answers(child, port, log)
+        yield

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -14,15 +15,23 @@ from rich.table import Table
 
 
 class Teller:
-    """Writes to stdout; ``plain`` is the default when stdout is no terminal."""
+    """Writes to stdout, plainly when that is no terminal; ``recording`` keeps the facts and writes nothing.
 
-    def __init__(self, *, plain: bool | None = None) -> None:
-        self.plain = (not sys.stdout.isatty()) if plain is None else plain
-        self._console = Console(highlight=False, soft_wrap=True) if not self.plain else None
+    ``all_true``: whether every fact read back from the ledger was as it should be.
+    """
+
+    def __init__(self, *, recording: bool = False) -> None:
+        self._recording = recording
+        self._console = Console(highlight=False, soft_wrap=True) if sys.stdout.isatty() and not recording else None
         self._began = time.monotonic()
+        self.acts: list[dict[str, Any]] = []
+        self.all_true = True
 
     def act(self, number: int, title: str) -> None:
         """Open an act."""
+        self.acts.append({"act": number, "title": title, "facts": []})
+        if self._recording:
+            return
         if self._console is None:
             sys.stdout.write(f"\n== Act {number}: {title}\n")
             sys.stdout.flush()
@@ -43,11 +52,16 @@ class Teller:
 
     def fact(self, text: str, *, ok: bool = True) -> None:
         """Something read back from the ledger."""
+        self.all_true = self.all_true and ok
+        if self.acts:
+            self.acts[-1]["facts"].append({"fact": text, "true": ok})
         mark = "✔" if ok else "✘"
         self._write(f"  {mark} {text}", style="green" if ok else "bold red")
 
     def grid(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """A table."""
+        if self._recording:
+            return
         cells = [[str(cell) for cell in row] for row in rows]
         if self._console is not None:
             table = Table(*columns)
@@ -66,8 +80,7 @@ class Teller:
     def progress(self, label: str, total: int) -> Iterator[Callable[[int], None]]:
         """A bar that is advanced by the number given; one plain line when piped."""
         if self._console is None:
-            sys.stdout.write(f"    {label} ({total}) …\n")
-            sys.stdout.flush()
+            self._write(f"    {label} ({total}) …", style="")
             yield lambda step: None
             return
         columns = (TextColumn("    {task.description}"), BarColumn(), MofNCompleteColumn())
@@ -81,6 +94,8 @@ class Teller:
         return time.monotonic() - self._began
 
     def _write(self, text: str, *, style: str) -> None:
+        if self._recording:
+            return
         if self._console is None:
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
