@@ -110,15 +110,21 @@ def cases(days: int, cursor: str) -> list[Case]:
     user = "u1-c4ca4238a0b923820dcc509a6f75849b"  # of person 1
     team = "team_id = 't07'"
     wide = order.replace("1001", "10001")
+    by_tokens = "ORDER BY tokens DESC NULLS LAST, row_id LIMIT 1001"
     one = f"{page}&team_id=t07&{window}"
     return [
         Case("first page", page, f"WHERE true {order}", 30),
         Case("page of a Team and month", one, f"WHERE {team} AND {month} {order}", 30),
         Case("later page (cursor)", cursor, f"WHERE usage_date >= '{middle}' {order}", 30),
         Case("scan: one person, all days", f"{page}&user_key={user}", f"WHERE user_key = '{user}' {order}", 200),
-        Case("count of a Team and month", f"{one}&limit=1&count=exact", f"WHERE {team} AND {month}", 200),
+        Case("1 row and count, Team and month", f"{one}&limit=1&count=exact", f"WHERE {team} AND {month} {order}", 200),
         Case("10,000 rows, JSON", f"{page}&{window}&limit=10000", f"WHERE {month} {wide}", 200),
-        Case("sorted by tokens, all days", f"{page}&order=-tokens", "WHERE true ORDER BY tokens DESC LIMIT 1001", 1000),
+        Case(
+            "sorted by tokens, all days",
+            f"{page}&order=-tokens",
+            f"WHERE true {by_tokens}",
+            1000,
+        ),
     ]
 
 
@@ -141,7 +147,7 @@ async def measure(client: TestClient[Any, Any], token: str, scan: Scan, days: in
     for column in ("question", "floor p50", "ours p50", "ours p95", "ours − floor", "ratio", "aim p95", ""):
         table.add_column(column, justify="left" if column == "question" else "right")
     for case in cases(days, str(link.relative())):
-        what = "count(*)" if case.name.startswith("count") else SELECT
+        what = f"{SELECT}, count(*) OVER ()" if "count" in case.name else SELECT
         sql = f"SELECT {what} FROM read_parquet(?, hive_partitioning => true) {case.sql}"  # noqa: S608
         floors = await spent(times, lambda sql=sql: floor.execute(sql, [list(scan.files)]).fetchall())  # type: ignore[misc]
         ours = await spent(times, lambda path=case.path: get(path))  # type: ignore[misc]

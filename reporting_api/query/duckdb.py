@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from reporting_api.query.engine import Page
 from reporting_api.query.model import Query
 
 _SCANS_KEPT = 256
+_FIRST_DAYS = (4, 32)  # days tried before all: most pages lie in the first few
 T = TypeVar("T")
 ScanKey = tuple[str, str, int, date | None, date | None]
 
@@ -56,19 +57,25 @@ class DuckEngine:
         self._pending = 0
         self._running: dict[asyncio.Future[Any], Any] = {}
         self._closing = False
-        self._scans: OrderedDict[ScanKey, tuple[Scan, bool]] = OrderedDict()
+        self._scans: OrderedDict[ScanKey, _Table] = OrderedDict()
 
     async def page(self, query: Query, publication: Publication) -> Page:
-        """One page of ``query``."""
-        relations, remote = await self._relations(query, publication)
-        compiled = sql.page(query, relations)
-        rows = await self._in_thread(_fetch, compiled, query.shape, remote)
+        """One page of ``query``: from the first days that fill it, where the order begins with the day."""
+        found = await self._tables(query, publication)
+        own = found[query.dataset]
+        for files in _windows(query, own.scan):
+            tables = found | {query.dataset: replace(own, scan=replace(own.scan, files=files))}
+            compiled = sql.page(query, {name: table.relation() for name, table in tables.items()})
+            rows = await self._in_thread(_fetch, compiled, query.shape, _remote(tables))
+            if len(rows) > query.limit:
+                break
         return Page(compiled.columns, rows[: query.limit], len(rows) > query.limit)
 
     async def count(self, query: Query, publication: Publication) -> int:
         """Rows on all pages of ``query`` together."""
-        relations, remote = await self._relations(query, publication)
-        rows = await self._in_thread(_fetch, sql.count(query, relations), query.shape, remote)
+        tables = await self._tables(query, publication)
+        compiled = sql.count(query, {name: table.relation() for name, table in tables.items()})
+        rows = await self._in_thread(_fetch, compiled, query.shape, _remote(tables))
         return int(rows[0][0])
 
     async def close(self) -> None:
@@ -81,33 +88,28 @@ class DuckEngine:
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
         self._database.close()
 
-    async def _relations(self, query: Query, publication: Publication) -> tuple[dict[str, Relation], list[Scan]]:
-        """How each dataset is named in the statement, and those that must be registered first (no local files)."""
-        found, remote = {}, []
+    async def _tables(self, query: Query, publication: Publication) -> dict[str, _Table]:
+        found = {}
         for name in sql.relations_of(query):
             table = publication.tables.get(name)
             if table is None:
                 raise NotFound(f"{name} is not part of publication {publication.id}")
             since, until = (query.since, query.until) if name == query.dataset else (None, None)
-            key = (query.scope.organization, name, table.snapshot, since, until)
-            scan, uniform = await self._scan(key)
-            found[name] = _relation(scan, uniform)
-            if scan.files and not _local(scan):
-                remote.append(scan)
-        return found, remote
+            found[name] = await self._scan((query.scope.organization, name, table.snapshot, since, until))
+        return found
 
-    async def _scan(self, key: ScanKey) -> tuple[Scan, bool]:
+    async def _scan(self, key: ScanKey) -> _Table:
         """The files of a snapshot: it never changes, so its plan is kept."""
         if key in self._scans:
             self._scans.move_to_end(key)
             return self._scans[key]
         organization, name, snapshot, since, until = key
         scan = await self._warehouse.scan(organization, name, snapshot, since=since, until=until)
-        uniform = await self._in_thread(_is_uniform, scan)
-        self._scans[key] = (scan, uniform)
+        table = _Table(scan, await self._in_thread(_is_uniform, scan))
+        self._scans[key] = table
         if len(self._scans) > _SCANS_KEPT:
             self._scans.popitem(last=False)
-        return scan, uniform
+        return table
 
     async def _in_thread(self, call: Callable[..., T], *arguments: Any) -> T:
         if self._pending >= self._limits.at_once + self._limits.waiting:
@@ -194,22 +196,59 @@ def _local(scan: Scan) -> bool:
     return bool(scan.files) and not scan.files[0].startswith("s3://")
 
 
-def _relation(scan: Scan, uniform: bool) -> Relation:
-    if not scan.files:
-        columns = ", ".join(
-            f'CAST(NULL AS {_TYPES[column.type]}) AS "{column.name}"' for column in scan.dataset.columns
-        )
-        return Relation(f"(SELECT {columns} WHERE FALSE)")
-    if not _local(scan):
-        return Relation(f'"scan_{scan.dataset.name}"')
-    options = [] if uniform else ["union_by_name => true"]
-    day = scan.dataset.day_column
-    if day and all(f"/{day}=" in name for name in scan.files):
-        # the partition value in the path lets whole days be skipped unopened
-        options += ["hive_partitioning => true", f"hive_types => {{'{day}': DATE}}"]
-    else:
-        options.append("hive_partitioning => false")
-    return Relation(f"read_parquet(?, {', '.join(options)})", (list(scan.files),))
+def _remote(tables: Mapping[str, _Table]) -> list[Scan]:
+    """What must be registered under a name first, because it does not lie in local files."""
+    return [table.scan for table in tables.values() if table.scan.files and not _local(table.scan)]
+
+
+def _days(scan: Scan) -> dict[str, date]:
+    """File → its day, from the partition's folder; empty where the files are not laid out by day."""
+    marker = f"/{scan.dataset.day_column}="
+    if not scan.dataset.day_column or not all(marker in name for name in scan.files):
+        return {}
+    return {name: date.fromisoformat(name.rpartition(marker)[2][:10]) for name in scan.files}
+
+
+def _windows(query: Query, scan: Scan) -> list[tuple[str, ...]]:
+    """The files to read for one page, few days first and all at last; each step holds the one before."""
+    days, first = _days(scan), query.order[0]
+    if not days or first.column != query.shape.day_column:
+        return [scan.files]
+    begin = query.after[0] if query.after else None
+    kept = [name for name, day in days.items() if begin is None or (day <= begin if first.descending else day >= begin)]
+    ordered = sorted({days[name] for name in kept}, reverse=first.descending)
+    found = []
+    for count in _FIRST_DAYS:
+        if count < len(ordered):
+            chosen = set(ordered[:count])
+            found.append(tuple(name for name in kept if days[name] in chosen))
+    return [*found, tuple(kept)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The files of one dataset. ``uniform``: each has every column."""
+
+    scan: Scan
+    uniform: bool
+
+    def relation(self) -> Relation:
+        """How SQL names them."""
+        scan = self.scan
+        if not scan.files:
+            columns = ", ".join(
+                f'CAST(NULL AS {_TYPES[column.type]}) AS "{column.name}"' for column in scan.dataset.columns
+            )
+            return Relation(f"(SELECT {columns} WHERE FALSE)")
+        if not _local(scan):
+            return Relation(f'"scan_{scan.dataset.name}"')
+        options = [] if self.uniform else ["union_by_name => true"]
+        if _days(scan):
+            # the partition value in the path lets whole days be skipped unopened
+            options += ["hive_partitioning => true", f"hive_types => {{'{scan.dataset.day_column}': DATE}}"]
+        else:
+            options.append("hive_partitioning => false")
+        return Relation(f"read_parquet(?, {', '.join(options)})", (list(scan.files),))
 
 
 _TYPES = {

@@ -114,8 +114,9 @@ async def test_a_snapshot_that_was_swept_is_not_found(engine: DuckEngine, writte
 async def test_files_that_vanished_are_unavailable_not_empty(engine: DuckEngine, written: Written) -> None:
     publication = _publication(written)
     key = ("acme", "seats", publication.tables["seats"].snapshot, None, None)
-    scan, uniform = await engine._scan(key)
-    engine._scans[key] = (replace(scan, files=tuple(f"{name}.gone" for name in scan.files)), uniform)
+    table = await engine._scan(key)
+    gone = tuple(f"{name}.gone" for name in table.scan.files)
+    engine._scans[key] = replace(table, scan=replace(table.scan, files=gone))
     with pytest.raises(Unavailable):
         await engine.page(_query("seats"), publication)
 
