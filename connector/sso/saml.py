@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -148,6 +149,7 @@ class ServiceProvider:
                 conv_info={"entity_id": expected.audience},
             )
         except Exception as error:  # a dozen own types, and AttributeError, RecursionError … on junk
+            _forget_frames(error)
             raise SignInRefused(4, "not_verified", type(error).__name__) from error
         if found is None or found.assertion is None:
             raise SignInRefused(4, "not_verified", "no assertion")
@@ -228,6 +230,14 @@ class ServiceProvider:
             path.write_text(content + "\n", encoding="ascii")
             found.append(path)
         return found[0], found[1]
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Let go of what the failed frames hold: responses with people in them, and temporary files that stay open."""
+    seen: BaseException | None = error
+    while seen is not None:
+        traceback.clear_frames(seen.__traceback__)
+        seen = seen.__context__
 
 
 def _xmlsec1() -> str:

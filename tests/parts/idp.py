@@ -99,7 +99,7 @@ class Forged:
 
     def tree(self) -> etree._Element:
         """The signed response."""
-        root = etree.fromstring(self._text())
+        root = etree.fromstring(self._text(), etree.XMLParser(strip_cdata=False))
         if self.before_signing is not None:
             self.before_signing(root)
         if self.sign_assertion:
