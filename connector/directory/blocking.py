@@ -45,12 +45,14 @@ class Bench:
         ``overdue`` is called when ``deadline`` seconds have passed and the work still runs: it must make it end.
         """
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(self._executor, work)
+        task = self._executor.submit(work)
+        future = asyncio.wrap_future(task)
         watch = None if deadline is None else loop.call_later(deadline, overdue or self._interrupt)
         try:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
-            self._interrupt()
+            if not task.cancel():
+                self._interrupt()
             await asyncio.wait({future})
             raise
         finally:

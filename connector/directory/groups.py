@@ -48,7 +48,7 @@ class _Direct(NamedTuple):
 
 
 def group_entry(entry: Entry, name_attribute: str = "cn") -> GroupEntry:
-    """A group from a raw entry. ``ValueError`` when its DN is none."""
+    """A group from a raw entry; never raises, whatever the entry holds."""
     attributes = entry.attributes
     names = attributes.get(name_attribute.lower(), ())
     members: Sequence[bytes] = attributes.get("member", ())
@@ -58,7 +58,7 @@ def group_entry(entry: Entry, name_attribute: str = "cn") -> GroupEntry:
     return GroupEntry(
         anchor=entry.anchor,
         dn=entry.dn,
-        key=dn.key(entry.dn),
+        key=dn_key(entry.dn),
         name=min(names).decode("utf-8", "replace") if names else entry.dn,
         members=members,
         uids=attributes.get("memberuid", ()),

@@ -28,7 +28,7 @@ _FIXES = (
     ("referral", "point `servers` at the server that holds this part; referrals are never followed"),
     ("certificate", "set `tls_ca` to the authority's PEM file, or `tls_name` to the name in the certificate"),
     ("no StartTLS", "use ldaps://, or let the server offer StartTLS"),
-    ("no encryption", "use ldaps:// or StartTLS"),
+    ("confidentiality", "use ldaps:// or StartTLS"),
     ("secret", "set the secret that `bind_password` names"),
     ("cut off", "export the file again, completely"),
     ("have the same", "one anchor names one entry: correct `anchor_attribute`"),

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from connector.directory import dn
 from ledger.secret import SecretRef
@@ -51,6 +51,9 @@ class DisabledSettings(SettingsModel):
 
 class _Common(SettingsModel):
     """What every kind of directory has."""
+
+    # A password written where its reference belongs must not come back in an error.
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
     """Name of this directory in mappings and links; never change it: people are bound to it."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from connector.directory import assembly, dn
 from connector.directory.base import CheckLine, Entry, Reading, ReadRequest, Scope
 from connector.directory.blocking import Bench, unhurried_collector
+from connector.directory.groups import dn_key
 from connector.directory.ldap import decode, membership, search
 from connector.directory.ldap.connection import Clock, Failed, Session
 from connector.directory.mapping import AttributeRules, anchor_text
@@ -70,6 +71,7 @@ class LdapSource:
 
     def _read(self, request: ReadRequest, now: datetime) -> Reading:
         started = time.monotonic()
+        self._stop.clear()
         self._clock = Clock(request.deadline.total_seconds())
         best: _Outcome | None = None
         servers = list(self._settings.servers)
@@ -195,7 +197,7 @@ class _Attempt:
                 faults.append(f"{entry.dn} has no {settings.anchor_attribute}")
                 continue
             other = people.setdefault(entry.anchor, entry)
-            if other is not entry and dn.key(other.dn) != dn.key(entry.dn):
+            if other is not entry and dn_key(other.dn) != dn_key(entry.dn):
                 faults.append(f"{entry.dn} and {other.dn} have the same {settings.anchor_attribute}")
         scope = membership.base_scope(proof, base)
         if not entries and scope.complete:
@@ -238,7 +240,7 @@ class _Attempt:
             return frozenset()
         bases = [dn.key(base) for base in settings.people_bases]
         wanted = {sentinel: dn.key(sentinel) for sentinel in settings.sentinels}
-        seen = {key for entry in people.values() if (key := dn.key(entry.dn)) in wanted.values()}
+        seen = {key for entry in people.values() if (key := dn_key(entry.dn)) in wanted.values()}
         missing = set()
         for sentinel, key in wanted.items():
             if key in seen:
