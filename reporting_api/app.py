@@ -9,7 +9,7 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from importlib.metadata import version
 
@@ -70,35 +70,48 @@ def make_app(
     app.router.add_get("/errors/{kind}", overview.error_type)
     app.router.add_get("/openapi.json", openapi_endpoint(document))
 
-    async def parts(app: web.Application) -> AsyncIterator[None]:
-        async with AsyncExitStack() as stack:
-            limits = Limits(
-                settings.query_memory,
-                settings.query_threads,
-                settings.queries_at_once,
-                settings.queries_waiting,
-                settings.query_time,
-            )
-            engine = DuckEngine(warehouse, limits)
-            stack.push_async_callback(engine.close)
-            render = stack.enter_context(ThreadPoolExecutor(settings.query_threads, thread_name_prefix="render"))
-            app[PARTS] = Parts(
-                ledger=ledger,
-                engine=engine,
-                settings=settings,
-                clock=clock,
-                pepper=pepper,
-                public_url=base,
-                trail=await stack.enter_async_context(Trail.running(ledger)),
-                pins=await stack.enter_async_context(Pins.running(ledger, clock)),
-                cursors=Cursors(pepper, settings.cursor_life),
-                buckets=Buckets(settings.queries_per_minute),
-                render=render,
-            )
+    async def running(app: web.Application) -> AsyncIterator[None]:
+        async with _parts(ledger, warehouse, settings, clock, pepper, base) as parts:
+            app[PARTS] = parts
             yield
 
-    app.cleanup_ctx.append(parts)
+    app.cleanup_ctx.append(running)
     return app
+
+
+@asynccontextmanager
+async def _parts(
+    ledger: Ledger,
+    warehouse: Warehouse,
+    settings: ApiSettings,
+    clock: Callable[[], datetime],
+    pepper: bytes,
+    public_url: str,
+) -> AsyncIterator[Parts]:
+    """Everything with threads or tasks of its own; closed in the opposite order."""
+    async with AsyncExitStack() as stack:
+        limits = Limits(
+            settings.query_memory,
+            settings.query_threads,
+            settings.queries_at_once,
+            settings.queries_waiting,
+            settings.query_time,
+        )
+        engine = DuckEngine(warehouse, limits)
+        stack.push_async_callback(engine.close)
+        yield Parts(
+            ledger=ledger,
+            engine=engine,
+            settings=settings,
+            clock=clock,
+            pepper=pepper,
+            public_url=public_url,
+            trail=await stack.enter_async_context(Trail.running(ledger)),
+            pins=await stack.enter_async_context(Pins.running(ledger, clock)),
+            cursors=Cursors(pepper, settings.cursor_life),
+            buckets=Buckets(settings.queries_per_minute),
+            render=stack.enter_context(ThreadPoolExecutor(settings.query_threads, thread_name_prefix="render")),
+        )
 
 
 def openapi_body(settings: ApiSettings, public_url: str) -> bytes:
