@@ -35,6 +35,9 @@ from ledger.store import people, seats
 from ledger.store.engine import Ledger
 from ledger.team import Organization
 
+Row = tuple[str, float, float, str]
+"""(what, wall seconds, processor seconds of this process, note)."""
+
 OPEN = Domains(frozenset({"acme.example"}))
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 ACME = Organization("acme", "Acme")
@@ -87,8 +90,8 @@ async def stock(ledger: Ledger, policy: Policy, count: int) -> None:
             await seats.put_subscription(book, item)
 
 
-async def measure(url: str, count: int, groups: int, per_person: int) -> list[tuple[str, float, str]]:
-    """(what, seconds, note) per step."""
+async def measure(url: str, count: int, groups: int, per_person: int) -> list[Row]:
+    """Every step's figures."""
 
     async def opened(*_args: Any) -> Domains:
         return OPEN
@@ -104,26 +107,29 @@ async def measure(url: str, count: int, groups: int, per_person: int) -> list[tu
     await stock(ledger, policy, count)
     everybody = entries(count)
     before = peak()
-    rows: list[tuple[str, float, str]] = []
+    rows: list[Row] = []
     source = seen(everybody, groups, per_person)
 
+    def note(what: str, began: tuple[float, float], text: str = "") -> tuple[float, float]:
+        ended = (time.perf_counter(), time.process_time())
+        rows.append((what, ended[0] - began[0], ended[1] - began[1], text))
+        return ended
+
     async def plan(name: str, now: datetime) -> str:
-        started = time.perf_counter()
+        began = (time.perf_counter(), time.process_time())
         async with ledger.read("acme") as reader:
             recorded = await load(reader)
-        loaded = time.perf_counter()
+        began = note(f"{name}: load the ledger", began)
         draft = decide({"corp": source}, policy, recorded, OPEN, now)
         guard(draft.plan, draft.allocation, recorded, policy, Windows(), Permit(everything=True))
         digest = draft.plan.digest
-        done = time.perf_counter()
-        rows.append((f"{name}: load the ledger", loaded - started, ""))
-        rows.append((f"{name}: decide, guard, digest", done - loaded, f"{sum(draft.plan.counts.values())} changes"))
+        note(f"{name}: decide, guard, digest", began, f"{sum(draft.plan.counts.values())} changes")
         return digest
 
     async def apply(name: str, now: datetime, digest: str) -> None:
-        started = time.perf_counter()
+        began = (time.perf_counter(), time.process_time())
         outcome = await commit(ledger, "acme", policy, Observed({"corp": source}), Order("apply", "bench", now, digest))
-        rows.append((f"{name}: apply, whole transaction", time.perf_counter() - started, outcome.state.value))
+        note(f"{name}: apply, whole transaction", began, outcome.state.value)
 
     await apply("first run", START, await plan("first run", START))
     later = START + timedelta(days=2)
@@ -143,7 +149,7 @@ async def measure(url: str, count: int, groups: int, per_person: int) -> list[tu
         )  # fmt: skip
     later += timedelta(days=1)
     await apply("2 % churn", later, await plan("2 % churn", later))
-    rows.append(("peak memory above the entries, MB", peak() - before, f"{before:.0f} MB with the entries"))
+    rows.append(("peak memory above the entries, MB", peak() - before, 0.0, f"{before:.0f} MB with the entries"))
     await ledger.close()
     return rows
 
@@ -167,8 +173,9 @@ def main() -> None:
         url = chosen.postgres or f"sqlite:///{folder}"
         rows = asyncio.run(measure(url, chosen.people, chosen.groups, chosen.per_person))
     print(f"{chosen.people} people, {chosen.people * chosen.per_person} memberships, {url.partition(':')[0]}")
-    for name, value, note in rows:
-        print(f"  {name:<36} {value:8.2f}  {note}")
+    print(f"  {'':<36} {'wall s':>8} {'cpu s':>8}")
+    for name, wall, cpu, note in rows:
+        print(f"  {name:<36} {wall:8.2f} {cpu:8.2f}  {note}")
 
 
 if __name__ == "__main__":

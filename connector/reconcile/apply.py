@@ -20,7 +20,7 @@ from connector.reconcile.guard import Guarded, guard
 from connector.reconcile.limits import Permit, Windows, logged_scopes
 from connector.reconcile.load import load, load_permit, load_windows
 from connector.reconcile.outcome import RunOutcome, RunState, problem_json, scope_json
-from connector.reconcile.plan import Harm, witnessed
+from connector.reconcile.plan import Harm, Problem, witnessed
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import Recorded
 from connector.reconcile.render import outcome_lines, short
@@ -36,6 +36,10 @@ from ledger.store.book import Book
 from ledger.store.engine import Ledger
 
 _EVENTS = 10_000
+
+
+class PlanChanged(Stale):
+    """The digest somebody saw is no longer the plan's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,12 @@ async def record_suspended(book: Book, order: Order, domains: Domains) -> RunOut
     return outcome
 
 
+async def record_refused(book: Book, order: Order, why: str) -> None:
+    """The run record of an apply that was refused: every outcome can be looked up (A4)."""
+    outcome = RunOutcome(book.run_id, order.kind, RunState.REFUSED, 3, problems=(Problem("refused", why),))
+    await _record(book, order, outcome)
+
+
 async def _guarded(book: Book, order: Order, draft: Draft, recorded: Recorded, policy: Policy) -> Guarded:
     plan = draft.plan
     if order.kind == "approve":
@@ -99,7 +109,7 @@ async def _guarded(book: Book, order: Order, draft: Draft, recorded: Recorded, p
         permit = Permit(frozenset(heldsets.keys(found)), only=True)
     elif order.digest:
         if not plan.digest.startswith(order.digest) or len(order.digest) < 12:
-            raise Stale(
+            raise PlanChanged(
                 f"the plan is now {short(plan.digest)}, not {short(order.digest)}: the directory, the ledger or the"
                 " organization file changed since it was shown",
                 next_step="nothing was written; look at rosterd plan again",
@@ -107,7 +117,8 @@ async def _guarded(book: Book, order: Order, draft: Draft, recorded: Recorded, p
         permit = Permit(everything=True)
     else:
         permit = await load_permit(book, order.now)
-    windows = await load_windows(book, order.now) if any(b.harmful for b in plan.bundles) else Windows()
+    measured = not permit.everything and any(bundle.harmful for bundle in plan.bundles)
+    windows = await load_windows(book, order.now) if measured else Windows()
     return guard(plan, draft.allocation, recorded, policy, windows, permit)
 
 
@@ -130,7 +141,7 @@ async def _write(
     await _notes(book, draft, observed)
     await _witness(book, order, guarded, rows, plan.digest)
     await outbox.append(book, rows.invited)
-    held = await heldsets.keep(book, order, guarded, policy)
+    held = await heldsets.keep(book, order, plan, guarded, policy)
     state, code = _ending(guarded, bool(plan.unknown))
     outcome = RunOutcome(
         run_id=book.run_id,

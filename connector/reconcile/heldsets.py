@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from connector.reconcile.guard import Guarded
 from connector.reconcile.load import change_key
-from connector.reconcile.plan import change_to_json
+from connector.reconcile.plan import Plan, change_to_json
 from connector.reconcile.policy import Policy
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Refused
@@ -57,17 +57,19 @@ async def approved(book: Book, order: Order) -> runs.HeldSet:
     return held
 
 
-async def keep(book: Book, order: Order, guarded: Guarded, policy: Policy) -> str:
+async def keep(book: Book, order: Order, plan: Plan, guarded: Guarded, policy: Policy) -> str:
     """Store what is held now and settle older sets; returns the digest of what is held, or empty.
 
     A set that is held again keeps its expiry. Sets of other digests are superseded, and can be approved all the same
-    while they last: what of them is still true goes (G3).
+    while they last: what of them is still true goes (G3). An approved set is done when the reading was complete;
+    otherwise later runs let the rest of it through until it expires.
     """
     sets = await runs.held_sets(book, ("open", "approved", "superseded"))
     expired = [held.digest for held in sets if held.expires_at <= order.now]
     await runs.set_held_state(book, expired, "expired")
     if order.kind == "approve":
-        done = [held.digest for held in sets if held.digest.startswith(order.digest) and not guarded.held]
+        whole = not guarded.held and not plan.unknown
+        done = [held.digest for held in sets if held.digest == order.digest and whole]
         await runs.set_held_state(book, done, "applied")
         return ""
     digest = guarded.held_digest

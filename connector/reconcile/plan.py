@@ -259,11 +259,9 @@ def change_to_json(change: Change) -> dict[str, Any]:
     }
 
 
-def witnessed(change: Change) -> list[str]:
-    """The change as the audit log keeps it: kind, object, before, after, mapping, cause; the cause of an addition is on
+def witnessed(change: Change) -> tuple[str, ...]:
+    """The change as the audit log keeps it: kind, object, before, after, mapping, cause. The cause of an addition is on
     the row it made, so only what takes something away repeats it."""
-    cause = change.cause if change.harm in REMOVALS else ""
-    parts = [change.kind.value, change.object, change.before, change.after, change.mapping, cause]
-    while not parts[-1]:
-        parts.pop()
-    return parts
+    if change.harm in REMOVALS:
+        return (change.kind, change.object, change.before, change.after, change.mapping, change.cause)
+    return (change.kind, change.object, change.before, change.after, change.mapping)

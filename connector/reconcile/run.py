@@ -12,7 +12,7 @@ from datetime import datetime
 from connector.directory.base import Source
 from connector.directory.mapping import AttributeRules
 from connector.reconcile import explaining, gatekeeping, undoing
-from connector.reconcile.apply import Order, commit, record_suspended
+from connector.reconcile.apply import Order, PlanChanged, commit, record_refused, record_suspended
 from connector.reconcile.decide import decide
 from connector.reconcile.explain import Explanation
 from connector.reconcile.guard import Guarded, guard
@@ -110,7 +110,12 @@ async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | 
         async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
             return await record_suspended(book, order, domains)
     observed = await observe(setup.sources, setup.policy, order.now, progress)
-    return await commit(ledger, organization, setup.policy, observed, order)
+    try:
+        return await commit(ledger, organization, setup.policy, observed, order)
+    except PlanChanged as error:
+        async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
+            await record_refused(book, order, error.what)
+        raise
 
 
 async def undo(

@@ -68,6 +68,8 @@ async def test_p1_apply_digest_must_match(ledger: Ledger, now: datetime) -> None
     with pytest.raises(Stale):
         await apply(world, digest=planned.digest)
     assert (await state(world))["people"] == []
+    async with ledger.read(ORGANIZATION.id) as reader:
+        assert [row.state for row in await runs.latest(reader)] == ["refused"], "A4: every outcome can be looked up"
 
 
 async def test_g7_absent_is_confirmed_paused_released_removed(ledger: Ledger, now: datetime) -> None:
