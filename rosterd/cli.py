@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
-from rosterd.verbs import checking, imports, reconcile, reports, serving, starting, tokens, usage
+from rosterd.verbs import checking, imports, reconcile, reports, serving, signon, starting, tokens, usage
 from rosterd.verbs.console import Session, report_error
 
 app = typer.Typer(
@@ -43,7 +43,7 @@ def options(
     session.config, session.as_json, session.debug = config, as_json, debug
 
 
-for verbs in (starting, checking, reconcile, imports, tokens, usage, reports, serving):
+for verbs in (starting, checking, signon, reconcile, imports, tokens, usage, reports, serving):
     verbs.add_to(app)
 
 

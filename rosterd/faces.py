@@ -14,14 +14,19 @@ from access import tokens
 from access.errors import Unauthenticated
 from access.principal import Principal
 from connector.admin import routes as admin
+from connector.reconcile.claiming import Arrival, claim
+from connector.sso.routes import Entrance
+from connector.sso.sign_in import SignedIn
 from connector.usage import routes as ingest
 from connector.usage.settings import ReportingSettings
+from ledger.errors import Refused
 from reporting_api.app import make_app, openapi_body, openapi_endpoint
 from rosterd import health
 from rosterd.logs import event
 from rosterd.service import Service
 
 _log = logging.getLogger(__name__)
+_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class Running(Protocol):
@@ -71,6 +76,14 @@ def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
                 public_url=installation.server.public_url,
             )
         )
+        entrance = Entrance(
+            service.ledger,
+            service.provider(),
+            service.clock,
+            lambda: service.settings.customers.keys(),
+            arrive=lambda _request, done: _arrive(service, done),
+        )
+        app.add_routes(entrance.routes())
         acts = admin.Acts(
             authenticate=asking.principal, status=daemon.status, reload=daemon.reload, clock=service.clock
         )
@@ -101,6 +114,19 @@ class Asking:
         except Unauthenticated as error:
             event(_log, "request.refused", path=request.path, cause=error.cause)
             raise
+
+
+async def _arrive(service: Service, done: SignedIn) -> web.StreamResponse:
+    """Somebody has signed in: their invite is claimed. Whoever was not invited gets nothing and is told so."""
+    try:
+        arrival = Arrival(done.mail, done.entity_id, done.subject_hash)
+        claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
+    except Refused as error:
+        event(_log, "invite.refused", organization=done.organization, why=error.what)
+        return web.Response(text=error.what, status=403, headers=_NO_STORE)
+    event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))
+    seats = f" Seats: {', '.join(claimed.offerings)}." if claimed.offerings else ""
+    return web.Response(text=f"Welcome, {done.mail}. You are signed in.{seats}", headers=_NO_STORE)
 
 
 def _reporting(service: Service, organization: str) -> ReportingSettings:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import getpass
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from access.principal import Principal, operator
 from connector.directory.mapping import AttributeRules
@@ -15,6 +17,8 @@ from connector.directory.sources import open_source
 from connector.reconcile.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.teams import ensure_organization
+from connector.sso.saml import ServiceProvider
+from connector.sso.signing import ensure_key
 from ledger.errors import BadInput
 from ledger.jobs import Lease, run_lease
 from ledger.published.iceberg import Warehouse
@@ -40,6 +44,7 @@ class Service:
         self.ledger = ledger
         self.clock = clock
         self._warehouse: Warehouse | None = None
+        self._provider: ServiceProvider | None = None
 
     @classmethod
     @asynccontextmanager
@@ -87,6 +92,17 @@ class Service:
             self._warehouse = Warehouse.open(installation.storage.warehouse, installation.database.connection_url())
         return self._warehouse
 
+    def provider(self) -> ServiceProvider:
+        """Our SAML service provider, made at first use; its key too, where the files do not exist yet."""
+        if self._provider is None:
+            installation = self.settings.installation
+            saml = installation.saml
+            if saml.signing_key.scheme == saml.signing_certificate.scheme == "file":
+                files = (Path(saml.signing_key.name), Path(saml.signing_certificate.name))
+                ensure_key(*files, name=urlsplit(installation.server.public_url).hostname or "rosterd", now=utc_now())
+            self._provider = ServiceProvider(installation.server.public_url, saml)
+        return self._provider
+
     def pepper(self) -> bytes:
         """The HMAC key of tokens; raises ``BadInput`` when it cannot be read or is too short to be one."""
         return _key(self.settings.installation.secrets.pepper.reveal(), "secrets.pepper")
@@ -102,6 +118,8 @@ class Service:
 
     async def close(self) -> None:
         """Let go of the databases."""
+        if self._provider is not None:
+            await self._provider.close()
         if self._warehouse is not None:
             await self._warehouse.close()
         await self.ledger.close()

@@ -7,6 +7,7 @@ process; its transaction never happened (A1, A4).
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,6 +17,8 @@ import msgspec
 import uvloop
 
 from connector.reconcile import run
+from connector.sso.domain_steps import recheck_domains
+from connector.sso.sync import SyncState, sync_status
 from connector.usage.publish import publish
 from ledger.errors import Retryable, RosterdError
 from ledger.store import audit
@@ -27,7 +30,11 @@ Work = Callable[[Service, str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
 async def reconcile(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
-    """Read, decide, apply what the guard lets through."""
+    """Read, decide, apply what the guard lets through; nothing at all while nobody has enabled sync (R5)."""
+    async with service.ledger.read(organization) as reader:
+        status = await sync_status(reader)
+    if status.state is SyncState.OFF:
+        return {"state": "sync is off"}
     async with service.leased(organization) as lease, service.setup(organization) as setup:
         outcome = await run.apply(
             service.ledger, setup, now=service.clock(), actor="service:schedule", auto=True, lease=lease
@@ -48,6 +55,13 @@ async def approve(service: Service, organization: str, payload: Mapping[str, Any
             now=service.clock(),
         )
     return outcome.to_json()
+
+
+async def evidence(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Look again at every domain that is or was proved."""
+    dns = service.settings.installation.dns
+    reports = await recheck_domains(service.ledger, organization, dns=dns, now=service.clock())
+    return {report.domain: report.gate.state.value for report in reports}
 
 
 async def publish_usage(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,6 +87,7 @@ async def seal(service: Service, organization: str, _payload: Mapping[str, Any])
 WORK: Mapping[str, Work] = {
     schedule.RECONCILE: reconcile,
     schedule.APPROVE: approve,
+    schedule.EVIDENCE: evidence,
     schedule.PUBLISH: publish_usage,
     schedule.SEAL: seal,
 }
@@ -94,6 +109,11 @@ def main() -> int:
     handover = Handover.from_line(sys.stdin.buffer.readline())
     section = handover.settings.installation.logging
     logs.configure(form=section.format, level=section.level)
+    for number in (
+        signal.SIGTERM,
+        signal.SIGINT,
+    ):  # a group may be told; our supervisor decides
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow_supervisor, name="supervisor watch", daemon=True).start()
     answer = uvloop.run(work(handover))
     sys.stdout.buffer.write(msgspec.json.encode(answer, enc_hook=str) + b"\n")

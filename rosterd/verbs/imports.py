@@ -13,6 +13,7 @@ import typer
 
 from connector.usage import files
 from connector.usage.ingest import IngestReport
+from connector.usage.judge import NO_BASIS
 from ledger.errors import BadInput
 from ledger.store import people, seats
 from rosterd import tabular
@@ -43,16 +44,14 @@ def import_file(
         name = choose(service.settings, organization)
         if what is What.USAGE:
             return await _usage(session, service, name, file)
-        rows = tabular.read(file)
-        if what is What.OFFERINGS:
-            return await _offerings(service, name, file, rows)
-        return await _subscriptions(service, name, file, rows)
+        return await (offerings if what is What.OFFERINGS else subscriptions)(service, name, file)
 
     perform(context, as_json, work)
 
 
-async def _offerings(service: Service, name: str, file: Path, rows: list[tabular.Row]) -> Result:
-    values = tabular.offerings(file, rows)
+async def offerings(service: Service, name: str, file: Path) -> Result:
+    """Import the offerings of a file into organization ``name``; all of them or, with ``ManyErrors``, none."""
+    values = tabular.offerings(file, tabular.read(file))
     changed = 0
     async with service.ledger.write(name, at=service.clock()) as book:
         for value in values:
@@ -60,9 +59,11 @@ async def _offerings(service: Service, name: str, file: Path, rows: list[tabular
     return _imported("offerings", len(values), changed)
 
 
-async def _subscriptions(service: Service, name: str, file: Path, rows: list[tabular.Row]) -> Result:
+async def subscriptions(service: Service, name: str, file: Path) -> Result:
+    """Import the subscriptions of a file into organization ``name``; all of them or, with ``ManyErrors``, none."""
+    rows = tabular.read(file)
     async with service.ledger.write(name, at=service.clock()) as book:
-        teams = {row[3]: row[1] for row in await people.open_teams(book)}
+        teams = {row[1]: row[0] for row in await people.open_teams(book)}
         codes = {item.code for item in await seats.open_offerings(book)}
         known = {item.id for item in await seats.open_subscriptions(book)}
         values = tabular.subscriptions(file, rows, teams=teams, offerings=codes, existing=known)
@@ -83,15 +84,18 @@ async def _usage(session: Session, service: Service, name: str, file: Path) -> R
 
 
 class UsageImported:
-    """The report of a usage import; exit 2 when rows were quarantined."""
+    """The report of a usage import: exit 2 when rows were quarantined, 3 when none was let in."""
 
     def __init__(self, report: IngestReport) -> None:
         self._report = report
 
     @property
     def exit_code(self) -> int:
-        """0, or 2 when something was wrong with the file."""
-        return 2 if self._report.quarantined_count else 0
+        """0 · 2 something is wrong with the file · 3 nothing of it may be kept (no legal basis, opted out)."""
+        report = self._report
+        if report.quarantined_count:
+            return 2
+        return 3 if report.dropped and not report.accepted + report.duplicates else 0
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -102,6 +106,8 @@ class UsageImported:
             f" {sum(report.dropped.values())} dropped"
         ]
         lines += [f"  dropped {count}: {reason}" for reason, count in sorted(report.dropped.items())]
+        if NO_BASIS in report.dropped:
+            lines.append("  → nothing is collected without a legal basis (R13c): rosterd usage basis --help")
         lines += [f"  quarantined {row.place}: {'; '.join(row.reasons)}" for row in report.quarantined]
         return tuple(lines)
 

@@ -1,0 +1,167 @@
+"""``rosterd serve``, the real process over real HTTP: health, metrics, admin API, SIGTERM drains, SIGHUP reloads."""
+
+from __future__ import annotations
+
+import json
+import signal
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts.installation import Daemon, Installation
+
+
+@pytest.fixture(scope="module")
+def acme(tmp_path_factory: pytest.TempPathFactory) -> Installation:
+    made = Installation.make(tmp_path_factory.mktemp("daemon") / "etc")
+    made.edit("rosterd.toml", "[database]", '[schedule]\nreconcile_every = "0"\npublish_every = "0"\n\n[database]')
+    return made
+
+
+@pytest.fixture(scope="module")
+def daemon(acme: Installation) -> Iterator[Daemon]:
+    with acme.serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def admin(acme: Installation) -> str:
+    made = acme.rosterd("token", "create", "anna", "--role", "primary_admin", "--scope", "runs:approve",
+                        "--scope", "settings:write", "--json")  # fmt: skip
+    return str(made.document["token"])
+
+
+@pytest.fixture(scope="module")
+def reader(acme: Installation) -> str:
+    return str(acme.rosterd("token", "create", "power bi", "--json").document["token"])
+
+
+def ask(daemon: Daemon, path: str, token: str = "", body: Any = None) -> tuple[int, Any, dict[str, str]]:
+    """Status, JSON (or text) and headers of one request."""
+    data = None if body is None else json.dumps(body).encode()
+    method = "GET" if body is None else "POST"
+    request = urllib.request.Request(daemon.url + path, data=data, method=method)  # noqa: S310 - our own daemon
+    request.add_header("Content-Type", "application/json")
+    if token:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            status, text, headers = answer.status, answer.read().decode(), dict(answer.headers)
+    except urllib.error.HTTPError as error:
+        status, text, headers = error.code, error.read().decode(), dict(error.headers)
+    return status, json.loads(text) if "json" in headers.get("Content-Type", "") else text, headers
+
+
+def test_health_says_live_and_ready(daemon: Daemon) -> None:
+    assert ask(daemon, "/health/live")[:2] == (200, {"status": "live"})
+    assert ask(daemon, "/health/ready")[:2] == (200, {"status": "ready", "organizations": 1})
+
+
+def test_metrics_are_prometheus_text(daemon: Daemon) -> None:
+    ask(daemon, "/health/live")
+    status, text, headers = ask(daemon, "/metrics")
+    assert status == 200
+    assert headers["Content-Type"].startswith("text/plain")
+    assert 'rosterd_requests_total{face="health",status="200"}' in text
+    assert "rosterd_loop_lag_seconds" in text
+
+
+def test_the_live_check_is_the_health_check(acme: Installation, daemon: Daemon) -> None:
+    answer = acme.rosterd("check", "--live", "--daemon")
+    assert answer.code == 0, answer.out
+    assert f"daemon at {daemon.url}/health/ready answers 200" in answer.out
+
+
+def test_every_face_is_mounted(daemon: Daemon, reader: str) -> None:
+    assert ask(daemon, "/v1/teams", reader)[0] == 200
+    assert ask(daemon, "/openapi.json")[0] == 200
+    assert ask(daemon, "/v1/teams")[0] == 401
+    assert ask(daemon, "/ingest/v1/usage-events", body={})[0] == 401
+    assert ask(daemon, "/nothing")[0] == 404
+
+
+def test_an_expired_or_garbled_token_is_refused_without_saying_why(daemon: Daemon) -> None:
+    for token in ("rpt_nonsense", "x" * 200):
+        status, problem, headers = ask(daemon, "/admin/v1/status", token)
+        assert status == 401
+        assert problem["type"].endswith("unauthenticated")
+        assert headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_the_admin_api_answers_whoever_holds_the_right(daemon: Daemon, admin: str, reader: str) -> None:
+    status, document, _ = ask(daemon, "/admin/v1/status", admin)
+    assert status == 200
+    assert document["organizations"] == ["acme"]
+    assert ask(daemon, "/admin/v1/held", admin)[1] == {"held": []}
+    status, problem, _ = ask(daemon, "/admin/v1/status", reader)
+    assert status == 403
+    assert "runs:approve" in problem["detail"]
+
+
+def test_approving_what_is_not_held_is_not_found(daemon: Daemon, admin: str) -> None:
+    body = {"digest": "0123456789abcdef", "reason": "planned"}
+    assert ask(daemon, "/admin/v1/approvals", admin, body)[0] == 404
+    assert ask(daemon, "/admin/v1/approvals", admin, {"digest": "x"})[0] == 400
+    assert ask(daemon, "/admin/v1/jobs/none", admin)[0] == 404
+
+
+def test_a_reload_takes_over_changes_and_a_bad_file_keeps_the_old_one(
+    acme: Installation, daemon: Daemon, admin: str
+) -> None:
+    other = acme.folder / "organizations" / "zeta.toml"
+    other.write_text('[organization]\nid = "zeta"\nname = "Zeta"\n', encoding="utf-8")
+    daemon.signal(signal.SIGHUP)
+    assert "zeta" in daemon.wait_for("reload.done")
+    assert ask(daemon, "/health/ready")[1]["organizations"] == 2
+
+    other.write_text('[organization]\nid = "zeta"\nnam = "Zeta"\n', encoding="utf-8")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("reload.refused")
+    assert any("unknown key 'nam'" in line and "zeta.toml:3" in line for line in daemon.lines)
+    assert ask(daemon, "/health/ready")[1]["organizations"] == 2
+
+    status, problem, _ = ask(daemon, "/admin/v1/reload", admin, {})
+    assert status == 400
+    assert any("unknown key" in fault["what"] for fault in problem["errors"])
+    other.unlink()
+    assert ask(daemon, "/admin/v1/reload", admin, {})[:2] == (200, {"reloaded": True})
+    assert ask(daemon, "/health/ready")[1]["organizations"] == 1
+
+
+def test_a_key_that_cannot_change_while_running_is_refused(acme: Installation, daemon: Daemon) -> None:
+    before = acme.file.read_text(encoding="utf-8")
+    acme.edit("rosterd.toml", "sqlite:///var", "sqlite:///elsewhere")
+    daemon.signal(signal.SIGHUP)
+    daemon.wait_for("database.url cannot change while running")
+    acme.file.write_text(before, encoding="utf-8")
+
+
+def test_sigterm_drains_and_exits_0(tmp_path: Path) -> None:
+    acme = Installation.make(tmp_path / "etc")
+    with acme.serving("--only", "api") as running:
+        assert ask(running, "/health/live")[0] == 200
+        assert ask(running, "/admin/v1/status")[0] == 404
+        assert running.stop() == 0
+    assert "serve.draining" in "".join(running.lines)
+    assert "serve.stopped" in running.lines[-1]
+
+
+def test_a_job_is_done_by_a_worker_process_and_does_nothing_while_sync_is_off_r5(tmp_path: Path) -> None:
+    acme = Installation.make(tmp_path / "etc")
+    with acme.serving("--only", "connector") as running:
+        started = running.wait_for("kind=reconcile")
+        assert f"worker={running.process.pid}" not in started
+        assert "sync is off" in running.wait_for("kind=reconcile organization=acme outcome")
+        assert ask(running, "/v1/teams")[0] == 404
+        assert running.stop() == 0
+    assert acme.rosterd("report", "runs", "--json").document["runs"] == []
+
+
+def test_a_port_that_is_taken_is_a_clear_error(acme: Installation, daemon: Daemon) -> None:
+    answer = acme.rosterd("serve")
+    assert answer.code == 2
+    assert "cannot listen on" in answer.err

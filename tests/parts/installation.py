@@ -1,0 +1,157 @@
+"""An installation in a temporary folder: first files of ``rosterd init``, then the real command line on it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rosterd import cli
+
+START = 60.0
+STOP = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one command printed and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A folder with rosterd.toml, organizations/acme.toml and keys."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Installation:
+        """What ``rosterd init`` writes, listening on a free port."""
+        made = cls(folder)
+        assert run("init", str(folder)).code == 0
+        made.edit("rosterd.toml", 'listen = "127.0.0.1:8080"', f'listen = "127.0.0.1:{free_port()}"')
+        return made
+
+    @property
+    def file(self) -> Path:
+        """rosterd.toml."""
+        return self.folder / "rosterd.toml"
+
+    @property
+    def organization(self) -> Path:
+        """The one customer's file."""
+        return self.folder / "organizations" / "acme.toml"
+
+    def rosterd(self, *arguments: str) -> Answer:
+        """One command, in this process."""
+        return run("--config", str(self.file), *arguments)
+
+    def edit(self, name: str, before: str, after: str) -> None:
+        """Replace text in a file."""
+        path = self.folder / name
+        text = path.read_text(encoding="utf-8")
+        assert before in text, (name, before)
+        path.write_text(text.replace(before, after), encoding="utf-8")
+
+    def append(self, text: str) -> None:
+        """Add tables to the organization's file."""
+        with self.organization.open("a", encoding="utf-8") as handle:
+            handle.write(text)
+
+    @contextmanager
+    def serving(self, *arguments: str) -> Iterator[Daemon]:
+        """The real daemon in a process of its own; ended by SIGTERM when the block ends."""
+        command = [sys.executable, "-m", "rosterd.cli", "--config", str(self.file), "serve", *arguments]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ROSTERD_")}
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        daemon = Daemon(process)
+        try:
+            line = daemon.wait_for("serve.listening")
+            daemon.url = f"http://{line.split('address=')[1].split()[0]}"
+            yield daemon
+        finally:
+            daemon.stop()
+
+
+class Daemon:
+    """A running ``rosterd serve`` and what it has logged so far."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: list[str] = []
+        self.url = ""
+        self._arriving: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, name="daemon's log", daemon=True).start()
+
+    def wait_for(self, text: str) -> str:
+        """The next line of the log that holds ``text``; fails when the process ends without one, or is silent."""
+        while True:
+            try:
+                line = self._arriving.get(timeout=START)
+            except queue.Empty:
+                line = ""
+            if not line:
+                raise AssertionError(f"the daemon did not say {text!r}:\n{''.join(self.lines)}")
+            self.lines.append(line)
+            if text in line:
+                return line
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr:
+            for line in self.process.stderr:
+                self._arriving.put(line)
+        self._arriving.put("")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the daemon alone."""
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """SIGTERM, then its exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            code = self.process.wait(STOP)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        while line := self._arriving.get(timeout=STOP):
+            self.lines.append(line)
+        self._arriving.put("")
+        return code
+
+
+def run(*arguments: str) -> Answer:
+    """One command of the real command line, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.run(list(arguments))
+    return Answer(code, out.getvalue(), err.getvalue())
+
+
+def free_port() -> int:
+    """A port nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
