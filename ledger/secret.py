@@ -30,7 +30,9 @@ class SecretRef:
         """Parse a reference; a literal secret is refused without repeating it."""
         scheme, separator, name = text.partition(":")
         if not separator or scheme not in {"env", "file"} or not name:
-            raise ValueError("a secret is given by reference: env:NAME or file:PATH (the value itself is never written here)")
+            raise ValueError(
+                "a secret is given by reference: env:NAME or file:PATH (the value itself is never written here)"
+            )
         return cls(scheme, name)
 
     def anchored(self, folder: Path) -> SecretRef:
@@ -48,7 +50,9 @@ class SecretRef:
                 with Path(self.name).open("rb") as handle:
                     value = handle.read(_MAX_BYTES).decode("utf-8").rstrip("\r\n")
             except (OSError, UnicodeDecodeError) as error:
-                raise BadInput(f"secret {self} cannot be read: {error}", next_step="create the file or correct the reference") from error
+                raise BadInput(
+                    f"secret {self} cannot be read: {error}", next_step="create the file or correct the reference"
+                ) from error
         if not value:
             raise BadInput(f"secret {self} is empty or not set", next_step="set it, then run rosterd check")
         return value

@@ -17,7 +17,14 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 class SettingsModel(BaseModel):
     """Strict base model of a section of an admin file."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, str_strip_whitespace=True)
+    # a literal secret in the wrong place must not come back in an error
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,
+    )
 
 
 def parse_duration(value: Any) -> timedelta:
