@@ -1,6 +1,6 @@
 """The base of every room's settings type: frozen, typed, unknown keys refused, documented by attribute docstrings.
 
-A setting is defined once, beside its room; its docstring becomes the comment in the generated example and the JSON Schema.
+A setting is defined once, beside its room; its docstring becomes the comment in the generated example and JSON Schema.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class SettingsModel(BaseModel):
 
 
 def parse_duration(value: Any) -> timedelta:
-    """``"15m"``, ``"24h"``, ``"7d"``, ``"30s"``, ``"0"`` → timedelta; anything else raises ``ValueError`` with the forms."""
+    """``15m``, ``24h``, ``7d``, ``30s``, ``0`` → timedelta; anything else raises ``ValueError`` with the forms."""
     if isinstance(value, timedelta):
         return value
     match = re.fullmatch(r"(\d+)\s*([smhd])", str(value).strip())
