@@ -24,7 +24,7 @@ from reporting_api.errors import Overloaded, QueryTimeout
 from reporting_api.query import compile as sql
 from reporting_api.query.compile import Compiled, Relation
 from reporting_api.query.engine import Page
-from reporting_api.query.model import Query
+from reporting_api.query.model import Query, columns_of
 
 _SCANS_KEPT = 256
 _FIRST_DAYS = (4, 32)  # days tried before all: most pages lie in the first few
@@ -212,8 +212,9 @@ def _days(scan: Scan) -> dict[str, date]:
 def _windows(query: Query, scan: Scan) -> list[tuple[str, ...]]:
     """The files to read for one page, few days first and all at last; each step holds the one before."""
     days, first = _days(scan), query.order[0]
-    if not days or first.column != query.shape.day_column:
-        return [scan.files]
+    narrow = any(column == "user_key" for condition in query.where for column in columns_of(condition))
+    if not days or narrow or first.column != query.shape.day_column:
+        return [scan.files]  # few days will not fill a page: ask once
     begin = query.after[0] if query.after else None
     kept = [name for name, day in days.items() if begin is None or (day <= begin if first.descending else day >= begin)]
     ordered = sorted({days[name] for name in kept}, reverse=first.descending)
