@@ -1,0 +1,225 @@
+"""Domains proved and lost over real UDP, on both databases (sso.md §1; §3 case 19)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+
+from connector.sso import dns as txt
+from connector.sso import evidence, steps
+from connector.sso.dns import Outcome
+from connector.sso.domains import Answer, DomainState
+from connector.sso.sync import SyncState
+from ledger.errors import NotFound, Refused
+from ledger.store import sso as rows
+from ledger.store.engine import Ledger
+from tests.parts.dns import NameServers, name_servers
+
+ORG, DOMAIN = "acme", "acme.example"
+NAME = f"_rosterd-challenge.{DOMAIN}"
+H = timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def responders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServers]:
+    with name_servers(tmp_path_factory.mktemp("zones")) as servers:
+        yield servers
+
+
+@pytest.fixture
+def dns(responders: NameServers) -> NameServers:
+    """Two responders that know nothing yet."""
+    responders.nothing()
+    return responders
+
+
+async def add(ledger: Ledger, now: datetime, *, org: str = ORG, name: str = DOMAIN) -> steps.Challenge:
+    return await steps.add_domain(ledger, org, name, actor="ada", now=now)
+
+
+async def verify(ledger: Ledger, dns: NameServers, now: datetime, *, org: str = ORG) -> steps.DomainReport:
+    settings = dns.settings(timeout=0.3)
+    return await steps.verify_domain(ledger, org, DOMAIN, dns=settings, actor="ada", now=now)
+
+
+@pytest.fixture
+async def proved(ledger: Ledger, dns: NameServers, now: datetime) -> steps.Challenge:
+    challenge = await add(ledger, now)
+    dns.publish(NAME, challenge.record_value)
+    assert (await verify(ledger, dns, now)).standing.state is DomainState.VERIFIED
+    return challenge
+
+
+# what the resolvers say ---
+
+
+async def test_split_strings_are_joined_and_other_records_do_not_disturb(dns: NameServers) -> None:
+    dns.publish(NAME, "v=spf1 -all", ["token=", "abc ", "expiry=never"])
+    first, second = await txt.look_up(DOMAIN, dns.settings())
+    assert first.outcome is second.outcome is Outcome.RECORDS
+    assert sorted(first.texts) == ["token=abc expiry=never", "v=spf1 -all"]
+    assert first.ttl == 60
+
+
+@pytest.mark.parametrize(
+    ("zone", "outcome", "why"),
+    [
+        ({}, Outcome.NONE, "NXDOMAIN"),
+        ({f"below.{NAME}": ["x"]}, Outcome.NONE, "no TXT record"),
+        ({NAME: {"cname": "elsewhere.example"}, "elsewhere.example": ["token=x"]}, Outcome.NONE, "alias"),
+        ({"*.acme.example": {"cname": "saas.example"}, "saas.example": ["token=x"]}, Outcome.NONE, "alias"),
+        ({"!": "servfail"}, Outcome.UNREADABLE, "SERVFAIL"),
+        ({"!": "refused"}, Outcome.UNREADABLE, "REFUSED"),
+        ({"!": "silent"}, Outcome.UNREADABLE, "no answer"),
+    ],
+)
+async def test_what_one_resolver_proves(dns: NameServers, zone: dict[str, object], outcome: Outcome, why: str) -> None:
+    dns.servers[0].zone(zone)
+    first, _ = await txt.look_up(DOMAIN, dns.settings(timeout=0.3))
+    assert first.outcome is outcome
+    assert why in first.why
+
+
+async def test_a_port_where_nobody_listens_is_no_negative(dns: NameServers) -> None:
+    settings = dns.settings(timeout=0.3).model_copy(update={"resolvers": ("127.0.0.1:9", "127.0.0.2:9")})
+    assert {answer.outcome for answer in await txt.look_up(DOMAIN, settings)} == {Outcome.UNREADABLE}
+
+
+# what that makes of the domain ---
+
+
+async def test_proved_only_by_two_resolvers(ledger: Ledger, dns: NameServers, now: datetime) -> None:
+    challenge = await add(ledger, now)
+    dns.servers[0].zone({NAME: [challenge.record_value]})
+    split = await verify(ledger, dns, now)
+    assert (split.answer, split.standing.state) == (Answer.UNREADABLE, DomainState.PENDING)
+    assert "disagree" in split.why
+    dns.servers[1].fault("servfail")
+    assert (await verify(ledger, dns, now)).standing.state is DomainState.PENDING
+    dns.servers[1].zone({NAME: [challenge.record_value]})
+    assert (await verify(ledger, dns, now)).standing.state is DomainState.VERIFIED
+
+
+async def test_a_wildcard_that_answers_everything_proves_nothing(
+    ledger: Ledger, dns: NameServers, now: datetime
+) -> None:
+    await add(ledger, now)
+    for server in dns.servers:
+        server.zone({"*.acme.example": [f"token={'a' * 52} expiry=never"]})
+    report = await verify(ledger, dns, now)
+    assert (report.answer, report.standing.state) == (Answer.ABSENT, DomainState.PENDING)
+
+
+@pytest.mark.parametrize("fault", ["servfail", "silent"])
+async def test_silence_is_never_a_negative_for_six_days(
+    ledger: Ledger, dns: NameServers, proved: steps.Challenge, now: datetime, fault: str
+) -> None:
+    dns.fault(fault)
+    for day in (1, 3, 6):
+        report = await verify(ledger, dns, now + timedelta(days=day))
+        assert (report.answer, report.standing.state) == (Answer.UNREADABLE, DomainState.VERIFIED)
+    report = await verify(ledger, dns, now + timedelta(days=7))
+    assert (report.standing.state, report.standing.why) == (DomainState.LOST, "unverifiable")
+
+
+async def test_nxdomain_makes_it_stale_then_lost_and_the_record_brings_it_back(
+    ledger: Ledger, dns: NameServers, proved: steps.Challenge, now: datetime
+) -> None:
+    dns.nothing()
+    assert (await verify(ledger, dns, now + H)).standing.state is DomainState.STALE
+    assert (await verify(ledger, dns, now + 2 * H)).standing.state is DomainState.STALE
+    lost = await verify(ledger, dns, now + 25 * H)
+    assert (lost.standing.state, lost.gate.reasons[0]) == (DomainState.LOST, "domain_lost")
+    dns.publish(NAME, proved.record_value)
+    back = await verify(ledger, dns, now + 26 * H)
+    assert back.standing.state is DomainState.VERIFIED
+
+
+async def test_split_brain_is_no_negative(
+    ledger: Ledger, dns: NameServers, proved: steps.Challenge, now: datetime
+) -> None:
+    dns.servers[1].zone({})
+    for hours in (1, 3, 30):
+        report = await verify(ledger, dns, now + hours * H)
+        assert (report.answer, report.standing.state) == (Answer.UNREADABLE, DomainState.VERIFIED)
+
+
+async def test_token_runs_out_after_30_days(ledger: Ledger, dns: NameServers, now: datetime) -> None:
+    challenge = await add(ledger, now)
+    dns.publish(NAME, challenge.record_value)
+    with pytest.raises(Refused, match="ran out"):
+        await verify(ledger, dns, now + timedelta(days=30))
+    with pytest.raises(NotFound, match="not registered"):
+        await steps.verify_domain(ledger, ORG, "other.example", dns=dns.settings(), actor="ada", now=now)
+
+
+async def test_an_older_token_and_another_organization_s_token_prove_nothing(
+    ledger: Ledger, dns: NameServers, now: datetime
+) -> None:
+    first = await add(ledger, now)
+    other = await add(ledger, now, org="rival")
+    await add(ledger, now)
+    dns.publish(NAME, first.record_value, other.record_value)
+    assert (await verify(ledger, dns, now)).standing.state is DomainState.PENDING
+
+
+async def test_released_old_token_published_again_and_the_hold(
+    ledger: Ledger, dns: NameServers, proved: steps.Challenge, now: datetime
+) -> None:
+    await steps.release_domain(ledger, ORG, DOMAIN, actor="ada", now=now)
+    with pytest.raises(NotFound):
+        await verify(ledger, dns, now)
+    with pytest.raises(Refused, match="held by another organization"):
+        await add(ledger, now + timedelta(days=29), org="rival")
+    rival = await add(ledger, now + timedelta(days=30), org="rival")
+    report = await verify(ledger, dns, now + timedelta(days=30), org="rival")
+    assert report.standing.state is DomainState.PENDING  # the old owner's token is still in DNS
+    dns.publish(NAME, rival.record_value, proved.record_value)
+    assert (await verify(ledger, dns, now + timedelta(days=30), org="rival")).proved
+    with pytest.raises(Refused, match="held by another organization"):
+        await add(ledger, now + timedelta(days=31))
+
+
+@pytest.mark.parametrize("name", [DOMAIN, "eu.acme.example", "deep.eu.acme.example"])
+async def test_overlapping_claims_of_another_organization_are_refused(
+    ledger: Ledger, dns: NameServers, proved: steps.Challenge, now: datetime, name: str
+) -> None:
+    with pytest.raises(Refused, match="held by another organization"):
+        await add(ledger, now, org="rival", name=name)
+    assert (await add(ledger, now, org="rival", name="notacme.example")).domain == "notacme.example"
+    if name != DOMAIN:
+        assert (await add(ledger, now, name=name)).domain == name  # one organization may have both
+
+
+async def test_two_organizations_prove_the_same_domain_at_the_same_moment(
+    ledger: Ledger, dns: NameServers, now: datetime
+) -> None:
+    challenges = [await add(ledger, now, org=org) for org in ("acme", "rival")]
+    dns.publish(NAME, *(challenge.record_value for challenge in challenges))
+    done = await asyncio.gather(
+        *(verify(ledger, dns, now, org=org) for org in ("acme", "rival")), return_exceptions=True
+    )
+    assert sorted(type(result).__name__ for result in done) == ["DomainReport", "Refused"]
+
+
+async def test_a_domain_proved_already_is_not_begun_anew(
+    ledger: Ledger, dns: NameServers, proved: steps.Challenge, now: datetime
+) -> None:
+    with pytest.raises(Refused, match="proved already"):
+        await add(ledger, now)
+    assert [report.domain for report in await steps.recheck_domains(ledger, ORG, dns=dns.settings(), now=now)] == [
+        DOMAIN
+    ]
+
+
+async def test_the_token_is_never_stored(ledger: Ledger, dns: NameServers, proved: steps.Challenge) -> None:
+    token = proved.record_value.split()[0].removeprefix("token=")
+    async with ledger.read(ORG) as reader:
+        stored = repr([await rows.evidence(reader), await rows.tokens(reader), await rows.domains(reader)])
+        assert await rows.broken_evidence(reader) == 0
+        assert (await steps.sync_status(reader, now=proved.expires_at - timedelta(days=29))).state is SyncState.OFF
+        assert (await evidence.known(reader)).domains[DOMAIN].version == 3  # added, token, checked
+    assert token not in stored
