@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+import msgspec
+
 from connector.reconcile.matching import Matcher
 from connector.reconcile.plan import Absence, Problem
 from connector.reconcile.policy import Policy, Rule
@@ -17,6 +19,16 @@ from connector.reconcile.sight import Desired, Domains, Gone, SourceSeen
 from ledger.identity import IdentityState, fold
 
 _REMOVED = IdentityState.REMOVED.value
+
+
+class _Given(msgspec.Struct, frozen=True):
+    """What everything here is decided from."""
+
+    sources: Mapping[str, SourceSeen]
+    policy: Policy
+    recorded: Recorded
+    domains: Domains
+    now: datetime
 
 
 def desired(
@@ -28,7 +40,9 @@ def desired(
     matcher = Matcher(sources, policy, recorded, domains, wants, out)
     matcher.people()
     blocked = matcher.settle_mails()
-    _gone(sources, policy, recorded, domains, now, out, matcher.seen_identities | blocked)
+    given = _Given(sources, policy, recorded, domains, now)
+    missing = _missing(given, out, matcher.seen_identities | blocked)
+    _judge(given, out, missing)
     return out
 
 
@@ -62,40 +76,38 @@ def _wants(
     return frozen, wants, problems
 
 
-def _gone(
-    sources: Mapping[str, SourceSeen],
-    policy: Policy,
-    recorded: Recorded,
-    domains: Domains,
-    now: datetime,
-    out: Desired,
-    accounted: set[str],
-) -> None:
-    """Links no entry answered: unknown, absent once (noted), or confirmed gone (D3)."""
+def _missing(given: _Given, out: Desired, accounted: set[str]) -> dict[str, list[LinkRow]]:
+    """Identity → its links, for everybody no entry answered for; absences of who is seen again are lifted."""
     missing: dict[str, list[LinkRow]] = {}
-    for source_id, by_anchor in recorded.links.items():
-        source = sources.get(source_id)
+    for source_id, by_anchor in given.recorded.links.items():
+        source = given.sources.get(source_id)
         for anchor, link in by_anchor.items():
             if source is not None and (anchor in source.people or anchor in source.unmappable):
                 key = (source_id, anchor, PEOPLE)
-                if key in recorded.absences:
+                if key in given.recorded.absences:
                     out.seen_again.append(Absence(*key))
             elif link.identity_id not in accounted:
                 missing.setdefault(link.identity_id, []).append(link)
+    return missing
+
+
+def _judge(given: _Given, out: Desired, missing: Mapping[str, list[LinkRow]]) -> None:
+    """Each of them: unknown, absent once (noted), or confirmed gone (D3)."""
     frozen: dict[str, list[str]] = {}
     unconfirmed: list[str] = []
     for identity_id, links in missing.items():
-        identity = recorded.identities.get(identity_id)
+        identity = given.recorded.identities.get(identity_id)
         if identity is None or identity.state == _REMOVED:
             continue
-        why = _cannot_tell(identity, links, sources, policy, recorded, domains, out.frozen_rules)
+        why = _cannot_tell(given, identity, links, out.frozen_rules)
         if why:
             frozen.setdefault(why, []).append(identity.mail_key)
             continue
         keys = [(link.source_id, link.anchor, PEOPLE) for link in links]
-        firsts = [recorded.absences.get(key) for key in keys]
-        tombstoned = all(link.anchor in sources[link.source_id].tombstones for link in links)
-        if tombstoned or all(first is not None and now - first >= policy.offboarding.confirm_after for first in firsts):
+        firsts = [given.recorded.absences.get(key) for key in keys]
+        late = given.now - given.policy.offboarding.confirm_after
+        tombstoned = all(link.anchor in given.sources[link.source_id].tombstones for link in links)
+        if tombstoned or all(first is not None and first <= late for first in firsts):
             cause = "a tombstone proves the entry was deleted" if tombstoned else "absent in two complete readings"
             out.gone.append(Gone(identity, cause))
             continue
@@ -107,29 +119,23 @@ def _gone(
         out.problems.append(Problem("unconfirmed", text, tuple(sorted(unconfirmed))))
 
 
-def _cannot_tell(
-    identity: IdentityRow,
-    links: list[LinkRow],
-    sources: Mapping[str, SourceSeen],
-    policy: Policy,
-    recorded: Recorded,
-    domains: Domains,
-    frozen_rules: Mapping[str, str],
-) -> str:
+def _cannot_tell(given: _Given, identity: IdentityRow, links: list[LinkRow], frozen_rules: Mapping[str, str]) -> str:
     """Why this absence proves nothing; empty when it does."""
     for link in links:
-        source = sources.get(link.source_id)
+        source = given.sources.get(link.source_id)
         if source is None:
             return f"directory {link.source_id} is not configured: who came through it keeps everything"
         if not source.complete and link.anchor not in source.tombstones:
             return f"directory {link.source_id} was not read to its end"
     domain = identity.mail_key.rpartition("@")[2]
-    if domain not in domains.open:
-        return domains.reason(domain)
-    dns = recorded.dns.get(identity.id, frozenset())
-    for row in recorded.memberships.get(identity.id, ()):
-        rule = policy.rule_of(row.provenance)
-        group = sources[rule.directory].groups.get(rule.group) if rule and rule.directory in sources else None
+    if domain not in given.domains.open:
+        return given.domains.reason(domain)
+    dns = given.recorded.dns.get(identity.id, frozenset())
+    for row in given.recorded.memberships.get(identity.id, ()):
+        rule = given.policy.rule_of(row.provenance)
+        group = (
+            given.sources[rule.directory].groups.get(rule.group) if rule and rule.directory in given.sources else None
+        )
         if rule is None or group is None:
             continue
         if rule.id in frozen_rules and not group.missing:

@@ -1,7 +1,7 @@
 """desired × recorded → changes, one bundle per person (P2, P3, P4, G7). Pure: no I/O, no clock here.
 
-Three kinds of people: who is here (``_Here``), who leaves in stages (``leaving``), and who is in neither list and keeps
-everything. Only what this product's mappings granted is ever ended.
+Who is here gets what their mappings give (seats: ``holding``), who leaves does so in stages (``leaving``), and who is
+in neither list keeps everything. Only what this product's mappings granted is ever ended.
 """
 
 from __future__ import annotations
@@ -12,25 +12,14 @@ from typing import Any
 
 import msgspec
 
+from connector.reconcile.holding import Case, Desk
 from connector.reconcile.leaving import leave, restore
-from connector.reconcile.plan import (
-    Absence,
-    Bundle,
-    Change,
-    Harm,
-    Kind,
-    Notes,
-    PersonSeen,
-    Plan,
-    Problem,
-    sort_changes,
-)
+from connector.reconcile.plan import Absence, Bundle, Change, Harm, Kind, Notes, PersonSeen, Plan, Problem, sort_changes
 from connector.reconcile.policy import MAPPING, Policy, Rule
-from connector.reconcile.recorded import OFF, GrantRow, IdentityRow, MembershipRow, Recorded, SeatRow, WaitRow
-from connector.reconcile.seating import Allocation, Pools, Request, grant_change
+from connector.reconcile.recorded import IdentityRow, MembershipRow, Recorded
+from connector.reconcile.seating import Allocation, Pools
 from connector.reconcile.sight import Desired, Present, SourceSeen
 from ledger.identity import IdentityState
-from ledger.seat import SeatState
 
 _ACTIVE = IdentityState.ACTIVE.value
 _CANONICAL = msgspec.json.Encoder(order="deterministic").encode
@@ -62,10 +51,9 @@ def diff(
             changes = work.here(item, subject)
         drafts.append((subject, identity.id if identity else "", item.person, changes))
     for gone in wanted.gone:
-        drafts.append(
-            (gone.identity.mail_key, gone.identity.id, None, work.off(gone.identity, IdentityState.ABSENT, gone.cause))
-        )
-    allocation = work.pools.deal(work.requests)
+        changes = work.off(gone.identity, IdentityState.ABSENT, gone.cause)
+        drafts.append((gone.identity.mail_key, gone.identity.id, None, changes))
+    allocation = work.desk.deal()
     bundles = [
         Bundle(subject, identity, sort_changes(changes), person, work.scopes_of(identity))
         for subject, identity, person, changes in drafts
@@ -89,12 +77,12 @@ class _Work:
         self.sources = sources
         self.now = now
         self.pools = Pools(recorded, now.date())
-        self.requests: list[Request] = []
         self.names = recorded.team_names()
         self._cause_person: PersonSeen | None = None
         self._causes: dict[str, str] = {}
         self._keys = {team.id: key for key, team in recorded.teams.items()}
         self.team_ids = {rule.id: self._team_id(rule) for rule in policy.rules.values()}
+        self.desk = Desk(recorded, policy, self.pools, self.team_ids)
         self._absent: list[Absence] = []
         self._again: list[Absence] = []
         self._fingerprints: list[tuple[str, str, str, str, str]] = []
@@ -220,7 +208,8 @@ class _Work:
                 Change(Kind.JOIN_TEAM, subject, rule.team, "", "member", rule.id, cause=self.cause(person, rule),
                        team=team_ids[rule.id])
             )  # fmt: skip
-        self._seats(subject, identity, person, rules, {row.row_id for row in ending}, changes)
+        ended = {row.row_id for row in ending}
+        self.desk.serve(Case(subject, identity, rules, ended, changes, lambda rule: self.cause(person, rule)))
 
     def _ending(self, item: Present, rows: list[MembershipRow] | tuple[()]) -> tuple[list[MembershipRow], bool]:
         """Memberships that end now, and whether a Team is left that waits for a second reading (D3)."""
@@ -273,114 +262,6 @@ class _Work:
         kind, harm = (Kind.END_GRANT, Harm.NONE) if stays else (Kind.LEAVE_TEAM, Harm.LEAVE)
         return Change(kind, subject, name, "member", "", mapping, harm, cause, team=row.team_id, ref=row.row_id)
 
-    def _seats(
-        self,
-        subject: str,
-        identity: IdentityRow | None,
-        person: PersonSeen,
-        rules: tuple[Rule, ...],
-        ending: set[str],
-        changes: list[Change],
-    ) -> None:
-        wanted: dict[str, list[Rule]] = {}
-        for rule in rules:
-            for offering in rule.offerings:
-                wanted.setdefault(offering, []).append(rule)
-        waits: list[WaitRow] = []
-        if identity is not None:
-            waits = self.recorded.waiting.get(identity.id, [])
-            for seat in self.recorded.seats.get(identity.id, ()):
-                self._held(subject, identity, person, seat, wanted.pop(seat.offering_code, []), ending, changes)
-        signed_in = identity is not None and identity.id in self.recorded.signed_in
-        state = SeatState.ACTIVE.value if signed_in else SeatState.INVITED.value
-        for offering, asking in wanted.items():
-            asking.sort(key=lambda rule: (rule.priority, rule.id))
-            mine = tuple(row for row in waits if row.offering_code == offering)
-            since = min((row.since for row in mine), default=None)
-            cause = self.cause(person, asking[0])
-            self.requests.append(Request(subject, offering, tuple(asking), state, cause, changes, since, None, mine))
-        for row in waits:
-            if row.offering_code not in wanted and self._proved_unwanted(identity, row, ending):
-                name = f"{row.offering_code} @ {self.names.get(row.team_id, row.team_id)}"
-                mapping = row.provenance[len(MAPPING) :]
-                changes.append(
-                    Change(Kind.WAIT, subject, name, "waiting", "", mapping, cause="no longer asked for",
-                           team=row.team_id, offering=row.offering_code, ref=row.row_id)
-                )  # fmt: skip
-
-    def _proved_unwanted(self, identity: IdentityRow | None, row: WaitRow, ending: set[str]) -> bool:
-        """A place on the waitlist ends with its membership, or when its mapping stopped asking; not while unknown."""
-        rule = self.policy.rule_of(row.provenance)
-        if rule is None:
-            return row.provenance.startswith(MAPPING)
-        rows = self.recorded.memberships.get(identity.id, ()) if identity else ()
-        left = not any(item.provenance == row.provenance and item.row_id not in ending for item in rows)
-        return left or row.offering_code not in rule.offerings or self.team_ids[rule.id] != row.team_id
-
-    def _held(
-        self,
-        subject: str,
-        identity: IdentityRow,
-        person: PersonSeen,
-        seat: SeatRow,
-        asking: list[Rule],
-        ending: set[str],
-        changes: list[Change],
-    ) -> None:
-        """A seat that exists: reasons are added and ended; it goes when the last one does (P3)."""
-        grants = self.recorded.grants.get(seat.id, [])
-        kept_ids = {
-            row.provenance for row in self.recorded.memberships.get(identity.id, ()) if row.row_id not in ending
-        }
-        keep: list[GrantRow] = []
-        end: list[GrantRow] = []
-        for grant in grants:
-            rule = self.policy.rule_of(grant.provenance)
-            manual = not grant.provenance.startswith(MAPPING)
-            proper = (
-                rule is not None
-                and seat.offering_code in rule.offerings
-                and self.team_ids[rule.id] == grant.team_id
-                and grant.provenance in kept_ids
-            )
-            (keep if manual or proper else end).append(grant)
-        granted = {grant.provenance for grant in keep}
-        add = [rule for rule in asking if rule.provenance not in granted]
-        for rule in add:
-            changes.append(
-                grant_change(
-                    subject, seat.offering_code, rule, self.team_ids[rule.id], self.cause(person, rule), seat.id
-                )
-            )
-        if not keep and not add:
-            if not end:
-                return
-            changes.append(self._release(subject, seat, end))
-            self.pools.reclaim(seat)
-            return
-        changes += [self._end_grant(subject, seat, grant) for grant in end]
-        owners = {grant.team_id for grant in keep} | {self.team_ids[rule.id] for rule in add}
-        if seat.team_id not in owners and asking and not self.recorded.manual_seat(seat):
-            asking.sort(key=lambda rule: (rule.priority, rule.id))
-            cause = f"{seat.offering_code} is now granted through Team {asking[0].team}"
-            self.requests.append(
-                Request(subject, seat.offering_code, tuple(asking), seat.state, cause, changes, None, seat)
-            )
-
-    def _release(self, subject: str, seat: SeatRow, ended: list[GrantRow]) -> Change:
-        mapping = ended[0].provenance[len(MAPPING) :] if ended else ""
-        return Change(Kind.RELEASE_SEAT, subject, self.seat_name(seat), seat.state, "", mapping, Harm.RELEASE,
-                      "no mapping grants it any longer", seat.team_id, seat.offering_code, seat.id)  # fmt: skip
-
-    def _end_grant(self, subject: str, seat: SeatRow, grant: GrantRow) -> Change:
-        return Change(Kind.END_GRANT, subject, self.seat_name(seat), "granted", "", grant.provenance[len(MAPPING) :],
-                      cause="the seat is still held for another reason", team=grant.team_id,
-                      offering=seat.offering_code, ref=grant.row_id)  # fmt: skip
-
-    def seat_name(self, seat: SeatRow) -> str:
-        """``OFFERING @ Team``."""
-        return f"{seat.offering_code} @ {self.names.get(seat.team_id, seat.team_id)}"
-
 
 def _relink(subject: str, item: Present) -> Change:
     """A new anchor for a known person (D9); anchors stay out of the digest."""
@@ -408,6 +289,3 @@ def _update(identity: IdentityRow, person: PersonSeen) -> list[Change]:
     names, before, after = (", ".join(str(item[part]) for item in changed) for part in range(3))
     cause = "the entry changed"
     return [Change(Kind.UPDATE_IDENTITY, identity.mail_key, names, before, after, "", harm, cause)]
-
-
-__all__ = ["OFF", "Draft", "diff"]

@@ -126,18 +126,24 @@ def _split(
                 free[served.frees] += 1
         else:
             unserved.add((served.subject, served.pool))
-    subjects = {subject for subject, _ in unserved}
+    return _waiting_apart(plan, held, unserved)
+
+
+def _waiting_apart(
+    plan: Plan, held: set[str], unserved: set[tuple[str, PoolKey]]
+) -> tuple[tuple[Bundle, ...], tuple[Bundle, ...]]:
+    codes: dict[str, set[str]] = {}
+    for subject, (_, code) in unserved:
+        codes.setdefault(subject, set()).add(code)
     allowed: list[Bundle] = []
     waiting: list[Bundle] = []
     for bundle in plan.bundles:
         if bundle.subject in held:
             waiting.append(bundle)
-        elif bundle.subject not in subjects:
+        elif bundle.subject not in codes:
             allowed.append(bundle)
         else:
-            pools = {pool for subject, pool in unserved if subject == bundle.subject}
-            codes = {code for _, code in pools}
-            later = tuple(c for c in bundle.changes if _seat_change(c) and c.offering in codes)
+            later = tuple(c for c in bundle.changes if _seat_change(c) and c.offering in codes[bundle.subject])
             now = tuple(c for c in bundle.changes if c not in later)
             if now:
                 allowed.append(msgspec.structs.replace(bundle, changes=now))

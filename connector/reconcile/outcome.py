@@ -9,6 +9,7 @@ from typing import Any
 
 from connector.reconcile.guard import Guarded
 from connector.reconcile.plan import Change, Plan, Problem, ScopeLine, change_to_json
+from connector.reconcile.render import planned_json, planned_lines, undone_lines
 
 
 class RunState(StrEnum):
@@ -48,14 +49,10 @@ class Planned:
     @property
     def lines(self) -> tuple[str, ...]:
         """The plan as a table in plain text; the first line says what is unknown, when something is."""
-        from connector.reconcile.render import planned_lines
-
         return planned_lines(self)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
-        from connector.reconcile.render import planned_json
-
         return planned_json(self)
 
 
@@ -109,8 +106,6 @@ class Undone:
     @property
     def lines(self) -> tuple[str, ...]:
         """Plain text."""
-        from connector.reconcile.render import undone_lines
-
         return undone_lines(self)
 
     def to_json(self) -> dict[str, Any]:

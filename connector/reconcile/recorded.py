@@ -9,11 +9,15 @@ from datetime import datetime
 
 import msgspec
 
-from ledger.identity import MANUAL, IdentityState
+from ledger.identity import IdentityState
 from ledger.seat import Subscription
 
 PEOPLE = "people"
 """Name of the absence scope that stands for all people bases of a source; groups are ``group:<reference>``."""
+
+
+UNDO = "undo"
+"""Provenance of a place on the waitlist that an undo gave: first in line (A3)."""
 
 
 class IdentityRow(msgspec.Struct, frozen=True, gc=False):
@@ -128,17 +132,3 @@ class Recorded(msgspec.Struct, frozen=True):
 
 OFF = frozenset({IdentityState.DISABLED.value, IdentityState.ABSENT.value})
 """States of somebody who is leaving."""
-
-__all__ = [
-    "MANUAL",
-    "OFF",
-    "PEOPLE",
-    "GrantRow",
-    "IdentityRow",
-    "LinkRow",
-    "MembershipRow",
-    "Recorded",
-    "SeatRow",
-    "TeamRow",
-    "WaitRow",
-]

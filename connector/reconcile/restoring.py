@@ -86,7 +86,8 @@ class _Work:
     def run(self) -> Restoration:
         for name in ("identity", "links", "memberships", "waiting", "seats", "grants"):
             begun, ended = self._mine(name)
-            for key in sorted(begun.keys() | ended.keys()):
+            # what the run gave goes first, so that what it took finds room (reclaim before assign)
+            for key in sorted(begun.keys() | ended.keys(), key=lambda item: (item in ended, item)):
                 self._one(name, key, begun.get(key), ended.get(key))
         return self.out
 

@@ -13,7 +13,7 @@ import msgspec
 
 from connector.reconcile.plan import Change, Kind
 from connector.reconcile.policy import Rule
-from connector.reconcile.recorded import Recorded, SeatRow, WaitRow
+from connector.reconcile.recorded import UNDO, Recorded, SeatRow, WaitRow
 from ledger.seat import Subscription
 
 PoolKey = tuple[str, str]
@@ -23,8 +23,9 @@ PoolKey = tuple[str, str]
 class Request(msgspec.Struct, frozen=True):
     """One person asks for one seat of ``offering`` through ``rules`` (best priority first).
 
-    ``seat`` is set when the person holds one of another Team already and only its owner should change (a mover).
-    ``since``: place on the waitlist, None for newcomers. ``changes`` is the person's list, to append to.
+    ``priority``: of the best mapping, or of a better place on the waitlist. ``since``: when that place was taken, None
+    for newcomers. ``seat`` is set when the person holds one of another Team already and only its owner should change (a
+    mover). ``changes`` is the person's list, to append to.
     """
 
     subject: str
@@ -33,6 +34,7 @@ class Request(msgspec.Struct, frozen=True):
     state: str
     cause: str
     changes: list[Change]
+    priority: int
     since: datetime | None = None
     seat: SeatRow | None = None
     waiting: tuple[WaitRow, ...] = ()
@@ -130,7 +132,7 @@ class Pools:
                 item.changes.extend(self._grant(item, other) for other in item.rules if other is not rule)
                 return
         best = item.rules[0]
-        if any(row.provenance == best.provenance for row in item.waiting):
+        if any(row.provenance in (best.provenance, UNDO) for row in item.waiting):
             return
         team = self._teams.get(best.team_key, "")
         cause = f"no free seat of {item.offering} in Team {best.team}"
@@ -151,7 +153,7 @@ def grant_change(subject: str, offering: str, rule: Rule, team: str, cause: str,
 
 def _order(item: Request) -> tuple[int, bool, datetime | int, str, str]:
     since = item.since
-    return (item.rules[0].priority, since is None, since or 0, item.subject, item.offering)
+    return (item.priority, since is None, since or 0, item.subject, item.offering)
 
 
 def running_by_pool(recorded: Recorded, day: date) -> dict[PoolKey, list[Subscription]]:

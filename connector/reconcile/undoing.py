@@ -12,6 +12,7 @@ from connector.reconcile.load import REMOVAL, load
 from connector.reconcile.outcome import RunOutcome, RunState, Undone, problem_json
 from connector.reconcile.plan import Kind, witnessed
 from connector.reconcile.policy import Policy
+from connector.reconcile.recorded import UNDO
 from connector.reconcile.restoring import FIRST_IN_LINE, Restoration, Touched, bundled, restore
 from connector.reconcile.seating import Pools
 from connector.reconcile.sight import Domains
@@ -22,9 +23,6 @@ from ledger.instant import new_id
 from ledger.store import audit, people, runs, seats
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
-
-UNDO = "undo"
-"""Provenance of a place on the waitlist that an undo gave."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ an end that finds its row changed raises ``Stale`` and the whole run is undone b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -299,8 +299,3 @@ _WRITE = {
     Kind.REMOVE_IDENTITY: _BundleRows._remove,
     Kind.WAIT: _BundleRows._wait,
 }
-
-
-def subjects(bundles: Iterable[Bundle]) -> list[str]:
-    """Subjects of these bundles, in order."""
-    return [bundle.subject for bundle in bundles]

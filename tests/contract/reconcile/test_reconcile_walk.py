@@ -262,6 +262,49 @@ async def test_a3_undo_of_the_first_run_keeps_who_was_granted_something_by_hand(
     assert any("anna@acme.example" in problem.subjects[0] for problem in done.kept)
 
 
+async def test_a3_a_seat_that_was_given_away_comes_back_first_in_line(ledger: Ledger, now: datetime) -> None:
+    hasty = policy(mapping("design", "Design", "CAD"), offboarding={"release_after": "0"})
+    world = await make_world(ledger, now, hasty, Design_CAD=2)
+    world.source.put("anna", "bo", "cy", groups=["design"])
+    await apply(world)
+    world.source.change("bo", disabled=True)
+    world.later(hours=1)
+    bad = await apply(world)
+    assert bad.counts == {"AssignSeat": 1, "ReleaseSeat": 1, "DisableIdentity": 1}, "cy gets the seat at once"
+    world.source.put("aaron", groups=["design"])
+    await apply(world)
+    world.source.change("bo", disabled=False)
+    world.later(hours=1)
+    request = {"actor": "a", "reason": "r", "now": world.now, "dry_run": False}
+    await run.undo(ledger, world.setup, bad.run_id, **request)  # type: ignore[arg-type]
+    assert [row[0] for row in (await state(world))["seats"]] == ["anna@acme.example", "bo@acme.example"]  # type: ignore[attr-defined]
+    again = await run.undo(ledger, world.setup, bad.run_id, **request)  # type: ignore[arg-type]
+    assert again.changes == (), "nothing is left to undo"
+
+
+async def test_a3_a_seat_that_somebody_else_has_meanwhile_is_waited_for_first_in_line(
+    ledger: Ledger, now: datetime
+) -> None:
+    hasty = policy(mapping("design", "Design", "CAD"), offboarding={"release_after": "0"})
+    world = await make_world(ledger, now, hasty, Design_CAD=2)
+    world.source.put("anna", "bo", groups=["design"])
+    await apply(world)
+    world.source.change("bo", disabled=True)
+    world.later(hours=1)
+    bad = await apply(world)
+    world.source.put("aaron", "abel", groups=["design"])
+    await apply(world)
+    world.source.change("bo", disabled=False)
+    world.later(hours=1)
+    done = await run.undo(ledger, world.setup, bad.run_id, actor="a", reason="r", now=world.now, dry_run=False)
+    assert [change.kind for change in done.changes] == ["Reinstate", "Wait"]
+    assert (await apply(world)).counts == {}
+    world.source.change("aaron", disabled=True)
+    await apply(world)
+    assert [row[0] for row in (await state(world))["seats"]] == ["anna@acme.example", "bo@acme.example"]  # type: ignore[attr-defined]
+    assert [row[0] for row in (await state(world))["waiting"]] == ["abel@acme.example"]  # type: ignore[attr-defined]
+
+
 async def test_r5_closed_gate_suspends_and_reads_nothing(ledger: Ledger, now: datetime) -> None:
     world = await make_world(ledger, now, tiny(), Design_CAD=5)
     world.source.put("anna", "bo", groups=["design"])

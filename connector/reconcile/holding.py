@@ -1,0 +1,145 @@
+"""What one person's mappings mean for their seats: asked for, kept for another reason, or given back (P3, P4).
+
+Pure: no I/O here. Pools are dealt out later, when everybody was heard (``seating``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from connector.reconcile.plan import Change, Harm, Kind
+from connector.reconcile.policy import MAPPING, Policy, Rule
+from connector.reconcile.recorded import GrantRow, IdentityRow, Recorded, SeatRow, WaitRow
+from connector.reconcile.seating import Allocation, Pools, Request, grant_change
+from ledger.seat import SeatState
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One person who is here. ``rules``: the mappings that hold now; ``ended``: membership rows this plan ends;
+    ``changes``: the person's list, to append to; ``cause`` explains a mapping's grant."""
+
+    subject: str
+    identity: IdentityRow | None
+    rules: tuple[Rule, ...]
+    ended: set[str]
+    changes: list[Change]
+    cause: Callable[[Rule], str]
+
+
+class Desk:
+    """Hears every person, then deals out what is free."""
+
+    def __init__(self, recorded: Recorded, policy: Policy, pools: Pools, team_ids: Mapping[str, str]) -> None:
+        self.recorded = recorded
+        self.policy = policy
+        self.pools = pools
+        self.team_ids = team_ids
+        self.names = recorded.team_names()
+        self._requests: list[Request] = []
+
+    def deal(self) -> Allocation:
+        """Serve everybody who asked."""
+        return self.pools.deal(self._requests)
+
+    def serve(self, case: Case) -> None:
+        """Existing seats first; what is asked for and not held becomes a request."""
+        wanted: dict[str, list[Rule]] = {}
+        for rule in sorted(case.rules, key=lambda rule: (rule.priority, rule.id)):
+            for offering in rule.offerings:
+                wanted.setdefault(offering, []).append(rule)
+        waits: list[WaitRow] = []
+        if case.identity is not None:
+            waits = self.recorded.waiting.get(case.identity.id, [])
+            for seat in self.recorded.seats.get(case.identity.id, ()):
+                self._held(case, seat, wanted.pop(seat.offering_code, []))
+        for offering, asking in wanted.items():
+            self._ask(case, offering, tuple(asking), tuple(row for row in waits if row.offering_code == offering))
+        for row in waits:
+            if row.offering_code not in wanted and self._unwanted(case, row):
+                name = f"{row.offering_code} @ {self.names.get(row.team_id, row.team_id)}"
+                mapping = row.provenance.removeprefix(MAPPING)
+                case.changes.append(
+                    Change(Kind.WAIT, case.subject, name, "waiting", "", mapping, cause="no longer asked for",
+                           team=row.team_id, offering=row.offering_code, ref=row.row_id)
+                )  # fmt: skip
+
+    def _ask(self, case: Case, offering: str, asking: tuple[Rule, ...], waits: tuple[WaitRow, ...]) -> None:
+        signed_in = case.identity is not None and case.identity.id in self.recorded.signed_in
+        self._requests.append(
+            Request(
+                subject=case.subject,
+                offering=offering,
+                rules=asking,
+                state=SeatState.ACTIVE.value if signed_in else SeatState.INVITED.value,
+                cause=case.cause(asking[0]),
+                changes=case.changes,
+                priority=min([asking[0].priority, *(row.priority for row in waits)]),
+                since=min((row.since for row in waits), default=None),
+                waiting=waits,
+            )
+        )
+
+    def _unwanted(self, case: Case, row: WaitRow) -> bool:
+        """A place on the waitlist ends with its membership, or when its mapping stopped asking; not while unknown."""
+        rule = self.policy.rule_of(row.provenance)
+        if rule is None:
+            return row.provenance.startswith(MAPPING)
+        rows = self.recorded.memberships.get(case.identity.id, ()) if case.identity else ()
+        left = not any(item.provenance == row.provenance and item.row_id not in case.ended for item in rows)
+        return left or row.offering_code not in rule.offerings or self.team_ids[rule.id] != row.team_id
+
+    def _held(self, case: Case, seat: SeatRow, asking: list[Rule]) -> None:
+        """A seat that exists: reasons are added and ended; it goes when the last one does (P3)."""
+        keep, end = self._reasons(case, seat)
+        granted = {grant.provenance for grant in keep}
+        add = [rule for rule in asking if rule.provenance not in granted]
+        for rule in add:
+            team = self.team_ids[rule.id]
+            case.changes.append(grant_change(case.subject, seat.offering_code, rule, team, case.cause(rule), seat.id))
+        if not keep and not add:
+            if end:
+                case.changes.append(self._release(case.subject, seat, end))
+                self.pools.reclaim(seat)
+            return
+        case.changes.extend(self._end_grant(case.subject, seat, grant) for grant in end)
+        owners = {grant.team_id for grant in keep} | {self.team_ids[rule.id] for rule in add}
+        if seat.team_id not in owners and asking and not self.recorded.manual_seat(seat):
+            cause = f"{seat.offering_code} is now granted through Team {asking[0].team}"
+            self._requests.append(
+                Request(case.subject, seat.offering_code, tuple(asking), seat.state, cause, case.changes,
+                        asking[0].priority, seat=seat)
+            )  # fmt: skip
+
+    def _reasons(self, case: Case, seat: SeatRow) -> tuple[list[GrantRow], list[GrantRow]]:
+        """The grants that stay (manual ones always) and those that end with their membership or mapping."""
+        memberships = self.recorded.memberships.get(case.identity.id, ()) if case.identity else ()
+        members = {row.provenance for row in memberships if row.row_id not in case.ended}
+        keep: list[GrantRow] = []
+        end: list[GrantRow] = []
+        for grant in self.recorded.grants.get(seat.id, ()):
+            rule = self.policy.rule_of(grant.provenance)
+            manual = not grant.provenance.startswith(MAPPING)
+            proper = (
+                rule is not None
+                and seat.offering_code in rule.offerings
+                and self.team_ids[rule.id] == grant.team_id
+                and grant.provenance in members
+            )
+            (keep if manual or proper else end).append(grant)
+        return keep, end
+
+    def _release(self, subject: str, seat: SeatRow, ended: list[GrantRow]) -> Change:
+        mapping = min(grant.provenance for grant in ended).removeprefix(MAPPING)
+        return Change(Kind.RELEASE_SEAT, subject, self._name(seat), seat.state, "", mapping, Harm.RELEASE,
+                      "no mapping grants it any longer", seat.team_id, seat.offering_code, seat.id)  # fmt: skip
+
+    def _end_grant(self, subject: str, seat: SeatRow, grant: GrantRow) -> Change:
+        mapping = grant.provenance.removeprefix(MAPPING)
+        return Change(Kind.END_GRANT, subject, self._name(seat), "granted", "", mapping,
+                      cause="the seat is still held for another reason", team=grant.team_id,
+                      offering=seat.offering_code, ref=grant.row_id)  # fmt: skip
+
+    def _name(self, seat: SeatRow) -> str:
+        return f"{seat.offering_code} @ {self.names.get(seat.team_id, seat.team_id)}"
