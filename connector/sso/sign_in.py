@@ -48,6 +48,7 @@ class Outgoing:
     location: str
     form: str
     cookie: str
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,7 @@ async def _send(ledger: Ledger, provider: ServiceProvider, peer: Peer, request: 
     async with ledger.write(peer.organization, at=now) as book:
         kept = replace(request, id=sent.id, relay_state=relay_state, cookie_hash=_hash(browser))
         await rows.put_request(book, kept)
-    return Outgoing(sent.location, sent.form, browser)
+    return Outgoing(sent.location, sent.form, browser, sent.id)
 
 
 async def _testable(reader: Reader, domain: str, now: datetime) -> int:

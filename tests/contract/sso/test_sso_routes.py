@@ -1,0 +1,161 @@
+"""What a browser sees of ``/sso``: one generic refusal, safe cookies and headers, no open redirect (case 15)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from connector.sso import sign_in, steps
+from connector.sso.routes import Entrance
+from connector.sso.saml import ServiceProvider
+from connector.sso.settings import SamlSettings
+from connector.sso.sign_in import Outgoing, SignedIn
+from connector.sso.signing import ensure_key
+from ledger.secret import SecretRef
+from ledger.store.engine import Ledger
+from tests.parts.idp import Key
+from tests.parts.sso_organization import SsoOrganization, relay_state
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+COOKIE = "__Host-rosterd-sign-in"
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def acme(sqlite_url: str, tmp_path: Path) -> AsyncIterator[SsoOrganization]:
+    ledger = Ledger.open(sqlite_url)
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    ensure_key(key, certificate, name="rosterd", now=NOW)
+    settings = SamlSettings(
+        signing_key=SecretRef("file", str(key)), signing_certificate=SecretRef("file", str(certificate))
+    )
+    provider = ServiceProvider("https://rosterd.example", settings, workers=1)
+    yield SsoOrganization(ledger, provider, Key.make(NOW))
+    await provider.close()
+    await ledger.close()
+
+
+@pytest.fixture
+async def arrived() -> list[SignedIn]:
+    return []
+
+
+@pytest.fixture
+async def browser(acme: SsoOrganization, arrived: list[SignedIn]) -> AsyncIterator[Client]:
+    async def arrive(_: web.Request, person: SignedIn) -> web.StreamResponse:
+        arrived.append(person)
+        return web.Response(text="welcome")
+
+    app = web.Application()
+    app.add_routes(Entrance(acme.ledger, acme.provider, lambda: NOW, lambda: {"acme"}, arrive).routes())
+    async with TestClient(TestServer(app)) as client:
+        yield client
+
+
+async def post(browser: Client, going: Outgoing, posted: str, state: str | None = None) -> tuple[int, str]:
+    form = {"SAMLResponse": posted, "RelayState": relay_state(going) if state is None else state}
+    headers = {"Cookie": f"{COOKIE}={going.cookie}"}
+    async with browser.post("/sso/acme/acs", data=form, headers=headers, allow_redirects=False) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_metadata_names_us_and_our_key_and_nothing_to_encrypt_for(browser: Client) -> None:
+    async with browser.get("/sso/acme/metadata") as answer:
+        text = await answer.text()
+    assert answer.content_type == "application/samlmetadata+xml"
+    assert 'entityID="https://rosterd.example/sso/acme/metadata"' in text
+    assert 'Location="https://rosterd.example/sso/acme/acs"' in text
+    assert 'AuthnRequestsSigned="true"' in text
+    assert 'use="encryption"' not in text
+
+
+async def test_organizations_that_do_not_exist(browser: Client) -> None:
+    for path in ("/sso/other/metadata", "/sso/other/login", "/sso/other/test?ticket=x"):
+        async with browser.get(path) as answer:
+            assert answer.status == 404
+    async with browser.get("/sso/acme/login") as answer:  # exists, but is not on
+        assert answer.status == 404
+
+
+async def test_test_sign_in_sets_a_cookie_no_other_site_can_plant(acme: SsoOrganization, browser: Client) -> None:
+    await acme.connect(NOW)
+    ticket = await steps.begin_test(acme.ledger, acme.provider, "acme", "acme.example", actor="ada", now=NOW)
+    path = ticket.url.removeprefix("https://rosterd.example")
+    async with browser.get(path, allow_redirects=False) as answer:
+        assert answer.status == 303
+        cookie = answer.headers["Set-Cookie"]
+        assert cookie.startswith(f"{COOKIE}=")
+        for part in ("HttpOnly", "Secure", "SameSite=None", "Path=/"):
+            assert part in cookie
+        assert "Domain" not in cookie
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert parse_qs(urlsplit(answer.headers["Location"]).query).keys() == {
+            "SAMLRequest",
+            "RelayState",
+            "SigAlg",
+            "Signature",
+        }
+    async with browser.get(path, allow_redirects=False) as answer:
+        assert answer.status == 400  # a ticket is good once
+
+
+@pytest.mark.parametrize(
+    "changes", [{"name_id": "ceo@other.example"}, {"audience": "https://x"}, {"sign_assertion": False}, {"status": "x"}]
+)
+async def test_every_refusal_looks_the_same(acme: SsoOrganization, browser: Client, changes: dict[str, object]) -> None:
+    await acme.connect(NOW)
+    going = await acme.start_test(NOW)
+    status, text = await post(browser, going, acme.forged(going, NOW, **changes).post())
+    assert (status, text) == await post(browser, going, "junk")
+    assert status == 400
+    assert "could not be completed" in text
+
+
+async def test_relay_state_never_says_where_to_go(
+    acme: SsoOrganization, browser: Client, arrived: list[SignedIn]
+) -> None:
+    await acme.turned_on(NOW)
+    async with browser.get("/sso/acme/login", allow_redirects=False) as answer:
+        location, cookie = answer.headers["Location"], answer.cookies[COOKIE].value
+    fields = parse_qs(urlsplit(location).query)
+    for number, state in enumerate(("https://evil.example", "//evil.example", "javascript:alert(1)")):
+        going = await acme.start_test(NOW)
+        posted = acme.forged(going, NOW, assertion_id=f"_{number}").post()
+        assert (await post(browser, going, posted, state))[0] == 400
+    assert len(fields["RelayState"][0]) > 40
+    assert len(cookie) > 40
+    assert arrived == []
+
+
+async def test_a_click_on_a_tile_begins_a_sign_in_of_ours(acme: SsoOrganization, browser: Client) -> None:
+    await acme.turned_on(NOW)
+    going = await acme.start_test(NOW)
+
+    def drop(root: object) -> None:
+        del root.attrib["InResponseTo"]  # type: ignore[attr-defined]
+
+    posted = acme.forged(going, NOW, before_signing=drop).post()
+    form = {"SAMLResponse": posted, "RelayState": "https://evil.example"}
+    async with browser.post("/sso/acme/acs", data=form, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, "https://rosterd.example/sso/acme/login")
+
+
+async def test_who_signed_in_is_handed_on(acme: SsoOrganization, browser: Client, arrived: list[SignedIn]) -> None:
+    await acme.turned_on(NOW)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "acme.example", cookie="", now=NOW)
+    posted = acme.forged(going, NOW, assertion_id="_login").post()
+    assert await post(browser, going, posted) == (200, "welcome")
+    assert [(person.organization, person.mail.key) for person in arrived] == [("acme", "anna@acme.example")]
+
+
+async def test_bodies_that_are_too_large_or_no_forms(acme: SsoOrganization, browser: Client) -> None:
+    async with browser.post("/sso/acme/acs", data={"SAMLResponse": "A" * 800_000}) as answer:
+        assert answer.status == 400
+    async with browser.post("/sso/acme/acs", data=b"\xff", headers={"Content-Type": "text/plain"}) as answer:
+        assert answer.status == 400

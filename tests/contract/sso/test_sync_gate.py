@@ -1,0 +1,164 @@
+"""Sync runs only behind an open gate; a lapse suspends and removes nobody; no evidence changes unseen (R5, G5)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from connector.sso import evidence, steps, sync
+from connector.sso.connection_steps import MAIN
+from connector.sso.gate import GateState
+from connector.sso.sync import SyncState
+from ledger.errors import Busy, Refused
+from ledger.store import sso as rows
+from ledger.store.engine import Ledger
+from tests.parts.sso_organization import prove
+
+ORG, DOMAIN = "acme", "acme.example"
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+H = timedelta(hours=1)
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+async def acme(ledger: Ledger) -> Ledger:
+    """Proved, tested and on; the evidence is written as the steps write it."""
+    await prove(ledger, ORG, DOMAIN, NOW)
+    facts = {"certificates": [{"spki": "s", "not_before": "2026-01-01T00:00:00Z", "not_after": "2028-01-01T00:00:00Z"}]}
+    version = rows.VersionRow(MAIN, 1, "saml", "https://idp", "f1", "", facts, NOW, "ada")
+    async with ledger.write(ORG, at=NOW) as book:
+        await rows.put_connection(book, MAIN, "idp", "ada")
+        await rows.put_version(book, version)
+        await rows.link(book, DOMAIN, MAIN)
+        tested = {"fingerprint": "f1", "domain": DOMAIN}
+        await evidence.record(book, evidence.TESTED, MAIN, actor="ada", facts=tested, domains=[DOMAIN])
+    await switch(ledger, on=True, at=NOW)
+    return ledger
+
+
+async def switch(ledger: Ledger, *, on: bool, at: datetime) -> None:
+    async with ledger.write(ORG, at=at) as book:
+        kind = evidence.TURNED_ON if on else evidence.TURNED_OFF
+        await evidence.record(book, kind, MAIN, actor="ada", facts={"version": 1}, domains=[DOMAIN])
+        await sync.follow_gate(book)
+
+
+async def look(ledger: Ledger, at: datetime) -> None:
+    """The daily look at the domain found the record."""
+    facts = {"attempt": 1, "answer": "found", "why": "", "resolvers": []}
+    async with ledger.write(ORG, at=at) as book:
+        await evidence.record(book, evidence.DOMAIN_CHECKED, DOMAIN, actor="ada", facts=facts, domains=[DOMAIN])
+
+
+async def state(ledger: Ledger) -> sync.SyncStatus:
+    async with ledger.read(ORG) as reader:
+        return await sync.sync_status(reader)
+
+
+async def test_r5_refused_with_every_missing_step_of_every_domain(ledger: Ledger) -> None:
+    await prove(ledger, ORG, DOMAIN, NOW)
+    await steps.add_domain(ledger, ORG, "acme-labs.example", actor="ada", now=NOW)
+    with pytest.raises(Refused) as refused:
+        await sync.enable_sync(ledger, ORG, actor="ada", now=NOW)
+    said = refused.value.what
+    assert "acme.example: no identity provider is connected" in said
+    assert "acme-labs.example: the domain is not proved" in said
+    assert "rosterd sso connect METADATA" in said
+    assert (await state(ledger)).state is SyncState.OFF
+
+
+async def test_r5_off_ready_enabled_suspended_enabled(acme: Ledger) -> None:
+    async with acme.read(ORG) as reader:
+        assert (await sync.sync_status(reader, now=NOW)).state is SyncState.READY
+    await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
+    assert (await state(acme)).state is SyncState.ENABLED
+    await switch(acme, on=False, at=NOW + H)
+    assert await state(acme) == sync.SyncStatus(SyncState.SUSPENDED, ("sso_off",), NOW + H)
+    with pytest.raises(Refused, match="sso_off"):
+        await sync.enable_sync(acme, ORG, actor="ada", now=NOW + H)
+    await switch(acme, on=True, at=NOW + 2 * H)
+    assert await state(acme) == sync.SyncStatus(SyncState.ENABLED, (), NOW + 2 * H)
+    await sync.disable_sync(acme, ORG, actor="ada", now=NOW + 3 * H)
+    assert (await state(acme)).state is SyncState.OFF
+
+
+async def test_after_seven_days_an_admin_confirms(acme: Ledger) -> None:
+    await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
+    await switch(acme, on=False, at=NOW + H)
+    back = NOW + H + 7 * DAY + H
+    await look(acme, back - DAY * 3)
+    await switch(acme, on=True, at=back)
+    assert (await state(acme)).state is SyncState.SUSPENDED
+    async with acme.write(ORG, at=back) as book:
+        with pytest.raises(Refused, match="an admin confirms"):
+            await sync.resume(book)
+    await sync.enable_sync(acme, ORG, actor="ada", now=back)
+    assert (await state(acme)).state is SyncState.ENABLED
+
+
+async def test_suspending_twice_keeps_the_first_instant(acme: Ledger) -> None:
+    await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
+    async with acme.write(ORG, at=NOW + H) as book:
+        assert await sync.suspend(book, ["cert_expired", "cert_expired"])
+    async with acme.write(ORG, at=NOW + 2 * H) as book:
+        assert not await sync.suspend(book, ["cert_expired"])
+        assert await sync.suspend(book, ["sso_off"])
+    assert await state(acme) == sync.SyncStatus(SyncState.SUSPENDED, ("sso_off",), NOW + H)
+    async with acme.write(ORG, at=NOW + 3 * H) as book:
+        assert await sync.resume(book)
+        assert not await sync.resume(book)
+
+
+async def test_an_organization_that_never_enabled_sync_is_never_suspended(acme: Ledger) -> None:
+    async with acme.write(ORG, at=NOW) as book:
+        assert not await sync.suspend(book, ["sso_off"])
+        assert not await sync.resume(book)
+    assert (await state(acme)).state is SyncState.OFF
+
+
+async def test_unknown_pauses_and_does_not_suspend_before_24_hours(acme: Ledger) -> None:
+    await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
+    for hours, expected in ((1, SyncState.ENABLED), (24, SyncState.ENABLED), (25, SyncState.SUSPENDED)):
+        async with acme.write(ORG, at=NOW + hours * H) as book:
+            facts = {"readable": False, "reason": "kc_unreachable"}
+            await evidence.record(book, evidence.PROBED, MAIN, actor="probe", facts=facts, domains=[DOMAIN])
+            await sync.follow_gate(book)
+        assert (await state(acme)).state is expected
+
+
+async def test_evidence_cannot_change_between_the_gate_and_the_commit(acme: Ledger) -> None:
+    """What the apply transaction relies on: a second writer of evidence is kept out until the commit (no gap)."""
+    second = Ledger.open(acme.url, busy_seconds=0.2)
+    try:
+        async with acme.write(ORG, at=NOW + H) as book:
+            assert (await evidence.gates(book, now=NOW + H))[DOMAIN].state is GateState.OPEN
+            with pytest.raises(Busy):
+                await switch(second, on=False, at=NOW + H)
+            assert (await evidence.gates(book, now=NOW + H))[DOMAIN].state is GateState.OPEN
+        await switch(second, on=False, at=NOW + H)
+    finally:
+        await second.close()
+    async with acme.write(ORG, at=NOW + 2 * H) as book:
+        found = (await evidence.gates(book, now=NOW + 2 * H))[DOMAIN]
+    assert (found.state, found.reasons) == (GateState.CLOSED, ("sso_off",))
+
+
+async def test_each_change_of_evidence_counts_at_the_gate(acme: Ledger) -> None:
+    async with acme.read(ORG) as reader:
+        before = (await evidence.gates(reader, now=NOW))[DOMAIN].version
+    await look(acme, NOW + H)
+    async with acme.read(ORG) as reader:
+        assert (await evidence.gates(reader, now=NOW + H))[DOMAIN].version == before + 1
+
+
+async def test_evidence_shows_when_it_was_tampered_with(acme: Ledger) -> None:
+    async with acme.write(ORG, at=NOW) as book:
+        await book.update(rows.sso_evidence, {"facts": {"answer": "found"}}, rows.sso_evidence.c.seq == 3)
+    async with acme.read(ORG) as reader:
+        assert await rows.broken_evidence(reader) == 3
+
+
+async def test_organizations_do_not_see_each_other(acme: Ledger) -> None:
+    async with acme.read("rival") as reader:
+        assert await evidence.gates(reader, now=NOW) == {}
