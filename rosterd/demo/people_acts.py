@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from rosterd.demo.company import Employee, employee
+from rosterd.demo.company import DOMAIN, Employee, employee
+from rosterd.demo.files import ORGANIZATION
+from rosterd.demo.signon_acts import sign_in
 from rosterd.demo.stage import Stage, Standing
 
 _WEEK = timedelta(days=7)
@@ -23,6 +25,11 @@ async def arrive(stage: Stage) -> None:
     tell.grid(("Team", "people"), sorted(standing.members.items()))
     tell.fact(f"{standing.people.get('active', 0)} identities, {sum(standing.seats.values())} seats {standing.seats}")
     tell.fact(f"{standing.waiting} people wait for a seat: Design bought fewer RENDER seats than it has people")
+    first = stage.company.in_group("design")[0]
+    tell.say(f"{first.display_name} follows the invite and signs in at the company's own identity provider:")
+    base = stage.service.settings.installation.server.public_url
+    tell.quote([await sign_in(f"{base}/sso/{ORGANIZATION}/login?domain={DOMAIN}", first.mail)])
+    tell.fact(await stage.person(first.mail))
     again = await stage.plan()
     tell.fact("planning again right away finds nothing to change", ok=again.plan.empty)
 
