@@ -86,9 +86,13 @@ class _Work:
     def run(self) -> Restoration:
         for name in ("identity", "links", "memberships", "waiting", "seats", "grants"):
             begun, ended = self._mine(name)
-            # what the run gave goes first, so that what it took finds room (reclaim before assign)
-            for key in sorted(begun.keys() | ended.keys(), key=lambda item: (item in ended, item)):
-                self._one(name, key, begun.get(key), ended.get(key))
+            keys = sorted(begun.keys() | ended.keys())
+            found = [(begun.get(key), ended.get(key)) for key in keys if self._free_to_change(name, key, begun, ended)]
+            if name == "seats":
+                self._seats(found)
+                continue
+            for before, after in found:
+                _RESTORE[name](self, _person_of(name, before or after), before, after)
         return self.out
 
     def _mine(self, name: str) -> tuple[dict[tuple[str, ...], Any], dict[tuple[str, ...], Any]]:
@@ -98,18 +102,23 @@ class _Work:
         ended = {key(row): row for row in self.touched.rows[name] if row.ended_run == run_id and row.run_id != run_id}
         return begun, ended
 
-    def _one(self, name: str, key: tuple[str, ...], begun: Any, ended: Any) -> None:
-        row = begun or ended
-        identity = row.id if name == "identity" else row.identity_id
+    def _free_to_change(
+        self, name: str, key: tuple[str, ...], begun: Mapping[Any, Any], ended: Mapping[Any, Any]
+    ) -> bool:
+        """Whether nobody changed this thing since, and its person is not frozen."""
+        mine = begun.get(key)
+        row = mine or ended[key]
+        identity = _person_of(name, row)
         if identity in self.skip:
-            return
+            return False
         now = self.open_now[name].get(key)
-        mine = begun.row_id if begun is not None else ""
-        if (begun is not None and begun.valid_to is not None) or (now is not None and now.row_id != mine):
-            if name in {"identity", "memberships", "seats"}:
-                self._keep(name, identity, row)
-            return
-        _RESTORE[name](self, identity, begun, ended)
+        if (mine is None or mine.valid_to is None) and (
+            now is None or (mine is not None and now.row_id == mine.row_id)
+        ):
+            return True
+        if name in {"identity", "memberships", "seats"}:
+            self._keep(name, identity, row)
+        return False
 
     def _keep(self, name: str, identity: str, row: Any) -> None:
         what = {"identity": "person", "memberships": "membership", "seats": "seat"}[name]
@@ -176,33 +185,48 @@ class _Work:
         elif begun is None:
             self._say(identity, Kind.JOIN_TEAM, after="member", **parts)
 
-    def _seat(self, identity: str, begun: Any, ended: Any) -> None:
-        row = begun or ended
-        pool = (row.team_id, row.offering_code)
-        parts = {"object": f"{row.offering_code} @ {self.touched.team_names.get(row.team_id, row.team_id)}",
-                 "team": row.team_id, "offering": row.offering_code}  # fmt: skip
-        if ended is None:
-            if self._manual_grant(begun.id):
-                self._keep("seats", identity, begun)
-                return
-            self._swap("seats", begun, None)
-            self.gone_seats.add(begun.id)
-            self.free[pool] = self.free.get(pool, 0) + 1
-            self._say(identity, Kind.RELEASE_SEAT, Harm.RELEASE, before=begun.state, **parts)
-        elif begun is None and self._has_another(identity, row.offering_code):
+    def _seats(self, found: list[tuple[Any, Any]]) -> None:
+        """Units come back before they are handed out: undoing reclaims before it assigns, like a plan."""
+        for begun, ended in found:
+            if begun is not None and ended is None and self._manual_grant(begun.id):
+                self._keep("seats", begun.identity_id, begun)
+            elif begun is not None:
+                pool = (begun.team_id, begun.offering_code)
+                self.free[pool] = self.free.get(pool, 0) + 1
+                if ended is None:
+                    self.gone_seats.add(begun.id)
+                    self._swap("seats", begun, None)
+                    self._say(
+                        begun.identity_id, Kind.RELEASE_SEAT, Harm.RELEASE, before=begun.state, **self._about(begun)
+                    )
+        for begun, ended in sorted((pair for pair in found if pair[1] is not None), key=lambda pair: pair[0] is None):
+            self._seat_back(begun, ended)
+
+    def _seat_back(self, begun: Any, ended: Any) -> None:
+        """A seat the run changed (``begun``) or released (None) returns where its pool has room."""
+        identity, pool = ended.identity_id, (ended.team_id, ended.offering_code)
+        stays_put = begun is not None and begun.team_id == ended.team_id
+        if begun is None and self._has_another(identity, ended.offering_code):
             self.gone_seats.add(ended.id)
             self._keep("seats", identity, ended)
-        elif begun is None and self.free.get(pool, 0) <= 0:
-            self.gone_seats.add(ended.id)
-            self.out.waiting.append((identity, *pool))
-            self._say(identity, Kind.WAIT, after="waiting", **parts)
-        else:
+        elif stays_put or self.free.get(pool, 0) > 0:
+            self.free[pool] = self.free.get(pool, 0) - 1
             self._swap("seats", begun, ended)
             if begun is None:
-                self.free[pool] -= 1
-                self._say(identity, Kind.ASSIGN_SEAT, after=ended.state, **parts)
+                self._say(identity, Kind.ASSIGN_SEAT, after=ended.state, **self._about(ended))
             else:
-                self._changed_seat(identity, begun, ended, parts)
+                self._changed_seat(identity, begun, ended, self._about(ended))
+        elif begun is not None:
+            self.free[begun.team_id, begun.offering_code] -= 1
+            self._keep("seats", identity, begun)
+        else:
+            self.gone_seats.add(ended.id)
+            self.out.waiting.append((identity, *pool))
+            self._say(identity, Kind.WAIT, after="waiting", **self._about(ended))
+
+    def _about(self, row: Any) -> dict[str, Any]:
+        team = self.touched.team_names.get(row.team_id, row.team_id)
+        return {"object": f"{row.offering_code} @ {team}", "team": row.team_id, "offering": row.offering_code}
 
     def _changed_seat(self, identity: str, begun: Any, ended: Any, parts: dict[str, Any]) -> None:
         if begun.team_id != ended.team_id:
@@ -215,7 +239,9 @@ class _Work:
             self._say(identity, Kind.REINSTATE, before=begun.state, after=ended.state, **parts)
 
     def _has_another(self, identity: str, offering: str) -> bool:
-        return any(row.identity_id == identity and row.offering_code == offering for row in self.touched.open["seats"])
+        ended = set(self.out.end["seats"])
+        mine = (row for row in self.touched.open["seats"] if row.row_id not in ended)
+        return any(row.identity_id == identity and row.offering_code == offering for row in mine)
 
     def _manual_grant(self, seat_id: str) -> bool:
         return any(
@@ -235,10 +261,13 @@ _RESTORE: dict[str, Callable[[_Work, str, Any, Any], None]] = {
     "identity": _Work._identity,
     "links": _Work._link,
     "memberships": _Work._membership,
-    "seats": _Work._seat,
     "grants": _Work._grant,
     "waiting": _Work._wait,
 }
+
+
+def _person_of(name: str, row: Any) -> str:
+    return str(row.id if name == "identity" else row.identity_id)
 
 
 def bundled(changes: Iterable[tuple[str, Change]]) -> dict[str, list[Change]]:

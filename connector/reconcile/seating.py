@@ -90,8 +90,11 @@ class Pools:
     def deal(self, requests: list[Request]) -> Allocation:
         """Serve movers first (they free a seat elsewhere), then everybody by priority, first come, mail key."""
         movers = sorted((item for item in requests if item.seat is not None), key=_order)
-        for item in movers:
-            self._move(item)
+        moved = True
+        while moved:  # one mover's old seat may be the next one's new seat
+            waiting = [item for item in movers if not self._move(item)]
+            moved = len(waiting) < len(movers)
+            movers = waiting
         for item in sorted((item for item in requests if item.seat is None), key=_order):
             self._assign(item)
         return Allocation(self._start, tuple(self._served))
@@ -104,7 +107,7 @@ class Pools:
         self._left[key] -= 1
         self._served.append(Served(subject, key, frees))
 
-    def _move(self, item: Request) -> None:
+    def _move(self, item: Request) -> bool:
         seat = item.seat
         for rule in item.rules:
             key = self._pool(rule, item.offering)
@@ -117,7 +120,8 @@ class Pools:
                 Change(Kind.MOVE_SEAT, item.subject, item.offering, old, new, rule.id, cause=item.cause,
                        team=key[0], offering=item.offering, ref=seat.id)
             )  # fmt: skip
-            return
+            return True
+        return False
 
     def _assign(self, item: Request) -> None:
         for rule in item.rules:

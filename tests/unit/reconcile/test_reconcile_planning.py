@@ -506,3 +506,21 @@ def test_markdown_and_json_show_every_change(source: HandSource, chosen: Policy)
     assert len(document["changes"]) == sum(draft.plan.counts.values())
     assert planned_markdown(shown).count("| Invite |") == 6
     assert document["digest"] == draft.plan.digest
+
+
+def test_p4_one_movers_old_seat_is_the_next_ones_new_seat() -> None:
+    chosen = policy(mapping("a", "A", "CAD"), mapping("b", "B", "CAD"))
+    source = HandSource()
+    source.put("anna", "stays-a", groups=["a"])
+    source.put("bo", "stays-b", groups=["b"])
+    recorded = holding(chosen, source, absences=absent("anna", scope="group:a") | absent("bo", scope="group:b"))
+    full = tuple(
+        Subscription(f"sub-{team}", team, "CAD", quantity, Tier.BUSINESS, date(2026, 1, 1), date(2027, 1, 1))
+        for team, quantity in (("a", 3), ("b", 2))
+    )
+    recorded = msgspec.structs.replace(recorded, subscriptions=full)
+    source.move("anna", "a", "b")
+    source.move("bo", "b", "a")
+    moved = [c.subject for b in plan_for(source, chosen, recorded).plan.bundles for c in b.changes
+             if c.kind is Kind.MOVE_SEAT]  # fmt: skip
+    assert moved == ["anna@acme.example", "bo@acme.example"], "anna, though first, fits only after bo has moved"
