@@ -8,6 +8,7 @@ advisory transaction lock per organization. Readers get one snapshot and cannot 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -98,21 +99,31 @@ class Store:
     @asynccontextmanager
     async def unscoped_write(self) -> AsyncIterator[AsyncConnection]:
         """A write transaction over all organizations: only for leases, jobs, tokens, cross-organization claims."""
-        async with self._guarded(self._writer.begin()) as connection:
+        async with self._transaction(self._writer) as connection:
             yield connection
 
     @asynccontextmanager
     async def unscoped_read(self) -> AsyncIterator[AsyncConnection]:
         """A snapshot over all organizations: same restriction as ``unscoped_write``."""
-        async with self._guarded(self._reader.begin()) as connection:
+        async with self._transaction(self._reader) as connection:
             yield connection
 
     @asynccontextmanager
-    async def _guarded(self, opening: Any) -> AsyncIterator[AsyncConnection]:
-        """The wall: driver errors leave as ours."""
+    async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        """One transaction behind the wall: driver errors leave as ours, a cancelled one ends with its connection."""
         with wall(self._shown()):
-            async with opening as connection:
-                yield connection
+            async with engine.connect() as connection:
+                try:
+                    await connection.begin()
+                    yield connection
+                    await connection.commit()
+                except asyncio.CancelledError:
+                    # what is under way on this connection cannot be taken back; its end makes the database roll back
+                    await connection.invalidate()
+                    raise
+                except BaseException:
+                    await connection.rollback()
+                    raise
 
     def _shown(self) -> str:
         return self._writer.url.render_as_string(hide_password=True)
