@@ -6,9 +6,10 @@ unavailable · 1 unexpected.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,20 +17,51 @@ import typer
 from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
-from rosterd.verbs import checking, imports, reconcile, reports, serving, signon, starting, tokens, usage
 from rosterd.verbs.console import Session, report_error
 
-app = typer.Typer(
-    name="rosterd",
-    help="The account side of a Business plan: directory sync behind proven sign-on, guarded seats, reports.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+VERBS: dict[str, tuple[str, ...]] = {
+    "starting": ("init",),
+    "checking": ("check",),
+    "signon": ("sso", "sync"),
+    "reconcile": ("plan", "apply", "approve", "undo", "explain"),
+    "imports": ("import",),
+    "usage": ("usage",),
+    "tokens": ("token",),
+    "reports": ("publish", "report"),
+    "serving": ("serve", "demo"),
+}
+"""Module in ``rosterd.verbs`` → the verbs it adds. Only the module of the verb that is asked for is imported: all of
+them together import every library of the product, which takes seconds."""
 
 
-@app.callback()
+def make(modules: Iterable[str]) -> typer.Typer:
+    """The command line with the verbs of these modules."""
+    app = typer.Typer(
+        name="rosterd",
+        help="The account side of a Business plan: directory sync behind proven sign-on, guarded seats, reports.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(options)
+    for module in modules:
+        importlib.import_module(f"rosterd.verbs.{module}").add_to(app)
+    return app
+
+
+def needed(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The module of the first word that is a verb; all of them for help and for what no verb is called."""
+    words = iter(arguments)
+    for word in words:
+        if word in {"--config", "-c"}:
+            next(words, "")
+        for module, verbs in VERBS.items():
+            if word in verbs:
+                return (module,)
+    return tuple(VERBS)
+
+
 def options(
     context: typer.Context,
     config: Annotated[Path, typer.Option("--config", "-c", envvar="ROSTERD_CONFIG", help="The admin file.")] = Path(
@@ -43,15 +75,11 @@ def options(
     session.config, session.as_json, session.debug = config, as_json, debug
 
 
-for verbs in (starting, checking, signon, reconcile, imports, tokens, usage, reports, serving):
-    verbs.add_to(app)
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code and lets no exception out."""
     session = Session(Path("rosterd.toml"), as_json="--json" in arguments)
-    command = get_command(app)
     try:
+        command = get_command(make(needed(arguments)))
         code = command.main(list(arguments), prog_name="rosterd", standalone_mode=False, obj=session)
     except TyperException as error:
         show = getattr(error, "show", None)  # usage errors print themselves; typer types them loosely

@@ -51,44 +51,46 @@ def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
     service = daemon.service
     app = web.Application(middlewares=[_naming, health.counting(daemon.metrics)], client_max_size=64 * 1024 * 1024)
     app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining))
-    installation = service.settings.installation
     pepper = service.pepper()
     if api:
-        public_url = installation.server.public_url
-        v1 = make_app(
-            service.ledger,
-            service.warehouse(),
-            installation.api,
-            service.clock,
-            pepper=pepper,
-            public_url=public_url,
-        )
-        app.add_subapp("/v1", v1)
-        app.router.add_get("/openapi.json", openapi_endpoint(openapi_body(installation.api, public_url)))
+        _mount_api(app, service, pepper)
     if connector:
-        asking = Asking(service, pepper)
-        app.add_routes(
-            ingest.routes(
-                service.ledger,
-                authorize=asking.principal,
-                clock=service.clock,
-                settings_of=lambda organization: _reporting(service, organization),
-                public_url=installation.server.public_url,
-            )
-        )
-        entrance = Entrance(
-            service.ledger,
-            service.provider(),
-            service.clock,
-            lambda: service.settings.customers.keys(),
-            arrive=lambda _request, done: _arrive(service, done),
-        )
-        app.add_routes(entrance.routes())
-        acts = admin.Acts(
-            authenticate=asking.principal, status=daemon.status, reload=daemon.reload, clock=service.clock
-        )
-        app.add_subapp("/admin/v1", admin.make_app(service.ledger, acts))
+        _mount_connector(app, daemon, pepper)
     return app
+
+
+def _mount_api(app: web.Application, service: Service, pepper: bytes) -> None:
+    installation = service.settings.installation
+    public_url = installation.server.public_url
+    v1 = make_app(
+        service.ledger, service.warehouse(), installation.api, service.clock, pepper=pepper, public_url=public_url
+    )
+    app.add_subapp("/v1", v1)
+    app.router.add_get("/openapi.json", openapi_endpoint(openapi_body(installation.api, public_url)))
+
+
+def _mount_connector(app: web.Application, daemon: Running, pepper: bytes) -> None:
+    service = daemon.service
+    asking = Asking(service, pepper)
+    app.add_routes(
+        ingest.routes(
+            service.ledger,
+            authorize=asking.principal,
+            clock=service.clock,
+            settings_of=lambda organization: _reporting(service, organization),
+            public_url=service.settings.installation.server.public_url,
+        )
+    )
+    entrance = Entrance(
+        service.ledger,
+        service.provider(),
+        service.clock,
+        lambda: service.settings.customers.keys(),
+        arrive=lambda _request, done: _arrive(service, done),
+    )
+    app.add_routes(entrance.routes())
+    acts = admin.Acts(authenticate=asking.principal, status=daemon.status, reload=daemon.reload, clock=service.clock)
+    app.add_subapp("/admin/v1", admin.make_app(service.ledger, acts))
 
 
 class Asking:

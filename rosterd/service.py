@@ -9,6 +9,7 @@ import getpass
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from access.principal import Principal, operator
@@ -17,11 +18,8 @@ from connector.directory.sources import open_source
 from connector.reconcile.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.teams import ensure_organization
-from connector.sso.saml import ServiceProvider
-from connector.sso.signing import ensure_key
 from ledger.errors import BadInput
 from ledger.jobs import Lease, run_lease
-from ledger.published.iceberg import Warehouse
 from ledger.store.engine import Ledger
 from rosterd.clock import Clock, utc_now
 from rosterd.leasing import leased
@@ -34,6 +32,11 @@ def actor() -> str:
         return f"operator:{getpass.getuser()}"
     except (KeyError, OSError):  # a container may run under a number that has no name
         return "operator:unknown"
+
+
+if TYPE_CHECKING:
+    from connector.sso.saml import ServiceProvider
+    from ledger.published.iceberg import Warehouse
 
 
 class Service:
@@ -87,6 +90,9 @@ class Service:
 
     def warehouse(self) -> Warehouse:
         """The published tables, opened at first use."""
+        # pyiceberg and pyarrow take a second to import, and few commands need them
+        from ledger.published.iceberg import Warehouse
+
         if self._warehouse is None:
             installation = self.settings.installation
             self._warehouse = Warehouse.open(installation.storage.warehouse, installation.database.connection_url())
@@ -94,6 +100,10 @@ class Service:
 
     def provider(self) -> ServiceProvider:
         """Our SAML service provider, made at first use; its key too, where the files do not exist yet."""
+        # pysaml2 takes a second to import, and few commands need it
+        from connector.sso.saml import ServiceProvider
+        from connector.sso.signing import ensure_key
+
         if self._provider is None:
             installation = self.settings.installation
             saml = installation.saml

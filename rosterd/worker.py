@@ -19,7 +19,6 @@ import uvloop
 from connector.reconcile import run
 from connector.sso.domain_steps import recheck_domains
 from connector.sso.sync import SyncState, sync_status
-from connector.usage.publish import publish
 from ledger.errors import Retryable, RosterdError
 from ledger.store import audit
 from rosterd import logs, schedule
@@ -66,6 +65,8 @@ async def evidence(service: Service, organization: str, _payload: Mapping[str, A
 
 async def publish_usage(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
     """Make what was taken in visible."""
+    from connector.usage.publish import publish  # pyarrow takes a second to import: only where it is needed
+
     made = await publish(
         service.ledger,
         service.warehouse(),

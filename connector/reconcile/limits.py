@@ -121,6 +121,7 @@ def scope_name(scope: ScopeKey, team_names: Mapping[str, str]) -> str:
 def exceeded(
     counted: list[Bundle], recorded: Recorded, limits: LimitSettings, windows: Windows
 ) -> tuple[set[tuple[ScopeKey, Harm]], list[Trip]]:
+    """Which scope and kind of harm is over a limit (G1), and each limit that was tripped, for the message."""
     planned: dict[tuple[ScopeKey, Harm], set[str]] = {}
     for bundle in counted:
         who = bundle.identity or bundle.subject

@@ -253,6 +253,7 @@ def _attribute_values(assertion: Element, name: str) -> Iterator[Element]:
 
 
 def local_name(node: Element) -> str:
+    """The tag without its namespace."""
     return str(node.tag).rpartition("}")[2]
 
 

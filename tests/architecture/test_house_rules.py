@@ -1,0 +1,170 @@
+"""The rules of the house that a machine can check: docstrings, names, clocks, sizes, places of this machine."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import tomllib
+from functools import lru_cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("rosterd", "ledger", "access", "connector", "reporting_api")
+FORBIDDEN_NAMES = {"manager", "handler", "util", "utils", "helper", "helpers", "common", "core", "data", "info",
+                   "process", "user"}  # fmt: skip
+SYNC_IS_AGREED = {"connector.sso.sync"}
+LONGEST_FILE, LONGEST_FUNCTION = 300, 40
+CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"), ("time", "time")}
+MAY_READ_THE_CLOCK = {"rosterd.clock", "rosterd.demo.idp"}  # the demo's identity provider is somebody else's process
+MACHINE = re.compile(r"/(?:work|root|home/\w+)/[\w.]|pypi\.[a-z]+/|--index-url")
+
+
+def tracked() -> list[Path]:
+    """Every file that is committed or about to be."""
+    listed = subprocess.run(
+        ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    names = listed.stdout.split("\n") if listed.returncode == 0 else []
+    found = [ROOT / name for name in names if name]
+    return [path for path in found if path.is_file()] or [path for path in ROOT.rglob("*") if path.is_file()]
+
+
+@lru_cache
+def modules() -> dict[str, tuple[Path, ast.Module]]:
+    """Dotted name → file and tree, of every product module."""
+    found = {}
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            found[name] = (path, ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def contract(identifier: str) -> dict[str, list[str]]:
+    """One import contract of pyproject.toml."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    contracts = tomllib.loads(text)["tool"]["importlinter"]["contracts"]
+    return next(item for item in contracts if item["id"] == identifier)
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [name for name, (_, tree) in modules().items() if tree.body and not ast.get_docstring(tree)]
+    assert silent == []
+
+
+def test_everything_public_is_documented() -> None:
+    silent = []
+    for name, (_, tree) in modules().items():
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and not node.name.startswith(
+                "_"
+            ):
+                silent += [] if ast.get_docstring(node) else [f"{name}.{node.name}"]
+    assert silent == []
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    wrong = [name for name in modules() if name.rsplit(".", 1)[-1] in FORBIDDEN_NAMES]
+    wrong += [name for name in modules() if name.endswith(".sync") and name not in SYNC_IS_AGREED]
+    assert wrong == []
+
+
+def lines_of_code(node: ast.Module | ast.FunctionDef | ast.AsyncFunctionDef, last: int) -> int:
+    """Lines from the first statement after the docstring on."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    return last - body[0].lineno + 1 if body else 0
+
+
+def test_long_files_and_functions_say_why() -> None:
+    long = []
+    for name, (path, tree) in modules().items():
+        if re.search(r"on purpose|hence its length", ast.get_docstring(tree) or ""):
+            continue
+        if lines_of_code(tree, len(path.read_text(encoding="utf-8").splitlines())) > LONGEST_FILE:
+            long.append(name)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = lines_of_code(node, node.end_lineno or 0)
+                long += [f"{name}.{node.name} ({lines} lines)"] if lines > LONGEST_FUNCTION else []
+    assert long == []
+
+
+def test_every_file_that_calls_itself_pure_is_under_the_pure_contract() -> None:
+    listed = set(contract("pure")["source_modules"])
+    claimed = {
+        name
+        for name, (path, tree) in modules().items()
+        if re.search(r"\bPure\b", ast.get_docstring(tree) or "") and path.name != "__init__.py"
+    }
+    assert claimed <= listed, f"add to the contract 'pure': {sorted(claimed - listed)}"
+    assert listed <= set(modules()), f"gone: {sorted(listed - set(modules()))}"
+
+
+def test_every_file_of_reconcile_has_its_layer() -> None:
+    layers = " ".join(contract("connector-layers")["layers"])
+    listed = set(re.findall(r"connector\.reconcile\.\w+", layers))
+    files = {name for name in modules() if name.startswith("connector.reconcile.")}
+    assert files == listed
+
+
+def test_only_the_composition_reads_the_clock() -> None:
+    wrong = []
+    for name, (_, tree) in modules().items():
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name):
+                continue
+            if (node.value.id, node.attr) in CLOCKS and name not in MAY_READ_THE_CLOCK:
+                wrong.append(f"{name}:{node.lineno}")
+    assert wrong == []
+
+
+def test_no_file_names_a_place_of_one_machine() -> None:
+    wrong = []
+    for path in tracked():
+        if path.suffix in {".lock", ".json", ".png"} or path == Path(__file__):
+            continue
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        wrong += [f"{path.relative_to(ROOT)}: {match[0]}" for match in MACHINE.finditer(text)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", ["setup", "test", "demo", "bench", "check"])
+def test_scripts_are_bash_and_strict(name: str) -> None:
+    path = ROOT / "scripts" / name
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("#!/usr/bin/env bash\n# ")
+    assert "set -euo pipefail" in text
+    assert path.stat().st_mode & 0o111
+    assert subprocess.run(["bash", "-n", str(path)], check=False).returncode == 0
+
+
+def test_continuous_integration_runs_the_same_test_script() -> None:
+    text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert "scripts/test" in text
+
+
+def test_the_lock_holds_hashes_and_no_addresses() -> None:
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert "--hash=sha256:" in text
+    assert "://" not in text
+    assert not re.search(r"^-", text, re.MULTILINE)
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    names = {re.split(r"[^A-Za-z0-9_.-]", item, maxsplit=1)[0].lower().replace("_", "-") for item in wanted}
+    locked = set(re.findall(r"^([a-z0-9.-]+)==", text, re.MULTILINE))
+    assert names <= locked, names - locked
+
+
+def test_the_lock_of_a_container_is_part_of_the_lock() -> None:
+    pins = [
+        set(re.findall(r"^([a-z0-9.-]+==\S+)", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-run.lock")
+    ]
+    assert pins[1] < pins[0]
+    assert not any(pin.startswith(("pytest==", "mypy==", "ruff==")) for pin in pins[1])
