@@ -46,6 +46,20 @@ _STEPS: dict[str, tuple[str, str]] = {
 }
 
 
+_ALSO: dict[str, tuple[str, ...]] = {
+    "no_connection": ("not_tested", "sso_off"),
+    "not_tested": ("sso_off",),
+    "test_outdated": ("sso_off",),
+}
+"""What is missing too when this is: the gate names the first reason, an admin wants the whole way."""
+
+
+def whole_way(domain: str, reasons: Iterable[str]) -> tuple[str, ...]:
+    """As ``missing_steps``, with the steps that only come after: everything between here and an open gate (R5)."""
+    every = [step for reason in reasons for step in (reason, *_ALSO.get(reason, ()))]
+    return missing_steps(domain, sorted(dict.fromkeys(every), key=list(_STEPS).index))
+
+
 def missing_steps(domain: str, reasons: Iterable[str]) -> tuple[str, ...]:
     """One sentence per reason: what is missing, and the next command, for one domain."""
     found = []

@@ -10,7 +10,7 @@ from connector.sso import connections, domains, evidence, sync
 from connector.sso.connections import ConnectionState
 from connector.sso.domains import DomainStanding, DomainState
 from connector.sso.evidence import Known
-from connector.sso.explain_gate import missing_steps
+from connector.sso.explain_gate import whole_way
 from connector.sso.gate import Gate
 from connector.sso.sync import SyncStatus
 from ledger.instant import to_text
@@ -75,7 +75,7 @@ async def status(reader: Reader, *, now: datetime) -> SsoStatus:
 
 def _domain(known: Known, name: str, gate: Gate, now: datetime) -> DomainStatus:
     found = domains.standing(known.domains[name], now)
-    return DomainStatus(name, domains.record_name(name), found, gate, missing_steps(name, gate.reasons))
+    return DomainStatus(name, domains.record_name(name), found, gate, whole_way(name, gate.reasons))
 
 
 def _connection(known: Known, name: str, now: datetime) -> ConnectionStatus:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from connector.sso import evidence
-from connector.sso.explain_gate import missing_steps
+from connector.sso.explain_gate import whole_way
 from connector.sso.gate import Gate, GateState
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
@@ -74,8 +74,9 @@ def any_open(gates: dict[str, Gate]) -> bool:
 def every_missing_step(gates: dict[str, Gate]) -> tuple[str, ...]:
     """What stands between each domain and an open gate, with the next command of each step."""
     if not gates:
-        return ("no domain is registered → rosterd sso add DOMAIN",)
-    return tuple(step for gate in gates.values() for step in missing_steps(gate.domain, gate.reasons))
+        first = "no domain is registered → rosterd sso add DOMAIN"
+        return (first, *whole_way("DOMAIN", ("domain_unverified", "no_connection")))
+    return tuple(step for gate in gates.values() for step in whole_way(gate.domain, gate.reasons))
 
 
 async def enable_sync(ledger: Ledger, organization: str, *, actor: str, now: datetime) -> None:
@@ -134,7 +135,7 @@ async def resume(book: Book, *, actor: str = "gate") -> bool:
         raise Refused(
             f"sync was suspended for more than {ADMIN_CONFIRMS_AFTER.days} days; an admin confirms its return",
             where=book.organization,
-            next_step="rosterd sso enable-sync",
+            next_step="rosterd sync enable",
         )
     facts = {"reasons": list(row.reasons), "suspended_at": to_text(row.since)}
     await _change(book, SyncRow(True, (), book.at, row.actor), evidence.SYNC_RESUMED, facts, actor)

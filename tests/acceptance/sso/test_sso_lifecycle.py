@@ -108,8 +108,10 @@ async def test_r5_from_a_domain_to_enabled_sync_and_back(ledger: Ledger, tmp_pat
 
 
 async def _prove(ledger: Ledger, dns: NameServers, now: datetime) -> None:
-    with pytest.raises(Refused, match="no domain is registered"):
+    with pytest.raises(Refused) as nothing:
         await steps.enable_sync(ledger, ORG, actor="ada", now=now)
+    for step in ("sso add", "sso verify", "sso connect", "sso test", "sso on"):
+        assert f"rosterd {step}" in nothing.value.what  # R5: every missing step, in order
     challenge = await steps.add_domain(ledger, ORG, "ACME.example.", actor="ada", now=now)
     with pytest.raises(Refused) as missing:
         await steps.enable_sync(ledger, ORG, actor="ada", now=now)
