@@ -162,6 +162,7 @@ def peak() -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="a few seconds' worth, to see that it runs")
     parser.add_argument("--people", type=int, default=100_000)
     parser.add_argument("--groups", type=int, default=1_000)
     parser.add_argument("--per-person", type=int, default=3)
@@ -169,6 +170,8 @@ def main() -> None:
         "--postgres", default="", help="postgresql://… of an empty database; default: SQLite in a folder"
     )
     chosen = parser.parse_args()
+    if chosen.small:
+        chosen.people, chosen.groups = 5_000, 50
     with tempfile.TemporaryDirectory() as folder:
         url = chosen.postgres or f"sqlite:///{folder}"
         rows = asyncio.run(measure(url, chosen.people, chosen.groups, chosen.per_person))

@@ -114,10 +114,13 @@ async def run(total: int, people: int, days: int) -> Table:
 def main() -> None:
     """Parse arguments, run, print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="a few seconds' worth, to see that it runs")
     parser.add_argument("--events", type=int, default=200_000)
     parser.add_argument("--people", type=int, default=300)
     parser.add_argument("--days", type=int, default=90)
     given = parser.parse_args()
+    if given.small:
+        given.events, given.people, given.days = 10_000, 100, 20
     Console().print(asyncio.run(run(given.events, given.people, given.days)))
 
 

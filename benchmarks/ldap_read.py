@@ -35,12 +35,15 @@ GROUP_SIZE = 300
 def main() -> None:
     """Run the benchmark, or (``--read URL``) one reading in this process."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="a few seconds' worth, to see that it runs")
     parser.add_argument("--people", type=int, default=100_000)
     parser.add_argument("--groups", type=int, default=0, help="number of groups of 300; default: one per 100 people")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--read", metavar="URL", help=argparse.SUPPRESS)
     parser.add_argument("--map", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.small:
+        arguments.people, arguments.rounds = 5_000, 2
     groups = arguments.groups or max(1, arguments.people // 100)
     if arguments.read:
         print(json.dumps(asyncio.run(_read(arguments.read, groups, arguments.map))))

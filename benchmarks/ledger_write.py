@@ -63,8 +63,8 @@ def _sqlite_floor(url: str, parts: list[tuple[str, tuple[str, ...], Rows]]) -> f
     connection.execute("BEGIN IMMEDIATE")
     for table, columns, rows in parts:
         connection.executemany(
-            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
-            rows,  # noqa: S608
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",  # noqa: S608
+            rows,
         )
     connection.execute("COMMIT")
     took = time.perf_counter() - start

@@ -188,10 +188,13 @@ async def run(rows: int, days: int, times: int) -> None:
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--small", action="store_true", help="a few seconds' worth, to see that it runs")
     parser.add_argument("--rows", type=int, default=10_000_000)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--times", type=int, default=30)
     chosen = parser.parse_args()
+    if chosen.small:
+        chosen.rows, chosen.days, chosen.times = 200_000, 90, 5
     asyncio.run(run(chosen.rows, chosen.days, chosen.times))
 
 

@@ -46,7 +46,7 @@ async def require_enabled(reader: Reader, now: datetime) -> bool:
         raise Refused(
             f"directory sync is not enabled{missing}",
             where=reader.organization,
-            next_step="rosterd sso enable-sync",
+            next_step="rosterd sync enable",
         )
     return status.state is sync.SyncState.SUSPENDED
 

@@ -76,8 +76,8 @@ class Trip:
         if self.window == "zero":
             return f"{self.scope} would be left without anybody"
         earlier = f" after {self.before} earlier" if self.before else ""
-        allowed = f"{self.limit} of {self.population} allowed in {self.window}"
-        return f"{self.scope}: {self.harm} of {self.people} people{earlier}, {allowed}"
+        allowed = f"the limit is {self.limit} in {self.window} ({self.population} people there)"
+        return f"{self.scope}: {self.harm} of {self.people} people{earlier}; {allowed}"
 
 
 def scopes_of(bundle: Bundle, change: Change) -> Iterable[ScopeKey]:

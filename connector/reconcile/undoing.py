@@ -54,7 +54,7 @@ async def undo(ledger: Ledger, organization: str, policy: Policy, run_id: str, r
 
 async def _restoration(reader: Reader, run_id: str, now: datetime) -> tuple[Domains, Restoration]:
     if await runs.get(reader, run_id) is None:
-        raise NotFound(f"no run {run_id}", next_step="rosterd run list shows the runs")
+        raise NotFound(f"no run {run_id}", next_step="rosterd report runs shows them")
     domains = await gatekeeping.look(reader, now)
     rows = {**await people.touched_by(reader, run_id), **await seats.touched_by(reader, run_id)}
     who = {row.id for row in rows["identity"]}
