@@ -67,7 +67,7 @@ class Store:
 
     async def migrate(self) -> None:
         """Bring the schema to the newest revision; several may do so at once."""
-        async with self.unscoped_write() as connection:
+        async with migrations.turn(), self.unscoped_write() as connection:
             if self.dialect == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(7, 7)"))
                 await connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {self.name}"))

@@ -1,22 +1,29 @@
 """Schema revisions of each store, run by ``Store.migrate`` inside its own transaction (Alembic, one folder per store).
 
-Until the first release the tables still move: ``FROZEN`` is False and ``migrate`` builds them from ``tables``. Before
-releasing, run ``python -m ledger.store.migrations.regenerate`` and set it to True; from then on a change of a table
-comes with a new revision file, and a test compares the revisions' sum with ``tables`` on both databases.
+``FROZEN``: revision 0001 stands. A change of a table comes with a new revision file; a test compares the revisions'
+sum with ``tables`` on both databases. (``python -m ledger.store.migrations.regenerate`` wrote 0001.)
 """
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
-FROZEN = False
+FROZEN = True
 _FOLDER = Path(__file__).parent
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
+def turn() -> asyncio.Lock:
+    """One migration at a time in one event loop: Alembic's ``op`` is one global, whichever connection is meant."""
+    return _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
 
 
 def script_of(store: str) -> ScriptDirectory:
