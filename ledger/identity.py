@@ -62,7 +62,7 @@ class Email:
 
     @classmethod
     def parse(cls, text: str) -> Email:
-        """Parse ``local@domain``; raise ``ValueError`` naming what is wrong. One ``@``, no space, no control character."""
+        """Parse ``local@domain``; raise ``ValueError`` naming what is wrong. One ``@``, printable only."""
         clean = unicodedata.normalize("NFC", text.strip())
         local, at, domain = clean.partition("@")
         if not at or "@" in domain or not local or not domain:
@@ -117,4 +117,4 @@ class IdentityLink:
 
 
 MANUAL = "manual"
-"""The provenance of what a person granted; every other provenance is ``mapping:<mapping id>`` or ``scim:<connection>``."""
+"""The provenance of what a person granted; the others are ``mapping:<mapping id>`` and ``scim:<connection>``."""

@@ -36,7 +36,7 @@ class Offering:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A Team's right to ``quantity`` seats of an offering for the days ``[starts_on, ends_on)``; ``renews`` names its predecessor."""
+    """A Team's right to ``quantity`` seats of an offering in ``[starts_on, ends_on)``; ``renews``: its predecessor."""
 
     id: str
     team_id: str

@@ -54,8 +54,12 @@ def load(file: Path, variables: Mapping[str, str] | None = None) -> Settings:
         customers, documents = _customers(file.parent, str(raw.get("organizations", "organizations/*.toml")), faults)
         named = {name for item in (document, *documents) for name in environment.named_secrets(item.raw)}
         faults += [fault for name, fault in wrong.items() if name not in named]
+    if len(faults) > 1:
+        for fault in faults:  # said once, at the end
+            fault.next_step = fault.next_step.removesuffix(NEXT_STEP)
+        raise ManyErrors(faults, next_step=NEXT_STEP)
     if faults:
-        raise faults[0] if len(faults) == 1 else ManyErrors(faults, next_step=NEXT_STEP)
+        raise faults[0]
     return Settings(installation, {item.organization.id: item for item in customers}, file)
 
 
