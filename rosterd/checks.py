@@ -76,7 +76,11 @@ async def audits(service: Service) -> AsyncIterator[CheckLine]:
     for name in service.settings.customers:
         async with service.ledger.read(name) as reader:
             verdict = await audit.verify(reader)
-        yield CheckLine(verdict.ok, f"{name}: audit: {verdict}", "restore the ledger from a backup, and find out who")
+        if verdict.broken is None:
+            yield CheckLine(True, f"{name}: audit: {verdict.events} events, sealed through {verdict.sealed_through}")
+        else:
+            fix = "somebody changed the audit: find out who, compare with a backup and the exported heads"
+            yield CheckLine(False, f"{name}: audit is broken: {verdict.broken}", fix)
 
 
 async def _directories(name: str, customer: Customer) -> AsyncIterator[CheckLine]:

@@ -56,6 +56,10 @@ primary_admin = "admin@{domain}"
 # offerings = ["CAD"]
 """
 
+SAML_KEY = "secrets/saml-key.pem"
+SAML_CERTIFICATE = "secrets/saml-certificate.pem"
+"""Where ``[saml]`` expects the key that signs our sign-in requests, unless set otherwise."""
+
 
 @dataclass(frozen=True, slots=True)
 class FirstFiles:

@@ -135,7 +135,8 @@ async def _by_team(
 ) -> list[dict[str, Any]]:
     table = await _table(service, organization, publication, USAGE_DAILY.name, _COLUMNS, first, last)
     days = table["usage_date"]
-    inside = pc.and_(pc.greater_equal(days, first.isoformat()), pc.less(days, last.isoformat()))
+    bounds = (pa.scalar(first, pa.date32()), pa.scalar(last, pa.date32()))
+    inside = pc.and_(pc.greater_equal(days, bounds[0]), pc.less(days, bounds[1]))
     active = table.filter(pc.and_(inside, table["is_active"]))
     grouped = active.group_by("team_id").aggregate([("user_key", "count_distinct"), ("user_key", "count")])
     found: list[dict[str, Any]] = grouped.to_pylist()

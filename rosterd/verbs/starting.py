@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from connector.sso.signing import ensure_key
 from ledger.errors import BadInput
-from rosterd.first_files import first_files
+from rosterd.clock import utc_now
+from rosterd.first_files import SAML_CERTIFICATE, SAML_KEY, first_files
 from rosterd.verbs.console import Json, Session, Shown, answer
 
 
@@ -40,6 +42,8 @@ def init(
         if not (folder / name).exists():
             _write_secret(folder / name, make())
             written.append(name)
+    if ensure_key(folder / SAML_KEY, folder / SAML_CERTIFICATE, name=domain, now=utc_now()):
+        written += [SAML_KEY, SAML_CERTIFICATE]
     lines = [f"written: {folder / name}" for name in written]
     document: dict[str, Any] = {"folder": str(folder), "written": written}
     steps = (f"edit {folder / 'organizations' / f'{organization}.toml'}", f"rosterd -c {folder / 'rosterd.toml'} check")

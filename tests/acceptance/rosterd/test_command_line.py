@@ -34,7 +34,8 @@ def test_init_writes_a_configuration_that_checks_and_keys_nobody_else_reads(tmp_
     assert answer.code == 0
     assert "secrets/pepper" in answer.document["written"]
     for name in (tmp_path / "new" / "secrets").iterdir():
-        assert stat.S_IMODE(name.stat().st_mode) == 0o600
+        expected = 0o644 if "certificate" in name.name else 0o600
+        assert stat.S_IMODE(name.stat().st_mode) == expected, name
     assert run("--config", str(tmp_path / "new" / "rosterd.toml"), "check").code == 0
 
 
