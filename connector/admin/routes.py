@@ -16,7 +16,6 @@ from aiohttp import web
 from access.errors import Unauthenticated
 from access.principal import Principal, Scope
 from ledger.errors import BadInput, ManyErrors, NotFound, Refused, Retryable, RosterdError, Unavailable
-from ledger.instant import to_text
 from ledger.store import jobs, runs
 from ledger.store.engine import Ledger
 
@@ -78,7 +77,8 @@ class _Routes:
             held = await runs.held_sets(reader, ("open",))
             last = await runs.latest(reader, 1)
         shown = {**self._acts.status(), "organizations": [who.organization]}
-        return _json({**shown, "held": [_held(item) for item in held], "last_run": _run(last[0]) if last else None})
+        newest = last[0].to_json() if last else None
+        return _json({**shown, "held": [item.to_json() for item in held], "last_run": newest})
 
     async def reload(self, request: web.Request) -> web.Response:
         """Read the files again; 400 with every fault when they are bad, and then the old ones stay in force."""
@@ -90,7 +90,7 @@ class _Routes:
         """The newest runs."""
         who = await self._may(request, Scope.RUNS_APPROVE)
         async with self._ledger.read(who.organization) as reader:
-            return _json({"runs": [_run(row) for row in await runs.latest(reader, 50)]})
+            return _json({"runs": [row.to_json() for row in await runs.latest(reader, 50)]})
 
     async def run(self, request: web.Request) -> web.Response:
         """One run with its evidence and problems."""
@@ -99,19 +99,19 @@ class _Routes:
             row = await runs.get(reader, request.match_info["id"])
         if row is None:
             raise NotFound(f"there is no run {request.match_info['id']}")
-        return _json({**_run(row), "evidence": list(row.evidence), "problems": list(row.problems)})
+        return _json({**row.to_json(), "evidence": list(row.evidence), "problems": list(row.problems)})
 
     async def held(self, request: web.Request) -> web.Response:
         """The held sets that wait."""
         who = await self._may(request, Scope.RUNS_APPROVE)
         async with self._ledger.read(who.organization) as reader:
-            return _json({"held": [_held(item) for item in await runs.held_sets(reader, ("open",))]})
+            return _json({"held": [item.to_json() for item in await runs.held_sets(reader, ("open",))]})
 
     async def held_set(self, request: web.Request) -> web.Response:
         """One held set with every change in it."""
         who = await self._may(request, Scope.RUNS_APPROVE)
         item = await self._find(who, request.match_info["digest"])
-        return _json({**_held(item), "what": list(item.changes)})
+        return _json({**item.to_json(), "what": list(item.changes)})
 
     async def approve(self, request: web.Request) -> web.Response:
         """Enqueue the approval of exactly one held set; 202 with the job to follow."""
@@ -199,29 +199,6 @@ def _status(error: RosterdError) -> tuple[int, str]:
         if isinstance(error, kind):
             return status, name
     return 500, "internal"
-
-
-def _run(row: runs.RunRow) -> dict[str, Any]:
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "state": row.state,
-        "actor": row.actor,
-        "started_at": to_text(row.started_at),
-        "finished_at": to_text(row.finished_at) if row.finished_at else None,
-        "digest": row.plan_digest,
-        "counts": dict(row.counts),
-    }
-
-
-def _held(item: runs.HeldSet) -> dict[str, Any]:
-    return {
-        "digest": item.digest,
-        "run": item.run_id,
-        "why": item.why,
-        "changes": len(item.changes),
-        "expires_at": to_text(item.expires_at),
-    }
 
 
 def _json(document: Any, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:

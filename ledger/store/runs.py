@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger.instant import new_ids
+from ledger.instant import new_ids, to_text
 from ledger.store.book import Book, Reader
 from ledger.store.tables import runs
 
@@ -34,6 +34,19 @@ class RunRow:
     problems: Sequence[Mapping[str, Any]]
     undoes: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """What lists of runs show."""
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "state": self.state,
+            "actor": self.actor,
+            "started_at": to_text(self.started_at),
+            "finished_at": to_text(self.finished_at) if self.finished_at else None,
+            "digest": self.plan_digest,
+            "counts": dict(self.counts),
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class HeldSet:
@@ -49,6 +62,16 @@ class HeldSet:
     approved_by: str = ""
     approved_at: datetime | None = None
     approval_reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """What lists of held sets show: not the people in it."""
+        return {
+            "digest": self.digest,
+            "run": self.run_id,
+            "why": self.why,
+            "changes": len(self.changes),
+            "expires_at": to_text(self.expires_at),
+        }
 
 
 _RUN = (

@@ -92,37 +92,12 @@ def list_runs(
         async with service.ledger.read(name) as reader:
             rows = await runs.latest(reader, limit)
             held = await runs.held_sets(reader, ("open",))
-        document = {"runs": [run_document(row) for row in rows], "held": [held_document(item) for item in held]}
+        document = {"runs": [row.to_json() for row in rows], "held": [item.to_json() for item in held]}
         cells = tuple((row.id, row.kind, row.state, to_text(row.started_at), _counts(row.counts)) for row in rows)
         lines = tuple(f"held: {item.digest} ({len(item.changes)} changes, {item.why})" for item in held)
         return Shown(lines, document, Grid(("run", "kind", "state", "started", "changes"), cells))
 
     perform(context, as_json, work)
-
-
-def run_document(row: runs.RunRow) -> dict[str, Any]:
-    """One run as JSON."""
-    return {
-        "id": row.id,
-        "kind": row.kind,
-        "state": row.state,
-        "actor": row.actor,
-        "started_at": to_text(row.started_at),
-        "finished_at": to_text(row.finished_at) if row.finished_at else None,
-        "digest": row.plan_digest,
-        "counts": dict(row.counts),
-    }
-
-
-def held_document(item: runs.HeldSet) -> dict[str, Any]:
-    """One held set as JSON, without the people in it."""
-    return {
-        "digest": item.digest,
-        "run": item.run_id,
-        "why": item.why,
-        "changes": len(item.changes),
-        "expires_at": to_text(item.expires_at),
-    }
 
 
 async def _team_names(service: Service, organization: str, publication: Publication) -> dict[str, str]:
