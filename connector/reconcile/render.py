@@ -66,7 +66,8 @@ def people_by_word(bundles: Iterable[Bundle]) -> dict[str, int]:
 def planned_lines(planned: Planned) -> tuple[str, ...]:
     """Plain text lines of a plan; the first says what is unknown, when something is."""
     if planned.suspended:
-        return (f"SUSPENDED {'; '.join(planned.suspended)}. Nothing was read and nobody is removed.",)
+        why = "; ".join(planned.suspended)
+        return (f"SUSPENDED {why}. Nothing was read and nobody is removed.", "what is missing: `rosterd sso status`")
     plan, guarded = planned.plan, planned.guarded
     out = [line for line in [unknown_line(plan.unknown)] if line]
     if plan.empty:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -70,7 +71,10 @@ async def listening(service: Service, port: int) -> AsyncIterator[None]:
 
 
 async def play(folder: Path, people: int, teller: Teller, *, serve: bool) -> None:
-    """All eight acts; an act that fails ends the story with its error."""
+    """All eight acts; an act that fails ends the story with its error, SIGTERM ends it like Ctrl-C."""
+    playing = asyncio.current_task()
+    if playing is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
     async with (
         stage.opened(folder, found(people), teller) as world,
         listening(world.service, world.port),
@@ -103,7 +107,7 @@ def main(*, serve: bool = False, people: int = 300, as_json: bool = False) -> in
     with tempfile.TemporaryDirectory(prefix="rosterd-demo-") as folder:
         try:
             uvloop.run(play(Path(folder), people, teller, serve=serve))
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):
             return 0
         except RosterdError as error:
             sys.stderr.write(f"rosterd demo: {error}\n")
