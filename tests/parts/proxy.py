@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that breaks LDAP answers at a chosen place: cut, half-close, stall, corrupt.
+"""A TCP proxy on loopback that breaks LDAP answers at a chosen place: cut, half-close, stall, corrupt, delay, code.
 
 It understands just enough LDAP to count results: a place is "after so many search results, so many bytes further".
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,13 +20,16 @@ class Fault:
     """Where and how the answers break.
 
     ``results``: so many SearchResultDone messages pass first; then ``more`` bytes; then ``kind`` happens. Only the
-    first ``connections`` connections are broken; -1: all.
+    first ``connections`` connections are broken; -1: all. ``delay``: says nothing more until ``until`` is set, then
+    everything; ``code``: the next result's code becomes ``more``. ``reached`` is called at the place, from a thread.
     """
 
-    kind: Literal["cut", "half-close", "stall", "corrupt", "none"] = "cut"
+    kind: Literal["cut", "half-close", "stall", "corrupt", "delay", "code", "none"] = "cut"
     results: int = 0
     more: int = 0
     connections: int = -1
+    reached: Callable[[], None] | None = None
+    until: threading.Event | None = None
 
 
 @dataclass(slots=True)
@@ -106,8 +109,7 @@ class _Answers:
                     self._client.sendall(chunk)
                     continue
                 self._buffer += chunk
-                if self._forward():
-                    self._break()
+                if self._forward() and self._break():
                     return
             self._client.sendall(self._buffer)
         if self._fault.kind == "none":
@@ -117,7 +119,8 @@ class _Answers:
     def _forward(self) -> bool:
         """Forward whole messages; True when the place of the fault is reached (and the bytes up to it are gone)."""
         while True:
-            if self._bound and self._results >= self._fault.results and self._buffer:
+            coded = self._fault.kind == "code"
+            if not coded and self._bound and self._results >= self._fault.results and self._buffer:
                 if len(self._buffer) < self._fault.more:
                     return False
                 self._client.sendall(self._buffer[: self._fault.more])
@@ -126,14 +129,19 @@ class _Answers:
             if length < 0:
                 return False
             message, self._buffer = self._buffer[:length], self._buffer[length:]
+            if coded and operation == _SEARCH_DONE and self._results == self._fault.results:
+                message = _with_code(message, self._fault.more)
             self._client.sendall(message)
             self._bound = True
             if operation == _SEARCH_DONE:
                 self._results += 1
                 self._proxy.passed += 1
 
-    def _break(self) -> None:
+    def _break(self) -> bool:
+        """Do what the fault says; False when the rest is to be forwarded as it comes."""
         kind = self._fault.kind
+        if self._fault.reached is not None:
+            self._fault.reached()
         if kind == "cut":
             _close(self._client, self._server)
         elif kind == "half-close":
@@ -141,7 +149,20 @@ class _Answers:
         elif kind == "corrupt":
             self._client.sendall(b"\xff" * 64)
             _close(self._client, self._server)
+        elif kind == "delay":
+            assert self._fault.until is not None
+            self._fault.until.wait(60)
+            self._client.sendall(self._buffer[self._fault.more :])
+            self._buffer, self._fault = b"", Fault(kind="none")
+            return False
         # "stall": say nothing more and keep the connection open
+        return True
+
+
+def _with_code(message: bytes, code: int) -> bytes:
+    """A SearchResultDone with another result code; its own is an ENUMERATED of one byte, the first in it."""
+    at = message.index(b"\x0a\x01", message.index(bytes([_SEARCH_DONE])))
+    return message[: at + 2] + bytes([code]) + message[at + 3 :]
 
 
 def _framed(buffer: bytes) -> tuple[int, int]:

@@ -106,6 +106,15 @@ class Slapd:
         """ldapi://, where SASL EXTERNAL names the system user."""
         return f"ldapi://{quote(str(self.folder / 'ldapi'), safe='')}"
 
+    def restart(self) -> None:
+        """End the server and start it again on the same ports with the same content."""
+        self.stop()
+        self.process = _launched(self.folder, self.port, self.tls_port)
+        until = time.monotonic() + _START_SECONDS
+        while not (_answers(self.port) and _answers(self.tls_port)):
+            assert time.monotonic() < until, "slapd did not start again"
+            time.sleep(0.02)
+
     def stop(self) -> None:
         """End the server and wait for it."""
         if self.process.poll() is None:
@@ -192,11 +201,7 @@ def _load(folder: Path, ldif: str) -> None:
 def _start(folder: Path, authority: Authority) -> Slapd:
     for _ in range(5):
         port, tls_port = free_port(), free_port()
-        urls = f"ldap://127.0.0.1:{port} ldaps://127.0.0.1:{tls_port} ldapi://{quote(str(folder / 'ldapi'), safe='')}"
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [SLAPD, "-d", "0", "-h", urls, "-f", str(folder / "slapd.conf")], stdout=log, stderr=log
-            )
+        process = _launched(folder, port, tls_port)
         server = Slapd(folder, port, tls_port, authority.ca, process)
         until = time.monotonic() + _START_SECONDS
         while time.monotonic() < until and process.poll() is None:
@@ -205,6 +210,14 @@ def _start(folder: Path, authority: Authority) -> Slapd:
             time.sleep(0.02)
         server.stop()
     raise AssertionError(f"slapd did not start: {(folder / 'log').read_text()[-2000:]}")
+
+
+def _launched(folder: Path, port: int, tls_port: int) -> subprocess.Popen[bytes]:
+    urls = f"ldap://127.0.0.1:{port} ldaps://127.0.0.1:{tls_port} ldapi://{quote(str(folder / 'ldapi'), safe='')}"
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen(
+            [SLAPD, "-d", "0", "-h", urls, "-f", str(folder / "slapd.conf")], stdout=log, stderr=log
+        )  # fmt: skip
 
 
 def _answers(port: int) -> bool:
