@@ -20,11 +20,12 @@ from typing import Any
 
 from connector.directory.mapping import Person
 from connector.reconcile import gatekeeping
-from connector.reconcile.apply import Observed, Order, commit
+from connector.reconcile.apply import commit
 from connector.reconcile.decide import decide
 from connector.reconcile.guard import guard
 from connector.reconcile.limits import Permit, Windows
 from connector.reconcile.load import load
+from connector.reconcile.orders import Observed, Order
 from connector.reconcile.policy import Policy
 from connector.reconcile.settings import MappingSettings, TeamSettings
 from connector.reconcile.sight import Domains, GroupSeen, SourceSeen

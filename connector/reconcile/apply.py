@@ -7,11 +7,6 @@ row are written. What the plan was made from is therefore what it changes. Prohi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
-
 from connector.reconcile import gatekeeping, heldsets
 from connector.reconcile.calm import calm
 from connector.reconcile.decide import decide
@@ -19,18 +14,18 @@ from connector.reconcile.diff import Draft
 from connector.reconcile.guard import Guarded, guard
 from connector.reconcile.limits import Permit, Windows, logged_scopes
 from connector.reconcile.load import load, load_permit, load_windows
+from connector.reconcile.orders import Observed, Order
 from connector.reconcile.outcome import RunOutcome, RunState, problem_json, scope_json
 from connector.reconcile.plan import Harm, Problem, witnessed
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import Recorded
 from connector.reconcile.render import outcome_lines, short
-from connector.reconcile.sight import Domains, SourceSeen
+from connector.reconcile.sight import Domains
 from connector.reconcile.teams import ensure_teams
 from connector.reconcile.writing import Rows
 from ledger.audit import AuditEvent
 from ledger.errors import Stale
 from ledger.instant import new_id
-from ledger.jobs import Lease
 from ledger.store import audit, leases, outbox, people, runs
 from ledger.store.book import Book
 from ledger.store.engine import Ledger
@@ -40,29 +35,6 @@ _EVENTS = 10_000
 
 class PlanChanged(Stale):
     """The digest somebody saw is no longer the plan's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What was read: every source after mapping, and where each was read to. ``with_dns``: some group has unresolved
-    members, so recorded DNs are needed (D6)."""
-
-    sources: Mapping[str, SourceSeen]
-    cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    with_dns: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What the caller asks for. ``kind``: apply or approve. ``digest``: of the plan that was seen (``apply``) or of the
-    held set (``approve``). ``reason`` is the approver's."""
-
-    kind: str
-    actor: str
-    now: datetime
-    digest: str = ""
-    reason: str = ""
-    lease: Lease | None = None
 
 
 async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Observed, order: Order) -> RunOutcome:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from connector.reconcile.guard import Guarded
 from connector.reconcile.load import change_key
+from connector.reconcile.orders import Order
 from connector.reconcile.plan import Plan, change_to_json
 from connector.reconcile.policy import Policy
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Refused
 from ledger.store import audit, outbox, runs
 from ledger.store.book import Book, Reader
-
-if TYPE_CHECKING:
-    from connector.reconcile.apply import Order
 
 _APPROVABLE = ("open", "superseded", "approved")
 _PREFIX = 8

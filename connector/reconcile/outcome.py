@@ -9,7 +9,7 @@ from typing import Any
 
 from connector.reconcile.guard import Guarded
 from connector.reconcile.plan import Change, Plan, Problem, ScopeLine, change_to_json
-from connector.reconcile.render import planned_json, planned_lines, undone_lines
+from connector.reconcile.render import planned_json, planned_lines, planned_markdown, undone_lines
 
 
 class RunState(StrEnum):
@@ -49,11 +49,17 @@ class Planned:
     @property
     def lines(self) -> tuple[str, ...]:
         """The plan as a table in plain text; the first line says what is unknown, when something is."""
-        return planned_lines(self)
+        return planned_lines(self.plan, self.guarded, self.suspended)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
-        return planned_json(self)
+        rest = {"exit_code": self.exit_code, "suspended": list(self.suspended), "expires_at": self.expires_at}
+        return {**planned_json(self.plan, self.guarded), **rest}
+
+    @property
+    def markdown(self) -> str:
+        """A Markdown document, for a ticket or a review."""
+        return planned_markdown(self.plan, self.guarded, self.suspended)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +112,7 @@ class Undone:
     @property
     def lines(self) -> tuple[str, ...]:
         """Plain text."""
-        return undone_lines(self)
+        return undone_lines(self.undoes, self.changes, self.kept, done=self.outcome is not None)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connector.reconcile.guard import Guarded
 from connector.reconcile.plan import REMOVALS, Bundle, Change, Harm, Plan, Problem, ScopeLine, change_to_json
-
-if TYPE_CHECKING:
-    from connector.reconcile.outcome import Planned, Undone
 
 _SHOWN = 12
 """Digits of a digest in messages; ``approve`` accepts any unique prefix of at least 8."""
@@ -63,12 +60,11 @@ def people_by_word(bundles: Iterable[Bundle]) -> dict[str, int]:
     }
 
 
-def planned_lines(planned: Planned) -> tuple[str, ...]:
+def planned_lines(plan: Plan, guarded: Guarded, suspended: Sequence[str]) -> tuple[str, ...]:
     """Plain text lines of a plan; the first says what is unknown, when something is."""
-    if planned.suspended:
-        why = "; ".join(planned.suspended)
+    if suspended:
+        why = "; ".join(suspended)
         return (f"SUSPENDED {why}. Nothing was read and nobody is removed.", "what is missing: `rosterd sso status`")
-    plan, guarded = planned.plan, planned.guarded
     out = [line for line in [unknown_line(plan.unknown)] if line]
     if plan.empty:
         out.append("nothing to change")
@@ -131,16 +127,13 @@ def problem_lines(problems: Iterable[Problem]) -> list[str]:
     return lines
 
 
-def planned_json(planned: Planned) -> dict[str, Any]:
-    """One JSON document of a plan."""
-    plan, guarded = planned.plan, planned.guarded
+def planned_json(plan: Plan, guarded: Guarded) -> dict[str, Any]:
+    """A plan as JSON, without what its caller knows (exit code, suspension, expiry)."""
     held = {change.key for bundle in guarded.held for change in bundle.changes}
     changes = [change for bundle in plan.bundles for change in bundle.changes]
     return {
         "digest": plan.digest,
         "policy": plan.policy_hash,
-        "exit_code": planned.exit_code,
-        "suspended": list(planned.suspended),
         "unknown": unknown_line(plan.unknown),
         "counts": plan.counts,
         "changes": [{**change_to_json(change), "held": change.key in held} for change in changes],
@@ -154,16 +147,14 @@ def planned_json(planned: Planned) -> dict[str, Any]:
             for s in plan.scopes
         ],
         "problems": [{"code": p.code, "what": p.what, "subjects": list(p.subjects)} for p in plan.problems],
-        "expires_at": planned.expires_at,
     }
 
 
-def planned_markdown(planned: Planned) -> str:
+def planned_markdown(plan: Plan, guarded: Guarded, suspended: Sequence[str]) -> str:
     """The plan as a Markdown document, for a ticket or a review."""
-    plan = planned.plan
-    held = {change.key for bundle in planned.guarded.held for change in bundle.changes}
+    held = {change.key for bundle in guarded.held for change in bundle.changes}
     out = [f"# Plan `{short(plan.digest)}`", ""]
-    out += [line for line in (unknown_line(plan.unknown), *(f"SUSPENDED {why}" for why in planned.suspended)) if line]
+    out += [line for line in (unknown_line(plan.unknown), *(f"SUSPENDED {why}" for why in suspended)) if line]
     out += ["", counts_text(plan.counts), "", "| person | change | what | cause | |", "|---|---|---|---|---|"]
     for bundle in plan.bundles:
         for change in bundle.changes:
@@ -176,16 +167,16 @@ def planned_markdown(planned: Planned) -> str:
             )
             out.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     out += ["", *(f"- {line}" for line in problem_lines(plan.problems))]
-    out += [f"- held: {trip.text}" for trip in planned.guarded.trips]
+    out += [f"- held: {trip.text}" for trip in guarded.trips]
     return "\n".join(out) + "\n"
 
 
-def undone_lines(undone: Undone) -> tuple[str, ...]:
+def undone_lines(run_id: str, changes: Sequence[Change], kept: Sequence[Problem], *, done: bool) -> tuple[str, ...]:
     """Plain text lines of an undo: what is (or would be) restored and what is kept because it was edited since."""
-    verb = "undid" if undone.outcome else "would undo"
-    rows = [_row(change, False) for change in undone.changes]
-    out = [f"{verb} run {undone.undoes}: {len(rows)} change(s)"]
+    verb = "undid" if done else "would undo"
+    rows = [_row(change, False) for change in changes]
+    out = [f"{verb} run {run_id}: {len(rows)} change(s)"]
     out += [f"  {row[1]}  {row[2]}  {row[3]}" for row in rows[:_ROWS]]
     if len(rows) > _ROWS:
         out.append(f"  … and {len(rows) - _ROWS} more (--json shows all)")
-    return (*out, *problem_lines(undone.kept))
+    return (*out, *problem_lines(kept))

@@ -12,13 +12,14 @@ from datetime import datetime
 from connector.directory.base import Source
 from connector.directory.mapping import AttributeRules
 from connector.reconcile import explaining, gatekeeping, undoing
-from connector.reconcile.apply import Order, PlanChanged, commit, record_refused, record_suspended
+from connector.reconcile.apply import PlanChanged, commit, record_refused, record_suspended
 from connector.reconcile.decide import decide
 from connector.reconcile.explain import Explanation
 from connector.reconcile.guard import Guarded, guard
 from connector.reconcile.heldsets import find
 from connector.reconcile.limits import Windows
 from connector.reconcile.load import load, load_permit, load_windows
+from connector.reconcile.orders import Order
 from connector.reconcile.outcome import Planned, RunOutcome, Undone
 from connector.reconcile.plan import Plan
 from connector.reconcile.policy import Policy

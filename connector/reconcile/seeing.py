@@ -12,7 +12,7 @@ from typing import Protocol
 
 from connector.directory.base import Reading, ReadRequest, Source
 from connector.directory.mapping import AttributeRules, Person, map_entry
-from connector.reconcile.apply import Observed
+from connector.reconcile.orders import Observed
 from connector.reconcile.plan import ScopeLine
 from connector.reconcile.policy import Policy
 from connector.reconcile.sight import GroupSeen, SourceSeen

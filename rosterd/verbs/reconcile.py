@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
 from connector.reconcile import run
+from connector.reconcile.outcome import Planned
 from ledger.errors import NotFound, RosterdError
 from ledger.store import runs
 from rosterd.service import Service, actor
@@ -16,7 +18,12 @@ Named = Annotated[str, typer.Argument(metavar="[ORGANIZATION]", help="Id of the 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 
 
-def plan(context: typer.Context, organization: Named = "", as_json: Json = False) -> None:
+def plan(
+    context: typer.Context,
+    organization: Named = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a document for a ticket or a review.")] = False,
+    as_json: Json = False,
+) -> None:
     """Read the directories and say what would change. Writes nothing to anybody."""
     session: Session = context.obj
 
@@ -26,7 +33,8 @@ def plan(context: typer.Context, organization: Named = "", as_json: Json = False
         for name in names:
             with progress(session) as step:
                 async with service.setup(name) as setup:
-                    found[name] = await run.plan(service.ledger, setup, now=service.clock(), progress=step)
+                    planned = await run.plan(service.ledger, setup, now=service.clock(), progress=step)
+                    found[name] = _Document(planned) if markdown else planned
         return found[names[0]] if len(names) == 1 else Several(found)
 
     perform(context, as_json, work)
@@ -128,6 +136,27 @@ def explain(
         raise unknown
 
     perform(context, as_json, work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A plan whose text is Markdown."""
+
+    planned: Planned
+
+    @property
+    def exit_code(self) -> int:
+        """The plan's own."""
+        return self.planned.exit_code
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The document."""
+        return tuple(self.planned.markdown.splitlines())
+
+    def to_json(self) -> Any:
+        """The same as without Markdown."""
+        return self.planned.to_json()
 
 
 async def _holder(service: Service, digest: str) -> str:

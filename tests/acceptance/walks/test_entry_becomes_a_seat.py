@@ -95,6 +95,8 @@ def test_a_directory_entry_becomes_a_seat(world: World, tmp_path: Path) -> None:
         _prove(world)
         seen = world.does("plan", code=3)  # 300 invites are more than the limits let through unasked
         assert seen["counts"]["Invite"] == 300
+        document = world.installation.rosterd("plan", "--markdown")
+        assert document.out.startswith(f"# Plan `{seen['digest'][:12]}`")
         world.directory(files.LDIF_DIRECTORY)
         assert world.does("plan", code=3)["digest"] == seen["digest"]  # P1: the same people, another source
         world.directory(world.ldap)

@@ -28,7 +28,6 @@ from connector.reconcile.recorded import (
     TeamRow,
     WaitRow,
 )
-from connector.reconcile.render import planned_markdown
 from connector.reconcile.seeing import see
 from connector.reconcile.settings import LimitSettings, MappingSettings, TeamSettings
 from connector.reconcile.sight import Domains, SourceSeen
@@ -504,7 +503,7 @@ def test_markdown_and_json_show_every_change(source: HandSource, chosen: Policy)
     shown = Planned(draft.plan, guarded(draft, chosen, recorded))
     document = shown.to_json()
     assert len(document["changes"]) == sum(draft.plan.counts.values())
-    assert planned_markdown(shown).count("| Invite |") == 6
+    assert shown.markdown.count("| Invite |") == 6
     assert document["digest"] == draft.plan.digest
 
 
