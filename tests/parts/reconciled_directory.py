@@ -34,7 +34,7 @@ from ledger.store.engine import Ledger
 from rosterd.demo import company
 from tests.parts.directories import ORGANIZATION, sell
 from tests.parts.idp import Key
-from tests.parts.slapd import SLAPPASSWD_FREE, Slapd
+from tests.parts.slapd import Slapd
 from tests.parts.sso_organization import SsoOrganization
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -196,7 +196,10 @@ def unknown(outcome: RunOutcome) -> dict[str, str]:
 
 def problems(outcome: RunOutcome) -> Counter[str]:
     """How many people (or mappings) each kind of problem names."""
-    return Counter({item.code: len(item.subjects) for item in outcome.problems})
+    found: Counter[str] = Counter()
+    for item in outcome.problems:
+        found[item.code] += len(item.subjects)
+    return found
 
 
 def nothing_happened(outcomes: Sequence[RunOutcome]) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,8 @@ async def reconciled_anywhere(request: pytest.FixtureRequest, tmp_path: Path) ->
 @pytest.fixture(scope="session")
 def server() -> Iterator[slapd.Slapd]:
     """A healthy slapd with the whole company."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slapd_company, "SUFFIX", company.SUFFIX)
-        with slapd.running(COMPANY.to_ldif()) as running:
-            yield running
+    with ExitStack() as parts:
+        with pytest.MonkeyPatch.context() as patch:  # only while it is configured: other rooms have another company
+            patch.setattr(slapd_company, "SUFFIX", company.SUFFIX)
+            running = parts.enter_context(slapd.running(COMPANY.to_ldif()))
+        yield running
