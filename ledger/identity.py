@@ -67,7 +67,7 @@ class Email:
         local, at, domain = clean.partition("@")
         if not at or "@" in domain or not local or not domain:
             raise ValueError(f"{text!r} is not a mail address: exactly one @ with text on both sides")
-        if len(clean) > 254 or not local.isprintable() or any(character.isspace() for character in clean):
+        if len(clean) > 254 or not local.isprintable() or clean.split() != [clean]:
             raise ValueError(f"{text!r} is not a mail address: too long, or it holds spaces or control characters")
         return cls(clean, f"{fold(local)}@{a_label(domain)}")
 

@@ -215,9 +215,9 @@ async def read_tuples(
     """Every row as a plain tuple, decoded by whole columns. ``raw``: instants stay microseconds, JSON stays text."""
     plain, decoders = _undecoded(statement)
     with _without_collector():
-        rows = (await connection.execute(plain)).all()
+        rows = await _fetched(connection, plain)
         if raw or not decoders:
-            return [tuple(row) for row in rows]
+            return rows
         out: list[tuple[Any, ...]] = []
         for start in range(0, len(rows), _CHUNK):
             columns: list[Iterable[Any]] = list(zip(*rows[start : start + _CHUNK], strict=True))
@@ -225,6 +225,17 @@ async def read_tuples(
                 columns[position] = map(decoder, columns[position])
             out.extend(zip(*columns, strict=True))
         return out
+
+
+async def _fetched(connection: AsyncConnection, statement: Select[Any]) -> list[tuple[Any, ...]]:
+    """The driver's own tuples where no column needs decoding; a ``Row`` per row would double the time."""
+    dialect = connection.dialect
+    if isinstance(statement, Select) and all(
+        column.type.dialect_impl(dialect).result_processor(dialect, None) is None
+        for column in statement.selected_columns
+    ):
+        return await connection.run_sync(lambda plain: list(plain.execute(statement).cursor.fetchall()))
+    return [tuple(row) for row in (await connection.execute(statement)).all()]
 
 
 _pauses = 0
