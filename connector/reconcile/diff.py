@@ -82,6 +82,7 @@ class _Work:
         self._causes: dict[str, str] = {}
         self._keys = {team.id: key for key, team in recorded.teams.items()}
         self.team_ids = {rule.id: self._team_id(rule) for rule in policy.rules.values()}
+        self._team_of = {rule.provenance: self.team_ids[rule.id] for rule in policy.rules.values()}
         self.desk = Desk(recorded, policy, self.pools, self.team_ids)
         self._absent: list[Absence] = []
         self._again: list[Absence] = []
@@ -160,15 +161,19 @@ class _Work:
         rows = self.recorded.memberships.get(identity.id, ())
         if identity.state != _ACTIVE or len(rows) != len(rules) or identity.id in self.recorded.waiting:
             return False
-        teams = {rule.provenance: self.team_ids[rule.id] for rule in rules}
-        if any(teams.get(row.provenance) != row.team_id for row in rows):
-            return False
-        wanted = [(offering, rule.provenance) for rule in rules for offering in rule.offerings]
-        held = self.recorded.seats.get(identity.id, ())
+        expected = {rule.provenance for rule in rules}
+        team_of = self._team_of
+        for row in rows:
+            if row.provenance not in expected or team_of[row.provenance] != row.team_id:
+                return False
+        wanted = [(offering, rule.provenance) for rule in rules if rule.offerings for offering in rule.offerings]
+        held = self.recorded.seats.get(identity.id)
+        if held is None or not wanted:
+            return not held and not wanted
         granted = [(s.offering_code, g.provenance) for s in held for g in self.recorded.grants.get(s.id, ())]
-        if len(granted) != len(wanted) or set(granted) != set(wanted):
+        if len(granted) != len(wanted) or (granted != wanted and set(granted) != set(wanted)):
             return False
-        owners = set(teams.values())
+        owners = {team_of[rule.provenance] for rule in rules}
         return all(seat.team_id in owners for seat in held)
 
     def cause(self, person: PersonSeen, rule: Rule) -> str:

@@ -56,7 +56,7 @@ async def _load(reader: Reader, with_dns: bool) -> Recorded:
     return Recorded(
         identities={row[1]: IdentityRow(*row) for row in await people.open_identities(reader)},
         links=links,
-        memberships=_grouped(await people.open_memberships(reader), 1, MembershipRow),
+        memberships=_memberships(await people.open_memberships(reader)),
         seats=_by(await seats.open_seats(reader), 5, SeatRow),
         grants=_by(await seats.open_grants(reader), 1, GrantRow),
         waiting=_grouped(await seats.open_waiting(reader), 1, WaitRow),
@@ -76,10 +76,25 @@ def _by(rows: Iterable[tuple[Any, ...]], key: int, make: Any) -> dict[str, list[
     found: dict[str, list[Any]] = {}
     for row in rows:
         item = make(*row)
-        try:
-            found[row[key]].append(item)
-        except KeyError:
+        held = found.get(row[key])
+        if held is None:
             found[row[key]] = [item]
+        else:
+            held.append(item)
+    return found
+
+
+def _memberships(rows: Iterable[tuple[str, str, str, str]]) -> dict[str, list[MembershipRow]]:
+    """By identity. Team ids and provenances repeat in very many rows: each text is kept once."""
+    found: dict[str, list[MembershipRow]] = {}
+    once = {}.setdefault  # type: ignore[var-annotated]
+    for row_id, identity, team, provenance in rows:
+        item = MembershipRow(row_id, once(team, team), once(provenance, provenance))
+        held = found.get(identity)
+        if held is None:
+            found[identity] = [item]
+        else:
+            held.append(item)
     return found
 
 
@@ -87,11 +102,7 @@ def _grouped(rows: Iterable[tuple[Any, ...]], key: int, make: Any) -> dict[str, 
     """As ``_by``, for structs that do not repeat the key."""
     found: dict[str, list[Any]] = {}
     for row in rows:
-        item = make(*row[:key], *row[key + 1 :])
-        try:
-            found[row[key]].append(item)
-        except KeyError:
-            found[row[key]] = [item]
+        found.setdefault(row[key], []).append(make(*row[:key], *row[key + 1 :]))
     return found
 
 
