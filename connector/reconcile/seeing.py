@@ -12,6 +12,7 @@ from typing import Protocol
 
 from connector.directory.base import Reading, ReadRequest, Source
 from connector.directory.mapping import AttributeRules, Person, map_entry
+from connector.reconcile.calm import calm
 from connector.reconcile.orders import Observed
 from connector.reconcile.plan import ScopeLine
 from connector.reconcile.policy import Policy
@@ -63,12 +64,13 @@ def see(reading: Reading, references: Sequence[str], rules: AttributeRules, now:
     """One reading after mapping (D8); pure."""
     people: dict[str, Person] = {}
     unmappable: dict[str, tuple[str, ...]] = {}
-    for anchor, entry in reading.people.items():
-        mapped = map_entry(entry, rules, now=now)
-        if isinstance(mapped, Person):
-            people[anchor] = mapped
-        else:
-            unmappable[anchor] = mapped.reasons
+    with calm():
+        for anchor, entry in reading.people.items():
+            mapped = map_entry(entry, rules, now=now)
+            if isinstance(mapped, Person):
+                people[anchor] = mapped
+            else:
+                unmappable[anchor] = mapped.reasons
     return SourceSeen(
         source_id=reading.source_id,
         complete=reading.people_complete,

@@ -1,0 +1,50 @@
+"""A run that finds nothing to change writes its own record and nothing else, on both databases (D14)."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from connector.reconcile import run
+from connector.reconcile.outcome import RunState
+from ledger.store.engine import Ledger
+from ledger.store.tables import metadata
+from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+
+
+@pytest.fixture(autouse=True)
+def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_gate(monkeypatch)
+
+
+async def contents(ledger: Ledger) -> dict[str, set[tuple[Any, ...]]]:
+    """Every row of every table."""
+    found: dict[str, set[tuple[Any, ...]]] = {}
+    async with ledger.read(ORGANIZATION.id) as reader:
+        for table in metadata.sorted_tables:
+            names = ", ".join(f'CAST("{column.name}" AS TEXT)' for column in table.columns)
+            rows = await reader._connection.execute(text(f'SELECT {names} FROM "{table.name}"'))  # noqa: S608
+            found[table.name] = {tuple(row) for row in rows}
+    return found
+
+
+async def test_d14_a_run_without_change_writes_only_its_record(ledger: Ledger, now: datetime) -> None:
+    rules = policy(mapping("design", "Design", "CAD", priority=10), mapping("site", "Site", "CAD", priority=20))
+    world = await make_world(ledger, now, rules, Design_CAD=2, Site_CAD=1)
+    world.source.put("anna", "bo", "cy", groups=["design"])
+    world.source.put("dan", groups=["site"])
+    planned = await run.plan(ledger, world.setup, now=now)
+    await run.apply(ledger, world.setup, now=now, actor="test", digest=planned.digest)
+    for minutes in (20, 40, 60):
+        later = now + timedelta(minutes=minutes)
+        before = await contents(ledger)
+        outcome = await run.apply(ledger, world.setup, now=later, actor="test", auto=True)
+        assert outcome.state is RunState.NOTHING
+        after = await contents(ledger)
+        grown = {name: len(after[name]) - len(before[name]) for name in after if len(after[name]) != len(before[name])}
+        assert grown == {"run": 1, "audit_event": 1, "audit_payload": 1}, "the run, and its witness"
+        rewritten = {name for name in after if before[name] - after[name]}
+        assert rewritten <= {"source_scope", "source_cursor"}, "when each scope was last read, and to where"
