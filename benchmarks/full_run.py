@@ -1,9 +1,11 @@
 """A whole run at size: plan and first apply of N people, then a run that changes nothing, then one with 1 % churn.
 
-    python benchmarks/full_run.py [--people 100000] [--groups 1000] [--per-person 3] [--postgres URL]
+    python -m benchmarks.full_run [--people 100000] [--groups 1000] [--per-person 3] [--postgres URL]
+    python -m benchmarks.full_run --ldap            the whole run from a real slapd, beside ldapsearch
+    python -m benchmarks.full_run --grow            1,000, 10,000 and 100,000 people, each in a fresh process
 
-Entries are made in memory (reading is timed by ``ldap_read.py``); mapping, planning, guarding and committing are the
-product's own code on a real database. The gate is held open here: signing on is not what is measured.
+Without ``--ldap`` entries are made in memory (reading alone is timed by ``ldap_read.py``); mapping, planning, guarding
+and committing are the product's own code on a real database. The gate is held open: signing on is not measured.
 Aims (directory-sync.md): planning ≤ 1.5 s, first apply ≤ 8 s, peak memory < 500 MB beside the entries themselves.
 """
 
@@ -18,6 +20,7 @@ import uuid
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from benchmarks import full_run_ldap
 from connector.directory.mapping import Person
 from connector.reconcile import gatekeeping
 from connector.reconcile.apply import commit
@@ -170,9 +173,14 @@ def main() -> None:
     parser.add_argument(
         "--postgres", default="", help="postgresql://… of an empty database; default: SQLite in a folder"
     )
+    parser.add_argument("--ldap", action="store_true", help="read from a real slapd and print ratios to ldapsearch")
+    parser.add_argument("--grow", action="store_true", help="several sizes, each in a fresh process")
     chosen = parser.parse_args()
     if chosen.small:
         chosen.people, chosen.groups = 5_000, 50
+    if chosen.ldap or chosen.grow:
+        full_run_ldap.main([1_000, 10_000, 100_000] if chosen.grow else [chosen.people], chosen.postgres)
+        return
     with tempfile.TemporaryDirectory() as folder:
         url = chosen.postgres or f"sqlite:///{folder}"
         rows = asyncio.run(measure(url, chosen.people, chosen.groups, chosen.per_person))

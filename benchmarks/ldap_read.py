@@ -155,6 +155,7 @@ def _filled(people: int, groups: int) -> Iterator[slapd.Slapd]:
                 [
                     ("dn", name),
                     ("objectClass", "inetOrgPerson"),
+                    ("structuralObjectClass", "inetOrgPerson"),
                     ("entryUUID", str(uuid.UUID(int=number + (1 << 100)))),
                     ("uid", f"p{number:07d}"),
                     ("cn", f"{given} {family}"),
