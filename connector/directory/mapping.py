@@ -176,7 +176,7 @@ def _values(entry: Entry, name: str) -> Sequence[bytes]:
     """
     plain = entry.attributes.get(name, ())
     ordered = plain if len(plain) <= 1 else sorted(plain)
-    if ";" in name:
+    if ";" in name or ";" not in "".join(entry.attributes):
         return ordered
     prefix = name + ";"
     tagged = [key for key in entry.attributes if key.startswith(prefix) and not key.endswith(";binary")]
