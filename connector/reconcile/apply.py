@@ -7,8 +7,11 @@ row are written. What the plan was made from is therefore what it changes. Prohi
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from connector.reconcile import gatekeeping, heldsets
 from connector.reconcile.calm import calm
+from connector.reconcile.continuity import Continuity, continuity
 from connector.reconcile.decide import decide
 from connector.reconcile.diff import Draft
 from connector.reconcile.guard import Guarded, guard
@@ -27,7 +30,7 @@ from ledger.audit import AuditEvent
 from ledger.errors import Stale
 from ledger.instant import new_id
 from ledger.store import audit, leases, outbox, people, runs
-from ledger.store.book import Book
+from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 
 _EVENTS = 10_000
@@ -50,11 +53,21 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         if await gatekeeping.require_enabled(book, order.now):
             await gatekeeping.resume(book)
         await ensure_teams(book, policy.teams)
-        recorded = await load(book, with_dns=observed.with_dns)
+        time = await went_on(book, await load(book, with_dns=observed.with_dns), observed, order.now)
+        await people.clear_absences(book, time.forgotten)
+        recorded = time.recorded
         draft = decide(observed.sources, policy, recorded, domains, order.now)
         with calm():
             guarded = await _guarded(book, order, draft, recorded, policy)
-            return await _write(book, order, draft, guarded, recorded, policy, observed)
+            outcome = await _write(book, order, draft, guarded, recorded, policy, observed)
+        await _seen(book, draft, time)
+        return outcome
+
+
+async def went_on(reader: Reader, recorded: Recorded, observed: Observed, now: datetime) -> Continuity:
+    """The recorded state as far as the clock lets it be believed (D3)."""
+    rows = await runs.scopes(reader)
+    return continuity(recorded, {(row[0], row[1]): row[5] for row in rows if row[5]}, observed.sources, now)
 
 
 async def record_suspended(book: Book, order: Order, domains: Domains) -> RunOutcome:
@@ -110,7 +123,7 @@ async def _write(
     rows.refresh(plan.notes)
     await rows.write(book)
     await ensure_teams(book, policy.teams)
-    await _notes(book, draft, observed)
+    await _cursors(book, observed)
     await _witness(book, order, guarded, rows, plan.digest)
     await outbox.append(book, rows.invited)
     held = await heldsets.keep(book, order, plan, guarded, policy)
@@ -141,16 +154,18 @@ def _ending(guarded: Guarded, unknown: bool) -> tuple[RunState, int]:
     return (RunState.UNKNOWN, 4) if unknown else (RunState.NOTHING, 0)
 
 
-async def _notes(book: Book, draft: Draft, observed: Observed) -> None:
+async def _seen(book: Book, draft: Draft, time: Continuity) -> None:
+    """What the next run compares with: absences begun and lifted, and when each scope was read."""
     notes = draft.plan.notes
-    again = [(item.source_id, item.anchor, item.scope) for item in notes.seen_again]
-    if again:
-        await people.clear_absences(book, again)
-    if notes.absent:
-        absent = dict.fromkeys((item.source_id, item.anchor, item.scope) for item in notes.absent)
-        await people.note_absences(book, list(absent))
-    lines = draft.plan.scopes
+    if notes.seen_again:
+        await people.clear_absences(book, [(item.source_id, item.anchor, item.scope) for item in notes.seen_again])
+    if absent := time.notable(notes.absent):
+        await people.note_absences(book, absent)
+    lines = time.steady(draft.plan.scopes)
     await runs.put_scopes(book, [(s.source_id, s.scope, s.complete, s.reason, s.entries) for s in lines])
+
+
+async def _cursors(book: Book, observed: Observed) -> None:
     for source_id, cursor in observed.cursors.items():
         await runs.put_cursor(book, source_id, cursor)
 

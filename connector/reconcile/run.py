@@ -12,7 +12,7 @@ from datetime import datetime
 from connector.directory.base import Source
 from connector.directory.mapping import AttributeRules
 from connector.reconcile import explaining, gatekeeping, undoing
-from connector.reconcile.apply import PlanChanged, commit, record_refused, record_suspended
+from connector.reconcile.apply import PlanChanged, commit, record_refused, record_suspended, went_on
 from connector.reconcile.decide import decide
 from connector.reconcile.explain import Explanation
 from connector.reconcile.guard import Guarded, guard
@@ -58,7 +58,7 @@ async def plan(ledger: Ledger, setup: Setup, *, now: datetime, progress: Progres
     observed = await observe(setup.sources, policy, now, progress)
     async with ledger.read(organization) as reader:
         domains = await gatekeeping.look(reader, now)
-        recorded = await load(reader, with_dns=observed.with_dns)
+        recorded = (await went_on(reader, await load(reader, with_dns=observed.with_dns), observed, now)).recorded
         draft = decide(observed.sources, policy, recorded, domains, now)
         hurts = any(bundle.harmful for bundle in draft.plan.bundles)
         windows = await load_windows(reader, now) if hurts else Windows()

@@ -31,8 +31,10 @@ def founded(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
     async def make() -> None:
         ledger = Ledger.open(f"sqlite:///{folder / 'ledger'}")
-        await found(ledger, folder)
-        await ledger.close()
+        try:
+            await found(ledger, folder)
+        finally:
+            await ledger.close()
 
     with ThreadPoolExecutor(max_workers=1) as pool:  # pytest-asyncio keeps a loop for this thread
         pool.submit(asyncio.run, make()).result()
@@ -52,15 +54,17 @@ async def reconciled(founded: Path, tmp_path: Path) -> AsyncIterator[Reconciled]
 @pytest.fixture(params=["sqlite", "postgresql"])
 async def reconciled_anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Reconciled]:
     """The company after its first run, on each database."""
+    folder = tmp_path / "company"
     if request.param == "sqlite":
-        folder = tmp_path / "company"
         shutil.copytree(request.getfixturevalue("founded"), folder)
         ledger = Ledger.open(f"sqlite:///{folder / 'ledger'}")
-        yield Reconciled(ledger, folder)
     else:
+        folder.mkdir()
         ledger = Ledger.open(request.getfixturevalue("postgres_url"))
-        yield await found(ledger, tmp_path)
-    await ledger.close()
+    try:
+        yield Reconciled(ledger, folder) if request.param == "sqlite" else await found(ledger, folder)
+    finally:
+        await ledger.close()
 
 
 @pytest.fixture(scope="session")
