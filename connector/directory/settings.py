@@ -1,4 +1,4 @@
-"""What an organization file says about a directory: ``[[directories]]``, one of two kinds (D5, D7, D12, D15).
+"""What an organization file says about a directory: ``[[directories]]``, one of its kinds (D5, D7, D12, D15).
 
 Pure: settings only; nothing is opened here.
 """
@@ -29,6 +29,7 @@ Dialect = Literal["pwdAccountLockedTime", "nsAccountLock", "shadowExpire", "user
 ALL_DIALECTS: tuple[Dialect, ...] = ("pwdAccountLockedTime", "nsAccountLock", "shadowExpire", "userAccountControl")
 
 _ATTRIBUTE = re.compile(r"(?:[A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+)(?:;[A-Za-z0-9-]+)*")
+_GLOBAL_CATALOG = frozenset({3268, 3269})
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -185,6 +186,27 @@ class LdapSettings(_Common):
         return self
 
 
+class ActiveDirectorySettings(LdapSettings):
+    """An Active Directory domain, read from its domain controllers; as kind = "ldap", with defaults that fit."""
+
+    kind: Literal["active_directory"] = "active_directory"  # type: ignore[assignment]  # the same table, other defaults
+    """active_directory"""
+    anchor_attribute: str = "objectGUID"
+    """The attribute that never changes while an entry lives."""
+    people_filter: str = "(&(objectCategory=person)(objectClass=user))"
+    """Which entries under the people base are people (RFC 4515); computers are none."""
+    groups_filter: str = "(objectCategory=group)"
+    """Which entries under groups_base are groups."""
+
+    @field_validator("servers")
+    @classmethod
+    def _no_global_catalog(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if urlsplit(url).port in _GLOBAL_CATALOG:
+                raise ValueError(f"{url!r} is a global catalog, which hides members of groups: use port 636 or 389")
+        return value
+
+
 class LdifSettings(_Common):
     """An LDIF export (RFC 2849), for trials and for directories that only export."""
 
@@ -216,5 +238,5 @@ class LdifSettings(_Common):
         return value
 
 
-DirectorySettings = Annotated[LdapSettings | LdifSettings, Field(discriminator="kind")]
+DirectorySettings = Annotated[LdapSettings | ActiveDirectorySettings | LdifSettings, Field(discriminator="kind")]
 """One ``[[directories]]`` table."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from connector.directory.base import Source
+from connector.directory.ldap.active_directory import ActiveDirectorySource
 from connector.directory.ldap.openldap import LdapSource
 from connector.directory.ldif import LdifSource
-from connector.directory.settings import LdapSettings, LdifSettings
+from connector.directory.settings import ActiveDirectorySettings, LdapSettings, LdifSettings
 
 
 def open_source(settings: LdapSettings | LdifSettings, *, folder: Path) -> Source:
     """The source of one ``[[directories]]`` table; relative paths in it are relative to ``folder``."""
     if isinstance(settings, LdifSettings):
         return LdifSource(settings, folder=folder)
+    if isinstance(settings, ActiveDirectorySettings):
+        return ActiveDirectorySource(settings, folder=folder)
     return LdapSource(settings, folder=folder)

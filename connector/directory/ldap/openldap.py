@@ -79,7 +79,7 @@ class LdapSource:
             if attempt and not self._wait(attempt):
                 break
             with unhurried_collector():
-                outcome = _Attempt(self, request, self._clock).run(servers)
+                outcome = self._attempt(request, self._clock).run(servers)
             best = outcome if best is None or outcome.unknown <= best.unknown else best
             if not outcome.transient:
                 break
@@ -91,6 +91,9 @@ class LdapSource:
             sentinels = frozenset(self._settings.sentinels)
             return Reading(self.id, *span, people={}, groups={}, scopes=scopes, sentinels_missing=sentinels)
         return assembly.assemble(best.findings, request, source_id=self.id, span=span, rules=self._rules())
+
+    def _attempt(self, request: ReadRequest, clock: Clock) -> Attempt:
+        return Attempt(self, request, clock)
 
     def _rules(self) -> assembly.Rules:
         bases = {assembly.PEOPLE + base: base for base in self._settings.people_bases}
@@ -121,9 +124,16 @@ class LdapSource:
             session = self._open(url, Clock(seconds.total_seconds()))
         except Failed as failure:
             return CheckLine(False, f"{url}: {failure.reason}", fix_for(failure.reason))
-        session.close()
+        try:
+            kind = self._kind(session)
+        finally:
+            session.close()
         who = {"simple": settings.bind_dn, "external": "our certificate or user", "anonymous": "nobody"}[settings.bind]
-        return CheckLine(True, f"{url}: connected, {session.encryption}, bound as {who}")
+        return CheckLine(True, f"{url}: connected, {session.encryption}, bound as {who}{kind}")
+
+    def _kind(self, session: Session) -> str:
+        """What the server says it is, for the check's line."""
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +147,7 @@ class _Outcome:
     unknown: int
 
 
-class _Attempt:
+class Attempt:
     """One reading from the first server that can be used."""
 
     def __init__(self, source: LdapSource, request: ReadRequest, clock: Clock) -> None:

@@ -33,12 +33,16 @@ Taker = Callable[[bytes, Sequence[Span]], None]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to search for. ``page_size`` 0: one unpaged search (a base object)."""
+    """What to search for. ``page_size`` 0: one unpaged search (a base object).
+
+    ``elsewhere`` tells of a continuation reference that it leads out of what was asked for; it is no doubt then.
+    """
 
     base: str
     filter: str
     attributes: Sequence[str]
     page_size: int = 0
+    elsewhere: Callable[[str], bool] | None = None
 
     @property
     def scope(self) -> str:
@@ -90,6 +94,8 @@ def run(session: Session, query: Query, take: Taker, *, page_timeout: float) -> 
         proof.reason = f"page {proof.pages + 1}: what the server sent is not LDAP: {error}"
         proof.transient, proof.usable = True, False
     proof.seconds = time.monotonic() - started
+    if query.elsewhere is not None:
+        proof.referrals = [url for url in proof.referrals if not query.elsewhere(url)]
     if proof.referrals:
         shown = ", ".join(proof.referrals[:3])
         referred = f"{len(proof.referrals)} referral(s) not followed ({shown})"

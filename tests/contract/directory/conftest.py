@@ -1,4 +1,4 @@
-"""Two directories with the same company: an LDIF file and a real slapd. Not mocked: servers, files, sockets."""
+"""Three directories with the same company: an LDIF file, a real slapd and a real Samba AD. Nothing here is mocked."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 
 from connector.directory.base import Source
-from connector.directory.settings import LdapSettings, LdifSettings
+from connector.directory.settings import ActiveDirectorySettings, LdapSettings, LdifSettings
 from connector.directory.sources import open_source
-from tests.parts import company, slapd
+from tests.parts import company, samba, slapd
+
+CROWD = f"ou=Crowd,{company.SUFFIX}"
+CROWD_GROUP = f"cn=crowd,{CROWD}"
+CROWD_SIZE = 1600
 
 OpenSource = Callable[..., Source]
 
@@ -87,7 +91,56 @@ def open_ldif(firm: company.Firm, tmp_path: Path) -> OpenSource:
     return opened
 
 
-@pytest.fixture(params=["ldif", "ldap"])
+@pytest.fixture(scope="session")
+def controller(firm: company.Firm) -> Iterator[samba.DomainController]:
+    """The domain controller: the company, and a crowd in one group. What a test adds is in a unit of its own."""
+    members = samba.adding(CROWD_GROUP, [f"cn=c{number},{CROWD}" for number in range(CROWD_SIZE)])
+    with samba.running([*samba.firm_entries(firm), *crowd()], f"{samba.firm_members(firm)}\n{members}") as running:
+        yield running
+
+
+def crowd() -> list[samba.Lines]:
+    """More people than one range of members holds (contacts load faster than users), and their group."""
+    people: list[samba.Lines] = [[("dn", f"cn=c{n},{CROWD}"), ("objectClass", "contact")] for n in range(CROWD_SIZE)]
+    return [samba.unit("Crowd"), *people, samba.group("crowd", CROWD_GROUP)]
+
+
+@pytest.fixture
+def open_samba(controller: samba.DomainController, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> OpenSource:
+    """Opens the domain as a source."""
+    monkeypatch.setenv("READER_PASSWORD", company.PASSWORD)
+
+    def opened(**overrides: object) -> Source:
+        settings = {
+            "id": "corp",
+            "kind": "active_directory",
+            "servers": [controller.tls_url],
+            "tls_ca": str(controller.ca),
+            "tls_name": controller.tls_name,
+            "bind_dn": company.READER,
+            "bind_password": "env:READER_PASSWORD",
+            "people_base": company.PEOPLE,
+            "groups_base": company.GROUPS,
+            "disabled": {"attribute": "employeeType", "values": ["left"]},
+            "page_size": 7,
+            "attempts": 1,
+            "retry_wait": "0",
+            "page_timeout": "20s",
+            **overrides,
+        }
+        return open_source(ActiveDirectorySettings.model_validate(settings), folder=tmp_path)
+
+    return opened
+
+
+@pytest.fixture(params=["ldif", "ldap", "samba"])
 def open_any(request: pytest.FixtureRequest) -> OpenSource:
     """The contract's subject: every implementation in turn."""
     return request.getfixturevalue(f"open_{request.param}")  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def stranger(request: pytest.FixtureRequest) -> str:
+    """How the subject names the member of partners that belongs to somebody else's directory."""
+    is_samba = request.node.callspec.params["open_any"] == "samba"
+    return samba.FOREIGN if is_samba else "cn=Stranger,dc=elsewhere,dc=example"
