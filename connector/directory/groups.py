@@ -117,7 +117,7 @@ class MembershipGraph:
         """The group a configured reference means: ``anchor:<value>``, a DN, or a name that only one group has (D2)."""
         if reference.startswith(ANCHOR_PREFIX):
             wanted = reference.removeprefix(ANCHOR_PREFIX).strip().lower()
-            found = [group for group in self.groups.values() if group.anchor == wanted]
+            found = [group for group in self.groups.values() if group.anchor.lower() == wanted]
         elif dn.looks_like_dn(reference):
             found = [group for group in (self.groups.get(dn.key(reference)),) if group]
         else:

@@ -17,7 +17,8 @@ from hashlib import blake2b
 import msgspec
 
 from connector.directory.base import Entry
-from connector.directory.settings import DisabledSettings, LdapSettings, LdifSettings
+from connector.directory.scim_settings import ScimSettings
+from connector.directory.settings import LdapSettings, LdifSettings
 from ledger.identity import Email
 
 MAX_TEXT = 1024
@@ -87,10 +88,10 @@ class AttributeRules:
     requested: tuple[str, ...] = field(default=())
 
     @classmethod
-    def from_settings(cls, settings: LdapSettings | LdifSettings) -> AttributeRules:
+    def from_settings(cls, settings: LdapSettings | LdifSettings | ScimSettings) -> AttributeRules:
         """The rules of one ``[[directories]]`` table."""
         fields = {name: tuple(text.lower() for text in names) for name, names in settings.field_attributes().items()}
-        disabled: DisabledSettings = settings.disabled
+        disabled = settings.disabled
         wanted = [name for names in fields.values() for name in names]
         wanted += [name for dialect in disabled.dialects for name in _DIALECT_ATTRIBUTES[dialect]]
         wanted += [disabled.attribute.lower()] if disabled.attribute else []

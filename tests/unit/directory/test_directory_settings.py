@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from connector.directory.scim_settings import ScimSettings
 from connector.directory.settings import DirectorySettings, LdapSettings, LdifSettings
 
 ADAPTER: TypeAdapter[LdapSettings | LdifSettings] = TypeAdapter(DirectorySettings)
@@ -82,6 +83,6 @@ def test_d12_verification_is_on_unless_switched_off_by_name() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    for model in (LdapSettings, LdifSettings):
+    for model in (LdapSettings, LdifSettings, ScimSettings):
         undocumented = [name for name, field in model.model_fields.items() if not field.description]
         assert undocumented == []
