@@ -72,6 +72,8 @@ class DomainController:
         """End the server with all its processes and wait for it."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
@@ -138,7 +140,8 @@ def _start(folder: Path, authority: Authority) -> DomainController:
     command = [SAMBA, "-i", "-M", "single", "-s", str(folder / "etc" / "smb.conf")]
     command += [f"--option={name}={value}" for name, value in options.items()]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        # It ends by itself when its stdin does, so that it does not outlive a test process that was killed.
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
     server = DomainController(folder, address, authority.ca, process)
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until and process.poll() is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -199,6 +200,20 @@ async def test_d12_starttls_works_and_a_plain_bind_is_refused(
     assert reasons(await read(open_samba, "design", servers=[controller.url])) == {}
     reading = await read(open_samba, servers=[controller.url], plaintext=True)
     assert "bind failed: result 8 (stronger authentication required" in next(iter(reasons(reading).values()))
+
+
+async def test_d12_the_account_is_named_by_dn_or_by_principal_name(open_samba: OpenSource) -> None:
+    assert reasons(await read(open_samba, "design", bind_dn="reader@firma.example")) == {}
+    refused = await read(open_samba, "design", bind_dn="nobody@firma.example")
+    assert all("bind failed: result 49" in reason for reason in reasons(refused).values())
+    assert len(reasons(refused)) == 2
+
+
+async def test_the_guide_shows_settings_that_are_accepted() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "active-directory.md").read_text(encoding="utf-8")
+    table = tomllib.loads(guide.partition("```toml\n")[2].partition("```")[0])
+    settings = ActiveDirectorySettings.model_validate(table["directories"][0])
+    assert AttributeRules.from_settings(settings).fields["employee_number"] == ("employeeid",)
 
 
 async def test_d8_the_principal_name_instead_of_the_mail(open_samba: OpenSource, lab: Lab) -> None:
