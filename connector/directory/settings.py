@@ -1,4 +1,4 @@
-"""What an organization file says about a directory: ``[[directories]]``, one of its kinds (D5, D7, D12, D15).
+"""What an organization file says about a directory: ``[[directories]]``, one of four kinds (D5, D7, D12, D15).
 
 Pure: settings only; nothing is opened here.
 """
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from connector.directory import dn
+from connector.directory.scim_settings import ScimSettings
 from ledger.secret import SecretRef
 from ledger.settings import Duration, SettingsModel
 
@@ -238,5 +239,7 @@ class LdifSettings(_Common):
         return value
 
 
-DirectorySettings = Annotated[LdapSettings | ActiveDirectorySettings | LdifSettings, Field(discriminator="kind")]
+DirectorySettings = Annotated[
+    LdapSettings | ActiveDirectorySettings | LdifSettings | ScimSettings, Field(discriminator="kind")
+]
 """One ``[[directories]]`` table."""

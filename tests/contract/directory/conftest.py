@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from connector.directory.base import Source
+from connector.directory.scim_settings import ScimSettings
 from connector.directory.settings import ActiveDirectorySettings, LdapSettings, LdifSettings
 from connector.directory.sources import open_source
-from tests.parts import company, samba, slapd
+from tests.parts import company, directory_words, samba, scim_server, slapd
 
 CROWD = f"ou=Crowd,{company.SUFFIX}"
 CROWD_GROUP = f"cn=crowd,{CROWD}"
@@ -133,7 +134,35 @@ def open_samba(controller: samba.DomainController, monkeypatch: pytest.MonkeyPat
     return opened
 
 
+@pytest.fixture
+async def open_scim(firm: company.Firm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterator[OpenSource]:
+    """Opens a SCIM provider with the same company as a source."""
+    monkeypatch.setenv("SCIM_TOKEN", scim_server.TOKEN)
+    async with scim_server.serving(scim_server.of_firm(firm)) as server:
+
+        def opened(**overrides: object) -> Source:
+            settings = {
+                "id": "corp",
+                "url": server.url,
+                "plaintext": True,
+                "token": "env:SCIM_TOKEN",
+                "page_size": 7,
+                "attempts": 1,
+                **overrides,
+            }
+            return open_source(ScimSettings.model_validate(settings), folder=tmp_path)
+
+        opened.words = directory_words.SCIM  # type: ignore[attr-defined]
+        yield opened
+
+
 @pytest.fixture(params=["ldif", "ldap", "samba"])
+def open_tree(request: pytest.FixtureRequest) -> OpenSource:
+    """Every implementation whose entries lie in a tree of DNs."""
+    return request.getfixturevalue(f"open_{request.param}")  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=["ldif", "ldap", "samba", "scim"])
 def open_any(request: pytest.FixtureRequest) -> OpenSource:
     """The contract's subject: every implementation in turn."""
     return request.getfixturevalue(f"open_{request.param}")  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What every directory source promises (D1–D8), run alike on LDIF, on a real slapd and on a real Samba AD."""
+"""What every directory source promises (D1–D8), run alike on LDIF, slapd, Samba AD and a SCIM provider."""
 
 from __future__ import annotations
 
@@ -12,17 +12,11 @@ import pytest
 
 from connector.directory import dn
 from connector.directory.base import Reading, ReadRequest, Source
-from connector.directory.mapping import AttributeRules, Person, Unmappable, map_entry
-from connector.directory.settings import LdifSettings
+from connector.directory.mapping import Person, Unmappable, map_entry
 from tests.contract.directory.conftest import OpenSource
-from tests.parts import company
+from tests.parts import company, directory_words
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-RULES = AttributeRules.from_settings(
-    LdifSettings.model_validate(
-        {"id": "corp", "file": "x", "disabled": {"attribute": "employeeType", "values": ["left"]}}
-    )
-)
 PEOPLE_SCOPE = f"people:{company.PEOPLE}"
 ALL_GROUPS = ("design", "build", "site", "crane", "partners", "Żuraw, dźwig", "unix", "signers")
 
@@ -38,22 +32,24 @@ async def opened(open_any: OpenSource, **overrides: object) -> AsyncIterator[Sou
 
 async def read(open_any: OpenSource, *groups: str, **overrides: object) -> Reading:
     async with opened(open_any, **overrides) as source:
-        return await source.read(ReadRequest(groups, RULES.requested), now=NOW)
+        return await source.read(ReadRequest(groups, directory_words.of(open_any).rules.requested), now=NOW)
 
 
 def people(reading: Reading) -> dict[str, Person | Unmappable]:
-    return {anchor: map_entry(entry, RULES, now=NOW) for anchor, entry in reading.people.items()}
+    rules = directory_words.of(reading).rules
+    return {anchor: map_entry(entry, rules, now=NOW) for anchor, entry in reading.people.items()}
 
 
 async def test_d1_a_whole_reading_is_complete_with_its_evidence(open_any: OpenSource, firm: company.Firm) -> None:
     reading = await read(open_any, *ALL_GROUPS)
-    assert list(reading.scopes) == [PEOPLE_SCOPE, *(f"group:{name}" for name in ALL_GROUPS)]
+    words = directory_words.of(open_any)
+    assert list(reading.scopes) == [words.people_scope, *(f"group:{name}" for name in ALL_GROUPS)]
     assert {scope.reason for scope in reading.scopes.values()} == {""}
     assert reading.people_complete
     assert all(reading.group_complete(name) for name in ALL_GROUPS)
-    assert reading.scopes[PEOPLE_SCOPE].entries == len(firm.people)
-    assert reading.scopes[PEOPLE_SCOPE].server
-    assert all(code == 0 for scope in reading.scopes.values() for code in scope.codes)
+    assert reading.scopes[words.people_scope].entries == len(firm.people)
+    assert reading.scopes[words.people_scope].server
+    assert all(code == words.good_code for scope in reading.scopes.values() for code in scope.codes)
     assert (reading.source_id, reading.started_at) == ("corp", NOW)
     assert reading.finished_at > NOW
 
@@ -80,8 +76,9 @@ async def test_d8_a_bad_entry_is_unmappable_and_fails_nothing(open_any: OpenSour
     found = people(reading)
     bad = {anchor: entry.reasons for anchor, entry in found.items() if isinstance(entry, Unmappable)}
     assert set(bad) == {firm.people[13].anchor, firm.people[15].anchor}
-    assert "mail: mail is not usable" in bad[firm.people[13].anchor][0]
-    assert bad[firm.people[15].anchor][0] == "given_name: givenname holds control characters"
+    words = directory_words.of(open_any)
+    assert f"mail: {words.attribute('mail')} is not usable" in bad[firm.people[13].anchor][0]
+    assert bad[firm.people[15].anchor][0] == f"given_name: {words.attribute('givenname')} holds control characters"
     assert reading.people_complete
     several = found[firm.people[16].anchor]
     assert isinstance(several, Person)
@@ -125,6 +122,7 @@ async def test_d6_a_member_of_elsewhere_is_unknown_by_itself(
 async def test_d2_a_group_is_found_however_it_is_named(
     open_any: OpenSource, reference: str, firm: company.Firm
 ) -> None:
+    reference = directory_words.of(open_any).reference(reference)
     reading = await read(open_any, reference)
     assert reading.groups[reference].members == {human.anchor for human in firm.people[:10]}
 
@@ -142,51 +140,53 @@ async def test_d2_a_missing_group_is_not_an_empty_one(open_any: OpenSource, refe
 
 
 async def test_d3_a_visible_sentinel_changes_nothing(open_any: OpenSource, firm: company.Firm) -> None:
-    reading = await read(open_any, sentinels=[company.READER, firm.people[0].dn.upper(), company.group_dn("design")])
+    reading = await read(open_any, sentinels=directory_words.of(open_any).visible(firm))
     assert reading.sentinels_missing == frozenset()
     assert reading.people_complete
 
 
 async def test_d3_a_missing_sentinel_makes_its_base_unknown(open_any: OpenSource) -> None:
-    person, group = f"uid=watch,{company.PEOPLE}", f"cn=watch,{company.GROUPS}"
+    words = directory_words.of(open_any)
+    person, group = (words.sentinel(name) for name in (f"uid=watch,{company.PEOPLE}", f"cn=watch,{company.GROUPS}"))
     reading = await read(open_any, "design", sentinels=[person])
     assert reading.sentinels_missing == {person}
     assert not reading.people_complete
-    assert reading.scopes[PEOPLE_SCOPE].reason == f"the sentinel {person} is not visible"
+    assert reading.scopes[words.people_scope].reason == f"the sentinel {person} is not visible"
     assert reading.group_complete("design")
     reading = await read(open_any, "design", sentinels=[group])
-    assert reading.scopes[PEOPLE_SCOPE].complete
+    assert reading.scopes[words.people_scope].complete
     assert not reading.people_complete  # base.py: every sentinel must be visible
     assert reading.scopes["group:design"].reason == f"the sentinel {group} is not visible"
     assert reading.groups == {}
 
 
-async def test_d1_several_bases_are_several_scopes(open_any: OpenSource, firm: company.Firm) -> None:
+async def test_d1_several_bases_are_several_scopes(open_tree: OpenSource, firm: company.Firm) -> None:
     bases = [company.PEOPLE, company.GROUPS]
-    reading = await read(open_any, people_base=bases)
+    reading = await read(open_tree, people_base=bases)
     assert reading.scopes[PEOPLE_SCOPE].complete
     assert not reading.scopes[f"people:{company.GROUPS}"].complete
     assert "no entry is a person" in reading.scopes[f"people:{company.GROUPS}"].reason
     assert len(reading.people) == len(firm.people)
 
 
-async def test_d5_entries_without_the_anchor_prove_nothing(open_any: OpenSource) -> None:
-    reading = await read(open_any, anchor_attribute="departmentURN")
+async def test_d5_entries_without_the_anchor_prove_nothing(open_tree: OpenSource) -> None:
+    reading = await read(open_tree, anchor_attribute="departmentURN")
     assert not reading.people_complete
     assert "departmentURN" in reading.scopes[PEOPLE_SCOPE].reason
-    reading = await read(open_any, anchor_attribute="departmentNumber")
+    reading = await read(open_tree, anchor_attribute="departmentNumber")
     assert "have the same departmentNumber" in reading.scopes[PEOPLE_SCOPE].reason
 
 
 async def test_check_says_what_it_found_and_shows_people_masked(open_any: OpenSource) -> None:
+    words = directory_words.of(open_any)
     async with opened(open_any) as source:
-        lines = await source.check(ReadRequest(("design", "painters"), RULES.requested))
+        lines = await source.check(ReadRequest(("design", "painters"), words.rules.requested))
     bad = [line for line in lines if not line.ok]
     assert [line.what.split(":")[0] for line in bad] == ["group", "2 entries cannot be mapped"]
     assert all(line.fix for line in bad)
     shown = "\n".join(line.what for line in lines)
-    assert f"{PEOPLE_SCOPE}: 40 entries" in shown
-    assert "38 people mapped, 2 disabled, 1 with an expiry date" in shown
+    assert f"{words.people_scope}: 40 entries" in shown
+    assert words.standing in shown
     assert "Gęślą" not in shown
     assert "u00000@" not in shown
     assert "<u…@firma.example>" in shown
@@ -195,7 +195,8 @@ async def test_check_says_what_it_found_and_shows_people_masked(open_any: OpenSo
 async def test_progress_is_told(open_any: OpenSource) -> None:
     seen: list[tuple[int, int, int]] = []
     async with opened(open_any) as source:
-        request = ReadRequest(("design",), RULES.requested, progress=lambda *numbers: seen.append(numbers))
+        requested = directory_words.of(open_any).rules.requested
+        request = ReadRequest(("design",), requested, progress=lambda *numbers: seen.append(numbers))
         await source.read(request, now=NOW)
     assert seen == sorted(seen)
     assert seen[-1][0] >= 40
@@ -224,6 +225,16 @@ async def test_active_directory_gives_the_same_people_groups_and_scopes(
     assert without(people(one), "dn", "fingerprint") == without(people(other), "dn", "fingerprint")
     assert plain(one.groups) == plain(other.groups)
     assert shown_scopes(one) == shown_scopes(other)
+
+
+async def test_d16_scim_pull_gives_the_same_people_and_groups(open_ldif: OpenSource, open_scim: OpenSource) -> None:
+    one, other = await read(open_ldif, *ALL_GROUPS, "painters"), await read(open_scim, *ALL_GROUPS, "painters")
+    # Another path, attributes of other names, and no date at which the account ends: the rest is the same.
+    apart = ("dn", "fingerprint", "expires_at", "reasons")
+    assert without(people(one), *apart) == without(people(other), *apart)
+    assert without(one.groups, "dn") == without(other.groups, "dn")
+    assert shown_scopes(one)[1:] == shown_scopes(other)[1:]
+    assert shown_scopes(one)[0][1:] == shown_scopes(other)[0][1:]
 
 
 def without(found: Mapping[str, Any], *names: str) -> dict[str, Any]:
