@@ -23,6 +23,7 @@ from ledger.errors import Retryable, RosterdError
 from ledger.store import audit
 from rosterd import logs, schedule
 from rosterd.handover import Handover
+from rosterd.heartbeat import heartbeat
 from rosterd.service import Service
 
 Work = Callable[[Service, str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
@@ -34,9 +35,13 @@ async def reconcile(service: Service, organization: str, _payload: Mapping[str, 
         status = await sync_status(reader)
     if status.state is SyncState.OFF:
         return {"state": "sync is off"}
-    async with service.leased(organization) as lease, service.setup(organization) as setup:
+    async with (
+        heartbeat(organization) as step,
+        service.leased(organization) as lease,
+        service.setup(organization) as setup,
+    ):
         outcome = await run.apply(
-            service.ledger, setup, now=service.clock(), actor="service:schedule", auto=True, lease=lease
+            service.ledger, setup, now=service.clock(), actor="service:schedule", auto=True, lease=lease, progress=step
         )
     document = outcome.to_json()
     return {name: document[name] for name in ("run_id", "state", "exit_code", "counts", "held", "held_counts")}

@@ -6,7 +6,7 @@ Prohibition: touches no ledger, decides nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -18,8 +18,12 @@ from connector.reconcile.plan import ScopeLine
 from connector.reconcile.policy import Policy
 from connector.reconcile.sight import GroupSeen, SourceSeen
 
-Progress = Callable[[str, int, int], None]
-"""Called with (stage, done, total; 0 = not known), from any thread."""
+
+class Progress(Protocol):
+    """Told how far each directory was read, from any thread; a ``total`` of 0 is not known."""
+
+    def __call__(self, stage: str, done: int, total: int, pages: int = 0, scopes: int = 0) -> None:
+        """``done`` entries in so many ``pages``; ``scopes`` are done."""
 
 
 class Configured(Protocol):
@@ -52,9 +56,9 @@ async def observe(
 async def _read(item: Configured, policy: Policy, now: datetime, progress: Progress | None) -> Reading:
     source_id = item.source.id
 
-    def told(entries: int, _pages: int, _scopes: int) -> None:
+    def told(entries: int, pages: int, scopes: int) -> None:
         if progress is not None:
-            progress(f"reading {source_id}", entries, 0)
+            progress(f"reading {source_id}", entries, 0, pages, scopes)
 
     request = ReadRequest(policy.groups_of(source_id), item.rules.requested, progress=told)
     return await item.source.read(request, now=now)

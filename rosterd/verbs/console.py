@@ -5,10 +5,11 @@ Decides nothing about results; only prints them.
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Protocol
@@ -20,8 +21,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from connector.reconcile.seeing import Progress as Reading
 from ledger.errors import ManyErrors, RosterdError
 from rosterd import logs
+from rosterd.heartbeat import heartbeat
 from rosterd.loading import load
 from rosterd.service import Service
 from rosterd.settings import Settings
@@ -174,21 +177,36 @@ def write_grid(grid: Grid) -> None:
 
 
 @contextmanager
-def progress(session: Session) -> Iterator[Callable[[str, int, int], None] | None]:
+def progress(session: Session) -> Iterator[Reading | None]:
     """A progress callback ``(stage, done, total)`` while stderr is a terminal and nobody asked for JSON."""
     if session.as_json or not sys.stderr.isatty():
         yield None
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    seen = TextColumn("{task.fields[seen]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), seen, TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
-        def step(stage: str, done: int, total: int) -> None:
+        def step(stage: str, done: int, total: int, pages: int = 0, scopes: int = 0) -> None:
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total or None)
-            bar.update(tasks[stage], completed=done, total=total or None)
+                tasks[stage] = bar.add_task(stage, total=total or None, seen="")
+            seen = f"{pages} pages, {scopes} scopes" if pages else ""
+            bar.update(tasks[stage], completed=done, total=total or None, seen=seen)
 
         yield step
+
+
+@asynccontextmanager
+async def reading(session: Session, organization: str) -> AsyncIterator[Reading]:
+    """Progress of a run: a bar on a terminal, elsewhere a line in the log every ten seconds."""
+    with progress(session) as step:
+        if step is not None:
+            yield step
+            return
+        if not session.debug and session.load().installation.logging.level == "info":
+            logging.getLogger("rosterd.heartbeat").setLevel("INFO")  # the rest of the log is quieter here
+        async with heartbeat(organization) as beating:
+            yield beating
 
 
 def report_error(error: BaseException, session: Session) -> int:

@@ -12,7 +12,7 @@ from connector.reconcile.outcome import Planned
 from ledger.errors import NotFound, RosterdError
 from ledger.store import runs
 from rosterd.service import Service, actor
-from rosterd.verbs.console import Json, OneOrganization, Result, Session, Several, choose, perform, progress
+from rosterd.verbs.console import Json, OneOrganization, Result, Session, Several, choose, perform, reading
 
 Named = Annotated[str, typer.Argument(metavar="[ORGANIZATION]", help="Id of the organization; all when left out.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
@@ -31,10 +31,9 @@ def plan(
         names = [choose(service.settings, organization)] if organization else list(service.settings.customers)
         found: dict[str, Result] = {}
         for name in names:
-            with progress(session) as step:
-                async with service.setup(name) as setup:
-                    planned = await run.plan(service.ledger, setup, now=service.clock(), progress=step)
-                    found[name] = _Document(planned) if markdown else planned
+            async with reading(session, name) as step, service.setup(name) as setup:
+                planned = await run.plan(service.ledger, setup, now=service.clock(), progress=step)
+                found[name] = _Document(planned) if markdown else planned
         return found[names[0]] if len(names) == 1 else Several(found)
 
     perform(context, as_json, work)
@@ -59,18 +58,21 @@ def apply(
             names = list(service.settings.customers)
         found: dict[str, Result] = {}
         for name in names:
-            with progress(session) as step:
-                async with service.leased(name) as lease, service.setup(name) as setup:
-                    found[name] = await run.apply(
-                        service.ledger,
-                        setup,
-                        now=service.clock(),
-                        actor=actor(),
-                        digest=digest or None,
-                        auto=auto,
-                        lease=lease,
-                        progress=step,
-                    )
+            async with (
+                reading(session, name) as step,
+                service.leased(name) as lease,
+                service.setup(name) as setup,
+            ):
+                found[name] = await run.apply(
+                    service.ledger,
+                    setup,
+                    now=service.clock(),
+                    actor=actor(),
+                    digest=digest or None,
+                    auto=auto,
+                    lease=lease,
+                    progress=step,
+                )
         return found[names[0]] if len(names) == 1 else Several(found)
 
     perform(context, as_json, work)
