@@ -103,11 +103,14 @@ class ScimSource:
 
 
 async def service_provider_config(client: ScimClient, deadline: float) -> Mapping[str, object] | None:
-    """What the provider says it can do; None when it has no such page (unknown, not "no"). Raises for 401 and 403."""
+    """What the provider says it can do; None when it has no usable page (unknown, not "no").
+
+    Raises where nothing else would be answered either: no connection, a token that is not valid, a redirect elsewhere.
+    """
     try:
         answer: Answer = await client.get("ServiceProviderConfig", deadline=deadline)
     except ScimFailure as failure:
-        if failure.status in {0, 401, 403, 429} or failure.status >= 500 or 300 <= failure.status < 400:
+        if failure.status in {0, 401, 429} or 300 <= failure.status < 400:
             raise
         return None
     return answer.body

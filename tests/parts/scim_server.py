@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ class Behaviour:
     shape: str = "index"
     """index · cursor · both · entra · aws · unpaged"""
     config: str = "full"
-    """ServiceProviderConfig: full · none · incomplete"""
+    """ServiceProviderConfig: full · none · incomplete · broken"""
     sort: bool = True
     most: int = 1000
     """Largest page."""
@@ -77,6 +78,8 @@ class ScimServer:
         way = self.behaviour
         if way.config == "none":
             return error(404, "no such page")
+        if way.config == "broken":
+            return error(500, "not built yet")
         if way.config == "incomplete":
             return answer({"bulk": {"supported": False}})
         cursor = way.shape in {"cursor", "both", "entra", "aws"}
@@ -180,13 +183,13 @@ def error(status: int, detail: str, scim_type: str = "", **headers: str) -> web.
 
 
 @contextlib.asynccontextmanager
-async def serving(server: ScimServer) -> AsyncIterator[ScimServer]:
-    """The server on a free port of this machine, in this event loop."""
+async def serving(server: ScimServer, tls: ssl.SSLContext | None = None) -> AsyncIterator[ScimServer]:
+    """The server on a free port of this machine, in this event loop; https with ``tls``."""
     runner = web.AppRunner(server.application(), shutdown_timeout=1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
-    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/scim/v2"
+    server.url = f"http{'s' if tls else ''}://127.0.0.1:{runner.addresses[0][1]}/scim/v2"
     try:
         yield server
     finally:

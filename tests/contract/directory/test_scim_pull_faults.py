@@ -6,6 +6,7 @@ Nothing here may ever give a complete scope with somebody missing. Real HTTP ove
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from connector.directory.base import CheckLine, Reading, ReadRequest
 from connector.directory.mapping import AttributeRules, Person, map_entry
 from connector.directory.scim_settings import ScimSettings
 from connector.directory.sources import open_source
-from tests.parts import scim_server
+from tests.parts import scim_server, slapd
 from tests.parts.scim_server import ScimServer, error, identifier
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -95,7 +96,7 @@ def lost(server: ScimServer, *numbers: int) -> None:
 
 
 @pytest.mark.parametrize("shape", ["index", "both", "cursor", "unpaged"])
-@pytest.mark.parametrize("config", ["full", "none", "incomplete"])
+@pytest.mark.parametrize("config", ["full", "none", "incomplete", "broken"])
 async def test_d16_index_and_cursor_paging_are_chosen_by_what_the_provider_can(
     server: ScimServer, shape: str, config: str
 ) -> None:
@@ -369,6 +370,18 @@ async def test_d12_nobody_listens_and_deadlines(server: ScimServer) -> None:
         chosen = f"http://127.0.0.1:{free.getsockname()[1]}/scim"
         unknown(await read(server, url=chosen, attempts=2), "cannot connect")
     unknown(await read(server, deadline=timedelta(0)), "deadline")
+
+
+async def test_d12_certificates_are_verified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SCIM_TOKEN", scim_server.TOKEN)
+    ours, other = slapd.Authority(tmp_path), slapd.Authority(tmp_path / "other")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(ours.certificate, ours.key)
+    async with scim_server.serving(scim_server.of_size(SIZE), context) as server:
+        unknown(await read(server, plaintext=False), "certificate")
+        unknown(await read(server, plaintext=False, tls_ca=str(other.ca)), "certificate")
+        assert server.requests == 0  # the token was not sent
+        assert (await read(server, plaintext=False, tls_ca=str(ours.ca))).people_complete
 
 
 async def test_d12_http_is_refused_unless_asked_for() -> None:
