@@ -48,11 +48,16 @@ class Proxy:
 
 
 @contextlib.contextmanager
-def between(port: int, fault: Fault = Fault(kind="none")) -> Iterator[Proxy]:  # a frozen value
-    """A proxy in front of the server on loopback ``port``."""
+def between(
+    port: int,
+    fault: Fault = Fault(kind="none"),  # a frozen value
+    *,
+    host: str = "127.0.0.1",
+) -> Iterator[Proxy]:
+    """A proxy in front of the server on loopback ``port`` (of another loopback address: ``host``)."""
     listener = socket.create_server(("127.0.0.1", 0))
     proxy = Proxy(listener.getsockname()[1])
-    threads = [threading.Thread(target=_accept, args=(listener, port, fault, proxy), daemon=True)]
+    threads = [threading.Thread(target=_accept, args=(listener, (host, port), fault, proxy), daemon=True)]
     threads[0].start()
     try:
         yield proxy
@@ -61,13 +66,13 @@ def between(port: int, fault: Fault = Fault(kind="none")) -> Iterator[Proxy]:  #
         threads[0].join(5)
 
 
-def _accept(listener: socket.socket, port: int, fault: Fault, proxy: Proxy) -> None:
+def _accept(listener: socket.socket, to: tuple[str, int], fault: Fault, proxy: Proxy) -> None:
     running = []
     with contextlib.suppress(OSError):
         while True:
             client, _ = listener.accept()
             proxy.connections += 1
-            server = socket.create_connection(("127.0.0.1", port))
+            server = socket.create_connection(to)
             proxy.sockets += [client, server]
             broken = fault.connections < 0 or proxy.connections <= fault.connections
             answers = _Answers(server, client, fault if broken else Fault(kind="none"), proxy)

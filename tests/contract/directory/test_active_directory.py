@@ -16,10 +16,12 @@ from connector.directory.mapping import AttributeRules, Person, map_entry
 from connector.directory.settings import ActiveDirectorySettings
 from tests.contract.directory.conftest import CROWD, CROWD_GROUP, CROWD_SIZE, OpenSource
 from tests.parts import company, samba, slapd
+from tests.parts.proxy import Fault, between
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DOMAIN_USERS = f"CN=Domain Users,CN=Users,{company.SUFFIX}"
 EVERYBODY = ("Administrator", "Guest", "krbtgt", "reader")
+CROWDED: dict[str, object] = {"people_base": CROWD, "people_filter": "(objectClass=contact)", "page_size": 1000}
 NOT_EXPIRED = "134483328000000000"
 """accountExpires of 2027-03-01."""
 
@@ -70,9 +72,8 @@ def lab(controller: samba.DomainController) -> Iterator[Lab]:
 
 
 async def test_d6_members_beyond_one_range_are_all_read(open_samba: OpenSource) -> None:
-    people = {"people_base": CROWD, "people_filter": "(objectClass=contact)", "page_size": 1000}
     for base in ("", CROWD):  # by itself, and found by an index of groups
-        reading = await read(open_samba, CROWD_GROUP, groups_base=base, **people)
+        reading = await read(open_samba, CROWD_GROUP, groups_base=base, **CROWDED)
         assert reasons(reading) == {}
         assert len(reading.groups[CROWD_GROUP].members) == CROWD_SIZE > 1500
         assert reading.groups[CROWD_GROUP].members == set(reading.people)
@@ -194,12 +195,32 @@ async def test_d12_a_wrong_authority_lets_nothing_through(open_samba: OpenSource
     assert "tls_ca" in line.fix
 
 
-async def test_d12_starttls_works_and_a_plain_bind_is_refused(
+async def test_d12_starttls_works(open_samba: OpenSource, controller: samba.DomainController) -> None:
+    assert reasons(await read(open_samba, "design", servers=[controller.url])) == {}
+
+
+@pytest.mark.parametrize("results", range(5))
+async def test_d1_a_cut_at_any_answer_never_gives_a_part_of_a_group(
+    open_samba: OpenSource, controller: samba.DomainController, results: int
+) -> None:
+    # The answers: root entry, first and second part of the members, two pages of people.
+    with between(389, Fault("cut", results, 20), host=controller.address) as proxy:
+        reading = await read(open_samba, CROWD_GROUP, servers=[proxy.url], plaintext=True, groups_base="", **CROWDED)
+    assert not reading.people_complete
+    assert reading.group_complete(CROWD_GROUP) is (results >= 3)
+    assert [len(view.members | view.unresolved) for view in reading.groups.values()] in ([], [CROWD_SIZE])
+
+
+async def test_d6_a_part_of_the_members_that_fails_leaves_that_group_alone_unknown(
     open_samba: OpenSource, controller: samba.DomainController
 ) -> None:
-    assert reasons(await read(open_samba, "design", servers=[controller.url])) == {}
-    reading = await read(open_samba, servers=[controller.url], plaintext=True)
-    assert "bind failed: result 8 (stronger authentication required" in next(iter(reasons(reading).values()))
+    with between(389, Fault("code", 2, 51), host=controller.address) as proxy:
+        reading = await read(
+            open_samba, CROWD_GROUP, DOMAIN_USERS, servers=[proxy.url], plaintext=True, groups_base="", **CROWDED
+        )
+    assert set(reasons(reading)) == {f"group:{CROWD_GROUP}"}
+    assert "its members from 1500 on were not read: page 1: result 51 (busy" in reasons(reading)[f"group:{CROWD_GROUP}"]
+    assert len(reading.people) == CROWD_SIZE
 
 
 async def test_d12_the_account_is_named_by_dn_or_by_principal_name(open_samba: OpenSource) -> None:
