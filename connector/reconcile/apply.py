@@ -120,7 +120,8 @@ async def _write(
     plan = draft.plan
     rows = Rows(recorded, policy, order.now)
     rows.add(guarded.allowed)
-    rows.refresh(plan.notes)
+    waiting = {bundle.identity for bundle in plan.bundles} - {bundle.identity for bundle in guarded.allowed}
+    rows.refresh(plan.notes, waiting)
     await rows.write(book)
     await ensure_teams(book, policy.teams)
     await _cursors(book, observed)

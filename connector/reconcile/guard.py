@@ -57,17 +57,20 @@ def protect(plan: Plan, recorded: Recorded, policy: Policy) -> Plan:
     if policy.protect_admins:
         protected |= recorded.admins
     kept: list[Bundle] = []
-    spared: list[str] = []
+    spared: dict[str, str] = {}
     for bundle in plan.bundles:
         if bundle.identity in protected and any(c.harm not in _UNLIMITED_FOR_PROTECTED for c in bundle.changes):
-            spared.append(bundle.subject)
+            spared[bundle.identity] = bundle.subject
         else:
             kept.append(bundle)
     if not spared:
         return plan
+    # with a new fingerprint the next run would take their entries for settled and no longer report them
+    prints = tuple(row for row in plan.notes.fingerprints if row[1] not in spared)
+    notes = msgspec.structs.replace(plan.notes, fingerprints=prints)
     text = "protected (an admin, or listed under [sync] protected): nothing is changed; decide by hand"
-    problems = tuple(sorted((*plan.problems, Problem("protected", text, tuple(spared)))))
-    return Plan(plan.policy_hash, tuple(kept), problems, plan.scopes, plan.notes)
+    problems = tuple(sorted((*plan.problems, Problem("protected", text, tuple(spared.values())))))
+    return Plan(plan.policy_hash, tuple(kept), problems, plan.scopes, notes)
 
 
 def guard(

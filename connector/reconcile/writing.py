@@ -6,7 +6,7 @@ an end that finds its row changed raises ``Stale`` and the whole run is undone b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -67,11 +67,12 @@ class Rows:
                      row.paused_from, row.release_due_at)
                 )  # fmt: skip
 
-    def refresh(self, notes: Notes) -> None:
-        """Links whose fingerprint moved, unless a relink of this run replaced them."""
+    def refresh(self, notes: Notes, waiting: Collection[str] = ()) -> None:
+        """Links whose fingerprint moved, unless a relink of this run replaced them, or the identity's changes wait:
+        with the new fingerprint the next run would take the entry for settled and forget them (G2)."""
         ended = set(self._ended["links"])
         for row_id, identity, source_id, anchor, fingerprint in notes.fingerprints:
-            if row_id not in ended:
+            if row_id not in ended and identity not in waiting:
                 self._ended["links"].append(row_id)
                 self._begun["links"].append((identity, source_id, anchor, fingerprint))
 
