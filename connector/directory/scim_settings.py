@@ -37,6 +37,24 @@ _ATTRIBUTE = re.compile(r"(?:urn:[A-Za-z0-9:._-]+:)?[A-Za-z$][A-Za-z0-9$_-]*(?:\
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
+def checked_fields(
+    value: dict[str, tuple[str, ...]], attribute: re.Pattern[str], kind: str
+) -> dict[str, tuple[str, ...]]:
+    """An ``attributes`` table of any kind of directory: well-formed fields and names, and a source of the mail.
+
+    Raises ``ValueError`` naming the first wrong field or name; ``kind`` says what a name should have been.
+    """
+    for field, names in value.items():
+        if not _FIELD.fullmatch(field):
+            raise ValueError(f"{field!r} is not a field name: small letters, digits and _")
+        for name in names:
+            if not attribute.fullmatch(name):
+                raise ValueError(f"{field}: {name!r} is not {kind}")
+    if not value.get("mail", ("mail",)):
+        raise ValueError("mail: at least one attribute is needed")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class DisabledSign:
     """``active = false`` is positive evidence that an account is disabled (D7)."""
@@ -110,15 +128,7 @@ class ScimSettings(SettingsModel):
     @field_validator("attributes")
     @classmethod
     def _fields(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for field, names in value.items():
-            if not _FIELD.fullmatch(field):
-                raise ValueError(f"{field!r} is not a field name: small letters, digits and _")
-            for name in names:
-                if not _ATTRIBUTE.fullmatch(name):
-                    raise ValueError(f"{field}: {name!r} is not a SCIM attribute")
-        if not value.get("mail", ("mail",)):
-            raise ValueError("mail: at least one attribute is needed")
-        return value
+        return checked_fields(value, _ATTRIBUTE, "a SCIM attribute")
 
     @field_validator("sentinels")
     @classmethod

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from connector.directory import dn
-from connector.directory.scim_settings import ScimSettings
+from connector.directory.scim_settings import ScimSettings, checked_fields
 from ledger.secret import SecretRef
 from ledger.settings import Duration, SettingsModel
 
@@ -31,7 +31,6 @@ ALL_DIALECTS: tuple[Dialect, ...] = ("pwdAccountLockedTime", "nsAccountLock", "s
 
 _ATTRIBUTE = re.compile(r"(?:[A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+)(?:;[A-Za-z0-9-]+)*")
 _GLOBAL_CATALOG = frozenset({3268, 3269})
-_FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class DisabledSettings(SettingsModel):
@@ -86,15 +85,7 @@ class _Common(SettingsModel):
     @field_validator("attributes")
     @classmethod
     def _fields(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        for field, names in value.items():
-            if not _FIELD.fullmatch(field):
-                raise ValueError(f"{field!r} is not a field name: small letters, digits and _")
-            for name in names:
-                if not _ATTRIBUTE.fullmatch(name):
-                    raise ValueError(f"{field}: {name!r} is not an attribute name")
-        if not value.get("mail", ("mail",)):
-            raise ValueError("mail: at least one attribute is needed")
-        return value
+        return checked_fields(value, _ATTRIBUTE, "an attribute name")
 
     def field_attributes(self) -> dict[str, tuple[str, ...]]:
         """Every field with its attributes, defaults included."""

@@ -10,19 +10,10 @@ from datetime import datetime
 
 from ledger.seat import SeatState
 from ledger.store.book import Book, Reader
+from ledger.store.seats import SEAT, begin_seats, end_seats
 from ledger.store.tables import people, seats
 
 _SAML = "saml"
-_SEAT = (
-    "id",
-    "subscription_id",
-    "team_id",
-    "offering_code",
-    "identity_id",
-    "state",
-    "paused_from",
-    "release_due_at",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +38,7 @@ class Bond:
 async def person_by_id(reader: Reader, identity_id: str) -> Person | None:
     """One identity by its id."""
     table = people.identity
-    return await _person(reader, table.c.id == identity_id)
-
-
-async def persons_by_mail(reader: Reader, mail_key: str) -> list[Person]:
-    """Everybody whose address it is now: a removed person may share it with a later one."""
-    table = people.identity
-    rows = await reader.all(reader.open(table, "id").where(table.c.mail_key == mail_key))
-    found = [await person_by_id(reader, str(row.id)) for row in rows]
-    return [person for person in found if person is not None]
-
-
-async def _person(reader: Reader, chosen: object) -> Person | None:
-    table = people.identity
-    row = await reader.first(reader.open(table, "id", "state", "mail_key").where(chosen))  # type: ignore[arg-type]
+    row = await reader.first(reader.open(table, "id", "state", "mail_key").where(table.c.id == identity_id))
     if row is None:
         return None
     history = reader.select(table, "mail_key", "valid_from").where(table.c.id == row.id)
@@ -70,6 +48,14 @@ async def _person(reader: Reader, chosen: object) -> Person | None:
             break
         since = past.valid_from
     return None if since is None else Person(str(row.id), str(row.state), since)
+
+
+async def persons_by_mail(reader: Reader, mail_key: str) -> list[Person]:
+    """Everybody whose address it is now: a removed person may share it with a later one."""
+    table = people.identity
+    rows = await reader.all(reader.open(table, "id").where(table.c.mail_key == mail_key))
+    found = [await person_by_id(reader, str(row.id)) for row in rows]
+    return [person for person in found if person is not None]
 
 
 async def bond_of_subject(reader: Reader, entity_id: str, subject: str) -> Bond | None:
@@ -108,11 +94,11 @@ async def activate_seats(book: Book, identity_id: str) -> list[str]:
     """The person's invited seats become active; returns their offering codes."""
     table = seats.seat
     wanted = (table.c.identity_id == identity_id) & (table.c.state == SeatState.INVITED.value)
-    rows = await book.all(book.open(table, "row_id", *_SEAT).where(wanted).order_by(table.c.offering_code))
-    await book.end(table, [row.row_id for row in rows])
+    rows = await book.all(book.open(table, "row_id", *SEAT).where(wanted).order_by(table.c.offering_code))
+    await end_seats(book, [row.row_id for row in rows])
     active = SeatState.ACTIVE.value
     fresh = [
         (row.id, row.subscription_id, row.team_id, row.offering_code, identity_id, active, "", None) for row in rows
     ]
-    await book.begin(table, _SEAT, fresh)
+    await begin_seats(book, fresh)
     return [str(row.offering_code) for row in rows]

@@ -14,7 +14,7 @@ from ledger.seat import Offering, OfferingKind, Subscription, Tier
 from ledger.store.book import Book, Reader
 from ledger.store.tables import seats
 
-_SEAT = (
+SEAT = (
     "id",
     "subscription_id",
     "team_id",
@@ -24,6 +24,7 @@ _SEAT = (
     "paused_from",
     "release_due_at",
 )
+"""Columns of a seat row, in the order of ``begin_seats``."""
 _GRANT = ("seat_id", "identity_id", "team_id", "provenance", "cause")
 _WAITING = ("identity_id", "team_id", "offering_code", "provenance", "priority")
 _OFFERING = ("code", "name", "kind", "eligible")
@@ -85,7 +86,7 @@ async def put_subscription(book: Book, subscription: Subscription, contract_numb
 
 async def open_seats(reader: Reader) -> list[tuple[Any, ...]]:
     """row_id, id, subscription_id, team_id, offering_code, identity_id, state, paused_from, release_due_at."""
-    return await reader.tuples(reader.open(seats.seat, "row_id", *_SEAT))
+    return await reader.tuples(reader.open(seats.seat, "row_id", *SEAT))
 
 
 async def open_grants(reader: Reader) -> list[tuple[Any, ...]]:
@@ -100,7 +101,7 @@ async def open_waiting(reader: Reader) -> list[tuple[Any, ...]]:
 
 async def begin_seats(book: Book, rows: Sequence[tuple[Any, ...]]) -> None:
     """Rows: id, subscription_id, team_id, offering_code, identity_id, state, paused_from, release_due_at."""
-    await book.begin(seats.seat, _SEAT, rows)
+    await book.begin(seats.seat, SEAT, rows)
 
 
 async def end_seats(book: Book, row_ids: Sequence[str]) -> None:
