@@ -28,7 +28,8 @@ from connector.reconcile.decide import decide
 from connector.reconcile.guard import guard
 from connector.reconcile.limits import Permit, Windows
 from connector.reconcile.load import load
-from connector.reconcile.orders import Observed, Order
+from connector.reconcile.observed import Observed
+from connector.reconcile.orders import Order
 from connector.reconcile.policy import Policy
 from connector.reconcile.settings import MappingSettings, TeamSettings
 from connector.reconcile.sight import Domains, GroupSeen, SourceSeen

@@ -117,7 +117,7 @@ def _one(url: str, ledger_url: str, groups: int, turn: int) -> dict[str, Any]:
     policy = Policy.build(teams=teams, mappings=mappings)
     source = open_source(settings, folder=Path())
     setup = run.Setup(full_run.ACME, policy, (run.ConfiguredSource(source, AttributeRules.from_settings(settings)),))
-    now = FIRST + timedelta(days=2 * turn)
+    now = FIRST + timedelta(hours=turn)
 
     async def whole() -> dict[str, Any]:
         ledger = Ledger.open(ledger_url)

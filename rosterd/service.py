@@ -79,7 +79,8 @@ class Service:
             for item in customer.settings.directories
         )
         try:
-            yield Setup(customer.organization, policy(customer), sources)
+            every = self.settings.installation.schedule.full_reading_every
+            yield Setup(customer.organization, policy(customer), sources, every)
         finally:
             for item in sources:
                 await item.source.close()

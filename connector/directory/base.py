@@ -64,6 +64,7 @@ class GroupView:
     through nested groups, the group names walked from the mapped group to the person's own group (absent = direct);
     ``unresolved`` are member values that name nobody we read (foreign principals, hidden or unread entries): each is
     unknown by itself, whoever held access through this group keeps it while its value is unresolved.
+    ``nested``: DN keys of the groups inside it; ``by_uid``: whether any of them names people by login name.
     """
 
     reference: str
@@ -73,6 +74,8 @@ class GroupView:
     members: frozenset[str]
     paths: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     unresolved: frozenset[str] = frozenset()
+    nested: tuple[str, ...] = ()
+    by_uid: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,17 +133,23 @@ class MembershipGraph:
         """The transitive people of a group; the shortest path counts, cycles end by themselves."""
         direct = self._direct_of(root)
         if not direct.groups:
-            return GroupView(reference, root.anchor, root.dn, root.name, direct.people, {}, direct.unresolved)
+            named = (reference, root.anchor, root.dn, root.name)
+            return GroupView(*named, direct.people, {}, direct.unresolved, by_uid=bool(root.uids))
         members = set(direct.people)
         unresolved = set(direct.unresolved)
         paths: dict[str, tuple[str, ...]] = {}
+        by_uid, nested = bool(root.uids), []
         for group, path in self.nested(root):
+            nested.append(group.key)
+            by_uid = by_uid or bool(group.uids)
             inner = self._direct_of(group)
             unresolved |= inner.unresolved
             for anchor in inner.people - members:
                 paths[anchor] = path
             members |= inner.people
-        return GroupView(reference, root.anchor, root.dn, root.name, frozenset(members), paths, frozenset(unresolved))
+        named = (reference, root.anchor, root.dn, root.name)
+        found = (frozenset(members), paths, frozenset(unresolved))
+        return GroupView(*named, *found, tuple(sorted(nested)), by_uid)
 
     def nested(self, root: GroupEntry) -> Iterable[tuple[GroupEntry, tuple[str, ...]]]:
         """Groups inside ``root`` (without itself), nearest first, with the names walked from ``root`` to each."""

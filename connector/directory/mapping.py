@@ -10,8 +10,8 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from hashlib import blake2b
 
 import msgspec
@@ -19,6 +19,7 @@ import msgspec
 from connector.directory.base import Entry
 from connector.directory.scim_settings import ScimSettings
 from connector.directory.settings import LdapSettings, LdifSettings
+from connector.directory.standing import DIALECT_ATTRIBUTES, standing
 from ledger.identity import Email
 
 MAX_TEXT = 1024
@@ -27,17 +28,7 @@ MAX_TEXT = 1024
 NAMED_FIELDS = ("mail", "given_name", "family_name", "display_name", "employee_number")
 
 _CANONICAL = msgspec.msgpack.Encoder(order="deterministic").encode
-_PERMANENT_LOCK = b"000001010000z"
-_NEVER = 0x7FFFFFFFFFFFFFFF
-_FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
-_UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FORBIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_DIALECT_ATTRIBUTES = {
-    "pwdAccountLockedTime": ("pwdaccountlockedtime",),
-    "nsAccountLock": ("nsaccountlock",),
-    "shadowExpire": ("shadowexpire",),
-    "userAccountControl": ("useraccountcontrol", "accountexpires"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +67,8 @@ class Unmappable:
 class AttributeRules:
     """How one source's attributes become our fields; all attribute names are lower case.
 
-    ``requested`` is what to ask the directory for (``ReadRequest.attributes``).
+    ``requested`` is what to ask the directory for (``ReadRequest.attributes``). ``mark``: 16 bytes that change with
+    any rule; fingerprints are keyed with it.
     """
 
     source_id: str
@@ -86,6 +78,7 @@ class AttributeRules:
     disabled_attribute: str = ""
     disabled_values: frozenset[str] = frozenset()
     requested: tuple[str, ...] = field(default=())
+    mark: bytes = b""
 
     @classmethod
     def from_settings(cls, settings: LdapSettings | LdifSettings | ScimSettings) -> AttributeRules:
@@ -93,9 +86,9 @@ class AttributeRules:
         fields = {name: tuple(text.lower() for text in names) for name, names in settings.field_attributes().items()}
         disabled = settings.disabled
         wanted = [name for names in fields.values() for name in names]
-        wanted += [name for dialect in disabled.dialects for name in _DIALECT_ATTRIBUTES[dialect]]
+        wanted += [name for dialect in disabled.dialects for name in DIALECT_ATTRIBUTES[dialect]]
         wanted += [disabled.attribute.lower()] if disabled.attribute else []
-        return cls(
+        rules = cls(
             source_id=settings.id,
             fields=fields,
             mail_domains=tuple(domain.lower() for domain in settings.mail_domains),
@@ -104,6 +97,17 @@ class AttributeRules:
             disabled_values=frozenset(value.casefold() for value in disabled.values),
             requested=tuple(dict.fromkeys(wanted)),
         )
+        return replace(rules, mark=rules.digest())
+
+    def standing(self, entry: Entry) -> tuple[bool, datetime | None]:
+        """(not flagged as disabled, expiry date) by the believed dialects (D7)."""
+        return standing(entry.attributes, self.dialects, self.disabled_attribute, self.disabled_values)
+
+    def digest(self) -> bytes:
+        """16 bytes over every rule but ``mark``."""
+        disabled = (self.disabled_attribute, sorted(self.disabled_values), self.dialects)
+        content = [sorted(self.fields.items()), self.mail_domains, disabled, self.requested]
+        return blake2b(_CANONICAL(content), digest_size=16).digest()
 
 
 def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = None) -> Person | Unmappable:
@@ -119,7 +123,7 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
     texts = {name: _text(entry, name, names, reasons) for name, names in rules.fields.items() if name != "mail"}
     if reasons or mail is None:
         return Unmappable(entry.anchor, rules.source_id, entry.dn, tuple(reasons))
-    enabled, expires_at = _standing(entry, rules)
+    enabled, expires_at = rules.standing(entry)
     given, family = texts.pop("given_name", ""), texts.pop("family_name", "")
     display = texts.pop("display_name", "") or f"{given} {family}".strip() or mail.text
     if now is not None and expires_at is not None and now >= expires_at:
@@ -143,18 +147,31 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
 def fingerprint(entry: Entry, rules: AttributeRules, *, now: datetime | None = None) -> str:
     """32 hex digits that change when a requested attribute of the entry does (D14); DN and value order do not count.
 
-    Cheaper than mapping: compare it first. With ``now`` a passed expiry date changes it too.
+    With ``now`` a passed expiry date changes it too, and other rules always do.
     """
+    content = _content(entry, rules)
+    if now is not None and ("shadowexpire" in entry.attributes or "accountexpires" in entry.attributes):
+        expires_at = rules.standing(entry)[1]
+        content.append(expires_at is not None and now >= expires_at)
+    return blake2b(_CANONICAL(content), digest_size=16, key=rules.mark).hexdigest()
+
+
+def entry_mark(entry: Entry, rules: AttributeRules) -> bytes:
+    """16 bytes that change when the entry's DN or a requested attribute does: compared before anything is mapped."""
+    content = _content(entry, rules)
+    content.append(entry.dn)
+    return blake2b(_CANONICAL(content), digest_size=16, key=rules.mark).digest()
+
+
+def _content(entry: Entry, rules: AttributeRules) -> list[object]:
+    """The values of requested attributes in a fixed order, tagged forms at the end."""
     attributes = entry.attributes
     values = [attributes.get(name) for name in rules.requested]
     content: list[object] = [found if not found or len(found) == 1 else sorted(found) for found in values]
     if len(values) - values.count(None) != len(attributes):
         tagged = [name for name in attributes if ";" in name and name.partition(";")[0] in rules.requested]
         content += [(name, sorted(attributes[name])) for name in sorted(tagged)]
-    if now is not None and ("shadowexpire" in attributes or "accountexpires" in attributes):
-        expires_at = _standing(entry, rules)[1]
-        content.append(expires_at is not None and now >= expires_at)
-    return blake2b(_CANONICAL(content), digest_size=16).hexdigest()
+    return content
 
 
 def anchor_text(attribute: str, value: bytes) -> str:
@@ -236,63 +253,3 @@ def _mail(entry: Entry, rules: AttributeRules, reasons: list[str]) -> Email | No
             return usable[0]
     reasons.extend(faults or [f"mail: no value in {', '.join(rules.fields['mail'])}"])
     return None
-
-
-def _standing(entry: Entry, rules: AttributeRules) -> tuple[bool, datetime | None]:
-    """(not flagged as disabled, expiry date) by the believed dialects (D7)."""
-    attributes = entry.attributes
-    enabled, expires = True, None
-    for dialect in rules.dialects:
-        for name in _DIALECT_ATTRIBUTES[dialect]:
-            for value in attributes.get(name, ()):
-                flagged, date = _SIGNS[name](value)
-                enabled = enabled and not flagged
-                expires = min(filter(None, (expires, date)), default=None)
-    if rules.disabled_attribute:
-        for value in attributes.get(rules.disabled_attribute, ()):
-            if value.decode("utf-8", "replace").strip().casefold() in rules.disabled_values:
-                enabled = False
-    return enabled, expires
-
-
-def _number(value: bytes) -> int | None:
-    try:
-        return int(value)
-    except ValueError:
-        return None
-
-
-def _locked_for_good(value: bytes) -> tuple[bool, datetime | None]:
-    # Any other date is the password policy's answer to wrong passwords: it passes by itself and is no off-boarding.
-    return value.strip().lower() == _PERMANENT_LOCK, None
-
-
-def _account_lock(value: bytes) -> tuple[bool, datetime | None]:
-    return value.strip().lower() == b"true", None
-
-
-def _account_control(value: bytes) -> tuple[bool, datetime | None]:
-    number = _number(value)
-    return number is not None and bool(number & 2), None
-
-
-def _shadow_expire(value: bytes) -> tuple[bool, datetime | None]:
-    # shadow(5): 0 means "never" to some and "since 1970" to others, so it proves nothing.
-    days = _number(value)
-    return False, _UNIX_EPOCH + timedelta(days=days) if days is not None and 0 < days < 2_900_000 else None
-
-
-def _account_expires(value: bytes) -> tuple[bool, datetime | None]:
-    ticks = _number(value)
-    if ticks is None or ticks <= 0 or ticks >= _NEVER or ticks // 10 > 250_000_000_000_000_000:
-        return False, None
-    return False, _FILETIME_EPOCH + timedelta(microseconds=ticks // 10)
-
-
-_SIGNS = {
-    "pwdaccountlockedtime": _locked_for_good,
-    "nsaccountlock": _account_lock,
-    "useraccountcontrol": _account_control,
-    "shadowexpire": _shadow_expire,
-    "accountexpires": _account_expires,
-}

@@ -7,23 +7,27 @@ row are written. What the plan was made from is therefore what it changes. Prohi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from connector.reconcile import gatekeeping, heldsets
 from connector.reconcile.calm import calm
+from connector.reconcile.closure import counted, part_of, with_standing
 from connector.reconcile.continuity import Continuity, continuity
 from connector.reconcile.decide import decide
 from connector.reconcile.diff import Draft
 from connector.reconcile.guard import Guarded, guard
 from connector.reconcile.limits import Permit, Windows, logged_scopes
-from connector.reconcile.load import load, load_permit, load_windows
-from connector.reconcile.orders import Observed, Order
+from connector.reconcile.load import load_permit, load_windows
+from connector.reconcile.observed import Observed
+from connector.reconcile.orders import Order
 from connector.reconcile.outcome import RunOutcome, RunState, problem_json, scope_json
 from connector.reconcile.plan import Harm, Problem, witnessed
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import Recorded
+from connector.reconcile.remembering import Outcome, remember
 from connector.reconcile.render import outcome_lines, short
-from connector.reconcile.sight import Domains
+from connector.reconcile.sight import Domains, SourceSeen
 from connector.reconcile.teams import ensure_teams
 from connector.reconcile.writing import Rows
 from ledger.audit import AuditEvent
@@ -53,21 +57,25 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         if await gatekeeping.require_enabled(book, order.now):
             await gatekeeping.resume(book)
         await ensure_teams(book, policy.teams)
-        time = await went_on(book, await load(book, with_dns=observed.with_dns), observed, order.now)
+        part = await part_of(book, policy, observed, domains, order.now)
+        time = await went_on(book, part.recorded, part.sources, order.now)
         await people.clear_absences(book, time.forgotten)
-        recorded = time.recorded
-        draft = decide(observed.sources, policy, recorded, domains, order.now)
+        draft = decide(part.sources, policy, time.recorded, domains, order.now)
+        recorded = await counted(book, draft.plan, time.recorded) if observed.near else time.recorded
+        if observed.near:
+            draft = with_standing(draft, part, observed.memory)
         with calm():
             guarded = await _guarded(book, order, draft, recorded, policy)
             outcome = await _write(book, order, draft, guarded, recorded, policy, observed)
         await _seen(book, draft, time)
+        await remember(book, policy, domains, observed, Outcome(draft, guarded, recorded))
         return outcome
 
 
-async def went_on(reader: Reader, recorded: Recorded, observed: Observed, now: datetime) -> Continuity:
+async def went_on(reader: Reader, recorded: Recorded, sources: Mapping[str, SourceSeen], now: datetime) -> Continuity:
     """The recorded state as far as the clock lets it be believed (D3)."""
     rows = await runs.scopes(reader)
-    return continuity(recorded, {(row[0], row[1]): row[5] for row in rows if row[5]}, observed.sources, now)
+    return continuity(recorded, {(row[0], row[1]): row[5] for row in rows if row[5]}, sources, now)
 
 
 async def record_suspended(book: Book, order: Order, domains: Domains) -> RunOutcome:
@@ -124,7 +132,8 @@ async def _write(
     rows.refresh(plan.notes, waiting)
     await rows.write(book)
     await ensure_teams(book, policy.teams)
-    await _cursors(book, observed)
+    if not guarded.held:  # a held plan keeps the old cursor (D13)
+        await _cursors(book, observed)
     await _witness(book, order, guarded, rows, plan.digest)
     await outbox.append(book, rows.invited)
     held = await heldsets.keep(book, order, plan, guarded, policy)

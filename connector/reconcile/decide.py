@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from connector.reconcile.calm import calm
 from connector.reconcile.desired import desired
 from connector.reconcile.diff import Draft, diff
 from connector.reconcile.guard import protect
+from connector.reconcile.plan import Bundle
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import Recorded
 from connector.reconcile.sight import Domains, SourceSeen
@@ -22,4 +23,18 @@ def decide(
     with calm():
         wanted = desired(sources, policy, recorded, domains, now)
         draft = diff(wanted, recorded, policy, sources, now)
-        return Draft(protect(draft.plan, recorded, policy), draft.allocation)
+        plan = protect(draft.plan, recorded, policy)
+        spared = draft.plan.bundles if len(plan.bundles) < len(draft.plan.bundles) else ()
+        kept = {bundle.subject for bundle in plan.bundles}
+        waits = anchors_of([bundle for bundle in spared if bundle.subject not in kept], recorded)
+        return Draft(plan, draft.allocation, draft.unsettled | waits)
+
+
+def anchors_of(bundles: Sequence[Bundle], recorded: Recorded) -> frozenset[tuple[str, str]]:
+    """(source id, anchor) of everybody these bundles are about."""
+    found = {(bundle.person.source_id, bundle.person.anchor) for bundle in bundles if bundle.person is not None}
+    ids = {bundle.identity for bundle in bundles if bundle.person is None}
+    if ids:
+        links = (link for by_anchor in recorded.links.values() for link in by_anchor.values())
+        found |= {(link.source_id, link.anchor) for link in links if link.identity_id in ids}
+    return frozenset(found)

@@ -102,6 +102,8 @@ def _judge(given: _Given, out: Desired, missing: Mapping[str, list[LinkRow]]) ->
         why = _cannot_tell(given, identity, links, out.frozen_rules)
         if why:
             frozen.setdefault(why, []).append(identity.mail_key)
+            if identity.mail_key.rpartition("@")[2] in given.domains.open:
+                out.unsettled.update((link.source_id, link.anchor) for link in links)
             continue
         keys = [(link.source_id, link.anchor, PEOPLE) for link in links]
         firsts = [given.recorded.absences.get(key) for key in keys]
@@ -110,8 +112,11 @@ def _judge(given: _Given, out: Desired, missing: Mapping[str, list[LinkRow]]) ->
         if tombstoned or all(first is not None and first <= late for first in firsts):
             cause = "a tombstone proves the entry was deleted" if tombstoned else "absent in two complete readings"
             out.gone.append(Gone(identity, cause))
+            if None in firsts:  # the next reading has no tombstone: it notes the absence
+                out.unsettled.update(key[:2] for key in keys)
             continue
         out.absent.extend([Absence(*key) for key, first in zip(keys, firsts, strict=True) if first is None])
+        out.unsettled.update(key[:2] for key in keys)
         unconfirmed.append(identity.mail_key)
     out.problems.extend([Problem("frozen", why, tuple(sorted(who))) for why, who in frozen.items()])
     if unconfirmed:
@@ -125,7 +130,7 @@ def _cannot_tell(given: _Given, identity: IdentityRow, links: list[LinkRow], fro
         source = given.sources.get(link.source_id)
         if source is None:
             return f"directory {link.source_id} is not configured: who came through it keeps everything"
-        if not source.complete and link.anchor not in source.tombstones:
+        if not source.proved_absent(link.anchor):
             return f"directory {link.source_id} was not read to its end"
     domain = identity.mail_key.rpartition("@")[2]
     if domain not in given.domains.open:

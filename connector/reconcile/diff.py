@@ -26,10 +26,11 @@ _CANONICAL = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A plan with how its seats were dealt out."""
+    """A plan with how its seats were dealt out, and whom every later run has to look at again (``Desired``)."""
 
     plan: Plan
     allocation: Allocation
+    unsettled: frozenset[tuple[str, str]] = frozenset()
 
 
 def diff(
@@ -62,7 +63,8 @@ def diff(
     bundles.sort(key=lambda bundle: bundle.subject)
     scopes = tuple(line for _, source in sorted(sources.items()) for line in source.scopes)
     plan = Plan(policy.hash, tuple(bundles), tuple(sorted(work.problems())), scopes, work.notes())
-    return Draft(plan, msgspec.structs.replace(allocation, bundles=len(bundles)))
+    allocation = msgspec.structs.replace(allocation, bundles=len(bundles))
+    return Draft(plan, allocation, frozenset(wanted.unsettled))
 
 
 class _Work:
@@ -114,7 +116,7 @@ class _Work:
         """(Team id, mapping id) of every synced membership."""
         rows = self.recorded.memberships.get(identity, ())
         return tuple(
-            (row.team_id, row.provenance[len(MAPPING) :]) for row in rows if row.provenance.startswith(MAPPING)
+            sorted((row.team_id, row.provenance[len(MAPPING) :]) for row in rows if row.provenance.startswith(MAPPING))
         )
 
     def off(self, identity: IdentityRow, state: IdentityState, cause: str) -> list[Change]:
@@ -246,6 +248,7 @@ class _Work:
             return True
         if first is None:
             self._absent.append(Absence(*key))
+        self.wanted.unsettled.add(key[:2])
         self._unconfirmed.append(f"{item.person.mail.key} in {self.names.get(row.team_id, row.team_id)}")
         return False
 

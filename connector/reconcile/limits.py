@@ -19,7 +19,7 @@ from ledger.identity import IdentityState
 ORGANIZATION = "organization"
 _IDENTITY_LEVEL = frozenset({Harm.DISABLE, Harm.REMOVE})
 _ORGANIZATION_ONLY = frozenset({Harm.INVITE, Harm.RENAME, Harm.RELINK})
-_ENDS_USE = frozenset({Harm.DISABLE, Harm.REMOVE, Harm.LEAVE})
+ENDS_USE = frozenset({Harm.DISABLE, Harm.REMOVE, Harm.LEAVE})
 
 ScopeKey = tuple[str, str]
 """("organization", "") · ("team", Team id) · ("mapping", mapping id)."""
@@ -162,7 +162,7 @@ def emptied(plan: Plan, counted: list[Bundle], held: set[str], recorded: Recorde
         scope
         for bundle in counted
         for change in bundle.changes
-        if change.harm in _ENDS_USE
+        if change.harm in ENDS_USE
         for scope in scopes_of(bundle, change)
         if scope[0] != ORGANIZATION
     }
@@ -175,6 +175,7 @@ def emptied(plan: Plan, counted: list[Bundle], held: set[str], recorded: Recorde
     while True:
         stays = _after(plan, held | extra, touched, before)
         empty = {scope for scope in touched if before[scope] and not stays[scope]} - reported
+        empty -= {scope for scope in empty if recorded.elsewhere.active.get(scope)}
         if not empty:
             return extra
         for scope in sorted(empty):
@@ -182,7 +183,7 @@ def emptied(plan: Plan, counted: list[Bundle], held: set[str], recorded: Recorde
             trips.append(Trip(title, "leave", "zero", len(before[scope]), 0, 0, len(before[scope])))
         reported |= empty
         for bundle in counted:
-            loses = (c for c in bundle.changes if c.harm in _ENDS_USE)
+            loses = (c for c in bundle.changes if c.harm in ENDS_USE)
             if any(scope in empty for change in loses for scope in scopes_of(bundle, change)):
                 extra.add(bundle.subject)
 
@@ -210,7 +211,7 @@ def _after(
             continue
         who = bundle.identity or bundle.subject
         for change in bundle.changes:
-            if change.harm in _ENDS_USE:
+            if change.harm in ENDS_USE:
                 for scope in scopes_of(bundle, change):
                     left.get(scope, set()).discard(who)
             elif change.kind is Kind.END_GRANT:

@@ -5,15 +5,18 @@ Reads only. Which rows matter is the pure files' business.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+
+import msgspec
 
 from connector.reconcile.calm import calm
 from connector.reconcile.limits import ORGANIZATION, PastHarm, Permit, Windows
 from connector.reconcile.policy import MAPPING
 from connector.reconcile.recorded import (
+    Elsewhere,
     GrantRow,
     IdentityRow,
     LinkRow,
@@ -23,8 +26,8 @@ from connector.reconcile.recorded import (
     TeamRow,
     WaitRow,
 )
-from ledger.identity import fold
-from ledger.store import people, runs, seats
+from ledger.identity import IdentityState, fold
+from ledger.store import people, runs, seats, some_people
 from ledger.store.book import Reader
 from ledger.team import Role
 
@@ -47,12 +50,6 @@ async def _load(reader: Reader, with_dns: bool) -> Recorded:
     links: dict[str, dict[str, LinkRow]] = {}
     for row in await people.directory_links(reader):
         links.setdefault(row[2], {})[row[3]] = LinkRow(*row)
-    primary: dict[str, set[str]] = defaultdict(set)
-    admins: set[str] = set()
-    for _, identity, role, team in await people.open_roles(reader):
-        admins.add(identity)
-        if role == Role.PRIMARY_ADMIN:
-            primary[team].add(identity)
     return Recorded(
         identities={row[1]: IdentityRow(*row) for row in await people.open_identities(reader)},
         links=links,
@@ -60,16 +57,81 @@ async def _load(reader: Reader, with_dns: bool) -> Recorded:
         seats=_by(await seats.open_seats(reader), 5, SeatRow),
         grants=_by(await seats.open_grants(reader), 1, GrantRow),
         waiting=_grouped(await seats.open_waiting(reader), 1, WaitRow),
-        teams={row[2]: TeamRow(row[0], row[1]) for row in await people.open_teams(reader)},
-        offerings=frozenset(item.code for item in await seats.open_offerings(reader)),
-        subscriptions=tuple(await seats.open_subscriptions(reader)),
-        admins=frozenset(admins),
-        primary_admins={team: frozenset(owners) for team, owners in primary.items()},
-        absences={(row[0], row[1], row[2]): row[3] for row in await people.absences(reader)},
-        removal_due=await runs.due_dates(reader, REMOVAL),
         signed_in=await people.signed_in(reader),
-        dns=await _dns(reader) if with_dns else {},
+        dns=_dns(await people.membership_causes(reader)) if with_dns else {},
+        **await _shared(reader),
     )
+
+
+async def load_some(
+    reader: Reader,
+    identities: dict[str, IdentityRow],
+    links: dict[str, dict[str, LinkRow]],
+    counts: Mapping[tuple[str, str, str], int],
+    *,
+    with_dns: bool,
+) -> Recorded:
+    """The recorded state of these people; ``counts`` (``some_people.seat_counts``) says what the others hold."""
+    ids = identities.keys()
+    held = await some_people.seats_of(reader, ids)
+    return Recorded(
+        identities=identities,
+        links=links,
+        memberships=_memberships(await some_people.memberships_of(reader, ids)),
+        seats=_by(held, 5, SeatRow),
+        grants=_by(await some_people.grants_of(reader, ids), 1, GrantRow),
+        waiting=_grouped(await some_people.waiting_of(reader, ids), 1, WaitRow),
+        signed_in=await some_people.signed_in_of(reader, ids),
+        dns=_dns(await some_people.membership_causes_of(reader, ids)) if with_dns else {},
+        elsewhere=_elsewhere(counts, held),
+        **await _shared(reader),
+    )
+
+
+async def _shared(reader: Reader) -> dict[str, Any]:
+    """What planning needs whoever is planned: Teams, offerings, subscriptions, admins, absences, due dates."""
+    primary: dict[str, set[str]] = defaultdict(set)
+    admins: set[str] = set()
+    for _, identity, role, team in await people.open_roles(reader):
+        admins.add(identity)
+        if role == Role.PRIMARY_ADMIN:
+            primary[team].add(identity)
+    return {
+        "teams": {row[2]: TeamRow(row[0], row[1]) for row in await people.open_teams(reader)},
+        "offerings": frozenset(item.code for item in await seats.open_offerings(reader)),
+        "subscriptions": tuple(await seats.open_subscriptions(reader)),
+        "admins": frozenset(admins),
+        "primary_admins": {team: frozenset(owners) for team, owners in primary.items()},
+        "absences": {(row[0], row[1], row[2]): row[3] for row in await people.absences(reader)},
+        "removal_due": await runs.due_dates(reader, REMOVAL),
+    }
+
+
+def _elsewhere(counts: Mapping[tuple[str, str, str], int], held: Iterable[tuple[Any, ...]]) -> Elsewhere:
+    """What is held by people who are not loaded: everything less what is ``held`` by those who are."""
+    left = Counter(counts)
+    left.subtract(Counter((row[2], row[3], row[4]) for row in held))
+    pools: Counter[tuple[str, str]] = Counter()
+    used: Counter[str] = Counter()
+    for (subscription, team, offering), count in left.items():
+        pools[team, offering] += count
+        used[subscription] += count
+    return Elsewhere(dict(pools), dict(used))
+
+
+async def load_active_elsewhere(reader: Reader, recorded: Recorded, teams: Collection[str]) -> Recorded:
+    """With how many people who are not loaded are active in these Teams and their mappings (G1: nothing to zero)."""
+    by_team, by_provenance = await some_people.active_in(reader, teams)
+    found: Counter[tuple[str, str]] = Counter({("team", team): count for team, count in by_team.items()})
+    found.update({("mapping", name.removeprefix(MAPPING)): count for name, count in by_provenance.items()})
+    for identity, rows in recorded.memberships.items():
+        known = recorded.identities.get(identity)
+        if known is not None and known.state == IdentityState.ACTIVE:
+            inside = [row for row in rows if row.team_id in teams]
+            found.subtract({("team", row.team_id) for row in inside})
+            found.subtract({("mapping", row.provenance.removeprefix(MAPPING)) for row in inside})
+    elsewhere = msgspec.structs.replace(recorded.elsewhere, active=dict(found))
+    return msgspec.structs.replace(recorded, elsewhere=elsewhere)
 
 
 def _by(rows: Iterable[tuple[Any, ...]], key: int, make: Any) -> dict[str, list[Any]]:
@@ -106,9 +168,9 @@ def _grouped(rows: Iterable[tuple[Any, ...]], key: int, make: Any) -> dict[str, 
     return found
 
 
-async def _dns(reader: Reader) -> dict[str, frozenset[str]]:
+def _dns(causes: Iterable[tuple[Any, ...]]) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    for identity, _, cause in await people.membership_causes(reader):
+    for identity, _, cause in causes:
         if ARROW in cause:
             found[identity].add(fold(cause.partition(ARROW)[0]))
     return {identity: frozenset(names) for identity, names in found.items()}

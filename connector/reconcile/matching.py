@@ -55,9 +55,13 @@ class Matcher:
                 link = links.get(anchor)
                 if link is not None:
                     if link.identity_id in self.seen_identities:
+                        self.out.unsettled.add((person.source_id, anchor))
                         continue
                     self.seen_identities.add(link.identity_id)
-                if self._stopped(person, collisions):
+                if person.mail.key in collisions:
+                    self.out.unsettled.add((person.source_id, anchor))
+                    continue
+                if self._stopped(person):
                     continue
                 if link is None:
                     unlinked.append(person)
@@ -87,14 +91,11 @@ class Matcher:
             )
         return twice
 
-    def _stopped(self, person: PersonSeen, collisions: set[str]) -> bool:
-        key = person.mail.key
-        if key in collisions:
-            return True
+    def _stopped(self, person: PersonSeen) -> bool:
         domain = person.mail.domain
         if domain in self.domains.open:
             return False
-        self._frozen.setdefault(self.domains.reason(domain), []).append(key)
+        self._frozen.setdefault(self.domains.reason(domain), []).append(person.mail.key)
         return True
 
     def _unlinked(self, person: PersonSeen) -> None:
@@ -109,13 +110,16 @@ class Matcher:
         if candidate is None:
             text = f"{person.mail.key} belongs to somebody else who has left or cannot be seen: relink by hand"
             self.out.problems.append(Problem("recycled-mail", text, (person.dn,)))
+            self.out.unsettled.add((person.source_id, person.anchor))
             return
         if candidate.id in self.seen_identities:
+            self.out.unsettled.add((person.source_id, person.anchor))
             return
         old = tuple(self._links(candidate.id))
         if any(not self._proved_gone(link) for link in old):
             text = "looks like a person whose old entry cannot be proved gone: nothing is relinked"
             self.out.problems.append(Problem("relink-waits", text, (person.mail.key,)))
+            self.out.unsettled.add((person.source_id, person.anchor))
             self.seen_identities.add(candidate.id)
             return
         self.seen_identities.add(candidate.id)
@@ -155,7 +159,7 @@ class Matcher:
         if source is None:
             return False
         visible = link.anchor in source.people or link.anchor in source.unmappable
-        return not visible and (source.complete or link.anchor in source.tombstones)
+        return not visible and source.proved_absent(link.anchor)
 
     def _moved_away(self, holder: IdentityRow) -> bool:
         """Whether ``holder`` is here under another address now."""
@@ -175,6 +179,7 @@ class Matcher:
                     text = f"{item.person.mail.key} is still the address of somebody else: not renamed"
                     self.out.problems.append(Problem("mail-taken", text, (item.identity.mail_key,)))
                     blocked.add(item.identity.id)
+                    self.out.unsettled.add((item.person.source_id, item.person.anchor))
                     continue
             kept.append(item)
         self.out.present[:] = kept

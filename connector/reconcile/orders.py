@@ -1,27 +1,14 @@
-"""What one transaction of a run is given: what was read, and what the caller asks for.
+"""What the caller of a run asks for.
 
 Pure: values only; no I/O here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
-from connector.reconcile.sight import SourceSeen
 from ledger.jobs import Lease
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What was read: every source after mapping, and where each was read to. ``with_dns``: some group has unresolved
-    members, so recorded DNs are needed (D6)."""
-
-    sources: Mapping[str, SourceSeen]
-    cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    with_dns: bool = False
 
 
 @dataclass(frozen=True, slots=True)

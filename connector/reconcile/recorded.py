@@ -94,8 +94,21 @@ class TeamRow(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
+class Elsewhere(msgspec.Struct, frozen=True):
+    """What counts of people who are not loaded, when only a part of the organization is planned (D14).
+
+    ``seats``: open seats by (Team id, offering code); ``used``: by subscription id; ``active``: active people by scope
+    of limits (("team", id), ("mapping", id)).
+    """
+
+    seats: dict[tuple[str, str], int] = {}
+    used: dict[str, int] = {}
+    active: dict[tuple[str, str], int] = {}
+
+
 class Recorded(msgspec.Struct, frozen=True):
-    """The recorded state of one organization, as of one snapshot.
+    """The recorded state of one organization, or of some people in it (then ``elsewhere`` counts the others), as of one
+    snapshot.
 
     ``links``: source id → anchor → row. ``memberships``, ``seats``, ``waiting``: by identity id. ``grants``: by
     seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``: everybody with a role.
@@ -119,6 +132,7 @@ class Recorded(msgspec.Struct, frozen=True):
     removal_due: dict[str, datetime] = {}
     signed_in: frozenset[str] = frozenset()
     dns: dict[str, frozenset[str]] = {}
+    elsewhere: Elsewhere = Elsewhere()
 
     def team_names(self) -> dict[str, str]:
         """Team id → name."""

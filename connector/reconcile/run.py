@@ -6,13 +6,14 @@ any transaction; deciding and writing happen inside one, on the state that trans
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from connector.directory.base import Source
 from connector.directory.mapping import AttributeRules
 from connector.reconcile import explaining, gatekeeping, undoing
 from connector.reconcile.apply import PlanChanged, commit, record_refused, record_suspended, went_on
+from connector.reconcile.closure import BaseMoved
 from connector.reconcile.decide import decide
 from connector.reconcile.explain import Explanation
 from connector.reconcile.guard import Guarded, guard
@@ -23,6 +24,7 @@ from connector.reconcile.orders import Order
 from connector.reconcile.outcome import Planned, RunOutcome, Undone
 from connector.reconcile.plan import Plan
 from connector.reconcile.policy import Policy
+from connector.reconcile.remembering import recall
 from connector.reconcile.seeing import Progress, observe
 from ledger.errors import BadInput
 from ledger.instant import new_id, to_text
@@ -46,6 +48,8 @@ class Setup:
     organization: Organization
     policy: Policy
     sources: tuple[ConfiguredSource, ...]
+    whole_every: timedelta = timedelta(hours=24)
+    """How often everything is read and everybody planned; in between only what differs is (D13, D14)."""
 
 
 async def plan(ledger: Ledger, setup: Setup, *, now: datetime, progress: Progress | None = None) -> Planned:
@@ -58,7 +62,8 @@ async def plan(ledger: Ledger, setup: Setup, *, now: datetime, progress: Progres
     observed = await observe(setup.sources, policy, now, progress)
     async with ledger.read(organization) as reader:
         domains = await gatekeeping.look(reader, now)
-        recorded = (await went_on(reader, await load(reader, with_dns=observed.with_dns), observed, now)).recorded
+        loaded = await load(reader, with_dns=observed.with_dns)
+        recorded = (await went_on(reader, loaded, observed.sources, now)).recorded
         draft = decide(observed.sources, policy, recorded, domains, now)
         hurts = any(bundle.harmful for bundle in draft.plan.bundles)
         windows = await load_windows(reader, now) if hurts else Windows()
@@ -107,12 +112,19 @@ async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | 
     async with ledger.read(organization) as reader:
         await gatekeeping.require_enabled(reader, order.now)
         domains = await gatekeeping.look(reader, order.now)
+        memory = await recall(ledger, reader, setup.policy, domains, order.now, setup.whole_every)
     if gatekeeping.shut(domains):
         async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
             return await record_suspended(book, order, domains)
-    observed = await observe(setup.sources, setup.policy, order.now, progress)
+    if order.kind != "apply" or order.digest:
+        memory = replace(memory, base=None)  # what somebody saw or approves was made of everybody
+    observed = await observe(setup.sources, setup.policy, order.now, progress, memory)
     try:
-        return await commit(ledger, organization, setup.policy, observed, order)
+        try:
+            return await commit(ledger, organization, setup.policy, observed, order)
+        except BaseMoved:
+            observed = await observe(setup.sources, setup.policy, order.now, progress, replace(memory, base=None))
+            return await commit(ledger, organization, setup.policy, observed, order)
     except PlanChanged as error:
         async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
             await record_refused(book, order, error.what)

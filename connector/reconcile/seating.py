@@ -69,6 +69,9 @@ class Pools:
             if item.runs_on(day):
                 key = (item.team_id, item.offering_code)
                 self._left[key] = self._left.get(key, 0) + item.quantity
+        for key, count in recorded.elsewhere.seats.items():
+            if key in self._left:
+                self._left[key] -= count
         for seats in recorded.seats.values():
             for seat in seats:
                 key = (seat.team_id, seat.offering_code)

@@ -1,6 +1,7 @@
-"""Reads every source and maps what was read: ``Reading`` → ``SourceSeen``.
+"""Reads every source, compares with what was last read of it, and maps what has to be planned: ``Observed``.
 
-Prohibition: touches no ledger, decides nothing.
+When every reading is whole and the last run is known, only what differs goes on (``near``): nobody else is mapped or
+loaded (D14). Prohibition: reads nothing of the ledger but what ``Memory`` gives, decides nothing.
 """
 
 from __future__ import annotations
@@ -10,13 +11,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from connector.directory.base import Reading, ReadRequest, Source
-from connector.directory.mapping import AttributeRules, Person, map_entry
+from connector.directory.base import Entry, Reading, ReadRequest, Source
+from connector.directory.groups import dn_key
+from connector.directory.mapping import AttributeRules, Person, entry_mark, map_entry
+from connector.reconcile import last_reading as parts
 from connector.reconcile.calm import calm
-from connector.reconcile.orders import Observed
+from connector.reconcile.last_reading import Delta, Gathered
+from connector.reconcile.observed import Memory, Observed
+from connector.reconcile.overlay import Overlay
 from connector.reconcile.plan import ScopeLine
 from connector.reconcile.policy import Policy
 from connector.reconcile.sight import GroupSeen, SourceSeen
+from ledger.instant import to_micros
 
 
 class Progress(Protocol):
@@ -39,18 +45,62 @@ class Configured(Protocol):
 
 
 async def observe(
-    sources: Sequence[Configured], policy: Policy, now: datetime, progress: Progress | None = None
+    sources: Sequence[Configured],
+    policy: Policy,
+    now: datetime,
+    progress: Progress | None = None,
+    memory: Memory | None = None,
 ) -> Observed:
-    """Read all sources at once and map their entries. Unknown scopes are part of the answer, never an error."""
+    """Read all sources at once. Unknown scopes are part of the answer, never an error. Without ``memory`` everybody is
+    mapped and nothing is kept (``plan``)."""
     readings = await asyncio.gather(*(_read(item, policy, now, progress) for item in sources))
+    pairs = list(zip(sources, readings, strict=True))
+    overlays: dict[str, Overlay] = {}
+    if memory is not None:
+        for item, reading in pairs:
+            if (delta := await _differs(item, reading, policy, memory)) is not None:
+                overlays[reading.source_id] = Overlay(memory.readings[reading.source_id], delta, item.rules, now)
+    cursors = {reading.source_id: reading.cursor for reading in readings if reading.cursor}
+    if memory is not None and memory.base is not None and len(overlays) == len(pairs):
+        scopes = tuple(line for reading in readings for line in _scopes(reading))
+        return Observed({}, cursors, near=True, scopes=scopes, overlays=overlays, memory=memory)
+    gathered: dict[str, Gathered] = {}
     seen: dict[str, SourceSeen] = {}
-    for item, reading in zip(sources, readings, strict=True):
-        seen[item.source.id] = see(reading, policy.groups_of(item.source.id), item.rules, now)
-    return Observed(
-        sources=seen,
-        cursors={reading.source_id: reading.cursor for reading in readings if reading.cursor},
-        with_dns=any(group.unresolved for source in seen.values() for group in source.groups.values()),
+    for item, reading in pairs:
+        source_id = reading.source_id
+        if memory is not None and source_id not in overlays and is_whole(reading, policy):
+            gathered[source_id] = Gathered(reading.groups.values(), len(reading.people))
+        seen[source_id] = see(reading, policy.groups_of(source_id), item.rules, now, gathered.get(source_id))
+    with_dns = any(group.unresolved for source in seen.values() for group in source.groups.values())
+    rules = {item.source.id: item.rules.mark.hex() for item in sources}
+    return Observed(seen, cursors, with_dns, overlays=overlays, gathered=gathered, rules=rules, memory=memory)
+
+
+def is_whole(reading: Reading, policy: Policy) -> bool:
+    """Whether everything was read that the policy asks for: nothing unknown, no group missing."""
+    references = policy.groups_of(reading.source_id)
+    return reading.people_complete and all(
+        reference in reading.groups and reading.group_complete(reference) for reference in references
     )
+
+
+async def _differs(item: Configured, reading: Reading, policy: Policy, memory: Memory) -> Delta | None:
+    """What a whole reading differs in from the last one; None when the two cannot be compared."""
+    last = memory.comparable(reading.source_id, item.rules, policy)
+    if last is None or not is_whole(reading, policy):
+        return None
+    marks = await memory.marks(reading.source_id)
+    entries: dict[str, Entry] = {}
+    changed: dict[str, bytes] = {}
+    with calm():
+        for anchor, entry in reading.people.items():
+            mark = entry_mark(entry, item.rules)
+            if marks.pop(anchor, b"") != mark:
+                entries[anchor] = entry
+                changed[anchor] = mark
+    gone = frozenset(marks)
+    groups = parts.changed_groups(parts.decode_header(last.header), reading.groups)
+    return Delta(reading.source_id, True, entries, changed, gone, reading.tombstones, groups=groups)
 
 
 async def _read(item: Configured, policy: Policy, now: datetime, progress: Progress | None) -> Reading:
@@ -64,8 +114,14 @@ async def _read(item: Configured, policy: Policy, now: datetime, progress: Progr
     return await item.source.read(request, now=now)
 
 
-def see(reading: Reading, references: Sequence[str], rules: AttributeRules, now: datetime) -> SourceSeen:
-    """One reading after mapping (D8); pure."""
+def see(
+    reading: Reading,
+    references: Sequence[str],
+    rules: AttributeRules,
+    now: datetime,
+    gathered: Gathered | None = None,
+) -> SourceSeen:
+    """One reading after mapping (D8). ``gathered`` takes every entry, to be remembered."""
     people: dict[str, Person] = {}
     unmappable: dict[str, tuple[str, ...]] = {}
     with calm():
@@ -73,8 +129,13 @@ def see(reading: Reading, references: Sequence[str], rules: AttributeRules, now:
             mapped = map_entry(entry, rules, now=now)
             if isinstance(mapped, Person):
                 people[anchor] = mapped
+                if gathered is not None and mapped.expires_at is not None and mapped.expires_at > now:
+                    gathered.expiries.append((to_micros(mapped.expires_at), anchor))
             else:
                 unmappable[anchor] = mapped.reasons
+            if gathered is not None:
+                mail = mapped.mail.key if isinstance(mapped, Person) else ""
+                gathered.add(entry, entry_mark(entry, rules), dn_key(entry.dn), mail)
     return SourceSeen(
         source_id=reading.source_id,
         complete=reading.people_complete,

@@ -28,7 +28,8 @@ class GroupSeen(msgspec.Struct, frozen=True):
 
 
 class SourceSeen(msgspec.Struct, frozen=True):
-    """One reading after mapping. ``people`` and ``unmappable`` (reasons) are by anchor."""
+    """One reading after mapping. ``people`` and ``unmappable`` (reasons) are by anchor. ``absent``: anchors proved not
+    to be there although not everything was read."""
 
     source_id: str
     complete: bool
@@ -37,6 +38,11 @@ class SourceSeen(msgspec.Struct, frozen=True):
     groups: Mapping[str, GroupSeen] = {}
     tombstones: Collection[str] = ()
     scopes: tuple[ScopeLine, ...] = ()
+    absent: Collection[str] = ()
+
+    def proved_absent(self, anchor: str) -> bool:
+        """Whether an anchor that is not among the people is proved not to be there."""
+        return self.complete or anchor in self.tombstones or anchor in self.absent
 
 
 class Domains(msgspec.Struct, frozen=True):
@@ -71,7 +77,8 @@ class Gone(msgspec.Struct, frozen=True):
 class Desired(msgspec.Struct, frozen=True):
     """What the directories want, as far as it is proved.
 
-    ``frozen_rules``: mapping id → why its group proves nothing in this reading. ``paths``: as in the readings.
+    ``frozen_rules``: mapping id → why its group proves nothing in this reading. ``unsettled``: (source id, anchor) of
+    whoever every run has to look at again, though their entry may never change (D14).
     """
 
     present: list[Present]
@@ -80,3 +87,4 @@ class Desired(msgspec.Struct, frozen=True):
     problems: list[Problem]
     absent: list[Absence]
     seen_again: list[Absence]
+    unsettled: set[tuple[str, str]] = msgspec.field(default_factory=set)

@@ -20,7 +20,7 @@ from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
 from ledger.identity import IdentityState
 from ledger.instant import new_id
-from ledger.store import audit, people, runs, seats
+from ledger.store import audit, last_readings, people, runs, seats
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 
@@ -76,6 +76,7 @@ async def _commit(book: Book, policy: Policy, run_id: str, found: Restoration, r
     await _write_rows(book, found)
     await _due_dates(book, policy, found)
     await people.clear_absences_of(book, found.people)
+    await last_readings.forget_base(book)
     await runs.forget_harm(book, run_id, found.people)
     events = [
         AuditEvent(request.actor, "run.person", identity, request.reason,

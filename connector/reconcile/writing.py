@@ -42,7 +42,7 @@ class Rows:
         self._not_due: list[str] = []
         self._seat_rows: dict[str, SeatRow | None] = {}
         self._seat_by_id: dict[str, SeatRow] = {}
-        self._used: dict[str, int] = {}
+        self._used: dict[str, int] = dict(recorded.elsewhere.used)
         self._running = running_by_pool(recorded, now.date())
         self._links_of: dict[str, list[str]] = {}
         for held in recorded.seats.values():

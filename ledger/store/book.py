@@ -98,6 +98,16 @@ class Reader:
             found += await self.all(statement.where(column.in_(list(keys[start : start + _KEYS_PER_QUERY]))))
         return found
 
+    async def tuples_by_keys(
+        self, statement: Select[Any], column: ColumnElement[Any], keys: Sequence[Any], *, raw: bool = False
+    ) -> list[tuple[Any, ...]]:
+        """As ``by_keys``, as plain tuples."""
+        found: list[tuple[Any, ...]] = []
+        for start in range(0, len(keys), _KEYS_PER_QUERY):
+            chosen = list(keys[start : start + _KEYS_PER_QUERY])
+            found += await self.tuples(statement.where(column.in_(chosen)), raw=raw)
+        return found
+
 
 class Book(Reader):
     """Writes one organization's rows. Made by ``Ledger.write``; everything commits together or not at all."""

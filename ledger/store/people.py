@@ -16,7 +16,7 @@ from ledger.identity import IdentityState
 from ledger.store.book import Book, Reader
 from ledger.store.tables import people
 
-_IDENTITY = (
+IDENTITY = (
     "id",
     "mail",
     "mail_key",
@@ -27,6 +27,7 @@ _IDENTITY = (
     "employee_number",
     "attributes",
 )
+"""Columns of an identity row, in the order of ``begin_identities``."""
 _LINK = ("identity_id", "kind", "source_id", "anchor", "fingerprint")
 _MEMBERSHIP = ("identity_id", "team_id", "provenance", "source_id", "cause")
 _DIRECTORY = "directory"
@@ -35,12 +36,12 @@ _SAML = "saml"
 
 async def open_identities(reader: Reader) -> list[tuple[Any, ...]]:
     """Raw: row_id, id, mail, mail_key, given_name, family_name, display_name, state, employee_number, attributes."""
-    return await reader.tuples(reader.open(people.identity, "row_id", *_IDENTITY), raw=True)
+    return await reader.tuples(reader.open(people.identity, "row_id", *IDENTITY), raw=True)
 
 
 async def identities_by_mail(reader: Reader, mail_key: str) -> list[tuple[Any, ...]]:
     """As ``open_identities``, of one address: a removed person may share it with a later one."""
-    statement = reader.open(people.identity, "row_id", *_IDENTITY).where(people.identity.c.mail_key == mail_key)
+    statement = reader.open(people.identity, "row_id", *IDENTITY).where(people.identity.c.mail_key == mail_key)
     return await reader.tuples(statement, raw=True)
 
 
@@ -117,7 +118,7 @@ async def put_organization(book: Book, name: str, report_zone: str) -> None:
 
 async def begin_identities(book: Book, rows: Sequence[tuple[Any, ...]]) -> None:
     """Rows: id, mail, mail_key, given_name, family_name, display_name, state, employee_number, attributes (a dict)."""
-    await book.begin(people.identity, _IDENTITY, rows)
+    await book.begin(people.identity, IDENTITY, rows)
 
 
 async def end_identities(book: Book, row_ids: Sequence[str]) -> None:

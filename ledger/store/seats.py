@@ -27,6 +27,10 @@ SEAT = (
 """Columns of a seat row, in the order of ``begin_seats``."""
 _GRANT = ("seat_id", "identity_id", "team_id", "provenance", "cause")
 _WAITING = ("identity_id", "team_id", "offering_code", "provenance", "priority")
+GRANT_READ = ("row_id", "seat_id", "team_id", "provenance")
+"""Columns of a grant as planning reads it."""
+WAITING_READ = ("row_id", *_WAITING, "valid_from")
+"""Columns of a place on the waitlist as planning reads it."""
 _OFFERING = ("code", "name", "kind", "eligible")
 _SUBSCRIPTION = (
     "id",
@@ -91,12 +95,12 @@ async def open_seats(reader: Reader) -> list[tuple[Any, ...]]:
 
 async def open_grants(reader: Reader) -> list[tuple[Any, ...]]:
     """row_id, seat_id, team_id, provenance."""
-    return await reader.tuples(reader.open(seats.seat_grant, "row_id", "seat_id", "team_id", "provenance"))
+    return await reader.tuples(reader.open(seats.seat_grant, *GRANT_READ))
 
 
 async def open_waiting(reader: Reader) -> list[tuple[Any, ...]]:
     """row_id, identity_id, team_id, offering_code, provenance, priority, valid_from."""
-    return await reader.tuples(reader.open(seats.waiting, "row_id", *_WAITING, "valid_from"))
+    return await reader.tuples(reader.open(seats.waiting, *WAITING_READ))
 
 
 async def begin_seats(book: Book, rows: Sequence[tuple[Any, ...]]) -> None:

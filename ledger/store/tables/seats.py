@@ -36,7 +36,7 @@ seat = interval(
     text("paused_from"),  # the state to return to after a pause, or empty
     Column("release_due_at", Instant, nullable=True),
     key=("id",),
-    indexes=(("identity_id", "offering_code"), ("subscription_id",)),
+    indexes=(("identity_id", "offering_code"), ("subscription_id",), ("release_due_at",)),
 )
 """A released seat has no open row: release ends the interval."""
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Column, LargeBinary, text
 
 from connector.reconcile import run
 from connector.reconcile.outcome import RunState
@@ -25,10 +25,16 @@ async def contents(ledger: Ledger) -> dict[str, set[tuple[Any, ...]]]:
     found: dict[str, set[tuple[Any, ...]]] = {}
     async with ledger.read(ORGANIZATION.id) as reader:
         for table in metadata.sorted_tables:
-            names = ", ".join(f'CAST("{column.name}" AS TEXT)' for column in table.columns)
+            names = ", ".join(_as_text(column, ledger.dialect) for column in table.columns)
             rows = await reader._connection.execute(text(f'SELECT {names} FROM "{table.name}"'))  # noqa: S608
             found[table.name] = {tuple(row) for row in rows}
     return found
+
+
+def _as_text(column: Column[Any], dialect: str) -> str:
+    if isinstance(column.type, LargeBinary) and dialect == "sqlite":
+        return f'HEX("{column.name}")'
+    return f'CAST("{column.name}" AS TEXT)'
 
 
 async def test_d14_a_run_without_change_writes_only_its_record(ledger: Ledger, now: datetime) -> None:
@@ -47,4 +53,6 @@ async def test_d14_a_run_without_change_writes_only_its_record(ledger: Ledger, n
         grown = {name: len(after[name]) - len(before[name]) for name in after if len(after[name]) != len(before[name])}
         assert grown == {"run": 1, "audit_event": 1, "audit_payload": 1}, "the run, and its witness"
         rewritten = {name for name in after if before[name] - after[name]}
-        assert rewritten <= {"source_scope", "source_cursor"}, "when each scope was last read, and to where"
+        assert rewritten <= {"source_scope", "source_cursor", "last_reading", "reconcile_base"}, (
+            "when each scope was last read, and to where"
+        )
