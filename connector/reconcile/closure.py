@@ -132,6 +132,9 @@ class Closure:
             fresh.ids.add(row[1])
         found = await overlay.people(self._reader, anchors)
         self._kept[source_id].update(found)
+        for mail, number in overlay.before(anchors):  # whom the entry was taken for may be somebody else's now
+            fresh.mails.update({mail} - {""})
+            fresh.numbers.update({number} - {""})
         for anchor, kept in found.items():
             if kept.mail:
                 fresh.mails.add(kept.mail)

@@ -144,7 +144,10 @@ class Matcher:
             for row in self.recorded.identities.values():
                 if row.employee_number:
                     self._by_number.setdefault(row.employee_number, []).append(row)
-        found = [row for row in self._by_number.get(person.employee_number, ()) if row.id not in self.seen_identities]
+        numbered = self._by_number.get(person.employee_number, ())
+        if numbered:  # whoever has this number now may lose their entry one day, and this one is theirs then
+            self.out.unsettled.add((person.source_id, person.anchor))
+        found = [row for row in numbered if row.id not in self.seen_identities]
         return found[0] if len(found) == 1 else None
 
     def _links(self, identity_id: str) -> list[LinkRow]:

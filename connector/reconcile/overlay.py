@@ -63,6 +63,17 @@ class Overlay:
                 found[anchor] = old if groups == old.groups else msgspec.structs.replace(old, groups=groups)
         return found
 
+    def before(self, anchors: Iterable[str]) -> list[tuple[str, str]]:
+        """(mail key, employee number) as last read of those of these anchors that changed or are gone; ``people`` was
+        asked for them first."""
+        found: list[tuple[str, str]] = []
+        for anchor in anchors:
+            old: Kept | None = self._bucket(parts.PERSON, anchor).get(anchor)
+            if old is not None and (anchor in self.delta.entries or anchor in self.delta.gone):
+                person = map_entry(old.entry, self._rules, now=self._now)
+                found.append((old.mail, person.employee_number if isinstance(person, Person) else ""))
+        return found
+
     async def with_mail(self, reader: Reader, keys: Collection[str]) -> dict[str, list[str]]:
         """Mail key → the anchors of everybody who has it now."""
         await self._load(reader, parts.MAIL, keys)

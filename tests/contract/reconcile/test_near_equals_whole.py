@@ -22,6 +22,8 @@ from connector.reconcile.plan import Plan
 from connector.reconcile.remembering import recall
 from connector.reconcile.run import Setup
 from connector.reconcile.seeing import observe
+from connector.reconcile.teams import ensure_organization
+from ledger.store import runs
 from ledger.store.engine import Ledger
 from tests.parts.directories import (
     BASE,
@@ -140,6 +142,7 @@ async def test_d14_near_a_change_is_all_there_is_to_plan(ledger: Ledger, now: da
     seen: Counter[str] = Counter()
     for step in range(STEPS):
         world.later(hours=chance.choice([1, 1, 5, 30]))
+        await ensure_organization(ledger, ORGANIZATION, chosen.teams, now=world.now)
         whole = await run.plan(ledger, setup, now=world.now)
         part = await near(ledger, setup, world.now)
         seen["whole" if part is None else "near"] += 1
@@ -178,7 +181,5 @@ async def _besides(world: World, chance: random.Random, run_id: str, state: RunS
         await open_gate(world.ledger, world.now, "acme.example", *chance.choice([(), ("other.example",)]))
     elif what == "approve" and state is RunState.HELD:
         async with world.ledger.read(ORGANIZATION.id) as reader:
-            from ledger.store import runs
-
             held = await runs.held_sets(reader, ("open",))
         await run.approve(world.ledger, world.setup, held[0].digest, reason="r", actor="t", now=world.later(minutes=1))
