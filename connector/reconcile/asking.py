@@ -47,9 +47,7 @@ async def _ask(
         return Finding(finder.id, unread=error.what)
 
 
-def sides(
-    finders: Sequence[ConfiguredFinder], findings: Sequence[Finding], context: Context
-) -> tuple[SourceSide, ...]:
+def sides(finders: Sequence[ConfiguredFinder], findings: Sequence[Finding], context: Context) -> tuple[SourceSide, ...]:
     """Each answer beside the ledger, in the order of the organization file."""
     pairs = zip(finders, findings, strict=True)
     return tuple(source_side.compare(found, item.rules, context, fix=fix_for(found.unread)) for item, found in pairs)

@@ -184,7 +184,9 @@ def _entry(finding: Finding, found: FoundEntry, rules: AttributeRules, context: 
         _standing(entry, person, rules, context.now), groups,
     )  # fmt: skip
     if context.known is None:
-        return replace(side, outlook=_outlook(person, groups, context.domains))
+        holder = context.holders.get((source, entry.anchor), "")
+        belongs = f"the entry belongs to {holder}: rosterd explain {holder} says more"
+        return replace(side, outlook=belongs if holder else _outlook(person, groups, context.domains))
     return replace(side, differs=tuple(_differences(side, finding, person, context)))
 
 

@@ -57,9 +57,10 @@ async def holders_of(reader: Reader, source_id: str, anchors: Sequence[str]) -> 
     statement = reader.open(table, "anchor", "identity_id").where(
         table.c.kind == _DIRECTORY, table.c.source_id == source_id
     )
-    links = {row[1]: row[0] for row in await reader.by_keys(statement, table.c.anchor, list(anchors))}
-    known = await reader.by_keys(reader.open(people.identity, "id", "mail"), people.identity.c.id, list(links))
-    return {links[row[0]]: row[1] for row in known}
+    links = {row.anchor: row.identity_id for row in await reader.by_keys(statement, table.c.anchor, list(anchors))}
+    chosen = reader.open(people.identity, "id", "mail")
+    mails = {row.id: row.mail for row in await reader.by_keys(chosen, people.identity.c.id, list({*links.values()}))}
+    return {anchor: mails[identity] for anchor, identity in links.items() if identity in mails}
 
 
 async def signed_in(reader: Reader) -> frozenset[str]:
