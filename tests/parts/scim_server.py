@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import json
 import ssl
+import threading
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -213,6 +214,33 @@ async def serving(server: ScimServer, tls: ssl.SSLContext | None = None) -> Asyn
     finally:
         await runner.cleanup()
         await asyncio.sleep(0)
+
+
+@contextlib.contextmanager
+def serving_aside(server: ScimServer) -> Iterator[ScimServer]:
+    """The same for tests that have no event loop: in a thread of its own, ended with the block."""
+    ready, over = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with serving(server):
+            ready.set()
+            await over.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=run, name="scim provider")
+    thread.start()
+    try:
+        assert ready.wait(10), "the provider did not start"
+        yield server
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)
 
 
 def of_firm(firm: company.Firm) -> ScimServer:
