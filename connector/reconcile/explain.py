@@ -58,7 +58,7 @@ class Explanation:
     @property
     def lines(self) -> tuple[str, ...]:
         """Plain text, one fact per line under its heading."""
-        out = [f"{self.display_name} <{self.mail}> is {self.state}"]
+        out = [f"{self.display_name} <{self.mail}> is {self.state}".lstrip()]
         parts = (("linked to", self.links), ("Teams", self.teams), ("seats", self.seats), ("waiting for", self.waiting))
         for title, facts in (*parts, ("before", self.past)):
             if facts:

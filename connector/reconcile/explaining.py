@@ -39,8 +39,8 @@ async def explain(
 ) -> Explanation:
     """Everything the ledger knows about the person with this address, beside what each directory of ``finders`` says.
 
-    Raises ``BadInput``, and ``NotFound`` when neither the ledger nor any directory knows the address. Six parameters and
-    no transaction while directories are asked.
+    Raises ``BadInput``, and ``NotFound`` when neither the ledger nor any directory knows the address. No transaction is
+    open while directories are asked.
     """
     try:
         key = Email.parse(mail).key

@@ -188,3 +188,20 @@ async def test_p3_undoing_an_adoption_gives_nothing_back_to_who_left_meanwhile(l
     held = await provenances(world)
     assert ("anna", "manual") in held
     assert not [who for who, _ in held if who.startswith("bo")]
+
+
+async def test_a3_undo_of_a_run_ends_the_links_it_made_for_people_known_before(ledger: Ledger, now: datetime) -> None:
+    world = await brownfield(ledger, now)
+    before, rows = await state(world), await provenances(world)
+    first = await apply(world)
+    assert first.counts["RelinkAnchor"] == 2
+    world.later(minutes=1)
+    changes = await undone(world, first.run_id)
+    assert ("anna@acme.example", "RelinkAnchor", "", "unlinked") in changes
+    assert await provenances(world) == rows
+    assert [row for row in (await state(world))["people"] if row[1] != "removed"] == before["people"]  # type: ignore[attr-defined]
+    async with ledger.read(ORGANIZATION.id) as reader:
+        mails = {row[1]: row[3] for row in await people.open_identities(reader)}
+        assert {mails[row[1]] for row in await people.directory_links(reader)} == {"dan@acme.example"}
+    world.later(minutes=1)
+    assert (await apply(world)).counts["RelinkAnchor"] == 2, "and the next run links them again"
