@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from access.principal import Principal, operator
+from connector.directory.finders import open_finder
 from connector.directory.mapping import AttributeRules
 from connector.directory.sources import open_source
+from connector.reconcile.asking import ConfiguredFinder
 from connector.reconcile.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.teams import ensure_organization
@@ -84,6 +86,20 @@ class Service:
         finally:
             for item in sources:
                 await item.source.close()
+
+    @asynccontextmanager
+    async def finders(self, organization: str) -> AsyncIterator[tuple[ConfiguredFinder, ...]]:
+        """The organization's directories, to be asked for one person; closed at the end."""
+        customer = self.settings.customer(organization)
+        found = tuple(
+            ConfiguredFinder(open_finder(item, folder=customer.file.parent), AttributeRules.from_settings(item))
+            for item in customer.settings.directories
+        )
+        try:
+            yield found
+        finally:
+            for item in found:
+                await item.finder.close()
 
     def leased(self, organization: str) -> AbstractAsyncContextManager[Lease]:
         """The organization's run lease, for as long as the block runs; raises ``Busy``."""

@@ -53,7 +53,7 @@ class ScimSource:
         started = time.monotonic()
         try:
             async with ScimClient(self._connection) as client:
-                found = await _Pull(client, self._settings, request).run()
+                found = await self._pull(client, request).run()
         except ScimFailure as failure:
             scopes = assembly.nothing_read(request, [PEOPLE_SCOPE], str(failure.what), server=self._settings.url)
             span = (now, now + timedelta(seconds=time.monotonic() - started))
@@ -78,7 +78,10 @@ class ScimSource:
     async def close(self) -> None:
         """Nothing is kept open between readings."""
 
-    def _assemble(self, found: _Found, request: ReadRequest, now: datetime, started: float) -> Reading:
+    def _pull(self, client: ScimClient, request: ReadRequest) -> Pull:
+        return Pull(client, self._settings, request)
+
+    def _assemble(self, found: Pulled, request: ReadRequest, now: datetime, started: float) -> Reading:
         """The reading; in a thread, since a large company's graph takes a while."""
         hidden = found.hidden(self._settings.sentinels)
         people = {anchor: user.entry for anchor, user in found.users.rows.items()}
@@ -117,7 +120,7 @@ async def service_provider_config(client: ScimClient, deadline: float) -> Mappin
 
 
 @dataclass(slots=True)
-class _Found:
+class Pulled:
     """Users, groups, and membership by group id."""
 
     users: Listing[User]
@@ -148,7 +151,7 @@ class _Found:
         return frozenset(name for name in sentinels if name.casefold() not in seen)
 
 
-class _Pull:
+class Pull:
     """One reading."""
 
     def __init__(self, client: ScimClient, settings: ScimSettings, request: ReadRequest) -> None:
@@ -159,7 +162,7 @@ class _Pull:
         deadline = asyncio.get_running_loop().time() + request.deadline.total_seconds()
         self._patience = Patience(deadline, settings.readings, settings.shrink_percent)
 
-    async def run(self) -> _Found:
+    async def run(self) -> Pulled:
         """Users first; groups only where some are wanted."""
         config = await service_provider_config(self._client, self._patience.deadline)
         shape = scim_shapes.shape(self._settings, config)
@@ -167,11 +170,11 @@ class _Pull:
         self._step()
         wants_groups = self._request.groups or any(name.startswith("Groups/") for name in self._settings.sentinels)
         if not wants_groups:
-            return _Found(users, Listing())
+            return Pulled(users, Listing())
         listing = await ListReader(
             self._client, shape, shape.groups, scim_shapes.group, patience=self._patience, told=self._told
         ).read()
-        found = _Found(users, listing)
+        found = Pulled(users, listing)
         if listing.rows and self._request.groups:
             reader = scim_membership.MembershipReader(
                 self._client, shape, self._settings.membership, self._patience, self._told

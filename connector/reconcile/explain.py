@@ -1,9 +1,17 @@
-"""Why one person has, waits for, or lost each thing: the chain entry → group → mapping → Team and seats (P6). Pure."""
+"""Why one person has, waits for, or lost each thing: the chain entry → group → mapping → Team and seats (P6). Pure.
+
+The ledger's side and, where they were asked, what each directory says now (``source_side``).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+
+from connector.reconcile.source_side import SourceSide
+
+UNKNOWN = "not in the ledger"
+"""State of somebody no identity stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +29,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Everything the ledger can say about one person, newest last within each part."""
+    """Everything the ledger can say about one person, newest last within each part; ``source``: each directory's side.
+
+    ``state`` is ``UNKNOWN`` for somebody the ledger does not know: ``source`` and ``pending`` then say why.
+    """
 
     mail: str
     display_name: str
@@ -32,11 +43,22 @@ class Explanation:
     waiting: tuple[Fact, ...]
     past: tuple[Fact, ...]
     pending: tuple[str, ...]
+    source: tuple[SourceSide, ...] = ()
+
+    @property
+    def known(self) -> bool:
+        """Whether the ledger knows the person."""
+        return self.state != UNKNOWN
+
+    @property
+    def exit_code(self) -> int:
+        """4 when a directory could not be asked; the ledger's side is all there nevertheless."""
+        return 4 if any(side.unread for side in self.source) else 0
 
     @property
     def lines(self) -> tuple[str, ...]:
         """Plain text, one fact per line under its heading."""
-        out = [f"{self.display_name} <{self.mail}> is {self.state}"]
+        out = [f"{self.display_name} <{self.mail}> is {self.state}".lstrip()]
         parts = (("linked to", self.links), ("Teams", self.teams), ("seats", self.seats), ("waiting for", self.waiting))
         for title, facts in (*parts, ("before", self.past)):
             if facts:
@@ -45,7 +67,7 @@ class Explanation:
         if self.pending:
             out.append("pending:")
             out += [f"  {line}" for line in self.pending]
-        return tuple(out)
+        return (*out, *(line for side in self.source for line in side.lines))
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
@@ -59,6 +81,7 @@ class Explanation:
             "waiting": [_json(fact) for fact in self.waiting],
             "past": [_json(fact) for fact in self.past],
             "pending": list(self.pending),
+            "source": [side.to_json() for side in self.source],
         }
 
 

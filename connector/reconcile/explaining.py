@@ -1,13 +1,21 @@
-"""Collects one person's facts from the ledger for ``explain`` (P6). Reads only; no directory is asked."""
+"""Collects one person's facts from the ledger, and from the directories where they may be asked (P6). Reads only."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from connector.reconcile.explain import Explanation, Fact
+import msgspec
+
+from connector.directory.finding import Finding
+from connector.reconcile import gatekeeping
+from connector.reconcile.asking import ConfiguredFinder, ask, holders, sides
+from connector.reconcile.explain import UNKNOWN, Explanation, Fact
 from connector.reconcile.policy import Policy
+from connector.reconcile.sight import Domains
+from connector.reconcile.source_side import Context, Known
 from ledger.errors import BadInput, NotFound
 from ledger.identity import MANUAL, Email, IdentityState
 from ledger.instant import to_text
@@ -16,39 +24,92 @@ from ledger.store import people, runs, seats
 from ledger.store.book import Reader
 from ledger.store.engine import Ledger
 
+_DIRECTORY = "directory"
+_READING = frozenset({"apply", "approve"})
+"""Kinds of runs that say what they saw of everybody."""
 
-async def explain(ledger: Ledger, organization: str, policy: Policy, mail: str, now: datetime) -> Explanation:
-    """Everything the ledger knows about the person with this address. Raises ``BadInput``, ``NotFound``."""
+
+async def explain(
+    ledger: Ledger,
+    organization: str,
+    policy: Policy,
+    mail: str,
+    now: datetime,
+    finders: Sequence[ConfiguredFinder] = (),
+) -> Explanation:
+    """Everything the ledger knows about the person with this address, beside what each directory of ``finders`` says.
+
+    Raises ``BadInput``, and ``NotFound`` when neither the ledger nor any directory knows the address. No transaction is
+    open while directories are asked.
+    """
     try:
         key = Email.parse(mail).key
     except ValueError as error:
         raise BadInput(str(error)) from error
     async with ledger.read(organization) as reader:
-        found = await people.identities_by_mail(reader, key)
-        pending = await _pending(reader, key)
-        if not found:
-            raise NotFound(
-                f"nobody with the address {key} is known{': ' + '; '.join(pending) if pending else ''}",
-                next_step="rosterd plan shows who would be invited, and who is frozen and why",
-            )
-        person = min(found, key=lambda row: row[7] == IdentityState.REMOVED)
-        teams = {row[0]: row[1] for row in await people.open_teams(reader)}
-        about = await people.history_of(reader, person[1])
-        held = await seats.history_of(reader, person[1])
-        waiting = await _waiting(reader, held["waiting"], teams)
+        told, row, links = await _told(reader, policy, key)
+    mails = (mail, *((row[2],) if row else ()))
+    findings = await ask(finders, policy, mails, links, now)
+    async with ledger.read(organization) as reader:
+        domains = await gatekeeping.look(reader, now) if finders else Domains(frozenset())
+        known = await _known(reader, row) if row and finders else None
+        told = await _reported(reader, told, key, findings)
+        sides_ = sides(finders, findings, Context(policy, domains, now, known, await holders(reader, findings)))
+    shut = Email.parse(told.mail).domain if finders and told.known else ""
+    if shut and shut not in domains.open:
+        told = replace(told, pending=(*told.pending, f"frozen: {domains.reason(shut)}"))
+    if not told.known and not told.pending and not any(side.entries or side.unread or side.notes for side in sides_):
+        raise NotFound(f"nobody with the address {key} is known",
+                       next_step="rosterd plan shows who would be invited, and who is frozen and why")  # fmt: skip
+    return replace(told, source=sides_)
+
+
+async def _told(reader: Reader, policy: Policy, key: str) -> tuple[Explanation, Any, dict[str, tuple[str, ...]]]:
+    """The ledger's side, the identity's row (None: nobody), and its anchors by source."""
+    found = await people.identities_by_mail(reader, key)
+    if not found:
+        return Explanation(key, "", UNKNOWN, (), (), (), (), (), ()), None, {}
+    person = min(found, key=lambda row: row[7] == IdentityState.REMOVED)
+    teams = {row[0]: row[1] for row in await people.open_teams(reader)}
+    about = await people.history_of(reader, person[1])
+    held = await seats.history_of(reader, person[1])
     grants = _reasons(held["grants"], teams)
-    return Explanation(
+    anchors: dict[str, tuple[str, ...]] = {}
+    for row in about["links"]:
+        if row.valid_to is None and row.kind == _DIRECTORY:
+            anchors[row.source_id] = (*anchors.get(row.source_id, ()), row.anchor)
+    told = Explanation(
         mail=person[2],
         display_name=person[6],
         state=person[7],
         links=tuple(_facts(about["links"], lambda row: (f"{row.kind} {row.source_id}", f"anchor {row.anchor}"))),
         teams=tuple(_facts(about["memberships"], lambda row: _membership(row, teams, policy))),
         seats=tuple(_facts(held["seats"], lambda row: _seat(row, teams, grants))),
-        waiting=waiting,
+        waiting=await _waiting(reader, held["waiting"], teams),
         past=tuple(_past(about["memberships"], held["seats"], teams, grants)),
-        pending=(*pending, *(f"seat of {row.offering_code} is released at {to_text(row.release_due_at)}"
-                             for row in held["seats"] if row.valid_to is None and row.release_due_at)),
+        pending=tuple(f"seat of {row.offering_code} is released at {to_text(row.release_due_at)}"
+                      for row in held["seats"] if row.valid_to is None and row.release_due_at),
     )  # fmt: skip
+    return told, person, anchors
+
+
+async def _known(reader: Reader, row: Any) -> Known:
+    """The person as the directories' answers are compared with it."""
+    about = await people.history_of(reader, row[1])
+    links = {(link.source_id, link.anchor): to_text(link.valid_from)
+             for link in about["links"] if link.valid_to is None and link.kind == _DIRECTORY}  # fmt: skip
+    fields = {"mail": row[2], "given_name": row[4], "family_name": row[5], "display_name": row[6],
+              "employee_number": row[8], **msgspec.json.decode(row[9])}  # fmt: skip
+    provenances = frozenset(item.provenance for item in about["memberships"] if item.valid_to is None)
+    return Known(row[1], row[7], {name: text for name, text in fields.items() if text}, links, provenances)
+
+
+async def _reported(reader: Reader, told: Explanation, key: str, findings: Sequence[Finding]) -> Explanation:
+    """With what is held about the person, and what the last run said of them by address, entry or anchor."""
+    names = {key, Email.parse(told.mail).key}
+    for finding in findings:
+        names |= {name for item in finding.entries for name in (item.entry.dn, item.entry.anchor)}
+    return replace(told, pending=(*await _pending(reader, key, names), *told.pending))
 
 
 def _fact(row: Any, what: str, why: str) -> Fact:
@@ -108,7 +169,7 @@ async def _waiting(reader: Reader, rows: Sequence[Any], teams: Mapping[str, str]
     return tuple(facts)
 
 
-async def _pending(reader: Reader, key: str) -> list[str]:
+async def _pending(reader: Reader, key: str, names: set[str]) -> list[str]:
     """Held changes about the person, and what the last run reported about them."""
     out = []
     for held in await runs.held_sets(reader, ("open", "approved")):
@@ -116,8 +177,8 @@ async def _pending(reader: Reader, key: str) -> list[str]:
         kinds = ", ".join(f"{change['kind']} {change['object']}".strip() for change in mine)
         if mine:
             out.append(f"held: {kinds}; approve with `rosterd approve {held.digest[:12]}`")
-    for run in await runs.latest(reader, limit=1):
+    for run in [run for run in await runs.latest(reader) if run.kind in _READING][:1]:
         for problem in run.problems:
-            if any(key == subject or subject.startswith(f"{key} ") for subject in problem["subjects"]):
+            if any(subject in names or subject.startswith(f"{key} ") for subject in problem["subjects"]):
                 out.append(f"{problem['code']}: {problem['what']}")
     return out

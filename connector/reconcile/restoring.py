@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from connector.reconcile.plan import Change, Harm, Kind, Problem
 from connector.reconcile.policy import MAPPING
 from connector.reconcile.seating import PoolKey
-from ledger.identity import IdentityState
+from ledger.identity import MANUAL, IdentityState
 from ledger.seat import SeatState
 
 FIRST_IN_LINE = -1
@@ -76,6 +77,11 @@ class _Work:
         self.skip = {identity for identity in self.mails if self._frozen(identity)}
         self.open_now = {name: {KEYS[name](row): row for row in touched.open[name]} for name in KEYS}
         self.gone_seats: set[str] = set()
+        begun, ended = self._mine("identity")
+        self.invited = {key[0] for key in begun.keys() - ended.keys()}
+        self.members = {(row.identity_id, row.team_id) for row in touched.open["memberships"]}
+        given = (row for row in touched.rows["memberships"] if row.ended_run == touched.run_id)
+        self.adopted = {(row.identity_id, row.team_id) for row in given if row.provenance == MANUAL}
 
     def _frozen(self, identity: str) -> bool:
         why = self.touched.frozen(self.mails[identity].rpartition("@")[2])
@@ -122,9 +128,10 @@ class _Work:
 
     def _keep(self, name: str, identity: str, row: Any) -> None:
         what = {"identity": "person", "memberships": "membership", "seats": "seat"}[name]
-        self.out.kept.append(
-            Problem("edited-since", f"{what} was changed after the run: kept", (self._named(name, identity, row),))
-        )
+        text = f"{what} was changed after the run: kept"
+        problem = Problem("edited-since", text, (self._named(name, identity, row),))
+        if problem not in self.out.kept:
+            self.out.kept.append(problem)
 
     def _named(self, name: str, identity: str, row: Any) -> str:
         mail = self.mails.get(identity, identity)
@@ -169,17 +176,27 @@ class _Work:
         return any(row.identity_id == identity and row.run_id != self.touched.run_id for row in rows)
 
     def _link(self, identity: str, begun: Any, ended: Any) -> None:
-        if ended is None and any(row.identity_id == identity for row in self.touched.rows["links"] if row is not begun):
+        if ended is None and identity not in self.invited:
             self._swap("links", begun, None)
-            self._say(identity, Kind.RELINK_ANCHOR, before="relinked", after="linked")
+            replaced = any(row.identity_id == identity for row in self.touched.rows["links"] if row is not begun)
+            self._say(identity, Kind.RELINK_ANCHOR, before="relinked", after="linked" if replaced else "unlinked")
         elif ended is not None:
             self._swap("links", begun, ended)
 
     def _membership(self, identity: str, begun: Any, ended: Any) -> None:
-        self._swap("memberships", begun, ended)
         row = begun or ended
-        parts = {"object": self.touched.team_names.get(row.team_id, row.team_id), "team": row.team_id,
-                 "mapping": row.provenance.removeprefix(MAPPING)}  # fmt: skip
+        name = self.touched.team_names.get(row.team_id, row.team_id)
+        if begun is None and ended.provenance == MANUAL:  # only adopting ends what was given by hand (P3)
+            if (identity, row.team_id) in self.members:
+                self._swap("memberships", None, ended)
+                self._say(identity, Kind.ADOPT_GRANT, object=name, team=row.team_id, before="adopted", after=MANUAL)
+            else:
+                self._keep("memberships", identity, ended)
+            return
+        self._swap("memberships", begun, ended)
+        parts = {"object": name, "team": row.team_id, "mapping": row.provenance.removeprefix(MAPPING)}
+        if ended is None and (identity, row.team_id) in self.adopted:
+            return
         if ended is None:
             self._say(identity, Kind.LEAVE_TEAM, Harm.LEAVE, before="member", **parts)
         elif begun is None:
@@ -248,10 +265,18 @@ class _Work:
             row.seat_id == seat_id and not row.provenance.startswith(MAPPING) for row in self.touched.open["grants"]
         )
 
-    def _grant(self, _identity: str, begun: Any, ended: Any) -> None:
+    def _grant(self, identity: str, begun: Any, ended: Any) -> None:
         row = begun or ended
-        back = ended is not None and row.seat_id not in self.gone_seats
+        seat = None if row.seat_id in self.gone_seats else self.standing_seats.get(row.seat_id)
+        back = ended is not None and seat is not None
         self._swap("grants", begun, ended if back else None)
+        if back and begun is None and ended.provenance == MANUAL:
+            self._say(identity, Kind.ADOPT_GRANT, before="adopted", after=MANUAL, **self._about(seat))
+
+    @cached_property
+    def standing_seats(self) -> dict[str, Any]:
+        """Seats that are open or come back in this undo (asked after the seats): a grant alone holds nothing."""
+        return {row.id: row for row in (*(row for row, _ in self.out.begin["seats"]), *self.touched.open["seats"])}
 
     def _wait(self, _identity: str, begun: Any, ended: Any) -> None:
         self._swap("waiting", begun, ended)

@@ -6,6 +6,7 @@ any transaction; deciding and writing happen inside one, on the state that trans
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -13,6 +14,7 @@ from connector.directory.base import Source
 from connector.directory.mapping import AttributeRules
 from connector.reconcile import explaining, gatekeeping, undoing
 from connector.reconcile.apply import PlanChanged, commit, record_refused, record_suspended, went_on
+from connector.reconcile.asking import ConfiguredFinder
 from connector.reconcile.closure import BaseMoved
 from connector.reconcile.decide import decide
 from connector.reconcile.explain import Explanation
@@ -142,6 +144,9 @@ async def undo(
     return await undoing.undo(ledger, setup.organization.id, setup.policy, run_id, request)
 
 
-async def explain(ledger: Ledger, setup: Setup, mail: str, *, now: datetime) -> Explanation:
-    """Why the person with this address has, waits for, or lost each thing (P6). Raises ``NotFound``."""
-    return await explaining.explain(ledger, setup.organization.id, setup.policy, mail, now)
+async def explain(
+    ledger: Ledger, setup: Setup, mail: str, *, now: datetime, finders: Sequence[ConfiguredFinder] = ()
+) -> Explanation:
+    """Why the person with this address has, waits for, or lost each thing, beside what ``finders`` say (P6). Raises
+    ``NotFound``."""
+    return await explaining.explain(ledger, setup.organization.id, setup.policy, mail, now, finders)

@@ -52,6 +52,18 @@ async def directory_links(reader: Reader) -> list[tuple[Any, ...]]:
     return await reader.tuples(statement)
 
 
+async def holders_of(reader: Reader, source_id: str, anchors: Sequence[str]) -> dict[str, str]:
+    """Anchor of one source → mail address of the identity it is linked to, for those of ``anchors`` that are linked."""
+    table = people.identity_link
+    statement = reader.open(table, "anchor", "identity_id").where(
+        table.c.kind == _DIRECTORY, table.c.source_id == source_id
+    )
+    links = {row.anchor: row.identity_id for row in await reader.by_keys(statement, table.c.anchor, list(anchors))}
+    chosen = reader.open(people.identity, "id", "mail")
+    mails = {row.id: row.mail for row in await reader.by_keys(chosen, people.identity.c.id, list({*links.values()}))}
+    return {anchor: mails[identity] for anchor, identity in links.items() if identity in mails}
+
+
 async def signed_in(reader: Reader) -> frozenset[str]:
     """Identities bound to a SAML subject: they have signed in at least once."""
     statement = reader.open(people.identity_link, "identity_id").where(people.identity_link.c.kind == _SAML)

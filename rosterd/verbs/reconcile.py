@@ -1,4 +1,4 @@
-"""plan · apply · approve · explain · undo: people and seats, through connector.reconcile.run."""
+"""plan · apply · approve · undo: people and seats, through connector.reconcile.run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from connector.reconcile import run
 from connector.reconcile.outcome import Planned
-from ledger.errors import NotFound, RosterdError
+from ledger.errors import NotFound
 from ledger.store import runs
 from rosterd.service import Service, actor
 from rosterd.verbs.console import Json, OneOrganization, Result, Session, Several, choose, perform, reading
@@ -118,28 +118,6 @@ def undo(
     perform(context, as_json, work)
 
 
-def explain(
-    context: typer.Context,
-    mail: Annotated[str, typer.Argument(help="Mail address of the person.")],
-    organization: OneOrganization = "",
-    as_json: Json = False,
-) -> None:
-    """Why this person has, waits for, or lost each thing."""
-
-    async def work(service: Service) -> Result:
-        names = [choose(service.settings, organization)] if organization else list(service.settings.customers)
-        unknown: RosterdError = NotFound(f"nobody here has the address {mail!r}", next_step="check its spelling")
-        for name in names:
-            try:
-                async with service.setup(name) as setup:
-                    return await run.explain(service.ledger, setup, mail, now=service.clock())
-            except NotFound as error:
-                unknown = error
-        raise unknown
-
-    perform(context, as_json, work)
-
-
 @dataclass(frozen=True, slots=True)
 class _Document:
     """A plan whose text is Markdown."""
@@ -182,5 +160,5 @@ async def _owner(service: Service, run_id: str) -> str:
 
 def add_to(app: typer.Typer) -> None:
     """Register the verbs."""
-    for verb in (plan, apply, approve, undo, explain):
+    for verb in (plan, apply, approve, undo):
         app.command()(verb)

@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import json
 import ssl
+import threading
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,8 @@ class Behaviour:
     hide_members: bool = False
     user_groups: bool = False
     ignores_filters: bool = False
+    filters: frozenset[str] = frozenset({"groups.value", "userName", "emails.value"})
+    """Attributes of users it can be asked for; another one is refused."""
     lie: int = 0
     """Added to totalResults."""
     hidden: set[str] = field(default_factory=set)
@@ -70,6 +73,7 @@ class ScimServer:
         app = web.Application()
         app.router.add_get("/scim/v2/ServiceProviderConfig", self._config)
         app.router.add_get("/scim/v2/{kind:Users|users|Groups|groups}", self._list)
+        app.router.add_get("/scim/v2/{kind:Users|users}/{id}", self._one)
         return app
 
     async def _config(self, request: web.Request) -> web.Response:
@@ -91,6 +95,12 @@ class ScimServer:
         if request.headers.get("Authorization") != f"Bearer {TOKEN}":
             return error(401, "the token is not valid")
         return None
+
+    async def _one(self, request: web.Request) -> web.Response:
+        if refused := self._refused(request):
+            return refused
+        found = self.users.get(request.match_info["id"])
+        return answer(found) if found else error(404, "no such user")
 
     async def _list(self, request: web.Request) -> web.Response:
         if refused := self._refused(request):
@@ -143,10 +153,13 @@ class ScimServer:
         rows = list((self.users if kind == "Users" else self.groups).values())
         if "filter" in query and not way.ignores_filters:
             attribute, operator, value = query["filter"].split(" ", 2)
-            if (kind, attribute, operator) != ("Users", "groups.value", "eq"):
+            if (kind, operator) != ("Users", "eq") or attribute not in way.filters:
                 return None
-            inside = {item["value"] for item in self.groups.get(json.loads(value), {}).get("members", ())}
-            rows = [row for row in rows if row["id"] in inside]
+            if attribute == "groups.value":
+                inside = {item["value"] for item in self.groups.get(json.loads(value), {}).get("members", ())}
+                rows = [row for row in rows if row["id"] in inside]
+            else:
+                rows = [row for row in rows if json.loads(value).casefold() in names_of(row, attribute)]
         if way.shuffle:
             rows = rows[len(self.seen) % 5 :] + rows[: len(self.seen) % 5]
         elif way.sort and "sortBy" in query:
@@ -165,6 +178,12 @@ class ScimServer:
             for key, group in self.groups.items()
             if any(item["value"] == identifier for item in group.get("members", ()))
         ]
+
+
+def names_of(row: dict[str, Any], attribute: str) -> set[str]:
+    """userName or every mail address of a user, without case."""
+    values = [row["userName"]] if attribute == "userName" else [item["value"] for item in row["emails"]]
+    return {value.casefold() for value in values}
 
 
 def answer(body: dict[str, Any], content_type: str = "application/scim+json") -> web.Response:
@@ -195,6 +214,33 @@ async def serving(server: ScimServer, tls: ssl.SSLContext | None = None) -> Asyn
     finally:
         await runner.cleanup()
         await asyncio.sleep(0)
+
+
+@contextlib.contextmanager
+def serving_aside(server: ScimServer) -> Iterator[ScimServer]:
+    """The same for tests that have no event loop: in a thread of its own, ended with the block."""
+    ready, over = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def serve() -> None:
+        async with serving(server):
+            ready.set()
+            await over.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        finally:
+            loop.close()
+
+    thread = threading.Thread(target=run, name="scim provider")
+    thread.start()
+    try:
+        assert ready.wait(10), "the provider did not start"
+        yield server
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)
 
 
 def of_firm(firm: company.Firm) -> ScimServer:

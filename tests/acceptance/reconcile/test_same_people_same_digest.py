@@ -1,15 +1,20 @@
-"""The same organization file over an LDIF file and over a real slapd holding the same 300 people (P1, issue 3)."""
+"""The same organization file over an LDIF file and over each real directory server holding the same 300 people (P1)."""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from connector.directory.mapping import AttributeRules
-from connector.directory.settings import LdapSettings, LdifSettings
+from connector.directory.scim_settings import ScimSettings
+from connector.directory.settings import DirectorySettings, LdapSettings, LdifSettings
 from connector.directory.sources import open_source
 from connector.reconcile import run
 from connector.reconcile.outcome import RunState
@@ -17,10 +22,11 @@ from connector.reconcile.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
 from ledger.store.engine import Ledger
 from rosterd.demo import company
-from tests.parts import company as slapd_company
-from tests.parts import slapd
+from tests.parts import company_at_servers
+from tests.parts.company_at_servers import Place
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
 
+EVERYBODY = company.found(300)
 GROUPS = ("design", "engineering", "site", "visual")
 
 
@@ -30,13 +36,11 @@ def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def chosen(directory: str) -> Policy:
-    """One Team per group, by DN; only the directory's id differs."""
-    return policy(
-        *(mapping(name, name.title(), "CAD", group=company.group_dn(name), directory=directory) for name in GROUPS)
-    )
+    """One Team per group, by name; only the directory's id differs."""
+    return policy(*(mapping(name, name.title(), "CAD", group=name, directory=directory) for name in GROUPS))
 
 
-def setup(settings: LdapSettings | LdifSettings, folder: Path) -> Setup:
+def setup(settings: LdapSettings | LdifSettings | ScimSettings, folder: Path) -> Setup:
     source = open_source(settings, folder=folder)
     rules = AttributeRules.from_settings(settings)
     return Setup(ORGANIZATION, chosen(settings.id), (ConfiguredSource(source, rules),))
@@ -46,35 +50,36 @@ def ldif_settings(**values: Any) -> LdifSettings:
     return LdifSettings(id="export", file="people.ldif", people_base=company.PEOPLE_BASE, **values)
 
 
-async def test_p1_ldif_and_slapd_with_the_same_people_give_the_same_digest(
-    ledger: Ledger, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module", params=["slapd", "samba", "scim"])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    """Each kind of real server, with the whole company."""
+    start: AbstractContextManager[Place] = getattr(company_at_servers, f"at_{request.param}")(EVERYBODY)
+    with start as running:
+        yield running
+
+
+def live_settings(place: Place) -> Any:
+    """The settings of its ``[[directories]]`` table."""
+    table = tomllib.loads(place.table)["directories"][0]
+    return TypeAdapter(DirectorySettings).validate_python(table)
+
+
+async def test_p1_every_directory_with_the_same_people_gives_the_same_digest(
+    place: Place, ledger: Ledger, now: datetime, tmp_path: Path
 ) -> None:
-    everybody = company.found(300)
-    text = everybody.to_ldif()
-    (tmp_path / "people.ldif").write_text(text, encoding="utf-8")
+    (tmp_path / "people.ldif").write_text(EVERYBODY.to_ldif(), encoding="utf-8")
     await make_world(ledger, now, chosen("export"), Design_CAD=80, Engineering_CAD=200, Site_CAD=60, Visual_CAD=30)
-    monkeypatch.setattr(slapd_company, "SUFFIX", company.SUFFIX)
-    with slapd.running(text) as server:
-        live_settings = LdapSettings(
-            id="corp",
-            servers=(server.tls_url,),
-            tls_ca=str(server.ca),
-            bind="anonymous",
-            people_base=company.PEOPLE_BASE,
-            groups_base=company.GROUPS_BASE,
-            page_size=50,
-        )
-        from_file = await run.plan(ledger, setup(ldif_settings(), tmp_path), now=now)
-        live = setup(live_settings, tmp_path)
-        from_server = await run.plan(ledger, live, now=now)
-        assert from_file.plan.counts["Invite"] == 300
-        assert not from_file.plan.unknown
-        assert not from_server.plan.unknown
-        assert from_server.digest == from_file.digest
-        outcome = await run.apply(ledger, live, now=now, actor="test", digest=from_file.digest)
-        assert outcome.state is RunState.APPLIED
-        assert (await run.apply(ledger, live, now=now, actor="test", auto=True)).state is RunState.NOTHING
-        await live.sources[0].source.close()
+    from_file = await run.plan(ledger, setup(ldif_settings(), tmp_path), now=now)
+    live = setup(live_settings(place), tmp_path)
+    from_server = await run.plan(ledger, live, now=now)
+    assert from_file.plan.counts["Invite"] == 300
+    assert not from_file.plan.unknown
+    assert not from_server.plan.unknown
+    assert from_server.digest == from_file.digest
+    outcome = await run.apply(ledger, live, now=now, actor="test", digest=from_file.digest)
+    assert outcome.state is RunState.APPLIED
+    assert (await run.apply(ledger, live, now=now, actor="test", auto=True)).state is RunState.NOTHING
+    await live.sources[0].source.close()
 
 
 async def test_d15_a_truncated_export_removes_nobody(ledger: Ledger, now: datetime, tmp_path: Path) -> None:

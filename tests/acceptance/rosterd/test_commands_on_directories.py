@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import shutil
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from ledger.store import people
 from rosterd.clock import utc_now
 from rosterd.demo import company
+from rosterd.loading import load
+from rosterd.service import Service
 from tests.parts import slapd
 from tests.parts.enabled import enable_sync
 from tests.parts.installation import Answer, Installation, free_port
@@ -236,6 +240,61 @@ def test_usage_is_taken_in_published_and_reported_by_team(acme: Installation) ->
     assert "fewer than 5" in acme.rosterd("report", "usage").out
 
 
+def test_p3_what_was_given_by_hand_is_adopted_by_digest_and_undone(acme: Installation) -> None:
+    inside, outside = PEOPLE.in_group("design")[0], PEOPLE.in_group("design")[1]
+    give_by_hand(acme, inside.mail, outside.mail)
+    gone = PEOPLE.changed(outside.uid)
+    members = tuple(uid for uid in gone.groups["design"] if uid != outside.uid)
+    write_people(acme, company.Company(gone.people, {**gone.groups, "design": members}))
+    shown = acme.rosterd("adopt", "design", "--json")
+    assert (shown.code, shown.document["counts"]) == (0, {"AdoptGrant": 1})
+    assert [item["subjects"] for item in shown.document["problems"]] == [[outside.mail]]
+    looked = acme.rosterd("adopt", "design", "--dry-run")
+    assert "nobody gains or loses access" in looked.out
+    assert looked.out.splitlines()[-1] == f"apply with `rosterd adopt design --digest {shown.document['digest'][:12]}`"
+    assert acme.rosterd("adopt", "design", "--dry-run", "--digest", "x").code == 2
+    assert acme.rosterd("adopt", "desing").code == 2
+    assert acme.rosterd("adopt", "design", "--digest", "0" * 64).code == 3
+    done = acme.rosterd("adopt", "design", "--digest", shown.document["digest"], "--reason", "brownfield", "--json")
+    assert (done.code, done.document["counts"]) == (0, {"AdoptGrant": 1}), done.err
+    assert "by hand" not in acme.rosterd("explain", inside.mail).out.partition("before:")[0]
+    assert acme.rosterd("adopt", "design").out.startswith("nothing to adopt")
+    undone = acme.rosterd("undo", done.document["run_id"], "--reason", "too early", "--json").document
+    assert [(item["kind"], item["subject"]) for item in undone["changes"]] == [("AdoptGrant", inside.mail)]
+    assert acme.rosterd("adopt", "design", "--json").document["digest"] == shown.document["digest"]
+
+
+def test_p3_a_truncated_export_adopts_nobody(acme: Installation) -> None:
+    give_by_hand(acme, PEOPLE.in_group("design")[0].mail)
+    people = acme.folder / "organizations" / "people.ldif"
+    people.write_text(people.read_text(encoding="utf-8")[:-400], encoding="utf-8")
+    shown = acme.rosterd("adopt", "design")
+    assert shown.code == 4
+    assert shown.out.startswith("UNKNOWN ")
+    assert acme.rosterd("adopt", "design", "--digest", "0" * 64).code == 4
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # ldap3 forgets a refused socket
+def test_p6_explain_shows_the_entry_and_says_when_it_could_not_ask(acme: Installation) -> None:
+    person, stranger = PEOPLE.in_group("design")[0], PEOPLE.in_group("visual")[0]
+    why = acme.rosterd("explain", person.mail)
+    assert why.code == 0
+    assert f"entry {person.dn} (anchor {person.anchor}), linked since" in why.out
+    assert "in design → mapping design → Team Design" in why.out
+    never = acme.rosterd("explain", stranger.mail)
+    assert never.code == 0
+    assert "is not in the ledger" in never.out
+    assert "never invited: not in any mapped group" in never.out
+    assert acme.rosterd("explain", "nobody@acme.example").code == 2
+    use_ldap(acme, f"ldap://127.0.0.1:{free_port()}")
+    deaf = acme.rosterd("explain", person.mail, "--json")
+    assert deaf.code == 4
+    assert deaf.document["teams"]
+    assert deaf.document["source"][0]["asked"] is False
+    assert deaf.document["source"][0]["fix"] == "check the address, the firewall, and that the server runs"
+    assert acme.rosterd("explain", person.mail, "--offline").code == 0
+
+
 def test_the_audit_is_verified(acme: Installation) -> None:
     answer = acme.rosterd("check", "--audit")
     assert answer.code == 0, answer.out
@@ -247,3 +306,19 @@ def use_ldap(installation: Installation, server: str) -> None:
     table = TABLES[: TABLES.index("[[mappings]]")]
     installation.edit("organizations/acme.toml", table, LDAP.replace("SERVER", server) + "\n")
     (installation.folder / "secrets" / "ldap").write_text("wrong\n", encoding="utf-8")
+
+
+def give_by_hand(installation: Installation, *mails: str) -> None:
+    """A manual membership of Design for each, beside what the mapping gave."""
+
+    async def give() -> None:
+        async with (
+            Service.opened(load(installation.file, {})) as service,
+            service.ledger.write("acme", at=service.clock()) as book,
+        ):
+            team = next(row[0] for row in await people.open_teams(book) if row[1] == "Design")
+            for mail in mails:
+                who = (await people.identities_by_mail(book, mail))[0][1]
+                await people.begin_memberships(book, [(who, team, "manual", "", "by hand")])
+
+    asyncio.run(give())

@@ -1,0 +1,44 @@
+"""adopt: takes what was given by hand under a mapping's care, through connector.reconcile.adoption (P3)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from connector.reconcile import adoption
+from connector.reconcile.orders import Order
+from rosterd.service import Service, actor
+from rosterd.verbs.console import Json, OneOrganization, Result, Session, choose, perform, reading
+
+
+def adopt(
+    context: typer.Context,
+    mapping: Annotated[str, typer.Argument(help="Id of the mapping that takes care from now on.")],
+    digest: Annotated[str, typer.Option("--digest", help="The adoption you have seen; approves what it shows.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show; the same as without --digest.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")] = "",
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Take manual memberships of people in a mapped group under the mapping's care; shown first, then --digest."""
+    session: Session = context.obj
+    if digest and dry_run:
+        raise typer.BadParameter("give --digest DIGEST to adopt or --dry-run to look, not both")
+
+    async def work(service: Service) -> Result:
+        name = choose(service.settings, organization)
+        if not digest:
+            async with reading(session, name) as step, service.setup(name) as setup:
+                return await adoption.preview(service.ledger, setup, mapping, now=service.clock(), progress=step)
+        await service.register()
+        async with reading(session, name) as step, service.leased(name) as lease, service.setup(name) as setup:
+            order = Order(adoption.KIND, actor(), service.clock(), digest, reason, lease)
+            return await adoption.adopt(service.ledger, setup, mapping, order, step)
+
+    perform(context, as_json, work)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command()(adopt)

@@ -1,0 +1,55 @@
+"""explain: why one person has what they have, by the ledger and the directories (P6). Decides nothing."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Annotated
+
+import typer
+
+from connector.reconcile import run
+from connector.reconcile.explain import Explanation
+from ledger.errors import NotFound, RosterdError
+from rosterd.service import Service
+from rosterd.verbs.console import Json, OneOrganization, Result, choose, perform
+
+
+def explain(
+    context: typer.Context,
+    mail: Annotated[str, typer.Argument(help="Mail address of the person.")],
+    offline: Annotated[bool, typer.Option("--offline", help="Ask no directory: what the ledger says.")] = False,
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Why this person has, waits for, or lost each thing, and what each directory says of them now."""
+
+    async def work(service: Service) -> Result:
+        names = [choose(service.settings, organization)] if organization else list(service.settings.customers)
+        unknown: RosterdError = NotFound(f"nobody here has the address {mail!r}", next_step="check its spelling")
+        outside: Explanation | None = None
+        for name in names:
+            try:
+                found = await _explained(service, name, mail, offline)
+            except NotFound as error:
+                unknown = error
+                continue
+            if found.known:
+                return found
+            outside = outside or found
+        if outside is None:
+            raise unknown
+        return outside
+
+    perform(context, as_json, work)
+
+
+async def _explained(service: Service, name: str, mail: str, offline: bool) -> Explanation:
+    async with AsyncExitStack() as opened:
+        setup = await opened.enter_async_context(service.setup(name))
+        finders = () if offline else await opened.enter_async_context(service.finders(name))
+        return await run.explain(service.ledger, setup, mail, now=service.clock(), finders=finders)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command()(explain)
