@@ -1,7 +1,7 @@
 """Whom a mapping means: its group or its attribute filter, without whom it excludes (D2, D11, R3).
 
 Pure: no I/O, no clock here. Everything is decided from one person's entry and the groups it is in, never from all
-people at once. What an entry does not show proves nothing by itself (``blank``); what it does show is positive evidence.
+people at once. What an entry does not show proves nothing by itself (``blank``); what it shows is positive evidence.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def _unread(rule: Rule, source: SourceSeen | None, problems: list[Problem]) -> s
             return "its directory was not read"
         if not group.complete:
             if group.missing:
-                text = f"group {reference} does not exist: mapping {rule.id} is frozen, correct the mapping or the group"
+                text = (
+                    f"group {reference} does not exist: mapping {rule.id} is frozen, correct the mapping or the group"
+                )
                 problems.append(Problem("group-missing", text, (rule.id,)))
             return group.reason or "the group was not read to its end"
         if group.unresolved:

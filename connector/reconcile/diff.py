@@ -19,6 +19,7 @@ from connector.reconcile.leaving import leave, restore
 from connector.reconcile.plan import Bundle, Change, Harm, Kind, Notes, PersonSeen, Plan, Problem, sort_changes
 from connector.reconcile.policy import MAPPING, Policy, Rule
 from connector.reconcile.recorded import IdentityRow, Recorded
+from connector.reconcile.roles import Roles
 from connector.reconcile.seating import Allocation, Pools
 from connector.reconcile.sight import Desired, Present, SourceSeen
 from ledger.identity import IdentityState
@@ -84,6 +85,7 @@ class _Work:
         self.team_ids = {rule.id: self._team_id(rule) for rule in policy.rules.values()}
         self._team_of = {rule.provenance: self.team_ids[rule.id] for rule in policy.rules.values()}
         self.desk = Desk(recorded, policy, self.pools, self.team_ids)
+        self.roles = Roles(recorded, policy, self.team_ids)
         self.ending = Ending(wanted, recorded, policy, sources, now)
         self._fingerprints: list[tuple[str, str, str, str, str]] = []
         self._problems: list[Problem] = []
@@ -114,6 +116,7 @@ class _Work:
     def off(self, identity: IdentityRow, state: IdentityState, cause: str) -> list[Change]:
         """A leaver's changes, and the seats they give back."""
         changes, problem = leave(identity, state, cause, self.recorded, self.policy, self.now)
+        changes += self.roles.off(identity, cause)
         self._give_back(identity.id, changes)
         if problem is not None:
             self._problems.append(problem)
@@ -154,6 +157,8 @@ class _Work:
             return False
         rows = self.recorded.memberships.get(identity.id, ())
         if identity.state != _ACTIVE or len(rows) != len(rules) or identity.id in self.recorded.waiting:
+            return False
+        if not self.roles.settled(identity.id, rules):
             return False
         expected = {rule.provenance for rule in rules}
         team_of = self._team_of
@@ -213,6 +218,8 @@ class _Work:
                        team=team_ids[rule.id])
             )  # fmt: skip
         self.desk.serve(Case(subject, identity, rules, set(ending), changes, lambda rule: self.cause(person, rule)))
+        stays_in = [row for row in rows if row.row_id not in ending]
+        changes += self.roles.changes(subject, identity, rules, stays_in, lambda rule: self.cause(person, rule))
 
 
 def _relink(subject: str, item: Present) -> Change:

@@ -19,6 +19,7 @@ from connector.reconcile.recorded import (
     LinkRow,
     MembershipRow,
     Recorded,
+    RoleRow,
     SeatRow,
     TeamRow,
     WaitRow,
@@ -69,6 +70,7 @@ async def _load(reader: Reader, with_dns: bool) -> Recorded:
         removal_due=await runs.due_dates(reader, REMOVAL),
         signed_in=await people.signed_in(reader),
         dns=await _dns(reader) if with_dns else {},
+        roles=_grouped(await people.held_roles(reader), 1, RoleRow),
     )
 
 

@@ -183,7 +183,9 @@ def _rule(
         remove_after=offboarding.remove_after if item.remove_after is None else item.remove_after,
         provenance=MAPPING + item.id,
         team_key=fold(item.team),
-        where=tuple((name, frozenset(key_of(name, value) for value in item.where[name])) for name in sorted(item.where)),
+        where=tuple(
+            (name, frozenset(key_of(name, value) for value in item.where[name])) for name in sorted(item.where)
+        ),
         exclude=frozenset(Email.parse(mail).key for mail in item.exclude),
         exclude_groups=item.exclude_groups,
         role=item.role.value,

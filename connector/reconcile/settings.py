@@ -58,10 +58,10 @@ class RoleSettings(StrEnum):
 
 
 class MappingLimitSettings(SettingsModel):
-    """``[mappings.limits]``: how much may be taken from this mapping's people unasked; instead of ``[limits]`` (G1)."""
+    """``[mappings.limits]``: how much may be taken from this mapping's people unasked; over ``[limits]`` (G1)."""
 
     day_percent: Percent | None = None
-    """Share of the mapping's people that one kind of harm may touch in 24 hours; empty: ``[limits] team_day_percent``."""
+    """Share of its people that one kind of harm may touch in 24 hours; empty: ``[limits] team_day_percent``."""
 
     day_floor: Count | None = None
     """… but at least this many people; empty: ``[limits] team_day_floor``."""
@@ -83,10 +83,10 @@ class MappingSettings(SettingsModel):
     """Instead of a group: our field → values, compared without case; a person needs one of the values of every field. Fields are those of ``[directories.attributes]`` and mail_domain."""  # noqa: E501
 
     exclude: tuple[str, ...] = ()
-    """Mail addresses of people to whom this mapping gives nothing."""
+    """Mail addresses of people whom this mapping gives nothing."""
 
     exclude_groups: tuple[str, ...] = ()
-    """Groups, named like ``group``, whose people get nothing from this mapping; one that is not read freezes it (D2)."""
+    """Groups, named like ``group``, whose people this mapping gives nothing; one that is not read freezes it (D2)."""
 
     team: Annotated[str, Field(min_length=1)]
     """Name of the Team its people join."""
