@@ -107,10 +107,10 @@ class Recorded(msgspec.Struct, frozen=True):
     """The recorded state of one organization, as of one snapshot.
 
     ``links``: source id → anchor → row. ``memberships``, ``seats``, ``waiting``, ``roles``: by identity id.
-    ``grants``: by seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``: everybody with a role.
-    ``absences``: (source, anchor, scope) → first complete reading that did not show it. ``removal_due``: identity →
-    when. ``signed_in``: identities bound to a SAML subject. ``dns``: identity → DN keys by which a group listed it,
-    filled only when some group has unresolved members (D6).
+    ``grants``: by seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``:
+    everybody with a role. ``absences``: (source, anchor, scope) → first complete reading that did not show it.
+    ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``dns``: identity → DN keys
+    by which a group listed it, filled only when some group has unresolved members (D6).
     """
 
     identities: dict[str, IdentityRow] = {}

@@ -58,7 +58,7 @@ class RoleSettings(StrEnum):
 
 
 class MappingLimitSettings(SettingsModel):
-    """``[mappings.limits]``: how much may be taken from this mapping's people unasked; over ``[limits]`` (G1)."""
+    """``[mappings.limits]``: how much may be taken from this mapping's people unasked; before ``[limits]`` (G1)."""
 
     day_percent: Percent | None = None
     """Share of its people that one kind of harm may touch in 24 hours; empty: ``[limits] team_day_percent``."""
@@ -116,7 +116,7 @@ class MappingSettings(SettingsModel):
 
 
 class GuestSettings(SettingsModel):
-    """``[[guests]]``: people of domains that are not the organization's may be granted these mappings, no others (D11)."""
+    """``[[guests]]``: people of domains that are not the organization's may be granted these mappings only (D11)."""
 
     domains: Annotated[tuple[str, ...], Field(min_length=1)]
     """Mail domains of other companies; exactly these names, not what is below them."""
