@@ -227,7 +227,7 @@ def _guest_faults(sections: Sections) -> list[BadInput]:
                 faults.append(BadInput(f"one of the {title} is listed twice", where=f"{where}.{title}"))
         for mail in rule.mails:
             if Email.parse(mail).domain not in rule.domains:
-                text = f"{mail} is not of {', '.join(rule.domains)}{close(mail.rpartition('@')[2], rule.domains)}"
+                text = f"{mail} is not of {', '.join(rule.domains)}"
                 faults.append(BadInput(text, where=f"{where}.mails"))
     return faults
 

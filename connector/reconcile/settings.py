@@ -118,14 +118,21 @@ class MappingSettings(SettingsModel):
 class GuestSettings(SettingsModel):
     """``[[guests]]``: people of domains that are not the organization's may be granted these mappings only (D11)."""
 
-    domains: Annotated[tuple[str, ...], Field(min_length=1)]
+    domains: tuple[str, ...]
     """Mail domains of other companies; exactly these names, not what is below them."""
 
-    mappings: Annotated[tuple[Key, ...], Field(min_length=1)]
+    mappings: tuple[Key, ...]
     """Ids of the mappings that count for them; a mapping that grants a role cannot be one of them."""
 
     mails: tuple[str, ...] = ()
     """Only these addresses of those domains; empty: everybody whom such a mapping means."""
+
+    @field_validator("domains", "mappings")
+    @classmethod
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("the list is empty: a rule that names nothing admits nobody")
+        return value
 
     @field_validator("domains")
     @classmethod

@@ -115,7 +115,7 @@ def test_a_primary_admin_by_name_and_by_mapping_contradict() -> None:
         ({"domains": ["ACME.example"]}, "guests[0].domains: acme.example is a domain of the organization"),
         (
             {"mails": ["bo@partnr.example"]},
-            "guests[0].mails: bo@partnr.example is not of partner.example: did you mean",
+            "guests[0].mails: bo@partnr.example is not of partner.example",
         ),
     ],
 )
