@@ -12,7 +12,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from connector.reconcile.policy import Policy
-from connector.reconcile.settings import MappingSettings, OffboardingSettings, TeamSettings
+from connector.reconcile.settings import (
+    GuestSettings,
+    MappingSettings,
+    OffboardingSettings,
+    SyncSettings,
+    TeamSettings,
+)
 from ledger.errors import ManyErrors
 from ledger.identity import a_label
 from rosterd.toml_places import Path
@@ -30,7 +36,10 @@ def faults(raw: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
             teams=_teams(raw),
             mappings=[item for item in _valid(MappingSettings, raw, "mappings") if item is not None],
             offboarding=_offboarding(raw),
-            directories=[str(item.get("id")) for item in _tables(raw, "directories")],
+            sync=_sync(raw),
+            guests=list(_guests(raw)),
+            directories={str(item.get("id")): _fields(item) for item in _tables(raw, "directories")},
+            domains=[_domain(item.get("name")) for item in _tables(raw, "domains")],
         )
     except ManyErrors as many:
         for fault in many.faults:
@@ -96,6 +105,33 @@ def _offboarding(raw: Mapping[str, Any]) -> OffboardingSettings | None:
         return OffboardingSettings.model_validate(raw.get("offboarding", {}))
     except ValidationError:
         return None
+
+
+def _sync(raw: Mapping[str, Any]) -> SyncSettings:
+    """What can be read of ``[sync]``; where that is nothing, roles are not called forbidden too."""
+    section = raw.get("sync", {})
+    found = next(_valid(SyncSettings, {"sync": [section]}, "sync"), None)
+    return found if found is not None else SyncSettings(allow_roles=True)
+
+
+def _guests(raw: Mapping[str, Any]) -> Iterator[GuestSettings]:
+    """Every rule, without the mappings that cannot be read: what is wrong with those is said elsewhere. A rule that
+    cannot be read keeps its place, so that the others are found at theirs."""
+    unread = {
+        str(item.get("id"))
+        for item, mapping in zip(_tables(raw, "mappings"), _valid(MappingSettings, raw, "mappings"), strict=True)
+        if mapping is None
+    }
+    for rule in _valid(GuestSettings, raw, "guests"):
+        kept = () if rule is None else tuple(name for name in rule.mappings if name not in unread)
+        unreadable = GuestSettings.model_construct(domains=(), mappings=(), mails=())
+        yield unreadable if rule is None else rule.model_copy(update={"mappings": kept})
+
+
+def _fields(directory: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Our fields that a directory maps beside the ones everybody has; None when that cannot be read."""
+    attributes = directory.get("attributes", {})
+    return tuple(attributes) if isinstance(attributes, dict) else None
 
 
 def _place(raw: Mapping[str, Any], where: str) -> Path:

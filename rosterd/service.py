@@ -161,7 +161,9 @@ def policy(customer: Customer) -> Policy:
         offboarding=settings.offboarding,
         limits=settings.limits,
         sync=settings.sync,
-        directories=[item.id for item in settings.directories],
+        guests=settings.guests,
+        directories={item.id: tuple(item.field_attributes()) for item in settings.directories},
+        domains=[item.name for item in settings.domains],
     )
 
 

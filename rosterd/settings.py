@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 
 from connector.directory.settings import DirectorySettings
 from connector.reconcile.settings import (
+    GuestSettings,
     LimitSettings,
     MappingSettings,
     OffboardingSettings,
@@ -196,6 +197,7 @@ class OrganizationSettings(SettingsModel):
     teams: tuple[TeamSettings, ...] = ()
     directories: tuple[DirectorySettings, ...] = ()
     mappings: tuple[MappingSettings, ...] = ()
+    guests: tuple[GuestSettings, ...] = ()
     offboarding: OffboardingSettings = OffboardingSettings()
     limits: LimitSettings = LimitSettings()
     sync: SyncSettings = SyncSettings()

@@ -56,8 +56,20 @@ ORGANIZATION: dict[str, Any] = {
             "team": "Design",
             "offerings": ["CAD", "RENDER"],
             "priority": 10,
-        }
+        },
+        {
+            "id": "research-pl",
+            "directory": "corp",
+            "where": {"department": ["R&D", "Research"], "country": ["PL"]},
+            "exclude": ["visitor@acme.example"],
+            "exclude_groups": ["cn=interns,ou=Groups,dc=acme,dc=example"],
+            "team": "Design",
+            "offerings": ["CAD"],
+            "priority": 20,
+            "limits": {"day_percent": 10, "day_floor": 3},
+        },
     ],
+    "guests": [{"domains": ["partner.example"], "mappings": ["design"], "mails": []}],
     "offboarding": {"release_after": "7d", "remove_after": "30d", "confirm_after": "15m"},
     "limits": {
         "day_percent": 10,

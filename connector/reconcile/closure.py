@@ -15,7 +15,7 @@ from connector.directory.mapping import Person
 from connector.reconcile.calm import calm
 from connector.reconcile.diff import Draft
 from connector.reconcile.last_reading import Kept
-from connector.reconcile.limits import ENDS_USE
+from connector.reconcile.limits import ends_use
 from connector.reconcile.load import REMOVAL, load, load_active_elsewhere, load_some
 from connector.reconcile.observed import Memory, Observed
 from connector.reconcile.overlay import Overlay
@@ -95,6 +95,8 @@ class Closure:
             moved = await overlay.members_moved(reader)
             known = (delta.entries, delta.gone, delta.absent, delta.tombstones)
             fresh.anchors[source_id].update(*known, moved, overlay.expired())
+        if any(rule.role for rule in self._policy.rules.values()):
+            fresh.ids.update(row[1] for row in await people.open_roles(reader))  # who is left when a role ends (G4)
         due = await runs.due_dates(reader, REMOVAL)
         fresh.ids.update(subject for subject, at in due.items() if at <= self._now)
         fresh.ids.update(await some_people.seats_due(reader, self._now))
@@ -177,7 +179,7 @@ class Closure:
             groups = self._overlays[source_id].header.groups
             asked[source_id] = {groups[place].reference for kept in people_there.values() for place in kept.groups}
         for rule in self._policy.rules.values():
-            if rule.group in asked.get(rule.directory, ()):
+            if rule.where or rule.group in asked.get(rule.directory, ()):
                 found |= {(teams.get(rule.team_key, ""), offering) for offering in rule.offerings}
         return found
 
@@ -233,7 +235,7 @@ async def part_of(book: Book, policy: Policy, observed: Observed, domains: Domai
 
 async def counted(reader: Reader, plan: Plan, recorded: Recorded) -> Recorded:
     """With how many others are active in the Teams that somebody may leave: nothing goes to zero unseen (G1)."""
-    teams = {change.team for bundle in plan.bundles for change in bundle.changes if change.harm in ENDS_USE}
+    teams = {change.team for bundle in plan.bundles for change in bundle.changes if ends_use(change)}
     teams |= {team for bundle in plan.bundles if bundle.harmful for team, _ in bundle.teams}
     teams.discard("")
     return await load_active_elsewhere(reader, recorded, teams) if teams else recorded

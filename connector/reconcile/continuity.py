@@ -39,7 +39,7 @@ class Continuity:
     def notable(self, absent: Iterable[Absence]) -> list[Key]:
         """The absences of a plan that may be noted, each once."""
         keys = dict.fromkeys((item.source_id, item.anchor, item.scope) for item in absent)
-        return [key for key in keys if (key[0], key[2]) not in self.behind]
+        return [key for key in keys if (key[0], _named(key[2])) not in self.behind]
 
     def steady(self, lines: Iterable[ScopeLine]) -> list[ScopeLine]:
         """The scopes of a reading that are to be remembered as read now."""
@@ -62,7 +62,9 @@ def continuity(
             if TOLERANCE < last - now <= LONGEST_PAUSE:  # further ahead, that reading's clock was wrong, not this one
                 behind.add(key)
     forgotten = tuple(
-        key for key, first in recorded.absences.items() if (key[0], key[2]) in doubted or first > now + TOLERANCE
+        key
+        for key, first in recorded.absences.items()
+        if (key[0], _named(key[2])) in doubted or first > now + TOLERANCE
     )
     if not forgotten:
         return Continuity(recorded, (), frozenset(behind))
@@ -72,5 +74,5 @@ def continuity(
 
 
 def _named(scope: str) -> str:
-    """A reading's scope as absences name it."""
-    return PEOPLE if scope.startswith("people:") else scope
+    """A reading's scope as absences name it; what an attribute filter does not see (``where:``) is seen with people."""
+    return PEOPLE if scope.startswith(("people:", "where:")) else scope

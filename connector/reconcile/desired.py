@@ -11,9 +11,11 @@ from datetime import datetime
 
 import msgspec
 
+from connector.reconcile import guests
+from connector.reconcile.choosing import choose
 from connector.reconcile.matching import Matcher
 from connector.reconcile.plan import Absence, Problem
-from connector.reconcile.policy import Policy, Rule
+from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import PEOPLE, IdentityRow, LinkRow, Recorded
 from connector.reconcile.sight import Desired, Domains, Gone, SourceSeen
 from ledger.identity import IdentityState, fold
@@ -35,7 +37,7 @@ def desired(
     sources: Mapping[str, SourceSeen], policy: Policy, recorded: Recorded, domains: Domains, now: datetime
 ) -> Desired:
     """Match every entry and every recorded link; nothing is decided twice and nobody is in two lists."""
-    frozen_rules, wants, problems = _wants(sources, policy)
+    frozen_rules, wants, problems = choose(sources, policy)
     out = Desired([], [], frozen_rules, problems, [], [])
     matcher = Matcher(sources, policy, recorded, domains, wants, out)
     matcher.people()
@@ -44,36 +46,6 @@ def desired(
     missing = _missing(given, out, matcher.seen_identities | blocked)
     _judge(given, out, missing)
     return out
-
-
-def _wants(
-    sources: Mapping[str, SourceSeen], policy: Policy
-) -> tuple[dict[str, str], dict[str, dict[str, list[Rule]]], list[Problem]]:
-    """Frozen mappings (D2), and for every source: anchor → the mappings whose group lists it."""
-    frozen: dict[str, str] = {}
-    problems: list[Problem] = []
-    wants: dict[str, dict[str, list[Rule]]] = {source_id: {} for source_id in sources}
-    for rule in policy.rules.values():
-        source = sources.get(rule.directory)
-        group = source.groups.get(rule.group) if source else None
-        if group is None or not group.complete:
-            reason = (
-                "its directory was not read" if group is None else group.reason or "the group was not read to its end"
-            )
-            frozen[rule.id] = reason
-            if group is not None and group.missing:
-                text = (
-                    f"group {rule.group} does not exist: mapping {rule.id} is frozen, correct the mapping or the group"
-                )
-                problems.append(Problem("group-missing", text, (rule.id,)))
-            continue
-        if group.unresolved:
-            text = f"{len(group.unresolved)} member value(s) of group {rule.group} name nobody that was read"
-            problems.append(Problem("unresolved", text, tuple(sorted(group.unresolved)[:20])))
-        mine = wants[rule.directory]
-        for anchor in group.members:
-            mine.setdefault(anchor, []).append(rule)
-    return frozen, wants, problems
 
 
 def _missing(given: _Given, out: Desired, accounted: set[str]) -> dict[str, list[LinkRow]]:
@@ -99,7 +71,7 @@ def _judge(given: _Given, out: Desired, missing: Mapping[str, list[LinkRow]]) ->
         identity = given.recorded.identities.get(identity_id)
         if identity is None or identity.state == _REMOVED:
             continue
-        why = _cannot_tell(given, identity, links, out.frozen_rules)
+        why = _cannot_tell(given, identity, links)
         if why:
             frozen.setdefault(why, []).append(identity.mail_key)
             if identity.mail_key.rpartition("@")[2] in given.domains.open:
@@ -124,7 +96,7 @@ def _judge(given: _Given, out: Desired, missing: Mapping[str, list[LinkRow]]) ->
         out.problems.append(Problem("unconfirmed", text, tuple(sorted(unconfirmed))))
 
 
-def _cannot_tell(given: _Given, identity: IdentityRow, links: list[LinkRow], frozen_rules: Mapping[str, str]) -> str:
+def _cannot_tell(given: _Given, identity: IdentityRow, links: list[LinkRow]) -> str:
     """Why this absence proves nothing; empty when it does."""
     for link in links:
         source = given.sources.get(link.source_id)
@@ -132,9 +104,8 @@ def _cannot_tell(given: _Given, identity: IdentityRow, links: list[LinkRow], fro
             return f"directory {link.source_id} is not configured: who came through it keeps everything"
         if not source.proved_absent(link.anchor):
             return f"directory {link.source_id} was not read to its end"
-    domain = identity.mail_key.rpartition("@")[2]
-    if domain not in given.domains.open:
-        return given.domains.reason(domain)
+    if why := guests.frozen(given.domains, given.policy, identity.mail_key):
+        return why
     dns = given.recorded.dns.get(identity.id, frozenset())
     for row in given.recorded.memberships.get(identity.id, ()):
         rule = given.policy.rule_of(row.provenance)
@@ -143,7 +114,7 @@ def _cannot_tell(given: _Given, identity: IdentityRow, links: list[LinkRow], fro
         )
         if rule is None or group is None:
             continue
-        if rule.id in frozen_rules and not group.missing:
+        if not group.complete and not group.missing:
             return f"group {rule.group} was not read to its end"
         if dns and any(fold(value) in dns for value in group.unresolved):
             return f"the entry is hidden or gone, but group {rule.group} still lists it: remove that member value"

@@ -12,11 +12,14 @@ from typing import Any
 
 import msgspec
 
+from connector.reconcile.choosing import matched
+from connector.reconcile.ending import Ending
 from connector.reconcile.holding import Case, Desk
 from connector.reconcile.leaving import leave, restore
-from connector.reconcile.plan import Absence, Bundle, Change, Harm, Kind, Notes, PersonSeen, Plan, Problem, sort_changes
+from connector.reconcile.plan import Bundle, Change, Harm, Kind, Notes, PersonSeen, Plan, Problem, sort_changes
 from connector.reconcile.policy import MAPPING, Policy, Rule
-from connector.reconcile.recorded import IdentityRow, MembershipRow, Recorded
+from connector.reconcile.recorded import IdentityRow, Recorded
+from connector.reconcile.roles import Roles
 from connector.reconcile.seating import Allocation, Pools
 from connector.reconcile.sight import Desired, Present, SourceSeen
 from ledger.identity import IdentityState
@@ -79,17 +82,14 @@ class _Work:
         self.sources = sources
         self.now = now
         self.pools = Pools(recorded, now.date())
-        self.names = recorded.team_names()
         self._cause_person: PersonSeen | None = None
         self._causes: dict[str, str] = {}
-        self._keys = {team.id: key for key, team in recorded.teams.items()}
         self.team_ids = {rule.id: self._team_id(rule) for rule in policy.rules.values()}
         self._team_of = {rule.provenance: self.team_ids[rule.id] for rule in policy.rules.values()}
         self.desk = Desk(recorded, policy, self.pools, self.team_ids)
-        self._absent: list[Absence] = []
-        self._again: list[Absence] = []
+        self.roles = Roles(recorded, policy, self.team_ids)
+        self.ending = Ending(wanted, recorded, policy, sources, now)
         self._fingerprints: list[tuple[str, str, str, str, str]] = []
-        self._unconfirmed: list[str] = []
         self._problems: list[Problem] = []
 
     def _team_id(self, rule: Rule) -> str:
@@ -98,17 +98,13 @@ class _Work:
 
     def problems(self) -> list[Problem]:
         """Everything reported instead of done."""
-        out = [*self.wanted.problems, *self._problems]
-        if self._unconfirmed:
-            text = "no longer in the group; counts only when another complete reading confirms it"
-            out.append(Problem("unconfirmed", text, tuple(sorted(self._unconfirmed))))
-        return out
+        return [*self.wanted.problems, *self._problems, *self.ending.problems()]
 
     def notes(self) -> Notes:
         """Absences begun and lifted, fingerprints to refresh; sorted."""
         return Notes(
-            (*self.wanted.absent, *self._absent),
-            (*self.wanted.seen_again, *self._again),
+            (*self.wanted.absent, *self.ending.absent),
+            (*self.wanted.seen_again, *self.ending.seen_again),
             tuple(self._fingerprints),
         )
 
@@ -122,6 +118,7 @@ class _Work:
     def off(self, identity: IdentityRow, state: IdentityState, cause: str) -> list[Change]:
         """A leaver's changes, and the seats they give back."""
         changes, problem = leave(identity, state, cause, self.recorded, self.policy, self.now)
+        changes += self.roles.off(identity, cause)
         self._give_back(identity.id, changes)
         if problem is not None:
             self._problems.append(problem)
@@ -163,6 +160,8 @@ class _Work:
         rows = self.recorded.memberships.get(identity.id, ())
         if identity.state != _ACTIVE or len(rows) != len(rules) or identity.id in self.recorded.waiting:
             return False
+        if not self.roles.settled(identity.id, rules):
+            return False
         expected = {rule.provenance for rule in rules}
         team_of = self._team_of
         for row in rows:
@@ -189,6 +188,8 @@ class _Work:
         return found
 
     def _chain(self, person: PersonSeen, rule: Rule) -> str:
+        if rule.where:
+            return f"{person.dn} → {matched(rule, person)} → mapping {rule.id}"
         group = self.sources[person.source_id].groups.get(rule.group)
         name = (group.name or rule.group) if group else rule.group
         path = group.paths.get(person.anchor) if group and group.paths else None
@@ -200,13 +201,16 @@ class _Work:
         held = {(row.provenance, row.team_id) for row in rows}
         rules, team_ids = item.rules, self.team_ids
         if self.recorded.absences:
-            self._seen_in_groups(item)
+            self.ending.note_seen(item, rows)
         joins = [rule for rule in rules if (rule.provenance, team_ids[rule.id]) not in held]
-        ending, waiting = self._ending(item, rows) if rows else ([], False)
+        ending, waiting = self.ending.of(item, rows, team_ids) if rows else ({}, False)
         if ending:
-            gone = {row.row_id for row in ending}
-            stays = {row.team_id for row in rows if row.row_id not in gone} | {team_ids[rule.id] for rule in rules}
-            changes += [self._leave(subject, row, row.team_id in stays) for row in ending]
+            stays = {row.team_id for row in rows if row.row_id not in ending} | {team_ids[rule.id] for rule in rules}
+            changes += [
+                self.ending.change(subject, row, ending[row.row_id], row.team_id in stays)
+                for row in rows
+                if row.row_id in ending
+            ]
         if waiting and joins:  # a mover whose leave is not confirmed yet: the whole bundle waits (P2)
             rules = tuple(rule for rule in rules if rule not in joins)
             joins = []
@@ -215,60 +219,9 @@ class _Work:
                 Change(Kind.JOIN_TEAM, subject, rule.team, "", "member", rule.id, cause=self.cause(person, rule),
                        team=team_ids[rule.id])
             )  # fmt: skip
-        ended = {row.row_id for row in ending}
-        self.desk.serve(Case(subject, identity, rules, ended, changes, lambda rule: self.cause(person, rule)))
-
-    def _ending(self, item: Present, rows: list[MembershipRow] | tuple[()]) -> tuple[list[MembershipRow], bool]:
-        """Memberships that end now, and whether a Team is left that waits for a second reading (D3)."""
-        wanted = {(rule.provenance, self.team_ids[rule.id]) for rule in item.rules}
-        ending: list[MembershipRow] = []
-        pending: set[str] = set()
-        staying: set[str] = {self.team_ids[rule.id] for rule in item.rules}
-        for row in rows:
-            rule = self.policy.rule_of(row.provenance)
-            if (row.provenance, row.team_id) in wanted:
-                continue
-            if not row.provenance.startswith(MAPPING):
-                staying.add(row.team_id)
-            elif rule is None:
-                ending.append(row)
-            elif rule.id in self.wanted.frozen_rules or rule.directory != item.person.source_id:
-                staying.add(row.team_id)
-            elif any(other is rule for other in item.rules) or self._confirmed(item, rule, row):
-                ending.append(row)
-            else:
-                pending.add(row.team_id)
-        return ending, bool(pending - staying)
-
-    def _confirmed(self, item: Present, rule: Rule, row: MembershipRow) -> bool:
-        """Whether a second complete reading, late enough, shows the person outside the group."""
-        key = (item.person.source_id, item.person.anchor, f"group:{rule.group}")
-        first = self.recorded.absences.get(key)
-        if first is not None and self.now - first >= self.policy.offboarding.confirm_after:
-            return True
-        if first is None:
-            self._absent.append(Absence(*key))
-        self.wanted.unsettled.add(key[:2])
-        self._unconfirmed.append(f"{item.person.mail.key} in {self.names.get(row.team_id, row.team_id)}")
-        return False
-
-    def _seen_in_groups(self, item: Present) -> None:
-        for rule in item.rules:
-            key = (item.person.source_id, item.person.anchor, f"group:{rule.group}")
-            if key in self.recorded.absences:
-                self._again.append(Absence(*key))
-
-    def _leave(self, subject: str, row: MembershipRow, stays: bool) -> Change:
-        name, mapping = self.names.get(row.team_id, row.team_id), row.provenance[len(MAPPING) :]
-        rule = self.policy.rules.get(mapping)
-        if rule is None:
-            cause = f"mapping {mapping} is no longer in the organization file"
-        elif rule.team_key != self._keys.get(row.team_id):
-            cause = f"mapping {mapping} now leads to Team {rule.team}"
-        else:
-            cause = f"not in group {rule.group} in two complete readings"
-        kind, harm = (Kind.END_GRANT, Harm.NONE) if stays else (Kind.LEAVE_TEAM, Harm.LEAVE)
-        return Change(kind, subject, name, "member", "", mapping, harm, cause, team=row.team_id, ref=row.row_id)
+        self.desk.serve(Case(subject, identity, rules, set(ending), changes, lambda rule: self.cause(person, rule)))
+        stays_in = [row for row in rows if row.row_id not in ending]
+        changes += self.roles.changes(subject, identity, rules, stays_in, lambda rule: self.cause(person, rule))
 
 
 def _relink(subject: str, item: Present) -> Change:

@@ -14,6 +14,7 @@ from connector.reconcile import gatekeeping
 from connector.reconcile.asking import ConfiguredFinder, ask, holders, sides
 from connector.reconcile.explain import UNKNOWN, Explanation, Fact
 from connector.reconcile.policy import Policy
+from connector.reconcile.roles import EVERYWHERE
 from connector.reconcile.sight import Domains
 from connector.reconcile.source_side import Context, Known
 from ledger.errors import BadInput, NotFound
@@ -83,10 +84,11 @@ async def _told(reader: Reader, policy: Policy, key: str) -> tuple[Explanation, 
         display_name=person[6],
         state=person[7],
         links=tuple(_facts(about["links"], lambda row: (f"{row.kind} {row.source_id}", f"anchor {row.anchor}"))),
-        teams=tuple(_facts(about["memberships"], lambda row: _membership(row, teams, policy))),
+        teams=(*_facts(about["memberships"], lambda row: _membership(row, teams, policy)),
+               *_facts(about["roles"], lambda row: _role(row, teams))),
         seats=tuple(_facts(held["seats"], lambda row: _seat(row, teams, grants))),
         waiting=await _waiting(reader, held["waiting"], teams),
-        past=tuple(_past(about["memberships"], held["seats"], teams, grants)),
+        past=tuple(_past(about, held["seats"], teams, grants)),
         pending=tuple(f"seat of {row.offering_code} is released at {to_text(row.release_due_at)}"
                       for row in held["seats"] if row.valid_to is None and row.release_due_at),
     )  # fmt: skip
@@ -127,6 +129,12 @@ def _membership(row: Any, teams: Mapping[str, str], policy: Policy) -> tuple[str
     return f"member of {teams.get(row.team_id, row.team_id)}", (row.cause or row.provenance) + known
 
 
+def _role(row: Any, teams: Mapping[str, str]) -> tuple[str, str]:
+    where = teams.get(row.team_id, row.team_id) or EVERYWHERE
+    why = "the organization file or a person says so" if row.provenance == MANUAL else row.cause or row.provenance
+    return f"{row.role} of {where}", why
+
+
 def _seat(row: Any, teams: Mapping[str, str], grants: Mapping[str, list[str]]) -> tuple[str, str]:
     why = "; ".join(grants.get(row.id, [])) or "no recorded grant"
     if row.state == SeatState.PAUSED:
@@ -143,14 +151,15 @@ def _reasons(rows: Sequence[Any], teams: Mapping[str, str]) -> dict[str, list[st
 
 
 def _past(
-    memberships: Sequence[Any], held: Sequence[Any], teams: Mapping[str, str], grants: Mapping[str, list[str]]
+    about: Mapping[str, Sequence[Any]], held: Sequence[Any], teams: Mapping[str, str], grants: Mapping[str, list[str]]
 ) -> list[Fact]:
     """Ended rows, oldest first: what was lost, when, and by which run."""
     facts = [
         _fact(row, f"member of {teams.get(row.team_id, row.team_id)}", row.cause or row.provenance)
-        for row in memberships
+        for row in about["memberships"]
         if row.valid_to is not None
     ]
+    facts += [_fact(row, *_role(row, teams)) for row in about["roles"] if row.valid_to is not None]
     facts += [_fact(row, *_seat(row, teams, grants)) for row in held if row.valid_to is not None]
     return sorted(facts, key=lambda fact: (fact.until, fact.what))
 

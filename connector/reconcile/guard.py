@@ -16,6 +16,7 @@ from connector.reconcile.limits import Permit, Trip, Windows, emptied, exceeded,
 from connector.reconcile.plan import Bundle, Change, Harm, Kind, Plan, Problem, count_kinds, digest_of
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import Recorded
+from connector.reconcile.roles import last_owners, protected_admins
 from connector.reconcile.seating import Allocation, PoolKey
 from connector.reconcile.settings import OnHeld
 
@@ -54,8 +55,9 @@ def protect(plan: Plan, recorded: Recorded, policy: Policy) -> Plan:
     """The plan without what would harm protected principals (G4): skipped and reported, the rest goes on."""
     protected = {row.id for row in recorded.identities.values() if row.mail_key in policy.protected}
     protected |= {next(iter(owners)) for owners in recorded.primary_admins.values() if len(owners) == 1}
+    protected |= last_owners(plan, recorded)
     if policy.protect_admins:
-        protected |= recorded.admins
+        protected |= protected_admins(plan, recorded)
     kept: list[Bundle] = []
     spared: dict[str, str] = {}
     for bundle in plan.bundles:

@@ -162,7 +162,7 @@ def emptied(plan: Plan, counted: list[Bundle], held: set[str], recorded: Recorde
         scope
         for bundle in counted
         for change in bundle.changes
-        if change.harm in ENDS_USE
+        if ends_use(change)
         for scope in scopes_of(bundle, change)
         if scope[0] != ORGANIZATION
     }
@@ -183,9 +183,14 @@ def emptied(plan: Plan, counted: list[Bundle], held: set[str], recorded: Recorde
             trips.append(Trip(title, "leave", "zero", len(before[scope]), 0, 0, len(before[scope])))
         reported |= empty
         for bundle in counted:
-            loses = (c for c in bundle.changes if c.harm in ENDS_USE)
+            loses = (c for c in bundle.changes if ends_use(c))
             if any(scope in empty for change in loses for scope in scopes_of(bundle, change)):
                 extra.add(bundle.subject)
+
+
+def ends_use(change: Change) -> bool:
+    """Whether somebody no longer uses a Team; who only loses a role there still does."""
+    return change.harm in ENDS_USE and change.kind is not Kind.END_ROLE
 
 
 def _active(recorded: Recorded, touched: set[ScopeKey]) -> dict[ScopeKey, set[str]]:
@@ -211,7 +216,7 @@ def _after(
             continue
         who = bundle.identity or bundle.subject
         for change in bundle.changes:
-            if change.harm in ENDS_USE:
+            if ends_use(change):
                 for scope in scopes_of(bundle, change):
                     left.get(scope, set()).discard(who)
             elif change.kind is Kind.END_GRANT:

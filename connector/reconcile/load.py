@@ -22,6 +22,7 @@ from connector.reconcile.recorded import (
     LinkRow,
     MembershipRow,
     Recorded,
+    RoleRow,
     SeatRow,
     TeamRow,
     WaitRow,
@@ -104,6 +105,7 @@ async def _shared(reader: Reader) -> dict[str, Any]:
         "primary_admins": {team: frozenset(owners) for team, owners in primary.items()},
         "absences": {(row[0], row[1], row[2]): row[3] for row in await people.absences(reader)},
         "removal_due": await runs.due_dates(reader, REMOVAL),
+        "roles": _grouped(await people.held_roles(reader), 1, RoleRow),
     }
 
 

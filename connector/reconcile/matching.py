@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from connector.reconcile import guests
+from connector.reconcile.choosing import Wants
 from connector.reconcile.plan import Absence, PersonSeen, Problem
 from connector.reconcile.policy import Policy, Rule
 from connector.reconcile.recorded import PEOPLE, IdentityRow, LinkRow, Recorded
@@ -22,7 +24,7 @@ class Matcher:
         policy: Policy,
         recorded: Recorded,
         domains: Domains,
-        wants: dict[str, dict[str, list[Rule]]],
+        wants: Wants,
         out: Desired,
     ) -> None:
         self.sources = sources
@@ -46,7 +48,6 @@ class Matcher:
         unlinked: list[PersonSeen] = []
         for source in self.sources.values():
             links = self.recorded.links.get(source.source_id, {})
-            wants = self.wants[source.source_id]
             for anchor, reasons in source.unmappable.items():
                 if anchor in links:
                     self.seen_identities.add(links[anchor].identity_id)
@@ -66,8 +67,9 @@ class Matcher:
                 if link is None:
                     unlinked.append(person)
                     continue
-                rules = tuple(wants.get(anchor, ()))
-                self.out.present.append(Present(person, self.recorded.identities[link.identity_id], link, rules))
+                rules, only = self._counting(person)
+                identity = self.recorded.identities[link.identity_id]
+                self.out.present.append(Present(person, identity, link, rules, (), only))
         for person in sorted(unlinked, key=lambda p: p.mail.key):
             self._unlinked(person)
         self.out.problems.extend([Problem("frozen", why, tuple(sorted(who))) for why, who in self._frozen.items()])
@@ -92,20 +94,30 @@ class Matcher:
         return twice
 
     def _stopped(self, person: PersonSeen) -> bool:
-        domain = person.mail.domain
-        if domain in self.domains.open:
+        key = person.mail.key
+        if person.mail.domain in self.domains.open:
             return False
-        self._frozen.setdefault(self.domains.reason(domain), []).append(person.mail.key)
-        return True
+        why = guests.frozen(self.domains, self.policy, key)
+        if why:
+            self._frozen.setdefault(why, []).append(key)
+        return bool(why)
+
+    def _counting(self, person: PersonSeen) -> tuple[tuple[Rule, ...], frozenset[str] | None]:
+        """The mappings that mean this person and count, and which may: all (None), or those a guest is allowed."""
+        rules = tuple(self.wants[person.source_id].get(person.anchor, ()))
+        if person.mail.domain in self.domains.open:
+            return rules, None
+        only = guests.only(self.domains, self.policy, person.mail.key)
+        return (rules, None) if only is None else (tuple(rule for rule in rules if rule.id in only), only)
 
     def _unlinked(self, person: PersonSeen) -> None:
         """Somebody new, a rehire, a person known without a directory link, or a recycled address (D9)."""
-        rules = tuple(self.wants[person.source_id].get(person.anchor, ()))
+        rules, only = self._counting(person)
         holder = self._by_mail.get(person.mail.key)
         candidate = holder if holder is not None and self._correlates(person, holder) else self._rehire(person)
         if candidate is None and (holder is None or holder.state == _REMOVED or self._moved_away(holder)):
             if rules and person.enabled:
-                self.out.present.append(Present(person, None, None, rules))
+                self.out.present.append(Present(person, None, None, rules, (), only))
             return
         if candidate is None:
             text = f"{person.mail.key} belongs to somebody else who has left or cannot be seen: relink by hand"
@@ -125,7 +137,7 @@ class Matcher:
         self.seen_identities.add(candidate.id)
         keys = ((link.source_id, link.anchor, PEOPLE) for link in old)
         self.out.seen_again.extend(Absence(*key) for key in keys if key in self.recorded.absences)
-        self.out.present.append(Present(person, candidate, None, rules, old))
+        self.out.present.append(Present(person, candidate, None, rules, old, only))
 
     def _correlates(self, person: PersonSeen, holder: IdentityRow) -> bool:
         """Same address and: never linked to a directory, or the same employee number."""

@@ -42,6 +42,8 @@ class Kind(StrEnum):
     JOIN_GROUP = "JoinGroup"
     LEAVE_GROUP = "LeaveGroup"
     WAIT = "Wait"
+    GRANT_ROLE = "GrantRole"
+    END_ROLE = "EndRole"
 
 
 class Harm(StrEnum):

@@ -6,22 +6,25 @@ from: the same file pointed at another directory is the same policy (P1).
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import msgspec
 
+from connector.reconcile.contradictions import Sections, find, offering_faults
+from connector.reconcile.fields import key_of
 from connector.reconcile.settings import (
+    GuestSettings,
     LimitSettings,
     MappingSettings,
     OffboardingSettings,
     SyncSettings,
     TeamSettings,
 )
-from ledger.errors import BadInput, ManyErrors
+from ledger.errors import ManyErrors
 from ledger.identity import Email, fold
 
 MAPPING = "mapping:"
@@ -32,7 +35,11 @@ _ENCODE = msgspec.json.Encoder(order="deterministic").encode
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One mapping, resolved: directory group → Team, offerings, priority, off-boarding delays."""
+    """One mapping, resolved: directory group or attribute filter → Team, offerings, role, priority, delays.
+
+    Exactly one of ``group`` and ``where`` is not empty. ``where``: our field → the keys of which a person needs one
+    (``fields.value_of``). ``exclude``: mail keys.
+    """
 
     id: str
     directory: str
@@ -46,6 +53,28 @@ class Rule:
     """``mapping:<id>``."""
     team_key: str
     """Caseless key of the Team's name."""
+    where: tuple[tuple[str, frozenset[str]], ...] = ()
+    exclude: frozenset[str] = frozenset()
+    exclude_groups: tuple[str, ...] = ()
+    role: str = ""
+    """``ledger.team.Role`` its people hold, or empty."""
+    limits: LimitSettings | None = None
+    """``[limits]`` with what the mapping says itself; None: nothing."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The group references it needs to be read."""
+        return (self.group, *self.exclude_groups) if self.group else self.exclude_groups
+
+
+@dataclass(frozen=True, slots=True)
+class GuestRule:
+    """One ``[[guests]]`` rule, resolved: people of ``domains`` (of ``mails`` only, when there are any) may be granted
+    ``mappings`` (D11)."""
+
+    domains: frozenset[str]
+    mappings: frozenset[str]
+    mails: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +88,7 @@ class Policy:
     protected: frozenset[str]
     protect_admins: bool
     correlate_by_employee_number: bool
+    guests: tuple[GuestRule, ...] = ()
     hash: str = field(default="")
 
     @classmethod
@@ -70,27 +100,28 @@ class Policy:
         offboarding: OffboardingSettings | None = None,
         limits: LimitSettings | None = None,
         sync: SyncSettings | None = None,
+        guests: Sequence[GuestSettings] = (),
         directories: Iterable[str] | None = None,
+        domains: Collection[str] | None = None,
         offerings: Iterable[str] | None = None,
     ) -> Policy:
         """Resolve the sections; raise ``ManyErrors`` naming every contradiction at once.
 
-        ``directories`` and ``offerings`` are the ids and codes that exist, checked when given.
+        One parameter per section of the file. ``directories`` (ids, or id → the names of its ``attributes``),
+        ``domains`` (registered names) and ``offerings`` (codes) are what exists, checked when given.
         """
         offboarding = offboarding or OffboardingSettings()
         limits = limits or LimitSettings()
         sync = sync or SyncSettings()
-        faults = [
-            *_team_faults(teams),
-            *_mapping_faults(mappings, teams, directories),
-            *_delay_faults(offboarding, mappings),
-        ]
+        known = None if directories is None else dict(_fields_of(directories))
+        faults = find(Sections(teams, mappings, guests, offboarding, sync, known, domains))
         if offerings is not None:
-            faults += offering_faults(mappings, offerings)
+            faults += offering_faults([(item.id, item.offerings) for item in mappings], offerings)
         if faults:
             raise ManyErrors(faults, next_step="correct the organization file, then run rosterd check")
         names = {fold(team.name): team.name for team in teams}
-        rules = {item.id: _rule(item, names, offboarding) for item in mappings}
+        rules = {item.id: _rule(item, names, offboarding, limits) for item in mappings}
+        invited = tuple(_guests(item) for item in guests)
         owners = {Email.parse(team.primary_admin).key for team in teams if team.primary_admin}
         return cls(
             rules=rules,
@@ -100,7 +131,8 @@ class Policy:
             protected=frozenset(Email.parse(mail).key for mail in sync.protected) | owners,
             protect_admins=sync.protect_admins,
             correlate_by_employee_number=sync.correlate_by_employee_number,
-            hash=_policy_hash(rules.values(), teams, offboarding, limits, sync),
+            guests=invited,
+            hash=_policy_hash(Sections(teams, mappings, guests, offboarding, sync), rules.values(), invited, limits),
         )
 
     def rule_of(self, provenance: str) -> Rule | None:
@@ -109,22 +141,37 @@ class Policy:
 
     def groups_of(self, directory: str) -> tuple[str, ...]:
         """The group references to read from ``directory``, each once, in file order."""
-        return tuple(dict.fromkeys(rule.group for rule in self.rules.values() if rule.directory == directory))
+        mine = (rule for rule in self.rules.values() if rule.directory == directory)
+        return tuple(dict.fromkeys(group for rule in mine for group in rule.groups))
+
+    def limits_of(self, mapping: str) -> LimitSettings:
+        """``[limits]`` as they hold for one mapping: its own ``limits`` replace ``team_day_percent`` and
+        ``team_day_floor`` (G1). For a mapping that is no longer in the file, ``[limits]``."""
+        rule = self.rules.get(mapping)
+        return self.limits if rule is None or rule.limits is None else rule.limits
+
+    def guest(self, mail_key: str) -> frozenset[str] | None:
+        """The mappings that the ``[[guests]]`` rules allow the person with this address; None: no rule names them."""
+        domain = mail_key.rpartition("@")[2]
+        found = [rule for rule in self.guests if domain in rule.domains and (not rule.mails or mail_key in rule.mails)]
+        return frozenset().union(*(rule.mappings for rule in found)) if found else None
 
     def require_offerings(self, known: Iterable[str]) -> None:
         """Raise ``ManyErrors`` when a mapping names an offering that is not in the ledger."""
-        codes = set(known)
-        faults = [
-            _unknown_offering(rule.id, code, codes)
-            for rule in self.rules.values()
-            for code in rule.offerings
-            if code not in codes
-        ]
+        faults = offering_faults([(rule.id, rule.offerings) for rule in self.rules.values()], known)
         if faults:
             raise ManyErrors(faults, next_step="import the offering with rosterd import FILE, or correct the mapping")
 
 
-def _rule(item: MappingSettings, names: Mapping[str, str], offboarding: OffboardingSettings) -> Rule:
+def _fields_of(directories: Iterable[str]) -> Iterable[tuple[str, Collection[str] | None]]:
+    if isinstance(directories, Mapping):
+        return directories.items()
+    return ((name, None) for name in directories)
+
+
+def _rule(
+    item: MappingSettings, names: Mapping[str, str], offboarding: OffboardingSettings, limits: LimitSettings
+) -> Rule:
     return Rule(
         id=item.id,
         directory=item.directory,
@@ -136,102 +183,63 @@ def _rule(item: MappingSettings, names: Mapping[str, str], offboarding: Offboard
         remove_after=offboarding.remove_after if item.remove_after is None else item.remove_after,
         provenance=MAPPING + item.id,
         team_key=fold(item.team),
+        where=tuple(
+            (name, frozenset(key_of(name, value) for value in item.where[name])) for name in sorted(item.where)
+        ),
+        exclude=frozenset(Email.parse(mail).key for mail in item.exclude),
+        exclude_groups=item.exclude_groups,
+        role=item.role.value,
+        limits=_limits(item, limits),
     )
 
 
-def _team_faults(teams: Sequence[TeamSettings]) -> list[BadInput]:
-    faults: list[BadInput] = []
-    seen: dict[str, str] = {}
-    for position, team in enumerate(teams):
-        key = fold(team.name)
-        if key in seen:
-            faults.append(BadInput(f"Team {team.name!r} is also called {seen[key]!r}", where=f"teams[{position}].name"))
-        seen[key] = team.name
-    return faults
+def _limits(item: MappingSettings, limits: LimitSettings) -> LimitSettings | None:
+    own = item.limits
+    if own is None or (own.day_percent is None and own.day_floor is None):
+        return None
+    given = {"team_day_percent": own.day_percent, "team_day_floor": own.day_floor}
+    return limits.model_copy(update={name: value for name, value in given.items() if value is not None})
 
 
-def _mapping_faults(
-    mappings: Sequence[MappingSettings], teams: Sequence[TeamSettings], directories: Iterable[str] | None
-) -> list[BadInput]:
-    faults: list[BadInput] = []
-    team_keys = {fold(team.name): team.name for team in teams}
-    known = None if directories is None else set(directories)
-    ids: set[str] = set()
-    pairs: dict[tuple[str, str, str], str] = {}
-    for item in mappings:
-        where = f"mappings.{item.id}"
-        if item.id in ids:
-            faults.append(BadInput(f"two mappings have the id {item.id!r}", where=where))
-        ids.add(item.id)
-        if fold(item.team) not in team_keys:
-            faults.append(
-                BadInput(f"unknown Team {item.team!r}{_close(item.team, team_keys.values())}", where=f"{where}.team")
-            )
-        if known is not None and item.directory not in known:
-            text = f"unknown directory {item.directory!r}{_close(item.directory, known)}"
-            faults.append(BadInput(text, where=f"{where}.directory"))
-        if len(set(item.offerings)) != len(item.offerings):
-            faults.append(BadInput("an offering is listed twice", where=f"{where}.offerings"))
-        pair = (item.directory, fold(item.group), fold(item.team))
-        if pair in pairs:
-            text = f"the same group and Team as mapping {pairs[pair]!r}: list all offerings in one of them"
-            faults.append(BadInput(text, where=where))
-        pairs[pair] = item.id
-    return faults
-
-
-def _delay_faults(offboarding: OffboardingSettings, mappings: Sequence[MappingSettings]) -> list[BadInput]:
-    faults: list[BadInput] = []
-    everyone = [("offboarding", offboarding.release_after, offboarding.remove_after)]
-    for item in mappings:
-        release = offboarding.release_after if item.release_after is None else item.release_after
-        remove = offboarding.remove_after if item.remove_after is None else item.remove_after
-        everyone.append((f"mappings.{item.id}", release, remove))
-    for where, release, remove in everyone:
-        if release > remove:
-            faults.append(
-                BadInput("release_after is longer than remove_after: nobody is removed who holds a seat", where=where)
-            )
-    return faults
-
-
-def offering_faults(mappings: Sequence[MappingSettings], offerings: Iterable[str]) -> list[BadInput]:
-    """One fault per mapping and offering code that does not exist, with the closest known code."""
-    codes = set(offerings)
-    return [
-        _unknown_offering(item.id, code, codes) for item in mappings for code in item.offerings if code not in codes
-    ]
-
-
-def _unknown_offering(mapping: str, code: str, codes: set[str]) -> BadInput:
-    return BadInput(f"unknown offering {code!r}{_close(code, codes)}", where=f"mappings.{mapping}.offerings")
-
-
-def _close(text: str, known: Iterable[str]) -> str:
-    by_key = {fold(name): name for name in sorted(known)}
-    found = difflib.get_close_matches(fold(text), list(by_key), n=1)
-    return f": did you mean {by_key[found[0]]!r}?" if found else ""
+def _guests(item: GuestSettings) -> GuestRule:
+    mails = frozenset(Email.parse(mail).key for mail in item.mails)
+    return GuestRule(frozenset(item.domains), frozenset(item.mappings), mails)
 
 
 def _policy_hash(
-    rules: Iterable[Rule],
-    teams: Sequence[TeamSettings],
-    offboarding: OffboardingSettings,
-    limits: LimitSettings,
-    sync: SyncSettings,
+    sections: Sections, rules: Collection[Rule], guests: Iterable[GuestRule], limits: LimitSettings
 ) -> str:
-    value = {
+    """Over all that decides. What a file does not use leaves no trace, so a new key changes no older digest (P1)."""
+    sync = sections.sync.model_dump(mode="json", exclude=set() if sections.sync.allow_roles else {"allow_roles"})
+    value: dict[str, Any] = {
         "mappings": sorted(
             (rule.id, fold(rule.group), rule.team, sorted(rule.offerings), rule.priority, _seconds(rule.release_after),
              _seconds(rule.remove_after))
             for rule in rules
         ),
-        "teams": sorted((team.name, fold(team.primary_admin)) for team in teams),
-        "offboarding": offboarding.model_dump(mode="json"),
+        "teams": sorted((team.name, fold(team.primary_admin)) for team in sections.teams),
+        "offboarding": sections.offboarding.model_dump(mode="json"),
         "limits": limits.model_dump(mode="json"),
-        "sync": {**sync.model_dump(mode="json"), "protected": sorted(fold(mail) for mail in sync.protected)},
+        "sync": {**sync, "protected": sorted(fold(mail) for mail in sections.sync.protected)},
     }  # fmt: skip
+    if chosen := sorted((rule.id, _choice(rule)) for rule in rules if _choice(rule)):
+        value["choices"] = chosen
+    if invited := sorted((sorted(rule.domains), sorted(rule.mappings), sorted(rule.mails)) for rule in guests):
+        value["guests"] = invited
     return hashlib.sha256(_ENCODE(value)).hexdigest()
+
+
+def _choice(rule: Rule) -> list[Any]:
+    """What a mapping says beyond group, Team, offerings, priority and delays; empty when it says nothing more."""
+    limits = rule.limits
+    found = [
+        [[name, sorted(keys)] for name, keys in rule.where],
+        sorted(rule.exclude),
+        sorted(fold(group) for group in rule.exclude_groups),
+        rule.role,
+        [limits.team_day_percent, limits.team_day_floor] if limits else [],
+    ]
+    return found if any(found) else []
 
 
 def _seconds(delay: timedelta) -> int:

@@ -87,6 +87,15 @@ class WaitRow(msgspec.Struct, frozen=True, gc=False):
     since: datetime
 
 
+class RoleRow(msgspec.Struct, frozen=True, gc=False):
+    """An open admin role, over a Team or (``team_id`` empty) the organization."""
+
+    row_id: str
+    role: str
+    team_id: str
+    provenance: str
+
+
 class TeamRow(msgspec.Struct, frozen=True, gc=False):
     """A Team that exists."""
 
@@ -110,11 +119,11 @@ class Recorded(msgspec.Struct, frozen=True):
     """The recorded state of one organization, or of some people in it (then ``elsewhere`` counts the others), as of one
     snapshot.
 
-    ``links``: source id → anchor → row. ``memberships``, ``seats``, ``waiting``: by identity id. ``grants``: by
-    seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``: everybody with a role.
-    ``absences``: (source, anchor, scope) → first complete reading that did not show it. ``removal_due``: identity →
-    when. ``signed_in``: identities bound to a SAML subject. ``dns``: identity → DN keys by which a group listed it,
-    filled only when some group has unresolved members (D6).
+    ``links``: source id → anchor → row. ``memberships``, ``seats``, ``waiting``, ``roles``: by identity id.
+    ``grants``: by seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``:
+    everybody with a role. ``absences``: (source, anchor, scope) → first complete reading that did not show it.
+    ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``dns``: identity → DN keys
+    by which a group listed it, filled only when some group has unresolved members (D6).
     """
 
     identities: dict[str, IdentityRow] = {}
@@ -133,6 +142,7 @@ class Recorded(msgspec.Struct, frozen=True):
     signed_in: frozenset[str] = frozenset()
     dns: dict[str, frozenset[str]] = {}
     elsewhere: Elsewhere = Elsewhere()
+    roles: dict[str, list[RoleRow]] = {}
 
     def team_names(self) -> dict[str, str]:
         """Team id → name."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from connector.reconcile.plan import Change, Harm, Kind, Problem
 from connector.reconcile.policy import MAPPING
+from connector.reconcile.roles import EVERYWHERE
 from connector.reconcile.seating import PoolKey
 from ledger.identity import MANUAL, IdentityState
 from ledger.seat import SeatState
@@ -28,6 +29,7 @@ KEYS: dict[str, Callable[[Any], tuple[str, ...]]] = {
     "seats": lambda row: (row.id,),
     "grants": lambda row: (row.seat_id, row.provenance, row.team_id),
     "waiting": lambda row: (row.identity_id, row.team_id, row.offering_code, row.provenance),
+    "roles": lambda row: (row.identity_id, row.role, row.team_id),
 }
 """What makes two rows of a table the same thing at different times."""
 
@@ -42,7 +44,7 @@ class Touched:
     team_names: Mapping[str, str]
     free: Mapping[PoolKey, int]
     frozen: Callable[[str], str]
-    """Why people of a mail domain may not be changed now; empty when they may."""
+    """Why the person with a mail key may not be changed now; empty when they may."""
 
 
 @dataclass(slots=True)
@@ -84,13 +86,13 @@ class _Work:
         self.adopted = {(row.identity_id, row.team_id) for row in given if row.provenance == MANUAL}
 
     def _frozen(self, identity: str) -> bool:
-        why = self.touched.frozen(self.mails[identity].rpartition("@")[2])
+        why = self.touched.frozen(self.mails[identity])
         if why:
             self.out.kept.append(Problem("frozen", why, (self.mails[identity],)))
         return bool(why)
 
     def run(self) -> Restoration:
-        for name in ("identity", "links", "memberships", "waiting", "seats", "grants"):
+        for name in ("identity", "links", "memberships", "waiting", "seats", "grants", "roles"):
             begun, ended = self._mine(name)
             keys = sorted(begun.keys() | ended.keys())
             found = [(begun.get(key), ended.get(key)) for key in keys if self._free_to_change(name, key, begun, ended)]
@@ -281,6 +283,16 @@ class _Work:
     def _wait(self, _identity: str, begun: Any, ended: Any) -> None:
         self._swap("waiting", begun, ended)
 
+    def _role(self, identity: str, begun: Any, ended: Any) -> None:
+        self._swap("roles", begun, ended)
+        row = begun or ended
+        parts = {"object": self.touched.team_names.get(row.team_id, EVERYWHERE), "team": row.team_id,
+                 "mapping": row.provenance.removeprefix(MAPPING)}  # fmt: skip
+        if ended is None:
+            self._say(identity, Kind.END_ROLE, Harm.LEAVE, before=row.role, **parts)
+        elif begun is None:
+            self._say(identity, Kind.GRANT_ROLE, after=row.role, **parts)
+
 
 _RESTORE: dict[str, Callable[[_Work, str, Any, Any], None]] = {
     "identity": _Work._identity,
@@ -288,6 +300,7 @@ _RESTORE: dict[str, Callable[[_Work, str, Any, Any], None]] = {
     "memberships": _Work._membership,
     "grants": _Work._grant,
     "waiting": _Work._wait,
+    "roles": _Work._role,
 }
 
 

@@ -9,9 +9,9 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from ledger.identity import Email
+from ledger.identity import Email, a_label
 from ledger.settings import Duration, SettingsModel
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -48,8 +48,27 @@ class TeamSettings(SettingsModel):
         return self
 
 
+class RoleSettings(StrEnum):
+    """An admin role that a mapping may grant (R6)."""
+
+    NONE = ""
+    PRIMARY_ADMIN = "primary_admin"
+    SECONDARY_ADMIN = "secondary_admin"
+    SSO_ADMIN = "sso_admin"
+
+
+class MappingLimitSettings(SettingsModel):
+    """``[mappings.limits]``: how much may be taken from this mapping's people unasked; before ``[limits]`` (G1)."""
+
+    day_percent: Percent | None = None
+    """Share of its people that one kind of harm may touch in 24 hours; empty: ``[limits] team_day_percent``."""
+
+    day_floor: Count | None = None
+    """… but at least this many people; empty: ``[limits] team_day_floor``."""
+
+
 class MappingSettings(SettingsModel):
-    """``[[mappings]]``: one directory group gives its people one Team and seats (R3)."""
+    """``[[mappings]]``: a directory group, or who has certain attributes, gives its people one Team and seats (R3)."""
 
     id: Key
     """Key of the mapping; provenance of all it grants is ``mapping:<id>``, so renaming it is leaving and joining."""
@@ -57,11 +76,23 @@ class MappingSettings(SettingsModel):
     directory: Key
     """Id of the directory the group is read from."""
 
-    group: Annotated[str, Field(min_length=1, max_length=2000)]
-    """The group: its DN, its name, or ``anchor:<entryUUID or objectGUID>``."""
+    group: Annotated[str, Field(max_length=2000)] = ""
+    """The group: its DN, its name, or ``anchor:<entryUUID or objectGUID>``. Give this or ``where``."""
+
+    where: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Instead of a group: our field → values, compared without case; a person needs one of the values of every field. Fields are those of ``[directories.attributes]`` and mail_domain."""  # noqa: E501
+
+    exclude: tuple[str, ...] = ()
+    """Mail addresses of people whom this mapping gives nothing."""
+
+    exclude_groups: tuple[str, ...] = ()
+    """Groups, named like ``group``, whose people this mapping gives nothing; one that is not read freezes it (D2)."""
 
     team: Annotated[str, Field(min_length=1)]
     """Name of the Team its people join."""
+
+    role: RoleSettings = RoleSettings.NONE
+    """Admin role its people hold: primary_admin or secondary_admin of the Team, or sso_admin of the organization; only with ``[sync] allow_roles``."""  # noqa: E501
 
     offerings: tuple[str, ...] = ()
     """Offering codes of which each of its people gets one seat from the Team's subscriptions."""
@@ -74,6 +105,44 @@ class MappingSettings(SettingsModel):
 
     remove_after: Duration | None = None
     """Overrides ``[offboarding] remove_after`` for people this mapping brought in (G7)."""
+
+    limits: MappingLimitSettings | None = None
+    """``[mappings.limits]``: how much may be taken from this mapping's people unasked; instead of ``[limits]`` (G1)."""
+
+    @field_validator("exclude")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _mails(value)
+
+
+class GuestSettings(SettingsModel):
+    """``[[guests]]``: people of domains that are not the organization's may be granted these mappings only (D11)."""
+
+    domains: tuple[str, ...]
+    """Mail domains of other companies; exactly these names, not what is below them."""
+
+    mappings: tuple[Key, ...]
+    """Ids of the mappings that count for them; a mapping that grants a role cannot be one of them."""
+
+    mails: tuple[str, ...] = ()
+    """Only these addresses of those domains; empty: everybody whom such a mapping means."""
+
+    @field_validator("domains", "mappings")
+    @classmethod
+    def _some(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value:
+            raise ValueError("the list is empty: a rule that names nothing admits nobody")
+        return value
+
+    @field_validator("domains")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(a_label(name) for name in value)
+
+    @field_validator("mails")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _mails(value)
 
 
 class OffboardingSettings(SettingsModel):
@@ -129,8 +198,17 @@ class SyncSettings(SettingsModel):
     correlate_by_employee_number: bool = True
     """Whether a new anchor with the employee number of somebody who is gone is that person (rehire, migration)."""
 
+    allow_roles: bool = False
+    """Danger: true lets whoever edits the directory make admins, through the ``role`` of a mapping."""
+
     @model_validator(mode="after")
     def _addresses(self) -> Self:
         for mail in self.protected:
             Email.parse(mail)
         return self
+
+
+def _mails(value: tuple[str, ...]) -> tuple[str, ...]:
+    for mail in value:
+        Email.parse(mail)
+    return value

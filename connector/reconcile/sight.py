@@ -58,13 +58,15 @@ class Domains(msgspec.Struct, frozen=True):
 
 
 class Present(msgspec.Struct, frozen=True):
-    """A person who is here. ``identity`` None: somebody new. ``replaces``: links a relink ends (D9)."""
+    """A person who is here. ``identity`` None: somebody new. ``replaces``: links a relink ends (D9). ``only``: the
+    mappings that count for a guest (D11), no others being given or taken; None: all."""
 
     person: PersonSeen
     identity: IdentityRow | None
     link: LinkRow | None
     rules: tuple[Rule, ...]
     replaces: tuple[LinkRow, ...] = ()
+    only: frozenset[str] | None = None
 
 
 class Gone(msgspec.Struct, frozen=True):

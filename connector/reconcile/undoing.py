@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from connector.reconcile import gatekeeping
+from connector.reconcile import gatekeeping, guests
 from connector.reconcile.load import REMOVAL, load
 from connector.reconcile.outcome import RunOutcome, RunState, Undone, problem_json
 from connector.reconcile.plan import Kind, witnessed
@@ -39,10 +39,10 @@ async def undo(ledger: Ledger, organization: str, policy: Policy, run_id: str, r
     """Raises ``NotFound`` for an unknown run, ``Refused`` when the gate is not open (G5)."""
     if request.dry_run:
         async with ledger.read(organization) as reader:
-            _, found = await _restoration(reader, run_id, request.now)
+            _, found = await _restoration(reader, policy, run_id, request.now)
             return Undone(run_id, tuple(change for _, change in found.changes), tuple(found.kept))
     async with ledger.write(organization, at=request.now, run_id=new_id()) as book:
-        domains, found = await _restoration(book, run_id, request.now)
+        domains, found = await _restoration(book, policy, run_id, request.now)
         reasons = gatekeeping.shut(domains)
         if reasons:
             raise Refused(
@@ -52,7 +52,7 @@ async def undo(ledger: Ledger, organization: str, policy: Policy, run_id: str, r
         return Undone(run_id, tuple(change for _, change in found.changes), tuple(found.kept), outcome)
 
 
-async def _restoration(reader: Reader, run_id: str, now: datetime) -> tuple[Domains, Restoration]:
+async def _restoration(reader: Reader, policy: Policy, run_id: str, now: datetime) -> tuple[Domains, Restoration]:
     if await runs.get(reader, run_id) is None:
         raise NotFound(f"no run {run_id}", next_step="rosterd report runs shows them")
     domains = await gatekeeping.look(reader, now)
@@ -67,7 +67,7 @@ async def _restoration(reader: Reader, run_id: str, now: datetime) -> tuple[Doma
         open=now_open,
         team_names=recorded.team_names(),
         free=Pools(recorded, now.date()).free(),
-        frozen=lambda domain: "" if domain in domains.open else domains.reason(domain),
+        frozen=lambda mail_key: guests.frozen(domains, policy, mail_key),
     )
     return domains, restore(touched)
 
@@ -104,6 +104,7 @@ async def _write_rows(book: Book, found: Restoration) -> None:
         "seats": (seats.end_seats, seats.begin_seats, _seat_row),
         "grants": (seats.end_grants, seats.begin_grants, _grant_row),
         "waiting": (seats.end_waiting, seats.begin_waiting, _waiting_row),
+        "roles": (people.end_roles, people.begin_mapped_roles, _role_row),
     }
     for name, (end, _, _) in writers.items():
         await end(book, found.end[name])
@@ -150,3 +151,7 @@ def _grant_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _waiting_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
     return (row.identity_id, row.team_id, row.offering_code, row.provenance, row.priority)
+
+
+def _role_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (row.identity_id, row.role, row.team_id, row.provenance, row.cause)

@@ -1,7 +1,8 @@
 """Changes → rows, in bulk by kind: what ``apply`` writes for the bundles that may go (A1).
 
-Prohibition: decides nothing and opens no transaction. Ends come before begins, so that no open key is ever held twice;
-an end that finds its row changed raises ``Stale`` and the whole run is undone by the transaction.
+One short method per kind of change, hence its length. Prohibition: decides nothing and opens no transaction. Ends
+come before begins, so that no open key is ever held twice; an end that finds its row changed raises ``Stale`` and the
+whole run is undone by the transaction.
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ _TABLES: dict[str, tuple[Any, Any]] = {
     "seats": (seats.end_seats, seats.begin_seats),
     "grants": (seats.end_grants, seats.begin_grants),
     "waiting": (seats.end_waiting, seats.begin_waiting),
+    "roles": (people.end_roles, people.begin_mapped_roles),
 }
 
 
@@ -256,6 +258,13 @@ class _BundleRows:
         rule = self.rows.policy.rules[change.mapping]
         self.rows.begin("waiting", (self.identity, change.team, change.offering, rule.provenance, rule.priority))
 
+    def _grant_role(self, change: Change) -> None:
+        row = (self.identity, change.after, change.team, MAPPING + change.mapping, change.cause)
+        self.rows.begin("roles", row)
+
+    def _end_role(self, change: Change) -> None:
+        self.rows.end("roles", change.ref)
+
     def _stop_waiting(self, offering: str) -> None:
         for row in self.rows.recorded.waiting.get(self.identity, ()):
             if row.offering_code == offering:
@@ -299,4 +308,6 @@ _WRITE = {
     Kind.DISABLE_IDENTITY: _BundleRows._disable,
     Kind.REMOVE_IDENTITY: _BundleRows._remove,
     Kind.WAIT: _BundleRows._wait,
+    Kind.GRANT_ROLE: _BundleRows._grant_role,
+    Kind.END_ROLE: _BundleRows._end_role,
 }

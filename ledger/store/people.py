@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import func, or_, select
 
-from ledger.identity import IdentityState
+from ledger.identity import MANUAL, IdentityState
 from ledger.store.book import Book, Reader
 from ledger.store.tables import people
 
@@ -30,6 +30,7 @@ IDENTITY = (
 """Columns of an identity row, in the order of ``begin_identities``."""
 _LINK = ("identity_id", "kind", "source_id", "anchor", "fingerprint")
 _MEMBERSHIP = ("identity_id", "team_id", "provenance", "source_id", "cause")
+_ROLE = ("identity_id", "role", "team_id", "provenance", "cause")
 _DIRECTORY = "directory"
 _SAML = "saml"
 
@@ -88,6 +89,11 @@ async def open_teams(reader: Reader) -> list[tuple[Any, ...]]:
 async def open_roles(reader: Reader) -> list[tuple[Any, ...]]:
     """row_id, identity_id, role, team_id of every admin role."""
     return await reader.tuples(reader.open(people.admin_role, "row_id", "identity_id", "role", "team_id"))
+
+
+async def held_roles(reader: Reader) -> list[tuple[Any, ...]]:
+    """row_id, identity_id, role, team_id, provenance of every admin role."""
+    return await reader.tuples(reader.open(people.admin_role, "row_id", "identity_id", "role", "team_id", "provenance"))
 
 
 async def absences(reader: Reader) -> list[tuple[Any, ...]]:
@@ -168,6 +174,11 @@ async def begin_roles(book: Book, rows: Sequence[tuple[str, str, str]]) -> None:
     await book.begin(people.admin_role, ("identity_id", "role", "team_id"), rows)
 
 
+async def begin_mapped_roles(book: Book, rows: Sequence[tuple[str, str, str, str, str]]) -> None:
+    """Rows: identity_id, role, team_id (empty: organization-wide), provenance, cause."""
+    await book.begin(people.admin_role, _ROLE, rows)
+
+
 async def end_roles(book: Book, row_ids: Sequence[str]) -> None:
     """End admin roles."""
     await book.end(people.admin_role, row_ids)
@@ -192,12 +203,14 @@ async def clear_absences_of(book: Book, identity_ids: Sequence[str]) -> None:
 
 
 async def history_of(reader: Reader, identity_id: str) -> Mapping[str, list[Any]]:
-    """Every row, open or ended, about one person: ``identity``, ``links``, ``memberships``; oldest first."""
+    """Every row, open or ended, about one person: ``identity``, ``links``, ``memberships``,
+    ``roles``; oldest first."""
     found: dict[str, list[Any]] = {}
     for name, table, column in (
         ("identity", people.identity, people.identity.c.id),
         ("links", people.identity_link, people.identity_link.c.identity_id),
         ("memberships", people.team_membership, people.team_membership.c.identity_id),
+        ("roles", people.admin_role, people.admin_role.c.identity_id),
     ):
         statement = reader.select(table).where(column == identity_id).order_by(table.c.valid_from, table.c.row_id)
         found[name] = list(await reader.all(statement))
@@ -205,7 +218,8 @@ async def history_of(reader: Reader, identity_id: str) -> Mapping[str, list[Any]
 
 
 async def touched_by(reader: Reader, run_id: str) -> Mapping[str, list[Any]]:
-    """Rows that one run began or ended, ended ones included: ``identity``, ``links``, ``memberships``."""
+    """Rows that one run began or ended, ended ones included: ``identity``, ``links``, ``memberships``, and ``roles``
+    (those that a mapping granted)."""
     found: dict[str, list[Any]] = {}
     for name, table in (
         ("identity", people.identity),
@@ -214,6 +228,9 @@ async def touched_by(reader: Reader, run_id: str) -> Mapping[str, list[Any]]:
     ):
         statement = reader.select(table).where(or_(table.c.run_id == run_id, table.c.ended_run == run_id))
         found[name] = list(await reader.all(statement.order_by(table.c.row_id)))
+    mapped = reader.select(people.admin_role).where(people.admin_role.c.provenance != MANUAL)
+    mine = or_(people.admin_role.c.run_id == run_id, people.admin_role.c.ended_run == run_id)
+    found["roles"] = list(await reader.all(mapped.where(mine).order_by(people.admin_role.c.row_id)))
     return found
 
 
@@ -224,6 +241,7 @@ async def open_of(reader: Reader, identity_ids: Sequence[str]) -> Mapping[str, l
         ("identity", people.identity, people.identity.c.id),
         ("links", people.identity_link, people.identity_link.c.identity_id),
         ("memberships", people.team_membership, people.team_membership.c.identity_id),
+        ("roles", people.admin_role, people.admin_role.c.identity_id),
     ):
         found[name] = list(await reader.by_keys(reader.open(table), column, list(identity_ids)))
     return found

@@ -12,7 +12,14 @@ from connector.directory.mapping import AttributeRules
 from connector.reconcile import gatekeeping
 from connector.reconcile.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
-from connector.reconcile.settings import LimitSettings, MappingSettings, OffboardingSettings, SyncSettings, TeamSettings
+from connector.reconcile.settings import (
+    GuestSettings,
+    LimitSettings,
+    MappingSettings,
+    OffboardingSettings,
+    SyncSettings,
+    TeamSettings,
+)
 from connector.reconcile.sight import Domains
 from connector.reconcile.teams import ensure_organization
 from ledger.identity import fold
@@ -34,10 +41,11 @@ RULES = AttributeRules(
         "display_name": ("displayname",),
         "employee_number": ("employeenumber",),
         "department": ("department",),
+        "country": ("country",),
     },
     disabled_attribute="disabled",
     disabled_values=frozenset({"yes"}),
-    requested=("mail", "givenname", "sn", "displayname", "employeenumber", "department", "disabled"),
+    requested=("mail", "givenname", "sn", "displayname", "employeenumber", "department", "country", "disabled"),
 )
 
 
@@ -52,6 +60,7 @@ class Somebody:
     name: str = ""
     disabled: bool = False
     department: str = ""
+    country: str = ""
     broken: bool = False
 
     @property
@@ -66,6 +75,7 @@ class Somebody:
             "displayname": self.name or self.uid,
             "employeenumber": self.number,
             "department": self.department,
+            "country": self.country,
             "disabled": "yes" if self.disabled else "",
         }
         raw = {name: (value.encode(),) for name, value in values.items() if value}
@@ -167,8 +177,9 @@ class World:
 
 
 def mapping(name: str, team: str, *offerings: str, **values: Any) -> MappingSettings:
-    """A mapping of the group of the same name."""
-    settings = {"id": name, "directory": "corp", "group": name, "team": team, "offerings": offerings, **values}
+    """A mapping of the group of the same name, or of ``where``."""
+    group = "" if "where" in values else name
+    settings = {"id": name, "directory": "corp", "group": group, "team": team, "offerings": offerings, **values}
     return MappingSettings.model_validate(settings)
 
 
@@ -178,6 +189,7 @@ def policy(
     offboarding: Mapping[str, Any] | None = None,
     sync: Mapping[str, Any] | None = None,
     admins: Mapping[str, str] | None = None,
+    guests: Sequence[Mapping[str, Any]] = (),
 ) -> Policy:
     """A policy over these mappings; every Team they name exists. Limits are wide unless given."""
     wide = {"day_percent": 100, "day_floor": 1000, "day_ceiling": 100000, "month_percent": 100,
@@ -189,6 +201,7 @@ def policy(
         limits=LimitSettings.model_validate(wide if limits is None else limits),
         offboarding=OffboardingSettings.model_validate(offboarding or {}),
         sync=SyncSettings.model_validate(sync or {}),
+        guests=[GuestSettings.model_validate(item) for item in guests],
     )
 
 

@@ -128,11 +128,17 @@ def plain(
 
 
 def interval(
-    name: str, *columns: Column[Any], key: Sequence[str], indexes: Sequence[Sequence[str]] = (), unique: bool = True
+    name: str,
+    *columns: Column[Any],
+    key: Sequence[str],
+    indexes: Sequence[Sequence[str]] = (),
+    unique: bool = True,
+    later: Sequence[Column[Any]] = (),
 ) -> Table:
     """An interval table; at most one open row per ``(organization_id, *key)`` unless ``unique`` is false.
 
-    ``indexes``: further column lists indexed over open rows only.
+    ``indexes``: further column lists indexed over open rows only. ``later``: columns that a later revision added, each
+    with a server default; they stand last, as in the database.
     """
     table = Table(
         name,
@@ -145,6 +151,7 @@ def interval(
         Column("recorded_at", Instant, nullable=False),
         Column("run_id", Text, nullable=False, server_default=""),
         Column("ended_run", Text, nullable=False, server_default=""),
+        *later,
     )
     is_open = table.c.valid_to.is_(None)
     open_key = [table.c.organization_id, *(table.c[column] for column in key)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.store.tables.base import Column, Json, instant, interval, plain, text
+from ledger.store.tables.base import Column, Json, Text, instant, interval, plain, text
 
 organization = plain("organization", text("name"), text("report_zone"), instant("created_at"), key=())
 
@@ -49,7 +49,15 @@ absence = plain(
 team = interval("team", text("id"), text("name"), text("name_key"), key=("id",), indexes=(("name_key",),))
 
 admin_role = interval(
-    "admin_role", text("identity_id"), text("role"), text("team_id"), key=("identity_id", "role", "team_id")
+    "admin_role",
+    text("identity_id"),
+    text("role"),
+    text("team_id"),
+    key=("identity_id", "role", "team_id"),
+    later=(
+        Column("provenance", Text, nullable=False, server_default="manual"),  # manual (file or person) | mapping:<id>
+        Column("cause", Text, nullable=False, server_default=""),  # human-readable chain of a mapped role
+    ),
 )
 """Team → Primary Admin history (R13, R14); ``team_id`` empty = organization-wide."""
 

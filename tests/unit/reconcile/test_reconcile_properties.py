@@ -225,3 +225,44 @@ def test_g1_no_team_goes_to_zero_unapproved(world: Any) -> None:
                 left.setdefault(change.team, set()).add(who)
     for team, people in members.items():
         assert not people or left[team]
+
+
+VALUES = ("", "Design", "Sales")
+
+
+@RUNS
+@given(
+    st.fixed_dictionaries(
+        {uid: st.tuples(st.sampled_from(VALUES), st.sampled_from(["", "PL", "DE"])) for uid in PEOPLE}
+    ),
+    st.sets(st.sampled_from(PEOPLE)),
+    st.sets(st.sampled_from(PEOPLE)),
+    st.dictionaries(
+        st.tuples(st.sampled_from(PEOPLE), st.sampled_from(["department", "country"])),
+        st.sampled_from([NOW - timedelta(minutes=5), NOW - timedelta(hours=2)]),
+    ),
+    st.booleans(),
+)
+def test_d3_a_filter_takes_nothing_on_one_reading_without_another_value(
+    shown: Any, held: set[str], interns: set[str], notes: Any, cut: bool
+) -> None:
+    where = {"department": ["Design"], "country": ["PL"]}
+    chosen = policy(mapping("design", "Design", "CAD", where=where, exclude_groups=["interns"]))
+    source = HandSource()
+    source.put(*(Somebody(uid, department=shown[uid][0], country=shown[uid][1]) for uid in PEOPLE))
+    source.groups["interns"] = sorted(interns)
+    if cut:
+        source.unknown[BASE] = "cut off"
+    recorded = holding(chosen, HandSource(people=source.people, groups={"": sorted(held)}), absences={
+        ("corp", f"anchor-{uid}", f"where:design/{name}"): when for (uid, name), when in notes.items()
+    })  # fmt: skip
+    plan = planned(source, chosen, recorded).plan
+    left = {b.identity for b in plan.bundles if any(c.harm in REMOVALS for c in b.changes)}
+    late = NOW - chosen.offboarding.confirm_after
+    for uid in held:
+        other = shown[uid][0] == "Sales" or shown[uid][1] == "DE" or uid in interns
+        hidden = [name for name, value in zip(("department", "country"), shown[uid], strict=True) if not value]
+        confirmed = any(notes.get((uid, name), NOW) <= late for name in hidden)
+        assert (uid in left) == (not cut and (other or confirmed))
+    joined = {c.subject.partition("@")[0] for b in plan.bundles for c in b.changes if c.kind is Kind.JOIN_TEAM}
+    assert joined == {uid for uid in PEOPLE if shown[uid] == ("Design", "PL")} - interns - held

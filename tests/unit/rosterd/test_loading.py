@@ -8,6 +8,7 @@ import pytest
 
 from ledger.errors import BadInput, ManyErrors, RosterdError
 from rosterd.loading import load
+from rosterd.service import policy
 
 ORGANIZATION = """\
 [organization]
@@ -200,3 +201,50 @@ def test_a_variable_that_a_secret_names_is_not_unknown(folder: Path) -> None:
 def test_an_unknown_organization_names_the_known_ones(folder: Path) -> None:
     with pytest.raises(RosterdError, match="known: acme"):
         load(folder / "rosterd.toml", {}).customer("acne")
+
+
+def test_contradictions_of_the_policy_are_named_with_their_lines(folder: Path) -> None:
+    path = folder / "organizations" / "acme.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        text
+        + '[[mappings]]\nid = "research"\ndirectory = "corp"\nteam = "Design"\nrole = "secondary_admin"\n'
+        + 'where = { departement = ["R&D"] }\n'
+        + '[[mappings]]\nid = "broken"\ndirectory = "corp"\nteam = "Design"\ngroup = "x"\npriority = "first"\n'
+        + "limits = { day_percent = 101 }\n"
+        + '[[guests]]\ndomains = ["acme.example"]\nmappings = ["broken", "reserch"]\n'
+        + '[[guests]]\ndomains = []\nmappings = ["design"]\n'
+        + '[[guests]]\ndomains = ["partner.example"]\nmappings = ["design"]\nmails = ["bo@else.example"]\n',
+        encoding="utf-8",
+    )
+    found = faults_of(folder)
+    assert [fault.removeprefix("organizations/acme.toml:") for fault in found] == [
+        "34: mappings[3].priority: 'first' is text: a whole number is wanted",
+        "35: mappings[3].limits.day_percent: 101 is out of range: less than or equal to 100",
+        "40: guests[2].domains: the list is empty: a rule that names nothing admits nobody",
+        "28: mappings[2].where: unknown field 'departement' (known here: display_name, employee_number, family_name,"
+        " given_name, mail, mail_domain)",
+        "27: mappings[2].role: role = 'secondary_admin' lets whoever edits the directory make admins: set [sync]"
+        " allow_roles = true",
+        "38: guests[1].mappings: unknown mapping 'reserch': did you mean 'research'?",
+        "37: guests[1].domains: acme.example is a domain of the organization: its people are no guests",
+        "45: guests[3].mails: bo@else.example is not of partner.example",
+    ]
+
+
+def test_the_whole_policy_language_loads(folder: Path) -> None:
+    replace(folder, 'file = "acme.ldif"', 'file = "acme.ldif"\nattributes = { department = ["departmentNumber"] }')
+    path = folder / "organizations" / "acme.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(
+        text
+        + '[[mappings]]\nid = "research"\ndirectory = "corp"\nteam = "Design"\nrole = "secondary_admin"\n'
+        + 'where = { department = ["R&D"] }\nexclude_groups = ["interns"]\nlimits = { day_floor = 1 }\n'
+        + '[[guests]]\ndomains = ["partner.example"]\nmappings = ["design"]\n[sync]\nallow_roles = true\n',
+        encoding="utf-8",
+    )
+    chosen = policy(load(folder / "rosterd.toml", {}).customer("acme"))
+    assert chosen.groups_of("corp") == ("cn=design,dc=acme", "interns")
+    assert chosen.rules["research"].where == (("department", frozenset({"r&d"})),)
+    assert chosen.limits_of("research").team_day_floor == 1
+    assert chosen.guest("bo@partner.example") == {"design"}
