@@ -15,13 +15,14 @@ from connector.reconcile.apply import PlanChanged, record_refused
 from connector.reconcile.calm import calm
 from connector.reconcile.load import load
 from connector.reconcile.observed import Observed
+from connector.reconcile.observing import observe
 from connector.reconcile.orders import Order
 from connector.reconcile.outcome import RunOutcome, RunState, problem_json, scope_json
 from connector.reconcile.plan import witnessed
 from connector.reconcile.policy import Policy, Rule
 from connector.reconcile.render import counts_text, problem_lines, short
 from connector.reconcile.run import Setup
-from connector.reconcile.seeing import Progress, observe
+from connector.reconcile.seeing import Progress
 from connector.reconcile.sight import Domains
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused, Unavailable

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from connector.reconcile import gatekeeping, heldsets
 from connector.reconcile.calm import calm
-from connector.reconcile.closure import counted, part_of, with_standing
+from connector.reconcile.closure import counted, noted, part_of, with_standing
 from connector.reconcile.continuity import Continuity, continuity
 from connector.reconcile.decide import decide
 from connector.reconcile.diff import Draft
@@ -64,6 +64,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         recorded = await counted(book, draft.plan, time.recorded) if observed.near else time.recorded
         if observed.near:
             draft = with_standing(draft, part, observed.memory)
+        draft = noted(draft, observed.notes)
         with calm():
             guarded = await _guarded(book, order, draft, recorded, policy)
             outcome = await _write(book, order, draft, guarded, recorded, policy, observed)

@@ -19,7 +19,7 @@ from connector.reconcile.limits import ends_use
 from connector.reconcile.load import REMOVAL, load, load_active_elsewhere, load_some
 from connector.reconcile.observed import Memory, Observed
 from connector.reconcile.overlay import Overlay
-from connector.reconcile.plan import Plan, ScopeLine
+from connector.reconcile.plan import Plan, Problem, ScopeLine
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import IdentityRow, LinkRow, Recorded
 from connector.reconcile.remembering import merged
@@ -81,6 +81,10 @@ class Closure:
         recorded = await self._recorded()
         names = frozenset().union(self._mails, *self._anchors.values())
         return Part({source_id: await self._seen(source_id, scopes) for source_id in self._overlays}, recorded, names)
+
+    def unseen(self, source_id: str) -> set[str]:
+        """Anchors of one source that people here are linked to or pending by, and that are not in its reading."""
+        return self._anchors[source_id] - self._kept[source_id].keys()
 
     async def _seed(self, pending: Anchors) -> None:
         fresh, reader = self._fresh, self._reader
@@ -230,7 +234,13 @@ async def part_of(book: Book, policy: Policy, observed: Observed, domains: Domai
     if memory is None or base is None or base != memory.base or frozenset(base.domains) != domains.open:
         raise BaseMoved("the ledger or a domain changed while the directories were read")
     with calm():
-        return await Closure(book, observed.overlays, policy, now).part(memory.pending, observed.scopes)
+        closure = Closure(book, observed.overlays, policy, now)
+        part = await closure.part(memory.pending, observed.scopes)
+    for source_id in observed.followed:
+        delta = observed.overlays[source_id].delta
+        if not closure.unseen(source_id) <= delta.gone | delta.absent | delta.tombstones:
+            raise BaseMoved(f"not everybody who is absent from directory {source_id} was looked up")
+    return part
 
 
 async def counted(reader: Reader, plan: Plan, recorded: Recorded) -> Recorded:
@@ -245,7 +255,15 @@ def with_standing(draft: Draft, part: Part, memory: Memory | None) -> Draft:
     """The draft with the problems that still stand of everybody who was not looked at."""
     if memory is None or memory.base is None:
         return draft
-    problems = merged(draft.plan.problems, memory.base.standing, part.names)
+    return _with(draft, merged(draft.plan.problems, memory.base.standing, part.names))
+
+
+def noted(draft: Draft, notes: tuple[Problem, ...]) -> Draft:
+    """The draft with what is to be said of how the directories were read."""
+    return _with(draft, tuple(sorted((*draft.plan.problems, *notes)))) if notes else draft
+
+
+def _with(draft: Draft, problems: tuple[Problem, ...]) -> Draft:
     plan = Plan(draft.plan.policy_hash, draft.plan.bundles, problems, draft.plan.scopes, draft.plan.notes)
     return Draft(plan, draft.allocation, draft.unsettled)
 

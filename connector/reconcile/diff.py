@@ -90,6 +90,7 @@ class _Work:
         self.roles = Roles(recorded, policy, self.team_ids)
         self.ending = Ending(wanted, recorded, policy, sources, now)
         self._fingerprints: list[tuple[str, str, str, str, str]] = []
+        self._doubted = frozenset((source_id, anchor) for source_id, anchor, _ in recorded.absences)
         self._problems: list[Problem] = []
 
     def _team_id(self, rule: Rule) -> str:
@@ -155,7 +156,9 @@ class _Work:
     def settled(self, item: Present) -> bool:
         """Whether everything is as it should be: the quick answer for nearly everybody on nearly every run (D14)."""
         identity, link, rules = item.identity, item.link, item.rules
-        if identity is None or link is None or link.fingerprint != item.person.fingerprint or self.recorded.absences:
+        if identity is None or link is None or link.fingerprint != item.person.fingerprint:
+            return False
+        if (link.source_id, link.anchor) in self._doubted:
             return False
         rows = self.recorded.memberships.get(identity.id, ())
         if identity.state != _ACTIVE or len(rows) != len(rules) or identity.id in self.recorded.waiting:

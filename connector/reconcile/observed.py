@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,7 +16,7 @@ from connector.directory.mapping import AttributeRules
 from connector.reconcile import last_reading as parts
 from connector.reconcile.last_reading import Gathered
 from connector.reconcile.overlay import Overlay
-from connector.reconcile.plan import ScopeLine
+from connector.reconcile.plan import Problem, ScopeLine
 from connector.reconcile.policy import Policy
 from connector.reconcile.sight import SourceSeen
 from ledger.store import last_readings
@@ -33,6 +34,8 @@ class Memory:
     organization: str
     readings: Mapping[str, LastReading]
     base: Base | None = None
+    cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    whole_every: timedelta = timedelta(hours=24)
 
     @property
     def pending(self) -> list[tuple[str, str]]:
@@ -47,6 +50,10 @@ class Memory:
         kept = {group.reference for group in parts.decode_header(last.header).groups}
         return last if kept == set(policy.groups_of(source_id)) else None
 
+    def followable(self, last: LastReading | None, now: datetime) -> bool:
+        """Whether a source's changes are enough: it was read whole not longer than ``whole_every`` ago."""
+        return last is not None and timedelta(0) <= now - last.whole_at < self.whole_every
+
     async def marks(self, source_id: str) -> dict[str, bytes]:
         """anchor → mark of everybody in the last reading."""
         async with self.ledger.read(self.organization) as reader:
@@ -58,7 +65,8 @@ class Observed:
     """What was read. ``near``: only what differs from the last readings, when that is enough; ``sources`` is empty
     then. Otherwise ``sources`` has everybody; ``overlays`` and ``gathered`` are what to remember of each whole reading,
     as a difference or anew, ``rules`` the mark of the rules by which each was mapped. ``with_dns``: some group has
-    unresolved members, so recorded DNs are needed (D6). ``scopes``: the evidence of a near reading."""
+    unresolved members, so recorded DNs are needed (D6). ``scopes``: the evidence of a near reading. ``followed``:
+    sources of which only the changes were read; ``notes``: what is to be said of how sources were read."""
 
     sources: Mapping[str, SourceSeen]
     cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -69,3 +77,5 @@ class Observed:
     gathered: Mapping[str, Gathered] = field(default_factory=dict)
     rules: Mapping[str, str] = field(default_factory=dict)
     memory: Memory | None = None
+    followed: frozenset[str] = frozenset()
+    notes: tuple[Problem, ...] = ()

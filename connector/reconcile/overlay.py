@@ -63,6 +63,16 @@ class Overlay:
                 found[anchor] = old if groups == old.groups else msgspec.structs.replace(old, groups=groups)
         return found
 
+    async def marks(self, reader: Reader, anchors: Collection[str]) -> dict[str, bytes]:
+        """anchor → mark of the last reading, of those of these anchors that were in it."""
+        await self._load(reader, parts.PRINT, anchors)
+        found = {anchor: self._bucket(parts.PRINT, anchor).get(anchor) for anchor in anchors}
+        return {anchor: mark for anchor, mark in found.items() if mark is not None}
+
+    async def anchors(self, reader: Reader) -> set[str]:
+        """Everybody's anchor in the last reading."""
+        return set(parts.marks_of(await last_readings.parts(reader, self.kept.source_id, parts.PRINT)))
+
     def before(self, anchors: Iterable[str]) -> list[tuple[str, str]]:
         """(mail key, employee number) as last read of those of these anchors that changed or are gone; ``people`` was
         asked for them first."""

@@ -21,7 +21,7 @@ from connector.reconcile.plan import Problem
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import Recorded
 from connector.reconcile.sight import Domains
-from ledger.store import last_readings
+from ledger.store import last_readings, runs
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 from ledger.store.last_readings import Base, LastReading
@@ -51,7 +51,9 @@ async def recall(
         same = base.policy_hash == policy.hash and frozenset(base.domains) == domains.open
         fresh = timedelta(0) <= now - base.whole_at < whole_every and base.at <= now
         base = base if same and fresh else None
-    return Memory(ledger, reader.organization, await last_readings.readings(reader), base)
+    readings = await last_readings.readings(reader)
+    cursors = {source_id: found for source_id in readings if (found := await runs.cursor(reader, source_id))}
+    return Memory(ledger, reader.organization, readings, base, cursors, whole_every)
 
 
 async def remember(book: Book, policy: Policy, domains: Domains, observed: Observed, outcome: Outcome) -> None:

@@ -22,12 +22,13 @@ from connector.reconcile.guard import Guarded, guard
 from connector.reconcile.heldsets import find
 from connector.reconcile.limits import Windows
 from connector.reconcile.load import load, load_permit, load_windows
+from connector.reconcile.observing import observe
 from connector.reconcile.orders import Order
 from connector.reconcile.outcome import Planned, RunOutcome, Undone
 from connector.reconcile.plan import Plan
 from connector.reconcile.policy import Policy
 from connector.reconcile.remembering import recall
-from connector.reconcile.seeing import Progress, observe
+from connector.reconcile.seeing import Progress
 from ledger.errors import BadInput
 from ledger.instant import new_id, to_text
 from ledger.jobs import Lease

@@ -1,7 +1,6 @@
-"""Reads every source, compares with what was last read of it, and maps what has to be planned: ``Observed``.
+"""Reads sources whole, compares with what was last read of them, and maps what has to be planned: ``Observed``.
 
-When every reading is whole and the last run is known, only what differs goes on (``near``): nobody else is mapped or
-loaded (D14). Prohibition: reads nothing of the ledger but what ``Memory`` gives, decides nothing.
+Prohibition: reads nothing of the ledger but what ``Memory`` gives, decides nothing.
 """
 
 from __future__ import annotations
@@ -44,26 +43,26 @@ class Configured(Protocol):
         """How its attributes become ours."""
 
 
-async def observe(
+async def read_all(
     sources: Sequence[Configured],
     policy: Policy,
     now: datetime,
     progress: Progress | None = None,
     memory: Memory | None = None,
 ) -> Observed:
-    """Read all sources at once. Unknown scopes are part of the answer, never an error. Without ``memory`` everybody is
-    mapped and nothing is kept (``plan``)."""
-    readings = await asyncio.gather(*(_read(item, policy, now, progress) for item in sources))
+    """Read all sources whole, at once. When every reading is whole and the last run is known, only what differs goes on
+    (``near``)."""
+    readings = await asyncio.gather(*(read(item, policy, now, progress) for item in sources))
     pairs = list(zip(sources, readings, strict=True))
     overlays: dict[str, Overlay] = {}
     if memory is not None:
         for item, reading in pairs:
-            if (delta := await _differs(item, reading, policy, memory)) is not None:
+            if (delta := await differs(item, reading, policy, memory)) is not None:
                 overlays[reading.source_id] = Overlay(memory.readings[reading.source_id], delta, item.rules, now)
     cursors = {reading.source_id: reading.cursor for reading in readings if reading.cursor}
     if memory is not None and memory.base is not None and len(overlays) == len(pairs):
-        scopes = tuple(line for reading in readings for line in _scopes(reading))
-        return Observed({}, cursors, near=True, scopes=scopes, overlays=overlays, memory=memory)
+        lines = tuple(line for reading in readings for line in scope_lines(reading))
+        return Observed({}, cursors, near=True, scopes=lines, overlays=overlays, memory=memory)
     gathered: dict[str, Gathered] = {}
     seen: dict[str, SourceSeen] = {}
     for item, reading in pairs:
@@ -84,8 +83,8 @@ def is_whole(reading: Reading, policy: Policy) -> bool:
     )
 
 
-async def _differs(item: Configured, reading: Reading, policy: Policy, memory: Memory) -> Delta | None:
-    """What a whole reading differs in from the last one; None when the two cannot be compared."""
+async def differs(item: Configured, reading: Reading, policy: Policy, memory: Memory) -> Delta | None:
+    """What a whole reading differs in from the last one, nobody mapped; None when the two cannot be compared."""
     last = memory.comparable(reading.source_id, item.rules, policy)
     if last is None or not is_whole(reading, policy):
         return None
@@ -103,7 +102,8 @@ async def _differs(item: Configured, reading: Reading, policy: Policy, memory: M
     return Delta(reading.source_id, True, entries, changed, gone, reading.tombstones, groups=groups)
 
 
-async def _read(item: Configured, policy: Policy, now: datetime, progress: Progress | None) -> Reading:
+async def read(item: Configured, policy: Policy, now: datetime, progress: Progress | None) -> Reading:
+    """One source, whole; ``progress`` is told how far it is."""
     source_id = item.source.id
 
     def told(entries: int, pages: int, scopes: int) -> None:
@@ -143,7 +143,7 @@ def see(
         unmappable=unmappable,
         groups=_groups(reading, references),
         tombstones=reading.tombstones,
-        scopes=_scopes(reading),
+        scopes=scope_lines(reading),
     )
 
 
@@ -162,7 +162,8 @@ def _groups(reading: Reading, references: Sequence[str]) -> Mapping[str, GroupSe
     return found
 
 
-def _scopes(reading: Reading) -> tuple[ScopeLine, ...]:
+def scope_lines(reading: Reading) -> tuple[ScopeLine, ...]:
+    """The evidence of every scope of a reading, sentinels that are not visible included."""
     lines = [
         ScopeLine(reading.source_id, name, scope.complete, scope.reason, scope.entries, scope.missing)
         for name, scope in sorted(reading.scopes.items())

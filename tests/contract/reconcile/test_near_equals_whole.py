@@ -17,11 +17,11 @@ from connector.reconcile.decide import decide
 from connector.reconcile.guard import Guarded, guard
 from connector.reconcile.limits import Windows
 from connector.reconcile.load import load_permit, load_windows
+from connector.reconcile.observing import observe
 from connector.reconcile.outcome import RunState
 from connector.reconcile.plan import Plan
 from connector.reconcile.remembering import recall
 from connector.reconcile.run import Setup
-from connector.reconcile.seeing import observe
 from connector.reconcile.teams import ensure_organization
 from ledger.store import runs
 from ledger.store.engine import Ledger
