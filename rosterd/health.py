@@ -44,17 +44,27 @@ class Metrics:
             ["organization", "source", "scope"],
             registry=self.registry,
         )
+        self.drift = Gauge(
+            "rosterd_reading_drift_entries",
+            "Entries that the last whole reading found changed and the directory's changes had not told.",
+            ["organization", "source"],
+            registry=self.registry,
+        )
 
     async def refresh(self, service: Service) -> None:
-        """Read what lives in the ledger: held changes, complete readings."""
+        """Read what lives in the ledger: held changes, complete readings, drift."""
         self.held.clear()
         self.last_complete.clear()
+        self.drift.clear()
         for name in service.settings.customers:
             async with service.ledger.read(name) as reader:
                 held = await runs.held_sets(reader, ("open",))
                 scopes = await runs.scopes(reader)
             self.held.labels(name).set(sum(len(item.changes) for item in held))
-            for source, scope, _outcome, _reason, _read, complete_at, _entries in scopes:
+            for source, scope, _outcome, _reason, _read, complete_at, entries in scopes:
+                if scope == "drift":
+                    self.drift.labels(name, source).set(entries)
+                    continue
                 self.last_complete.labels(name, source, scope).set(complete_at.timestamp() if complete_at else 0)
 
     async def watch_loop(self) -> None:

@@ -16,13 +16,14 @@ from connector.reconcile.closure import counted, noted, part_of, with_standing
 from connector.reconcile.continuity import Continuity, continuity
 from connector.reconcile.decide import decide
 from connector.reconcile.diff import Draft
+from connector.reconcile.ending import answered
 from connector.reconcile.guard import Guarded, guard
 from connector.reconcile.limits import Permit, Windows, logged_scopes
 from connector.reconcile.load import load_permit, load_windows
 from connector.reconcile.observed import Observed
 from connector.reconcile.orders import Order
 from connector.reconcile.outcome import RunOutcome, RunState, problem_json, scope_json
-from connector.reconcile.plan import Harm, Problem, witnessed
+from connector.reconcile.plan import Harm, Kind, Problem, witnessed
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import Recorded
 from connector.reconcile.remembering import Outcome, remember
@@ -69,6 +70,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
             guarded = await _guarded(book, order, draft, recorded, policy)
             outcome = await _write(book, order, draft, guarded, recorded, policy, observed)
         await _seen(book, draft, time)
+        await _answered(book, guarded, policy, recorded)
         await remember(book, policy, domains, observed, Outcome(draft, guarded, recorded))
         return outcome
 
@@ -174,6 +176,14 @@ async def _seen(book: Book, draft: Draft, time: Continuity) -> None:
         await people.note_absences(book, absent)
     lines = time.steady(draft.plan.scopes)
     await runs.put_scopes(book, [(s.source_id, s.scope, s.complete, s.reason, s.entries) for s in lines])
+
+
+async def _answered(book: Book, guarded: Guarded, policy: Policy, recorded: Recorded) -> None:
+    """Forget the absences whose consequences are drawn to the end: nothing rests on them any more."""
+    removed = [bundle.identity for bundle in guarded.allowed
+               if any(change.kind is Kind.REMOVE_IDENTITY for change in bundle.changes)]  # fmt: skip
+    await people.clear_absences_of(book, removed)
+    await people.clear_absences(book, answered(guarded.allowed, policy, recorded))
 
 
 async def _cursors(book: Book, observed: Observed) -> None:

@@ -58,6 +58,11 @@ def diff(
         changes = work.off(gone.identity, IdentityState.ABSENT, gone.cause)
         drafts.append((gone.identity.mail_key, gone.identity.id, None, changes))
     allocation = work.desk.deal()
+    wanted.unsettled.update(
+        (person.source_id, person.anchor)
+        for subject, _, person, _ in drafts
+        if person and subject in work.pools.unmoved
+    )
     bundles = [
         Bundle(subject, identity, sort_changes(changes), person, work.scopes_of(identity))
         for subject, identity, person, changes in drafts

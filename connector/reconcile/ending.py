@@ -12,7 +12,7 @@ from datetime import datetime
 
 from connector.reconcile.choosing import blank, blank_scope, excluded, mismatch
 from connector.reconcile.fields import value_of
-from connector.reconcile.plan import Absence, Change, Harm, Kind, Problem
+from connector.reconcile.plan import Absence, Bundle, Change, Harm, Kind, Problem
 from connector.reconcile.policy import MAPPING, Policy, Rule
 from connector.reconcile.recorded import MembershipRow, Recorded
 from connector.reconcile.sight import Desired, Present, SourceSeen
@@ -121,3 +121,18 @@ class Ending:
         name, mapping = self.names.get(row.team_id, row.team_id), row.provenance[len(MAPPING) :]
         kind, harm = (Kind.END_GRANT, Harm.NONE) if stays else (Kind.LEAVE_TEAM, Harm.LEAVE)
         return Change(kind, subject, name, "member", "", mapping, harm, cause, team=row.team_id, ref=row.row_id)
+
+
+def answered(bundles: Sequence[Bundle], policy: Policy, recorded: Recorded) -> list[Key]:
+    """The noted absences from groups and fields whose memberships these bundles end."""
+    found: list[Key] = []
+    for bundle in bundles if recorded.absences else ():
+        if bundle.person is None:
+            continue
+        for change in bundle.changes:
+            rule = policy.rules.get(change.mapping)
+            if rule is None or change.offering or change.kind not in {Kind.LEAVE_TEAM, Kind.END_GRANT}:
+                continue
+            scopes = [f"group:{rule.group}"] if rule.group else [blank_scope(rule, name) for name, _ in rule.where]
+            found += [(bundle.person.source_id, bundle.person.anchor, scope) for scope in scopes]
+    return [key for key in dict.fromkeys(found) if key in recorded.absences]

@@ -6,9 +6,11 @@ Prohibition: decides nothing about anybody. Whatever cannot be followed is read 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+
+import msgspec
 
 from connector.directory.changes import Changes, Follower
 from connector.reconcile.following import Track, Unproved, ask, follow
@@ -21,6 +23,8 @@ from connector.reconcile.seeing import Configured, Progress, differs, read, read
 
 CHANGES = "changes"
 """The scope of a reading of changes only."""
+DRIFT = "drift"
+"""The scope, and the problem, of what a whole reading found and the changes did not tell."""
 _SHOWN = 20
 
 
@@ -44,8 +48,10 @@ async def observe(
             return replace(observed, notes=(Problem("read-whole", f"everything was read: {error}"),))
     observed = await read_all(sources, policy, now, progress, memory)
     told = await asyncio.gather(*(_told(track, memory) for track in tracks.values()))  # after it: nothing in between
-    notes = (_drift(changes, observed.overlays) for changes in told if changes is not None)
-    return replace(observed, notes=tuple(note for note in notes if note is not None))
+    for changes in told:
+        if changes is not None and changes.source_id in observed.overlays:
+            observed = _with_drift(observed, changes)
+    return observed
 
 
 def _tracks(sources: Sequence[Configured], policy: Policy, memory: Memory, now: datetime) -> dict[str, Track]:
@@ -102,19 +108,32 @@ async def _told(track: Track, memory: Memory) -> Changes | None:
         return None
 
 
-def _drift(changes: Changes, overlays: Mapping[str, Overlay]) -> Problem | None:
-    """What a whole reading differs in from the last one and the changes did not tell (D13)."""
-    overlay = overlays.get(changes.source_id)
-    if overlay is None:
-        return None
-    delta = overlay.delta
+def _with_drift(observed: Observed, changes: Changes) -> Observed:
+    """With what a whole reading differs in from the last one and the changes did not tell, as evidence and as a report
+    (D13)."""
+    source_id, names = changes.source_id, _untold(observed.overlays[changes.source_id].delta, changes)
+    line = ScopeLine(source_id, DRIFT, True, entries=len(names))
+    if observed.near:
+        observed = replace(observed, scopes=(*observed.scopes, line))
+    else:
+        seen = observed.sources[source_id]
+        sources = {**observed.sources, source_id: msgspec.structs.replace(seen, scopes=(*seen.scopes, line))}
+        observed = replace(observed, sources=sources)
+    if not names:
+        return observed
+    what = f"{len(names)} entries of directory {source_id} changed and {changes.method} did not tell"
+    return replace(observed, notes=(*observed.notes, Problem(DRIFT, what, tuple(names[:_SHOWN]))))
+
+
+def _untold(delta: Delta, changes: Changes) -> list[str]:
+    """DNs (of people who are gone: anchors) of what differs and was not told."""
     told = changes.people.keys() | changes.gone | {group.anchor for group in changes.groups}
     missed = {anchor for anchor in (*delta.entries, *delta.gone) if anchor not in told}
     if changes.present is not None:
         missed -= delta.gone - changes.present
+    if not changes.deletes:
+        missed -= delta.gone  # this method never tells of deletions, and says so
     names = sorted(delta.entries[anchor].dn if anchor in delta.entries else anchor for anchor in missed)
-    names += sorted(view.dn for view in delta.groups.values() if view.anchor not in told and not view.nested)
-    if not names:
-        return None
-    what = f"{len(names)} entries of directory {changes.source_id} changed and {changes.method} did not tell"
-    return Problem("drift", what, tuple(names[:_SHOWN]))
+    return names + sorted(
+        view.dn for view in delta.groups.values() if view.anchor not in told and not view.nested and not view.unresolved
+    )

@@ -79,6 +79,8 @@ class Pools:
                     self._left[key] -= 1
         self._start = dict(self._left)
         self._served: list[Served] = []
+        self.unmoved: frozenset[str] = frozenset()
+        """After ``deal``: who keeps a seat of another Team because the right pool has none."""
 
     def free(self) -> dict[PoolKey, int]:
         """Seats left in each pool; negative where more are held than the day's subscriptions allow."""
@@ -98,6 +100,7 @@ class Pools:
             waiting = [item for item in movers if not self._move(item)]
             moved = len(waiting) < len(movers)
             movers = waiting
+        self.unmoved = frozenset(item.subject for item in movers)
         for item in sorted((item for item in requests if item.seat is None), key=_order):
             self._assign(item)
         return Allocation(self._start, tuple(self._served))
