@@ -182,20 +182,37 @@ class Matcher:
                    for p in self.out.present)  # fmt: skip
 
     def settle_mails(self) -> set[str]:
-        """Stop renames onto an address that somebody else keeps; returns the identities so frozen."""
-        stays = {p.identity.id: p.person.mail.key for p in self.out.present if p.identity is not None}
+        """Stop whoever would take an address that somebody else keeps, until nobody does: who is stopped keeps an
+        address too. Returns the identities so frozen."""
         blocked: set[str] = set()
-        kept: list[Present] = []
-        for item in self.out.present:
-            if item.identity is not None and item.person.mail.key != item.identity.mail_key:
-                other = self._by_mail.get(item.person.mail.key)
-                taken = other is not None and other.id != item.identity.id and other.state != _REMOVED
-                if taken and other is not None and stays.get(other.id, other.mail_key) == item.person.mail.key:
-                    text = f"{item.person.mail.key} is still the address of somebody else: not renamed"
-                    self.out.problems.append(Problem("mail-taken", text, (item.identity.mail_key,)))
-                    blocked.add(item.identity.id)
-                    self.out.unsettled.add((item.person.source_id, item.person.anchor))
-                    continue
-            kept.append(item)
-        self.out.present[:] = kept
+        taken = True
+        while taken:
+            stays = {p.identity.id: p.person.mail.key for p in self.out.present if p.identity is not None}
+            kept = [item for item in self.out.present if not self._takes(item, stays)]
+            taken = len(kept) < len(self.out.present)
+            for item in self.out.present if taken else ():
+                if self._takes(item, stays):
+                    blocked.update({item.identity.id} if item.identity is not None else ())
+                    self._stop_taking(item)
+            self.out.present[:] = kept
         return blocked
+
+    def _takes(self, item: Present, stays: Mapping[str, str]) -> bool:
+        """Whether the person's address is new to them, and still somebody else's."""
+        key, mine = item.person.mail.key, item.identity
+        if mine is not None and mine.mail_key == key:
+            return False
+        other = self._by_mail.get(key)
+        if other is None or other.state == _REMOVED or (mine is not None and other.id == mine.id):
+            return False
+        return stays.get(other.id, other.mail_key) == key
+
+    def _stop_taking(self, item: Present) -> None:
+        key = item.person.mail.key
+        self.out.unsettled.add((item.person.source_id, item.person.anchor))
+        if item.identity is None:
+            text = f"{key} is still the address of somebody else: not invited"
+            self.out.problems.append(Problem("mail-taken", text, (item.person.dn,)))
+        else:
+            text = f"{key} is still the address of somebody else: not renamed"
+            self.out.problems.append(Problem("mail-taken", text, (item.identity.mail_key,)))

@@ -523,3 +523,19 @@ def test_p4_one_movers_old_seat_is_the_next_ones_new_seat() -> None:
     moved = [c.subject for b in plan_for(source, chosen, recorded).plan.bundles for c in b.changes
              if c.kind is Kind.MOVE_SEAT]  # fmt: skip
     assert moved == ["anna@acme.example", "bo@acme.example"], "anna, though first, fits only after bo has moved"
+
+
+def test_d9_whoever_is_not_renamed_keeps_their_address_from_the_next() -> None:
+    """a wants b's address, b wants c's, and c keeps it: nobody is renamed, or two would share one."""
+    source = HandSource()
+    source.put("a", "b", "c", groups=["design"])
+    chosen = policy(mapping("design", "Design"))
+    recorded = holding(chosen, source)
+    source.change("a", mail="b@acme.example")
+    source.change("b", mail="c@acme.example")
+    source.people.pop("c")
+    plan = plan_for(source, chosen, recorded).plan
+    assert [change for bundle in plan.bundles for change in bundle.changes if change.kind is Kind.UPDATE_IDENTITY] == []
+    assert {problem.subjects for problem in plan.problems if problem.code == "mail-taken"} == {
+        ("a@acme.example",), ("b@acme.example",),
+    }  # fmt: skip
