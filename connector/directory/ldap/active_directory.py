@@ -69,9 +69,33 @@ def root_entry(session: Session, page_timeout: float) -> RootEntry:
 class _Attempt(Attempt):
     """One reading from one domain controller."""
 
-    def _findings(self) -> assembly.Findings:
+    def __init__(self, source: LdapSource, request: ReadRequest, clock: Clock) -> None:
+        super().__init__(source, request, clock)
         self._sids: dict[str, bytes] = {}
         self._faults: dict[str, str] = {}
+
+    def doubt(self) -> str:
+        """Why this server proves nothing about the domain."""
+        assert self._session is not None  # noqa: S101
+        return root_entry(self._session, self._settings.page_timeout.total_seconds()).doubt
+
+    def looked_up(self, group: GroupEntry) -> GroupEntry:
+        """The group with the people whose primary group it is, asked for by its number."""
+        sid, key = self._sids.get(dn_key(group.dn), b""), dn_key(group.dn)
+        fault = self._faults.get(key, group.fault) or ("" if len(sid) > 4 else f"its {_SID} is not visible")
+        members = list(group.members)
+        for base in self._settings.people_bases if not fault else ():
+            whose = f"(&{self._settings.people_filter}({_PRIMARY}={int.from_bytes(sid[-4:], 'little')}))"
+            entries, proof = super()._search(
+                search.Query(base, whose, ["1.1"], self._settings.page_size, elsewhere=_is_partition)
+            )
+            fault = fault or (
+                f"the people whose primary group it is were not read: {proof.reason}" if proof.reason else ""
+            )
+            members += [entry.dn.encode() for entry in entries]
+        return replace(group, members=members, fault=fault)
+
+    def _findings(self) -> assembly.Findings:
         assert self._session is not None  # noqa: S101
         root = root_entry(self._session, self._settings.page_timeout.total_seconds())
         findings = super()._findings()
