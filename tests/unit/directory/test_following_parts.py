@@ -40,7 +40,7 @@ def test_d13_what_is_no_anchor_is_refused_or_escaped(attribute: str, anchor: str
     if attribute == "nsUniqueId" and anchor:
         assert sent(looking.anchor_filter(attribute, anchor)) == anchor.encode()
         return
-    with pytest.raises(ValueError, match="UUID|empty"):
+    with pytest.raises(ValueError, match=r"UUID|empty"):
         looking.anchor_filter(attribute, anchor)
 
 
