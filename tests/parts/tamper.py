@@ -6,11 +6,42 @@ import contextlib
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
-from tests.parts.proxy import _close, _framed
+from tests.parts.proxy import _close, _framed, _number
 
 Rewrite = Callable[[int, bytes], bytes]
-"""(operation tag, whole message) → the message to forward instead; empty: none."""
+"""(operation tag, whole message) → the message to forward instead; empty: none. Raises ``Broken`` to break off."""
+
+BIND_ANSWER = 0x61
+
+
+class Broken(OSError):
+    """The connection ends after this part of the message."""
+
+    def __init__(self, part: bytes) -> None:
+        super().__init__("broken off")
+        self.part = part
+
+
+@dataclass(slots=True)
+class Breaking:
+    """Breaks every connection at its ``at``-th message after the bind, ``portion`` of it forwarded; counts messages."""
+
+    at: int = 1 << 30
+    portion: float = 0.0
+    seen: int = 0
+    connections: int = 0
+
+    def __call__(self, operation: int, message: bytes) -> bytes:
+        """Forward the message as it is, or break."""
+        if operation == BIND_ANSWER:
+            self.seen, self.connections = 0, self.connections + 1
+            return message
+        self.seen += 1
+        if self.seen > self.at:
+            raise Broken(message[: int(len(message) * self.portion)])
+        return message
 
 
 @contextlib.contextmanager
@@ -38,13 +69,9 @@ def without_some(message: bytes, keep: Callable[[int], bool]) -> bytes:
     assert at >= 0, "no set of entries in this message"
     ids = [message[place : place + 18] for place in range(at + header, len(message), 18)]
     content = _element(0x31, b"".join(found for place, found in enumerate(ids) if keep(place)))
-    # syncIdSet in its value in the response in the message: the response's name stays as it is.
     name = _element(0x80, b"1.3.6.1.4.1.4203.1.9.1.4")
     response = _element(0x79, name + _element(0x81, _element(0xA3, content)))
-    number = message[2 + (message[1] & 127 if message[1] > 127 else 0) :][
-        : 2 + message[3 + (message[1] & 127 if message[1] > 127 else 0)]
-    ]
-    return _element(0x30, number + response)
+    return _element(0x30, _element(0x02, _number(message)) + response)
 
 
 def _element(tag: int, content: bytes) -> bytes:
@@ -83,7 +110,11 @@ def _answers(server: socket.socket, client: socket.socket, rewrite: Rewrite) -> 
             buffer += chunk
             while (framed := _framed(buffer))[0] >= 0:
                 length, operation = framed
-                client.sendall(rewrite(operation, buffer[:length]))
+                try:
+                    client.sendall(rewrite(operation, buffer[:length]))
+                except Broken as broken:
+                    client.sendall(broken.part)
+                    raise
                 buffer = buffer[length:]
     with contextlib.suppress(OSError):
         client.shutdown(socket.SHUT_WR)
