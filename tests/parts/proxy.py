@@ -1,7 +1,7 @@
 """A TCP proxy on loopback that breaks LDAP answers at a chosen place: cut, half-close, stall, corrupt, delay, code.
 
 It understands just enough LDAP to count results: a place is "after so many search results, so many bytes further".
-What is asked only to know where a reading stands (root entry, contextCSN) is not counted.
+What is asked only to know where a reading stands (root entry, contextCSN, DirSync) is not counted, unless wanted.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Literal
 
 _SEARCH_DONE = 0x65
 _WHERE_IT_STANDS = (b"supportedControl", b"contextCSN", b"modifyTimestamp\x04\x0f19700101000000Z")
+_WHERE_IT_STANDS += (b"attributeSchema", b"invocationId", b"1.2.840.113556.1.4.417", b"1.2.840.113556.1.4.841")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Fault:
     ``results``: so many SearchResultDone messages pass first; then ``more`` bytes; then ``kind`` happens. Only the
     first ``connections`` connections are broken; -1: all. ``delay``: says nothing more until ``until`` is set, then
     everything; ``code``: the next result's code becomes ``more``. ``reached`` is called at the place, from a thread.
+    ``every``: all results count, those of where a reading stands too.
     """
 
     kind: Literal["cut", "half-close", "stall", "corrupt", "delay", "code", "none"] = "cut"
@@ -32,6 +34,7 @@ class Fault:
     connections: int = -1
     reached: Callable[[], None] | None = None
     until: threading.Event | None = None
+    every: bool = False
 
 
 @dataclass(slots=True)
@@ -78,18 +81,21 @@ def _accept(listener: socket.socket, to: tuple[str, int], fault: Fault, proxy: P
             proxy.sockets += [client, server]
             broken = fault.connections < 0 or proxy.connections <= fault.connections
             answers = _Answers(server, client, fault if broken else Fault(kind="none"), proxy)
-            for work in (answers.run, lambda a=client, b=server, c=answers.uncounted: _copy(a, b, c)):
+            for work in (
+                answers.run,
+                lambda a=client, b=server, c=answers.uncounted: _copy(a, b, c, every=fault.every),
+            ):
                 running.append(threading.Thread(target=work, daemon=True))
                 running[-1].start()
     for thread in running:
         thread.join(5)
 
 
-def _copy(source: socket.socket, target: socket.socket, uncounted: set[bytes]) -> None:
+def _copy(source: socket.socket, target: socket.socket, uncounted: set[bytes], *, every: bool) -> None:
     with contextlib.suppress(OSError):
         while chunk := source.recv(65536):
             # A client sends one small request at a time.
-            if any(word in chunk for word in _WHERE_IT_STANDS):
+            if not every and any(word in chunk for word in _WHERE_IT_STANDS):
                 uncounted.add(_number(chunk))
             target.sendall(chunk)
     with contextlib.suppress(OSError):

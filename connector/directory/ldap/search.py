@@ -36,7 +36,9 @@ class Query:
     """What to search for. ``page_size`` 0: one unpaged search (a base object, unless ``subtree``).
 
     ``elsewhere`` tells of a continuation reference that it leads out of what was asked for; it is no doubt then.
-    ``at_most``: the server stops after so many entries, with result 4; 0: it does not.
+    ``at_most``: the server stops after so many entries, with result 4; 0: it does not. ``most``: no other page is asked
+    for once there are more entries, and the end is not proved; 0: to the end. ``controls``: encoded controls besides
+    the one for paging.
     """
 
     base: str
@@ -46,6 +48,8 @@ class Query:
     elsewhere: Callable[[str], bool] | None = None
     subtree: bool = False
     at_most: int = 0
+    most: int = 0
+    controls: bytes = b""
 
     @property
     def scope(self) -> str:
@@ -119,6 +123,8 @@ def _pages(session: Session, query: Query, take: Taker, proof: Proof, page_timeo
         proof.codes.append(end.code)
         proof.referrals.extend(end.referrals)
         more = end.code == 0 and bool(end.cookie)
+        if more and 0 < query.most < proof.entries:
+            proof.reason, more = f"more than {query.most} entries", False
         if more:
             request_id = question.ask(end.cookie or b"", proof)
         take(*inflow.taken())
@@ -155,6 +161,7 @@ class _Question:
     def __init__(self, session: Session, query: Query) -> None:
         self._session = session
         self._page_size = query.page_size
+        self._controls = query.controls
         try:
             request = search_operation(
                 query.base, query.filter, query.scope, ldap3.DEREF_NEVER, list(query.attributes), query.at_most, 0,
@@ -167,7 +174,7 @@ class _Question:
     def ask(self, cookie: bytes, proof: Proof) -> int:
         """Send it, for the page that ``cookie`` names, and return its message id."""
         paged = bytes(encode(paged_search_control(True, self._page_size, cookie))) if self._page_size else b""
-        return self.send(paged, proof)
+        return self.send(paged + self._controls, proof)
 
     def send(self, controls: bytes, proof: Proof) -> int:
         """Send it with these encoded controls and return its message id."""
