@@ -1,6 +1,7 @@
 """A TCP proxy on loopback that breaks LDAP answers at a chosen place: cut, half-close, stall, corrupt, delay, code.
 
 It understands just enough LDAP to count results: a place is "after so many search results, so many bytes further".
+What is asked only to know where a reading stands (root entry, contextCSN, DirSync) is not counted, unless wanted.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 _SEARCH_DONE = 0x65
+_WHERE_IT_STANDS = (b"supportedControl", b"contextCSN", b"modifyTimestamp\x04\x0f19700101000000Z")
+_WHERE_IT_STANDS += (b"attributeSchema", b"invocationId", b"1.2.840.113556.1.4.417", b"1.2.840.113556.1.4.841")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,7 @@ class Fault:
     ``results``: so many SearchResultDone messages pass first; then ``more`` bytes; then ``kind`` happens. Only the
     first ``connections`` connections are broken; -1: all. ``delay``: says nothing more until ``until`` is set, then
     everything; ``code``: the next result's code becomes ``more``. ``reached`` is called at the place, from a thread.
+    ``every``: all results count, those of where a reading stands too.
     """
 
     kind: Literal["cut", "half-close", "stall", "corrupt", "delay", "code", "none"] = "cut"
@@ -30,6 +34,7 @@ class Fault:
     connections: int = -1
     reached: Callable[[], None] | None = None
     until: threading.Event | None = None
+    every: bool = False
 
 
 @dataclass(slots=True)
@@ -76,16 +81,22 @@ def _accept(listener: socket.socket, to: tuple[str, int], fault: Fault, proxy: P
             proxy.sockets += [client, server]
             broken = fault.connections < 0 or proxy.connections <= fault.connections
             answers = _Answers(server, client, fault if broken else Fault(kind="none"), proxy)
-            for work in (answers.run, lambda a=client, b=server: _copy(a, b)):
+            for work in (
+                answers.run,
+                lambda a=client, b=server, c=answers.uncounted: _copy(a, b, c, every=fault.every),
+            ):
                 running.append(threading.Thread(target=work, daemon=True))
                 running[-1].start()
     for thread in running:
         thread.join(5)
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def _copy(source: socket.socket, target: socket.socket, uncounted: set[bytes], *, every: bool) -> None:
     with contextlib.suppress(OSError):
         while chunk := source.recv(65536):
+            # A client sends one small request at a time.
+            if not every and any(word in chunk for word in _WHERE_IT_STANDS):
+                uncounted.add(_number(chunk))
             target.sendall(chunk)
     with contextlib.suppress(OSError):
         target.shutdown(socket.SHUT_WR)
@@ -103,6 +114,7 @@ class _Answers:
 
     def __init__(self, server: socket.socket, client: socket.socket, fault: Fault, proxy: Proxy) -> None:
         self._server, self._client, self._fault, self._proxy = server, client, fault, proxy
+        self.uncounted: set[bytes] = set()
         self._results = 0
         self._bound = False  # the first answer is that to the bind
         self._buffer = b""
@@ -134,11 +146,12 @@ class _Answers:
             if length < 0:
                 return False
             message, self._buffer = self._buffer[:length], self._buffer[length:]
-            if coded and operation == _SEARCH_DONE and self._results == self._fault.results:
+            counted = operation == _SEARCH_DONE and _number(message) not in self.uncounted
+            if coded and counted and self._results == self._fault.results:
                 message = _with_code(message, self._fault.more)
             self._client.sendall(message)
             self._bound = True
-            if operation == _SEARCH_DONE:
+            if counted:
                 self._results += 1
                 self._proxy.passed += 1
 
@@ -168,6 +181,12 @@ def _with_code(message: bytes, code: int) -> bytes:
     """A SearchResultDone with another result code; its own is an ENUMERATED of one byte, the first in it."""
     at = message.index(b"\x0a\x01", message.index(bytes([_SEARCH_DONE])))
     return message[: at + 2] + bytes([code]) + message[at + 3 :]
+
+
+def _number(message: bytes) -> bytes:
+    """The message id, encoded."""
+    at = 2 + (message[1] & 127 if message[1] > 127 else 0)
+    return message[at + 2 : at + 2 + message[at + 1]]
 
 
 def _framed(buffer: bytes) -> tuple[int, int]:

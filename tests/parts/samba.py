@@ -68,6 +68,12 @@ class DomainController:
         with ldap3.Connection(server, user, ADMIN_PASSWORD, raise_exceptions=True, auto_range=False) as connection:
             yield connection
 
+    def allow(self, name: str, entry: str) -> None:
+        """Put an access control entry (SDDL) on an object, a deleted one too, in the database itself."""
+        script = Path(__file__).with_name("samba_allow.py")
+        settings, database = self.folder / "etc" / "smb.conf", self.folder / "private" / "sam.ldb"
+        _run(SYSTEM_PYTHON, "-I", str(script), str(settings), str(database), name, entry)
+
     def stop(self) -> None:
         """End the server with all its processes and wait for it."""
         with contextlib.suppress(ProcessLookupError):
@@ -82,13 +88,16 @@ class DomainController:
 
 
 @contextlib.contextmanager
-def running(entries: Sequence[Lines], changes: str = "") -> Iterator[DomainController]:
-    """A domain controller that holds ``entries`` (DN first) and has taken ``changes`` (LDIF, changetype: modify)."""
+def running(entries: Sequence[Lines], changes: str = "", *, net: int = 64) -> Iterator[DomainController]:
+    """A domain controller that holds ``entries`` (DN first) and has taken ``changes`` (LDIF, changetype: modify).
+
+    ``net``: where its address lies, for a second one beside the first.
+    """
     folder = Path(tempfile.mkdtemp(prefix="rosterd-samba-"))
     try:
         _provision(folder)
         _load(folder, "\n".join(company.record(entry) for entry in entries), changes)
-        server = _start(folder, Authority(folder / "tls"))
+        server = _start(folder, Authority(folder / "tls"), net)
         try:
             yield server
         finally:
@@ -121,9 +130,9 @@ def _run(*command: str) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def _start(folder: Path, authority: Authority) -> DomainController:
+def _start(folder: Path, authority: Authority, net: int) -> DomainController:
     number = os.getpid()
-    address = f"127.{64 + (number >> 16 & 63)}.{number >> 8 & 255}.{number & 255}"
+    address = f"127.{net + (number >> 16 & 63)}.{number >> 8 & 255}.{number & 255}"
     authority.key.chmod(0o600)
     (folder / "run").mkdir()
     options = {

@@ -26,6 +26,8 @@ from tests.parts import company
 SLAPD = "/usr/sbin/slapd"
 SLAPADD = "/usr/sbin/slapadd"
 SLAPPASSWD_FREE = "rootdn-secret"
+SYNCPROV = ("index entryCSN eq", "index modifyTimestamp eq", "overlay syncprov")
+"""``extra`` lines that let others follow changes; one more, ``syncprov-sessionlog N``, makes it say deletions."""
 _START_SECONDS = 20.0
 
 
@@ -106,6 +108,20 @@ class Slapd:
         """ldapi://, where SASL EXTERNAL names the system user."""
         return f"ldapi://{quote(str(self.folder / 'ldapi'), safe='')}"
 
+    def reload(self, ldif: str) -> None:
+        """End the server, put other content in place of all it holds, and start it again on the same ports."""
+        self.stop()
+        for path in (self.folder / "db").iterdir():
+            path.unlink()
+        _load(self.folder, ldif, schema=True)
+        self.restart()
+
+    def modify(self, changes: str, *, tool: str = "ldapmodify") -> None:
+        """Apply LDIF change records as the database's own administrator."""
+        command = [tool, "-x", "-H", self.url, "-D", f"cn=root,{company.SUFFIX}", "-w", SLAPPASSWD_FREE]
+        done = subprocess.run(command, input=changes, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+
     def restart(self) -> None:
         """End the server and start it again on the same ports with the same content."""
         self.stop()
@@ -128,9 +144,14 @@ class Slapd:
 
 @contextlib.contextmanager
 def running(
-    ldif: str, *, limits: Sequence[str] = (), extra: Sequence[str] = (), access: Sequence[str] = ()
+    ldif: str,
+    *,
+    limits: Sequence[str] = (),
+    extra: Sequence[str] = (),
+    access: Sequence[str] = (),
+    schema: bool = False,
 ) -> Iterator[Slapd]:
-    """A server that holds ``ldif``.
+    """A server that holds ``ldif``; with ``schema`` it has to keep the schema, and can be changed over LDAP.
 
     ``limits``: slapd.conf ``limits`` lines without the word, such as ``'users size.prtotal=20'``; ``extra``: further
     lines of the database section; ``access``: access rules before the final "everybody reads".
@@ -139,7 +160,7 @@ def running(
     try:
         authority = Authority(folder / "tls")
         _configure(folder, authority, limits=limits, extra=extra, access=access)
-        _load(folder, ldif)
+        _load(folder, ldif, schema=schema)
         server = _start(folder, authority)
         try:
             yield server
@@ -163,6 +184,7 @@ def _configure(
         "modulepath /usr/lib/ldap",
         "moduleload back_mdb",
         "moduleload ppolicy",
+        *(["moduleload syncprov"] if any("syncprov" in line for line in extra) else []),
         f"pidfile {folder}/slapd.pid",
         f"TLSCACertificateFile {authority.ca}",
         f"TLSCertificateFile {authority.certificate}",
@@ -189,11 +211,11 @@ def _configure(
     (folder / "slapd.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _load(folder: Path, ldif: str) -> None:
+def _load(folder: Path, ldif: str, *, schema: bool) -> None:
     source = folder / "content.ldif"
     # slapadd takes a version line for an entry without a DN.
     source.write_text(ldif.removeprefix("version: 1\n").lstrip("\n"), encoding="utf-8")
-    command = [SLAPADD, "-q", "-s", "-f", str(folder / "slapd.conf"), "-l", str(source)]
+    command = [SLAPADD, "-q", *([] if schema else ["-s"]), "-f", str(folder / "slapd.conf"), "-l", str(source)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -7,23 +7,20 @@ unknown by themselves. Never follows a reference, and never asks about one forei
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from urllib.parse import unquote, urlsplit
+from dataclasses import replace
+from typing import Any
 
-from connector.directory import assembly, dn
+from connector.directory import assembly
 from connector.directory.base import Entry, ReadRequest, Scope
+from connector.directory.changes import MOST, Changes, ChangesRequest
 from connector.directory.groups import GroupEntry, dn_key
-from connector.directory.ldap import decode, ranges, search
-from connector.directory.ldap.connection import Clock, Session
+from connector.directory.ldap import domain, domain_changes, ranges, search
+from connector.directory.ldap.connection import Clock, Failed, Session
 from connector.directory.ldap.openldap import Attempt, LdapSource
-
-ACTIVE_DIRECTORY = b"1.2.840.113556.1.4.800"
-"""The capability (MS-ADTS 3.1.1.3.4.3.1) that a domain controller shows in its root entry."""
+from connector.directory.ldap.reread import PRIMARY, SID, primary_group, without_sid
 
 NO_SUCH_OBJECT = 32
-_PRIMARY, _SID = "primaryGroupID", "objectSid"
 _FOREIGN = "cn=foreignsecurityprincipals,dc="
-_PARTITIONS = ("cn=configuration,", "dc=domaindnszones,", "dc=forestdnszones,")
 
 
 class ActiveDirectorySource(LdapSource):
@@ -33,68 +30,93 @@ class ActiveDirectorySource(LdapSource):
         return _Attempt(self, request, clock)
 
     def _kind(self, session: Session) -> str:
-        root = root_entry(session, self._settings.page_timeout.total_seconds())
+        root = domain.root_entry(session, self._settings.page_timeout.total_seconds())
         return f", {root.doubt}" if root.doubt else f", Active Directory {root.domain}"
 
+    def _position(self, session: Session) -> Mapping[str, Any] | None:
+        """Where this domain controller stands, for whoever follows it from here on; None where it cannot be (D13)."""
+        position = domain_changes.choose(session, self._settings).position
+        return position.as_cursor() if position else None
 
-@dataclass(frozen=True, slots=True)
-class RootEntry:
-    """What a server says of itself. ``doubt``: why what it holds proves nothing about the domain; empty: it does."""
+    def _incremental(self, session: Session) -> str:
+        """How this domain controller can be followed, and why not in a better way."""
+        return str(domain_changes.choose(session, self._settings))
 
-    domain: str
-    doubt: str
-
-
-def root_entry(session: Session, page_timeout: float) -> RootEntry:
-    """Ask the server what it is; never raises for what it answers."""
-    found: list[decode.Attributes] = []
-    names = decode.Names()
-
-    def take(data: bytes, spans: Sequence[search.Span]) -> None:
-        found.extend(decode.entry(data, start, end, names)[1] for start, end in spans)
-
-    wanted = ["supportedCapabilities", "defaultNamingContext", "isSynchronized"]
-    proof = search.run(session, search.Query("", "(objectClass=*)", wanted), take, page_timeout=page_timeout)
-    if proof.reason or not found:
-        return RootEntry("", f"its root entry was not read: {proof.reason or 'it is hidden'}")
-    attributes = found[0]
-    domain = b"".join(attributes.get("defaultnamingcontext", ())).decode("utf-8", "replace")
-    if ACTIVE_DIRECTORY not in attributes.get("supportedcapabilities", ()):
-        return RootEntry(domain, "this is not an Active Directory domain controller")
-    if attributes.get("issynchronized", (b"TRUE",)) != (b"TRUE",):
-        return RootEntry(domain, "this domain controller is not synchronized with the others yet")
-    return RootEntry(domain, "")
+    def _changes(self, session: Session, request: ChangesRequest) -> Changes:
+        """What changed since a position; the session is the only one that is asked. Raises ``Failed``."""
+        attempt = _Attempt(self, ReadRequest((), request.attributes, request.deadline), session.clock)
+        attempt.on(session)
+        found = domain_changes.changes(session, self._settings, request, attempt.ask)
+        groups = tuple(attempt.with_primary(group, most=MOST) for group in found.groups)
+        if attempt.broken:
+            raise Failed(attempt.broken, transient=attempt.transient)
+        return replace(found, groups=groups)
 
 
 class _Attempt(Attempt):
-    """One reading from one domain controller."""
+    """One reading from one domain controller, or single questions to it."""
 
-    def _findings(self) -> assembly.Findings:
+    def __init__(self, source: LdapSource, request: ReadRequest, clock: Clock) -> None:
+        super().__init__(source, request, clock)
         self._sids: dict[str, bytes] = {}
         self._faults: dict[str, str] = {}
+
+    @property
+    def broken(self) -> str:
+        """Why the connection is of no more use; empty while it is."""
+        return self._broken
+
+    def doubt(self) -> str:
+        """Why this server proves nothing about the domain."""
         assert self._session is not None  # noqa: S101
-        root = root_entry(self._session, self._settings.page_timeout.total_seconds())
+        return domain.root_entry(self._session, self._settings.page_timeout.total_seconds()).doubt
+
+    def looked_up(self, group: GroupEntry) -> GroupEntry:
+        """The group with the people whose primary group it is, asked for by its number."""
+        return self.with_primary(group)
+
+    def with_primary(self, group: GroupEntry, most: int = 0) -> GroupEntry:
+        """As ``looked_up``; a group that is primary for more than ``most`` people is at fault (0: it is not)."""
+        settings, key = self._settings, dn_key(group.dn)
+        sid = self._sids.get(key, b"")
+        fault = self._faults.get(key, group.fault) or ("" if len(sid) > 4 else f"its {SID} is not visible")
+        members = dict.fromkeys(group.members)
+        for base in settings.people_bases if not fault else ():
+            whose = f"(&{settings.people_filter}({PRIMARY}={int.from_bytes(sid[-4:], 'little')}))"
+            query = search.Query(base, whose, [SID], settings.page_size, elsewhere=domain.is_partition, most=most)
+            entries, proof = super()._search(query)
+            hidden = next((entry.dn for entry in entries if not any(entry.attributes.get(SID.lower(), ()))), "")
+            reason = proof.reason or (hidden and f"the {SID} of {hidden} is not visible")
+            fault = fault or (reason and f"the people whose primary group it is were not read: {reason}")
+            if not fault:
+                own = (entry for entry in entries if entry.attributes[SID.lower()][0][:-4] == sid[:-4])
+                members.update((entry.dn.encode(), None) for entry in own)
+        return replace(group, members=tuple(members), fault=fault)
+
+    def _findings(self) -> assembly.Findings:
+        assert self._session is not None  # noqa: S101
+        root = domain.root_entry(self._session, self._settings.page_timeout.total_seconds())
         findings = super()._findings()
         primary, nameless = _primary_members(findings.people, frozenset(self._request.attributes))
         findings.groups = [self._completed(group, primary) for group in findings.groups]
         doubts = [root.doubt] if root.doubt else []
-        doubts += [f"{nameless} people have no {_PRIMARY}, so that a group may lack them"] if nameless else []
+        doubts += [f"{nameless} people have no {PRIMARY}, so that a group may lack them"] if nameless else []
         if doubts:
             return _doubted(findings, "; ".join(doubts))
         return findings
 
     def _people(self, base: str, attributes: Sequence[str], people: dict[str, Entry]) -> Scope:
-        return super()._people(base, tuple(dict.fromkeys((*attributes, _PRIMARY, _SID))), people)
+        return super()._people(base, tuple(dict.fromkeys((*attributes, PRIMARY, SID))), people)
 
     def _search(self, query: search.Query) -> tuple[list[Entry], search.Proof]:
-        query = replace(query, elsewhere=_is_partition)
+        query = replace(query, elsewhere=query.elsewhere or domain.is_partition)
         if ranges.MEMBER not in query.attributes:
             return super()._search(query)
         if not query.page_size and _FOREIGN in dn_key(query.base):
             # Nobody of this domain, whatever the server would say: spare one search per foreign member.
             reason = "a principal of another domain"
             return [], search.Proof(self._session.url if self._session else "", codes=[NO_SUCH_OBJECT], reason=reason)
-        entries, proof = super()._search(replace(query, attributes=[*ranges.ranged(query.attributes), _SID]))
+        entries, proof = super()._search(replace(query, attributes=[*ranges.ranged(query.attributes), SID]))
         return [self._whole(entry) for entry in entries], proof
 
     def _whole(self, entry: Entry) -> Entry:
@@ -103,7 +125,7 @@ class _Attempt(Attempt):
         self._faults.pop(key, None)
         if fault:
             self._faults[key] = fault
-        self._sids[key] = b"".join(entry.attributes.get(_SID.lower(), ()))
+        self._sids[key] = b"".join(entry.attributes.get(SID.lower(), ()))
         return entry
 
     def _completed(self, group: GroupEntry, primary: Mapping[bytes, Sequence[bytes]]) -> GroupEntry:
@@ -121,17 +143,14 @@ def _primary_members(people: dict[str, Entry], requested: frozenset[str]) -> tup
     members: dict[bytes, list[bytes]] = {}
     nameless = 0
     for anchor, entry in people.items():
-        attributes = dict(entry.attributes)
-        sid, primary = attributes.get(_SID.lower(), ()), attributes.get(_PRIMARY.lower(), ())
-        if sid and primary and primary[0].isdigit() and len(sid[0]) > 4:
-            number = int(primary[0]) & 0xFFFFFFFF
-            members.setdefault(sid[0][:-4] + number.to_bytes(4, "little"), []).append(entry.dn.encode())
-        elif sid or primary:
+        try:
+            sid = primary_group(entry)
+        except ValueError:
             nameless += 1
-        for name in (_SID.lower(), _PRIMARY.lower()):
-            if name not in requested:
-                attributes.pop(name, None)
-        people[anchor] = replace(entry, attributes=attributes)
+        else:
+            if sid is not None:
+                members.setdefault(sid, []).append(entry.dn.encode())
+        people[anchor] = without_sid(entry, requested)
     return members, nameless
 
 
@@ -141,11 +160,3 @@ def _doubted(findings: assembly.Findings, reason: str) -> assembly.Findings:
     findings.group_proof = assembly.unknown(findings.group_proof, reason)
     findings.group_proofs = {name: assembly.unknown(scope, reason) for name, scope in findings.group_proofs.items()}
     return findings
-
-
-def _is_partition(url: str) -> bool:
-    """Whether a reference leads to a partition that holds no people (configuration, DNS zones), not to a domain."""
-    try:
-        return dn.key(unquote(urlsplit(url).path.lstrip("/"))).startswith(_PARTITIONS)
-    except ValueError:
-        return False

@@ -141,22 +141,22 @@ def entry(data: bytes, at: int, stop: int, names: Names) -> tuple[str, Attribute
 
 def done(data: bytes, at: int, stop: int) -> Done:
     """Decode the SearchResultDone at ``at`` and the paging control behind it (RFC 2696)."""
-    _, inside, end = _element(data, at, stop)
-    tag, start, after = _element(data, inside, end)
+    _, inside, end = element(data, at, stop)
+    tag, start, after = element(data, inside, end)
     if tag != 0x0A or after - start not in (1, 2):
         raise Malformed("a result has no code")
     code = int.from_bytes(data[start:after], "big")
-    _, _, after = _element(data, after, end)
-    _, start, after = _element(data, after, end)
+    _, _, after = element(data, after, end)
+    _, start, after = element(data, after, end)
     diagnostic = data[start:after].decode("utf-8", "replace")
     referrals: tuple[str, ...] = ()
     if after < end:
-        tag, start, after = _element(data, after, end)
+        tag, start, after = element(data, after, end)
         if tag == _REFERRAL:
             referrals = _strings(data, start, after)
     cookie = None
     if end < stop:
-        tag, start, after = _element(data, end, stop)
+        tag, start, after = element(data, end, stop)
         if tag == _CONTROLS:
             cookie = _cookie(data, start, after)
     return Done(code, diagnostic, referrals, cookie)
@@ -164,8 +164,27 @@ def done(data: bytes, at: int, stop: int) -> Done:
 
 def reference(data: bytes, at: int, stop: int) -> tuple[str, ...]:
     """The URLs of a SearchResultReference; they are only reported, never followed (D12)."""
-    _, start, end = _element(data, at, stop)
+    _, start, end = element(data, at, stop)
     return _strings(data, start, end)
+
+
+def control(data: bytes, at: int, stop: int, kind: bytes) -> bytes | None:
+    """Value of the control ``kind`` (an OID) behind the operation at ``at``; None when there is no such control."""
+    _, _, end = element(data, at, stop)
+    if end >= stop:
+        return None
+    tag, at, end = element(data, end, stop)
+    while tag == _CONTROLS and at < end:
+        _, start, at = element(data, at, end)
+        _, name_at, inner = element(data, start, at)
+        if data[name_at:inner] != kind:
+            continue
+        value = b""
+        while inner < at:
+            found, value_at, inner = element(data, inner, at)
+            value = data[value_at:inner] if found == 0x04 else value
+        return value
+    return None
 
 
 def _long(data: bytes, at: int, first: int) -> tuple[int, int]:
@@ -182,14 +201,14 @@ def _long(data: bytes, at: int, first: int) -> tuple[int, int]:
 
 def _attribute(data: bytes, at: int, end: int, names: Names, attributes: Attributes) -> int:
     """Decode any attribute, the long way; returns where the next one starts."""
-    tag, inside, after = _element(data, at, end)
+    tag, inside, after = element(data, at, end)
     if tag != 0x30:
         raise Malformed("an attribute is not a sequence")
-    tag, start, stop = _element(data, inside, after)
+    tag, start, stop = element(data, inside, after)
     if tag != 0x04:
         raise Malformed("an attribute has no name")
     kind = names.learn(data[start:stop])
-    tag, start, stop = _element(data, stop, after)
+    tag, start, stop = element(data, stop, after)
     if tag != 0x31 or stop != after:
         raise Malformed("the values do not fill their attribute")
     attributes[kind] = attributes.get(kind, ()) + _values(data, start, after)
@@ -213,8 +232,8 @@ def _values(data: bytes, at: int, after: int) -> tuple[bytes, ...]:
     return tuple(values)
 
 
-def _element(data: bytes, at: int, stop: int) -> tuple[int, int, int]:
-    """(tag, start, end) of the element at ``at``, which must end at or before ``stop``."""
+def element(data: bytes, at: int, stop: int) -> tuple[int, int, int]:
+    """(tag, start, end) of the element at ``at``, which must end at or before ``stop``; else ``Malformed``."""
     if at + 2 > stop:
         raise Malformed("an element is missing")
     tag, size = data[at], data[at + 1]
@@ -229,22 +248,22 @@ def _element(data: bytes, at: int, stop: int) -> tuple[int, int, int]:
 def _strings(data: bytes, at: int, stop: int) -> tuple[str, ...]:
     found = []
     while at < stop:
-        _, start, at = _element(data, at, stop)
+        _, start, at = element(data, at, stop)
         found.append(data[start:at].decode("utf-8", "backslashreplace"))
     return tuple(found)
 
 
 def _cookie(data: bytes, at: int, stop: int) -> bytes | None:
     while at < stop:
-        _, start, at = _element(data, at, stop)
-        _, name_at, inner = _element(data, start, at)
+        _, start, at = element(data, at, stop)
+        _, name_at, inner = element(data, start, at)
         if data[name_at:inner] != _PAGED_RESULTS:
             continue
         while inner < at:
-            tag, value_at, inner = _element(data, inner, at)
+            tag, value_at, inner = element(data, inner, at)
             if tag == 0x04:
-                _, sequence_at, sequence_end = _element(data, value_at, inner)
-                _, _, after = _element(data, sequence_at, sequence_end)
-                _, cookie_at, cookie_end = _element(data, after, sequence_end)
+                _, sequence_at, sequence_end = element(data, value_at, inner)
+                _, _, after = element(data, sequence_at, sequence_end)
+                _, cookie_at, cookie_end = element(data, after, sequence_end)
                 return data[cookie_at:cookie_end]
     return None

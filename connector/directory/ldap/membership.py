@@ -37,6 +37,12 @@ class Membership:
     proofs: dict[str, Scope] = field(default_factory=dict)
 
 
+def attributes(settings: LdapSettings, *, members: bool = True) -> list[str]:
+    """What to ask of groups; without ``members`` what an index of them needs."""
+    names = [settings.anchor_attribute, settings.group_name_attribute]
+    return [*names, "objectClass", "member", "uniqueMember", "memberUid"] if members else names
+
+
 def read(search: Search, settings: LdapSettings, references: Iterable[str]) -> Membership:
     """Read the groups that ``references`` mean, and every group inside them."""
     return _Reader(search, settings).read(tuple(references))
@@ -79,14 +85,10 @@ class _Reader:
             wanted = self._inside(wanted, asked)
         return found
 
-    def _attributes(self, *, members: bool) -> list[str]:
-        names = [self._settings.anchor_attribute, self._settings.group_name_attribute]
-        return [*names, "objectClass", "member", "uniqueMember", "memberUid"] if members else names
-
     def _sweep(self, *, members: bool) -> None:
         settings = self._settings
         query = Query(
-            settings.groups_base, settings.groups_filter, self._attributes(members=members), settings.page_size
+            settings.groups_base, settings.groups_filter, attributes(settings, members=members), settings.page_size
         )
         entries, proof = self._search(query)
         self._found.proof = base_scope(proof, settings.groups_base)
@@ -125,7 +127,7 @@ class _Reader:
 
     def _read_one(self, name: str, filter_: str) -> Scope:
         """Read one group by its DN; a group that is not there is simply not among the groups."""
-        entries, proof = self._search(Query(name, filter_, self._attributes(members=True)))
+        entries, proof = self._search(Query(name, filter_, attributes(self._settings)))
         if proof.last_code == NO_SUCH_OBJECT and proof.usable:
             proof.reason = ""
         for entry in entries:
@@ -155,7 +157,7 @@ class _Reader:
         if self._base_key and dn.is_under(member, self._base_key):
             return False
         name = value.decode("utf-8", "backslashreplace")
-        entries, proof = self._search(Query(name, self._settings.groups_filter, self._attributes(members=True)))
+        entries, proof = self._search(Query(name, self._settings.groups_filter, attributes(self._settings)))
         if proof.reason and not (proof.usable and proof.last_code in _ELSEWHERE):
             # Not known whether it is a group, so that what holds it is not proved either.
             self._found.groups[member] = GroupEntry("", name, member, name, (), (), proof.reason)

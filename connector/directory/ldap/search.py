@@ -33,9 +33,12 @@ Taker = Callable[[bytes, Sequence[Span]], None]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to search for. ``page_size`` 0: one unpaged search (a base object).
+    """What to search for. ``page_size`` 0: one unpaged search (a base object, unless ``subtree``).
 
     ``elsewhere`` tells of a continuation reference that it leads out of what was asked for; it is no doubt then.
+    ``at_most``: the server stops after so many entries, with result 4; 0: it does not. ``most``: no other page is asked
+    for once there are more entries, and the end is not proved; 0: to the end. ``controls``: encoded controls besides
+    the one for paging.
     """
 
     base: str
@@ -43,11 +46,15 @@ class Query:
     attributes: Sequence[str]
     page_size: int = 0
     elsewhere: Callable[[str], bool] | None = None
+    subtree: bool = False
+    at_most: int = 0
+    most: int = 0
+    controls: bytes = b""
 
     @property
     def scope(self) -> str:
-        """Paged searches cover the whole subtree, unpaged ones the base object."""
-        return str(ldap3.SUBTREE if self.page_size else ldap3.BASE)
+        """Paged searches cover the whole subtree, unpaged ones the base object unless they say otherwise."""
+        return str(ldap3.SUBTREE if self.page_size or self.subtree else ldap3.BASE)
 
 
 @dataclass(slots=True)
@@ -116,6 +123,8 @@ def _pages(session: Session, query: Query, take: Taker, proof: Proof, page_timeo
         proof.codes.append(end.code)
         proof.referrals.extend(end.referrals)
         more = end.code == 0 and bool(end.cookie)
+        if more and 0 < query.most < proof.entries:
+            proof.reason, more = f"more than {query.most} entries", False
         if more:
             request_id = question.ask(end.cookie or b"", proof)
         take(*inflow.taken())
@@ -129,28 +138,50 @@ def _pages(session: Session, query: Query, take: Taker, proof: Proof, page_timeo
         return
 
 
+def once(session: Session, query: Query, controls: bytes, take: Taker, proof: Proof, *, page_timeout: float) -> bytes:
+    """One unpaged search with encoded controls of the caller's: its result operation, with the controls behind it.
+
+    Entries and intermediate responses go to ``take`` as they come; the operation's tag tells them apart. The result
+    code is the last of ``proof.codes``, for the caller to judge. Raises ``Failed`` and ``decode.Malformed``.
+    """
+    inflow = _Inflow(session, page_timeout, kept=frozenset({decode.ENTRY, decode.INTERMEDIATE}))
+    inflow.begin(_Question(session, query).send(controls, proof), proof)
+    while not inflow.fill():
+        take(*inflow.taken())
+    take(*inflow.taken())
+    proof.pages += 1
+    proof.codes.append(inflow.end.code)
+    proof.referrals.extend(inflow.end.referrals)
+    return inflow.last
+
+
 class _Question:
     """A search request, encoded by ldap3 once and asked for every page under a new message id and cookie."""
 
     def __init__(self, session: Session, query: Query) -> None:
         self._session = session
         self._page_size = query.page_size
+        self._controls = query.controls
         try:
             request = search_operation(
-                query.base, query.filter, query.scope, ldap3.DEREF_NEVER, list(query.attributes), 0, 0, False,
-                auto_escape=True, auto_encode=False,
+                query.base, query.filter, query.scope, ldap3.DEREF_NEVER, list(query.attributes), query.at_most, 0,
+                False, auto_escape=True, auto_encode=False,
             )  # fmt: skip
             self._encoded = bytes(encode(request))
         except LDAPExceptionError as error:
             raise Failed(f"the filter {query.filter} cannot be used: {error}", transient=False) from error
 
     def ask(self, cookie: bytes, proof: Proof) -> int:
-        """Send it and return its message id."""
+        """Send it, for the page that ``cookie`` names, and return its message id."""
+        paged = bytes(encode(paged_search_control(True, self._page_size, cookie))) if self._page_size else b""
+        return self.send(paged + self._controls, proof)
+
+    def send(self, controls: bytes, proof: Proof) -> int:
+        """Send it with these encoded controls and return its message id."""
         number = int(self._session.connection.server.next_message_id())
         content = _element(0x02, number.to_bytes(number.bit_length() // 8 + 1, "big")) + self._encoded
-        if self._page_size:
-            control = paged_search_control(True, self._page_size, cookie)
-            content += _element(0xA0, bytes(encode(control)))
+        if controls:
+            content += _element(0xA0, controls)
         try:
             self._session.socket.settimeout(self._session.clock.left(60))
             self._session.socket.sendall(_element(0x30, content))
@@ -171,13 +202,15 @@ def _element(tag: int, content: bytes) -> bytes:
 class _Inflow:
     """Bytes from the server, framed into entries of the current page until its result arrives."""
 
-    def __init__(self, session: Session, page_timeout: float) -> None:
+    def __init__(self, session: Session, page_timeout: float, kept: frozenset[int] = frozenset({decode.ENTRY})) -> None:
         self._session = session
         self._timeout = page_timeout
+        self._kept = kept
         self._buffer = bytearray()
         self._spans: list[Span] = []
         self._at = 0
         self.end = decode.Done(-1, "", (), None)
+        self.last = b""
         self._id = 0
         self._proof: Any = None
         self._until = 0.0
@@ -205,7 +238,7 @@ class _Inflow:
 
     def _frame(self) -> bool:
         buffer, spans, at = self._buffer, self._spans, self._at
-        message, wanted = decode.message, self._id
+        message, wanted, kept = decode.message, self._id, self._kept
         try:
             while True:
                 request_id, operation, start, end = message(buffer, at)
@@ -213,13 +246,14 @@ class _Inflow:
                     return False
                 if request_id != wanted:
                     self._unsolicited(request_id)
-                elif operation == decode.ENTRY:
+                elif operation in kept:
                     spans.append((start, end))
                     self._proof.entries += 1
                 elif operation == decode.REFERENCE:
                     self._proof.referrals.extend(decode.reference(bytes(buffer[start:end]), 0, end - start))
                 elif operation == decode.DONE:
-                    self.end = decode.done(bytes(buffer[start:end]), 0, end - start)
+                    self.last = bytes(buffer[start:end])
+                    self.end = decode.done(self.last, 0, end - start)
                     at = end
                     return True
                 at = end

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from connector.directory.base import Entry
 from connector.directory.groups import group_entry
 from connector.directory.ldap import ranges
-from connector.directory.ldap.active_directory import _is_partition
+from connector.directory.ldap.domain import is_partition
 from connector.directory.ldap.search import Proof, Query
 from connector.directory.settings import ActiveDirectorySettings
 
@@ -107,7 +107,7 @@ def test_d6_parts_that_do_not_fit_are_not_taken() -> None:
     ],
 )
 def test_d12_only_partitions_without_people_are_left_out(url: str, harmless: bool) -> None:
-    assert _is_partition(url) is harmless
+    assert is_partition(url) is harmless
 
 
 def test_d6_a_global_catalog_is_refused_because_it_hides_members() -> None:
