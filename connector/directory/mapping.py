@@ -17,9 +17,9 @@ from hashlib import blake2b
 import msgspec
 
 from connector.directory.base import Entry
+from connector.directory.disabled import DIALECT_ATTRIBUTES, account_state
 from connector.directory.scim_settings import ScimSettings
 from connector.directory.settings import LdapSettings, LdifSettings
-from connector.directory.standing import DIALECT_ATTRIBUTES, standing
 from ledger.identity import Email
 
 MAX_TEXT = 1024
@@ -99,9 +99,9 @@ class AttributeRules:
         )
         return replace(rules, mark=rules.digest())
 
-    def standing(self, entry: Entry) -> tuple[bool, datetime | None]:
+    def account(self, entry: Entry) -> tuple[bool, datetime | None]:
         """(not flagged as disabled, expiry date) by the believed dialects (D7)."""
-        return standing(entry.attributes, self.dialects, self.disabled_attribute, self.disabled_values)
+        return account_state(entry.attributes, self.dialects, self.disabled_attribute, self.disabled_values)
 
     def digest(self) -> bytes:
         """16 bytes over every rule but ``mark``."""
@@ -123,7 +123,7 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
     texts = {name: _text(entry, name, names, reasons) for name, names in rules.fields.items() if name != "mail"}
     if reasons or mail is None:
         return Unmappable(entry.anchor, rules.source_id, entry.dn, tuple(reasons))
-    enabled, expires_at = rules.standing(entry)
+    enabled, expires_at = rules.account(entry)
     given, family = texts.pop("given_name", ""), texts.pop("family_name", "")
     display = texts.pop("display_name", "") or f"{given} {family}".strip() or mail.text
     if now is not None and expires_at is not None and now >= expires_at:
@@ -151,7 +151,7 @@ def fingerprint(entry: Entry, rules: AttributeRules, *, now: datetime | None = N
     """
     content = _content(entry, rules)
     if now is not None and ("shadowexpire" in entry.attributes or "accountexpires" in entry.attributes):
-        expires_at = rules.standing(entry)[1]
+        expires_at = rules.account(entry)[1]
         content.append(expires_at is not None and now >= expires_at)
     return blake2b(_CANONICAL(content), digest_size=16, key=rules.mark).hexdigest()
 

@@ -12,8 +12,8 @@ from connector.directory.base import Entry
 from connector.directory.finding import FindRequest
 from connector.directory.groups import GroupEntry, dn_key
 from connector.directory.ldap import ranges, search
-from connector.directory.ldap.active_directory import _is_partition, root_entry
 from connector.directory.ldap.connection import Failed, Session
+from connector.directory.ldap.domain import is_partition, root_entry
 from connector.directory.ldap.find import Asking, LdapFinder, escaped_bytes
 
 _PRIMARY, _SID = "primaryGroupID", "objectSid"
@@ -35,7 +35,7 @@ class _Asking(Asking):
     extra = (_PRIMARY, _SID)
 
     def ask(self, query: search.Query) -> tuple[list[Entry], search.Proof]:
-        return super().ask(replace(query, elsewhere=_is_partition))
+        return super().ask(replace(query, elsewhere=is_partition))
 
     def ask_members(self, query: search.Query) -> tuple[list[Entry], search.Proof]:
         """Members come in ranges; those of other domains are nobody of this one (as ``active_directory`` reads)."""

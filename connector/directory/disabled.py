@@ -22,7 +22,7 @@ _FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 _UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def standing(
+def account_state(
     attributes: Mapping[str, Sequence[bytes]], dialects: Collection[str], attribute: str, values: Collection[str]
 ) -> tuple[bool, datetime | None]:
     """(not flagged as disabled, expiry date) by the believed ``dialects`` and by the configured ``attribute`` having
