@@ -1,0 +1,293 @@
+"""Whole runs that read only what a real slapd says has changed (D13), on both databases, held against whole plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from connector.directory.base import ReadRequest
+from connector.directory.mapping import AttributeRules
+from connector.directory.sources import open_source
+from connector.reconcile import run
+from connector.reconcile.outcome import RunOutcome, RunState
+from connector.reconcile.run import ConfiguredSource, Setup
+from ledger.store import last_readings, people, runs, seats
+from ledger.store.engine import Ledger
+from rosterd.demo import company
+from tests.parts import company as slapd_company
+from tests.parts import slapd
+from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+from tests.parts.reconciled_directory import PASSWORD, ldap_settings
+from tests.parts.tamper import lying, without_some
+
+EVERYBODY = company.found(60)
+GROUPS = ("design", "engineering", "site", "visual")
+LOG = (*slapd.SYNCPROV, "syncprov-sessionlog 1000")
+WAYS = {"syncrepl": LOG, "present list": slapd.SYNCPROV, "modifyTimestamp": ()}
+
+
+@pytest.fixture(autouse=True)
+def _ground(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_gate(monkeypatch)
+    monkeypatch.setenv(PASSWORD, slapd.SLAPPASSWD_FREE)
+    monkeypatch.setattr(slapd_company, "SUFFIX", company.SUFFIX)
+
+
+@pytest.fixture(params=list(WAYS))
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def server(way: str) -> Iterator[slapd.Slapd]:
+    """A server of this test alone, that can be changed."""
+    with slapd.running(EVERYBODY.to_ldif(), schema=True, extra=WAYS[way]) as running:
+        yield running
+
+
+@dataclass
+class Followed:
+    """An organization over one server; every run is twenty minutes after the one before."""
+
+    ledger: Ledger
+    url: str
+    now: datetime
+    limits: dict[str, object] | None = None
+
+    def setup(self) -> Setup:
+        settings = ldap_settings(self.url)
+        chosen = policy(
+            *(mapping(name, name.title(), "CAD", group=company.group_dn(name)) for name in GROUPS), limits=self.limits
+        )
+        source = open_source(settings, folder=Path())
+        return Setup(ORGANIZATION, chosen, (ConfiguredSource(source, AttributeRules.from_settings(settings)),))
+
+    async def run(self, *, whole: bool = False, **later: float) -> RunOutcome:
+        self.now += timedelta(**(later or {"minutes": 20}))
+        setup = self.setup()
+        if whole:
+            setup = replace(setup, whole_every=timedelta())
+        try:
+            return await run.apply(self.ledger, setup, now=self.now, actor="test", auto=True)
+        finally:
+            await setup.sources[0].source.close()
+
+    async def would(self) -> str:
+        """The digest of what planning everybody from a whole reading would do at the next run."""
+        setup = self.setup()
+        try:
+            return (await run.plan(self.ledger, setup, now=self.now + timedelta(minutes=20))).digest
+        finally:
+            await setup.sources[0].source.close()
+
+    async def picture(self) -> dict[str, list[tuple[object, ...]]]:
+        async with self.ledger.read(ORGANIZATION.id) as reader:
+            return {
+                "people": sorted(row[2:9] for row in await people.open_identities(reader)),
+                "links": sorted(row[2:4] for row in await people.directory_links(reader)),
+                "teams": sorted(row[1:] for row in await people.open_memberships(reader)),
+                "seats": sorted(row[3:7] for row in await seats.open_seats(reader)),
+            }
+
+    async def cursor(self) -> object:
+        async with self.ledger.read(ORGANIZATION.id) as reader:
+            return await runs.cursor(reader, "corp")
+
+
+@pytest.fixture
+async def followed(ledger: Ledger, server: slapd.Slapd) -> Followed:
+    """Everybody is in; the next run has something to follow."""
+    here = Followed(ledger, server.url, datetime.now(UTC))
+    await make_world(
+        ledger, here.now, here.setup().policy, Design_CAD=20, Engineering_CAD=40, Site_CAD=20, Visual_CAD=9
+    )
+    first = await here.run()
+    assert first.state is RunState.APPLIED
+    assert await here.cursor()
+    return here
+
+
+def by_changes(outcome: RunOutcome) -> bool:
+    """Whether only changes were read."""
+    return [line.scope for line in outcome.scopes] == ["changes"]
+
+
+def dn(number: int) -> str:
+    return list(EVERYBODY.people.values())[number].dn
+
+
+def modify(name: str, *lines: str) -> str:
+    return f"dn: {name}\nchangetype: modify\n" + "\n-\n".join(lines) + "\n\n"
+
+
+async def test_d13_a_run_without_change_reads_and_writes_next_to_nothing(followed: Followed) -> None:
+    before = await followed.picture()
+    outcome = await followed.run()
+    assert by_changes(outcome)
+    assert (outcome.state, outcome.exit_code) == (RunState.NOTHING, 0)
+    assert await followed.picture() == before
+
+
+async def test_d13_changes_give_the_plan_of_a_whole_reading(followed: Followed, server: slapd.Slapd) -> None:
+    one, two, three = (list(EVERYBODY.people.values())[n] for n in (3, 4, 5))
+    new = company.employee("Nina", "Nowa", 901, "design")
+    server.modify(
+        modify(one.dn, "replace: sn\nsn: Changed")
+        + modify(two.dn, f"replace: mail\nmail: other.{two.mail}")
+        + f"dn: {three.dn}\nchangetype: modrdn\nnewrdn: uid=moved.{three.uid}\ndeleteoldrdn: 1\n\n"
+        + modify(company.group_dn(three.department), f"delete: member\nmember: {three.dn}",
+                 f"add: member\nmember: uid=moved.{three.uid},{company.PEOPLE_BASE}")
+        + company._block([line for line in company._person(new) if line[0] != "entryUUID"]).replace(
+            "\n", "\nchangetype: add\n", 1) + "\n"
+        + modify(company.group_dn("design"), f"add: member\nmember: {new.dn}")
+    )  # fmt: skip
+    digest = await followed.would()
+    outcome = await followed.run()
+    assert by_changes(outcome)
+    assert outcome.digest == digest
+    assert outcome.state is RunState.APPLIED
+    assert outcome.counts["Invite"] == 1
+    after = await followed.picture()
+    whole = await followed.run(whole=True)
+    assert whole.state is RunState.NOTHING
+    assert await followed.picture() == after
+    assert not [problem for problem in whole.problems if problem.code == "drift"]
+
+
+async def test_d13_a_mover_needs_two_looks_at_the_group(followed: Followed, server: slapd.Slapd) -> None:
+    person = EVERYBODY.in_group("design")[0]
+    server.modify(
+        modify(company.group_dn("design"), f"delete: member\nmember: {person.dn}")
+        + modify(company.group_dn("site"), f"add: member\nmember: {person.dn}")
+    )
+    for state in (RunState.NOTHING, RunState.APPLIED):
+        digest = await followed.would()
+        outcome = await followed.run()
+        assert by_changes(outcome)
+        assert (outcome.digest, outcome.state) == (digest, state)
+    assert outcome.counts["LeaveTeam"] == outcome.counts["JoinTeam"] == 1
+
+
+async def test_d13_a_deletion_is_believed_once_it_is_looked_up(
+    followed: Followed, server: slapd.Slapd, way: str
+) -> None:
+    gone = EVERYBODY.in_group("engineering")[0]
+    server.modify(
+        modify(company.group_dn("engineering"), f"delete: member\nmember: {gone.dn}")
+        + f"dn: {gone.dn}\nchangetype: delete\n\n"
+    )
+    first = await followed.run()
+    assert by_changes(first)
+    if way == "modifyTimestamp":  # tells of no deletion: the group's absence is all there is until a whole reading
+        assert dict(first.counts) == {}
+        whole = await followed.run(whole=True)
+        assert not [problem for problem in whole.problems if problem.code == "drift"]
+        assert (await followed.run()).counts["DisableIdentity"] == 1
+        return
+    if way == "present list":  # absent from a list and looked up: an absence like any other, so twice
+        assert dict(first.counts) == {}
+        first = await followed.run()
+        assert by_changes(first)
+    assert dict(first.counts) == {"DisableIdentity": 1, "PauseSeat": 1}
+
+
+async def test_d13_a_held_plan_keeps_the_cursor_and_its_held_set(ledger: Ledger, server: slapd.Slapd, way: str) -> None:
+    here = Followed(ledger, server.url, datetime.now(UTC), {"day_floor": 2, "team_day_floor": 2})
+    await make_world(
+        ledger, here.now, here.setup().policy, Design_CAD=20, Engineering_CAD=40, Site_CAD=20, Visual_CAD=9
+    )
+    setup = here.setup()
+    seen = await run.plan(ledger, setup, now=here.now)
+    await run.apply(ledger, setup, now=here.now, actor="test", digest=seen.digest)
+    await setup.sources[0].source.close()
+    cursor = await here.cursor()
+    leaving = EVERYBODY.in_group("engineering")[:8]
+    server.modify("".join(modify(person.dn, "replace: employeeType\nemployeeType: disabled") for person in leaving))
+    outcomes = [await here.run() for _ in range(3)]
+    assert all(by_changes(outcome) for outcome in outcomes)
+    assert {outcome.held for outcome in outcomes} == {outcomes[0].held}
+    assert outcomes[0].held_counts["DisableIdentity"] == 8
+    assert await here.cursor() == cursor
+    setup = here.setup()
+    done = await run.approve(ledger, setup, outcomes[0].held, reason="left", actor="boss", now=here.now)
+    await setup.sources[0].source.close()
+    assert done.counts["DisableIdentity"] == 8
+    after = await here.run()
+    assert (after.state, dict(after.counts)) == (RunState.NOTHING, {})
+    if way != "modifyTimestamp":  # a time, which may be the same
+        assert await here.cursor() != cursor
+
+
+@pytest.mark.parametrize("way", ["present list"], indirect=True)
+async def test_d13_a_partial_present_list_takes_nothing(followed: Followed, server: slapd.Slapd) -> None:
+    before = await followed.picture()
+    port = int(server.url.rpartition(":")[2])
+    cut: list[int] = []
+
+    def partial(operation: int, message: bytes) -> bytes:
+        is_list = operation == 0x79 and b"1.3.6.1.4.1.4203.1.9.1.4" in message and b"\x04\x10" in message
+        if not is_list or len(message) < 500:  # the short list is that of the groups
+            return message
+        cut.append(len(message))
+        return without_some(message, lambda place: place % 2 == 0)
+
+    server.modify(modify(dn(40), "replace: sn\nsn: Changed"))
+    with lying(port, partial) as url:
+        async with followed.ledger.write(ORGANIZATION.id, at=followed.now) as book:
+            found = dict(await runs.cursor(book, "corp") or {})
+            await runs.put_cursor(book, "corp", {**found, "server": url})
+        liar = replace(followed, url=url)
+        outcomes = [await liar.run(), await liar.run()]
+    assert cut, "the server listed who is present, and half of it was left out"
+    assert all(by_changes(outcome) for outcome in outcomes)
+    after = await followed.picture()
+    for name in ("links", "teams", "seats"):
+        assert after[name] == before[name]
+    assert [row[5] for row in after["people"]] == [row[5] for row in before["people"]]
+
+
+@pytest.mark.parametrize("way", ["syncrepl"], indirect=True)
+async def test_d13_what_cannot_be_followed_is_read_whole_and_said(followed: Followed, server: slapd.Slapd) -> None:
+    before = await followed.picture()
+    async with followed.ledger.write(ORGANIZATION.id, at=followed.now) as book:
+        found = dict(await runs.cursor(book, "corp") or {})
+        await runs.put_cursor(book, "corp", {**found, "server": "ldap://elsewhere.example"})
+    outcome = await followed.run()
+    assert not by_changes(outcome)
+    assert [problem.code for problem in outcome.problems] == ["read-whole"]
+    assert "elsewhere.example" in outcome.problems[0].what
+    assert (outcome.state, await followed.picture()) == (RunState.NOTHING, before)
+    assert by_changes(await followed.run())
+
+
+@pytest.mark.parametrize("way", ["syncrepl"], indirect=True)
+async def test_d13_what_the_changes_did_not_tell_is_drift(followed: Followed, server: slapd.Slapd) -> None:
+    """A change that the follower never heard of, as after a restore on the server's side: found, named, counted."""
+    server.modify(modify(dn(7), "replace: sn\nsn: Unheard"))
+    async with followed.ledger.write(ORGANIZATION.id, at=followed.now) as book:
+        held = await runs.cursor(book, "corp")
+    assert held is not None
+    fresh = followed.setup()
+    later = await fresh.sources[0].source.read(  # a reading that is not kept, only for its place
+        run_request(fresh), now=datetime.now(UTC)
+    )
+    await fresh.sources[0].source.close()
+    async with followed.ledger.write(ORGANIZATION.id, at=followed.now) as book:
+        await runs.put_cursor(book, "corp", later.cursor or {})
+    assert (await followed.run()).state is RunState.NOTHING
+    whole = await followed.run(whole=True)
+    drift = [problem for problem in whole.problems if problem.code == "drift"]
+    assert [problem.subjects for problem in drift] == [(dn(7),)]
+    assert whole.counts["UpdateIdentity"] == 1
+    async with followed.ledger.read(ORGANIZATION.id) as reader:
+        counted = {row[1]: row[6] for row in await runs.scopes(reader)}
+        assert await last_readings.base(reader) is not None
+    assert counted["drift"] == 1
+
+
+def run_request(setup: Setup) -> ReadRequest:
+    return ReadRequest(setup.policy.groups_of("corp"), setup.sources[0].rules.requested)
