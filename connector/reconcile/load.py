@@ -133,10 +133,13 @@ async def load_windows(reader: Reader, now: datetime) -> Windows:
 async def load_permit(reader: Reader, now: datetime) -> Permit:
     """What approvals that have not expired let through (G3)."""
     keys: set[tuple[str, str, str, str, str, str]] = set()
+    through: set[tuple[str, str, str, str, str, str]] = set()
     for held in await runs.held_sets(reader, ("approved",)):
         if held.expires_at > now:
-            keys |= {change_key(change) for change in held.changes}
-    return Permit(frozenset(keys))
+            named = {change_key(change) for change in held.changes}
+            keys |= named
+            through |= named if held.despite_freeze else set()
+    return Permit(frozenset(keys), despite_freeze=frozenset(through))
 
 
 def change_key(change: Any) -> tuple[str, str, str, str, str, str]:

@@ -35,3 +35,4 @@ class Order:
     digest: str = ""
     reason: str = ""
     lease: Lease | None = None
+    despite_freeze: bool = False

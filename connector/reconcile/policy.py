@@ -60,6 +60,7 @@ class Policy:
     protect_admins: bool
     correlate_by_employee_number: bool
     hash: str = field(default="")
+    fresh_within: timedelta = timedelta(hours=24)
 
     @classmethod
     def build(
@@ -101,6 +102,7 @@ class Policy:
             protect_admins=sync.protect_admins,
             correlate_by_employee_number=sync.correlate_by_employee_number,
             hash=_policy_hash(rules.values(), teams, offboarding, limits, sync),
+            fresh_within=sync.fresh_within,
         )
 
     def rule_of(self, provenance: str) -> Rule | None:
@@ -229,7 +231,10 @@ def _policy_hash(
         "teams": sorted((team.name, fold(team.primary_admin)) for team in teams),
         "offboarding": offboarding.model_dump(mode="json"),
         "limits": limits.model_dump(mode="json"),
-        "sync": {**sync.model_dump(mode="json"), "protected": sorted(fold(mail) for mail in sync.protected)},
+        "sync": {
+            **sync.model_dump(mode="json", exclude={"fresh_within"}),  # when to tell somebody decides nothing
+            "protected": sorted(fold(mail) for mail in sync.protected),
+        },
     }  # fmt: skip
     return hashlib.sha256(_ENCODE(value)).hexdigest()
 
