@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from connector.reconcile.awaiting import approve_command
+from connector.reconcile.freezing import frozen
 from connector.reconcile.heldsets import find
+from connector.reconcile.settings import LimitSettings
 from connector.reconcile.wording import counted, expiry, moment, people
 from ledger.store import runs
 from rosterd.service import Service
@@ -26,11 +29,11 @@ def held(
 
     async def work(service: Service) -> Result:
         name = choose(service.settings, organization)
-        approvers = service.settings.customer(name).settings.limits.approvers
+        limits = service.settings.customer(name).settings.limits
         async with service.ledger.read(name) as reader:
             found = [await find(reader, digest)] if digest else await runs.held_sets(reader, ("open",))
         now = service.clock()
-        lines = [line for item in found for line in _lines(item, approvers, expiry(item.expires_at, now))]
+        lines = [line for item in found for line in _lines(item, limits, now)]
         documents = [{**item.to_json(), "expires": expiry(item.expires_at, now)} for item in found]
         if not digest:
             return Shown(tuple(lines) or ("nothing is held",), {"held": documents})
@@ -41,22 +44,20 @@ def held(
     perform(context, as_json, work)
 
 
-def _lines(item: runs.HeldSet, approvers: int, expires: str) -> Sequence[str]:
+def _lines(item: runs.HeldSet, limits: LimitSettings, now: datetime) -> Sequence[str]:
     kinds = Counter(str(change["kind"]) for change in item.changes)
     who = people(len({change["subject"] for change in item.changes}))
     what = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    left = approvers - len(item.approvals)
-    given = [f"  approved by {entry['by']} ({entry['reason']})" for entry in item.approvals]
-    if item.state == "open" and left:
-        given.append(f"  {counted(left, 'approval')} needed, by {'another principal' if given else 'a principal'}"
-                     if left == 1 else f"  {left} approvals needed, by different principals")  # fmt: skip
-    return [
-        f"held set {item.digest[:12]} ({item.state}): {who}, {what}; held since {moment(item.created_at)}, {expires}",
-        *(f"  because {why}" for why in item.why.split("; ") if why),
-        *given,
-        f"  approve: {approve_command(item.digest)}",
-        f"  everybody in it: rosterd report held {item.digest[:12]}",
-    ]
+    since = f"held since {moment(item.created_at)}, {expiry(item.expires_at, now)}"
+    lines = [f"held set {item.digest[:12]} ({item.state}): {who}, {what}; {since}", f"  because {item.why}"]
+    lines += [f"  approved by {entry['by']}: {entry['reason']}" for entry in item.approvals]
+    left = limits.approvers - len(item.approvals)
+    if item.state in {"open", "superseded"} and item.expires_at > now:
+        if item.approvals or left > 1:
+            lines.append(f"  needs {counted(left, 'more approval')}, each by another principal")
+        through = bool(frozen(limits.freeze, now))
+        lines.append(f"  if it is meant: {approve_command(item.digest, despite_freeze=through)}")
+    return [*lines, f"  everybody in it: rosterd report held {item.digest[:12]}"]
 
 
 def _row(change: Any) -> tuple[str, str, str, str]:
