@@ -8,23 +8,26 @@ by R13), of them those who hold a seat that could be unpaid, and one witness for
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, cast
 
 import msgspec
 
-from connector.reconcile.plan import Bundle, Kind, Plan
-from connector.reconcile.recorded import MembershipRow, Recorded, SeatRow
-from connector.reconcile.seating import running_by_pool, subscription_for
-from connector.reconcile.wording import counted, some
+from connector.reconcile import wording
+from connector.reconcile.following import Holder, Trace, follow, holder, teams_after, teams_of
+from connector.reconcile.plan import Plan
+from connector.reconcile.recorded import Recorded, SeatRow
+from connector.reconcile.settings import TeamSettings
 from ledger.coverage import Facts, Manages, Member, coverage, violations
+from ledger.identity import Email, IdentityState, fold
 from ledger.seat import CARRIES_BENEFITS, Offering, OfferingKind, Seat, SeatState, Subscription, Tier
 
 _WITNESS = "witness"
 _NAMES = 5
 _ANY = SeatState.ACTIVE.value
+_Managers = tuple[Manages, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +56,14 @@ class CoveragePreview:
         """In words; empty when the plan changes none of it."""
         out = []
         for item in self.owed:
-            what = [f"creates {counted(item.created, 'unpaid Business subscription')}"] if item.created else []
+            what = [f"creates {wording.counted(item.created, 'unpaid Business subscription')}"] if item.created else []
             what += [f"cures {item.cured}"] if item.cured else []
             out.append(f"coverage (R13): this plan {' and '.join(what)} of {item.admin}")
         if self.empty_teams:
-            names = some(self.empty_teams, _NAMES)
+            names = wording.some(self.empty_teams, _NAMES)
             out.append(f"coverage (R8): Business without a user would be left in {names}")
         if self.admins:
-            names = some(self.admins, _NAMES)
+            names = wording.some(self.admins, _NAMES)
             out.append(f"coverage (R8): no single-user subscription assigned any longer in a Team of {names}")
         return tuple(out)
 
@@ -71,24 +74,45 @@ class CoveragePreview:
         return {"created": self.created, "cured": self.cured, "owed": owed, **duties}
 
 
-def preview(recorded: Recorded, plan: Plan, offerings: Sequence[Offering], day: date) -> CoveragePreview | None:
-    """None when no Business subscription runs on ``day``; an empty preview for an empty plan."""
+def preview(
+    recorded: Recorded, plan: Plan, offerings: Sequence[Offering], teams: Sequence[TeamSettings], day: date
+) -> CoveragePreview | None:
+    """None when no Business subscription runs on ``day``; an empty preview for an empty plan. ``teams``: as the
+    organization file has them; their Primary Admins begin when the plan brings them in (R6)."""
     running = {item.id: item for item in recorded.subscriptions if item.runs_on(day)}
     if all(item.tier is not Tier.BUSINESS for item in running.values()):
         return None
     if plan.empty:
         return CoveragePreview()
-    return _Preview(recorded, plan, offerings, day, running).made()
+    managers = _managers(recorded, plan, teams)
+    return _Preview(recorded, plan, offerings, managers, day).made()
 
 
-class _Person(msgspec.Struct, gc=False):
-    """One changed person: what they hold before and after. ``key``: identity id, or the subject of somebody new."""
+def _managers(recorded: Recorded, plan: Plan, teams: Sequence[TeamSettings]) -> tuple[_Managers, _Managers]:
+    """Who manages which Team before and after."""
+    before = {team: frozenset(admins) for team, admins in recorded.primary_admins.items()}
+    after = dict(before)
+    wanted = {fold(team.name): Email.parse(team.primary_admin).key for team in teams if team.primary_admin}
+    mails = set(wanted.values())
+    known = {row.mail_key: row.id for row in recorded.identities.values()
+             if row.mail_key in mails and row.state != IdentityState.REMOVED}  # fmt: skip
+    known |= {bundle.subject: bundle.subject for bundle in plan.bundles
+              if not bundle.identity and bundle.subject in mails}  # fmt: skip
+    for name, mail in wanted.items():
+        if name in recorded.teams and mail in known:
+            after[recorded.teams[name].id] = frozenset({known[mail]})
+    one, two = (
+        tuple(Manages(admin, team) for team, admins in sorted(found.items()) for admin in sorted(admins))
+        for found in (before, after)
+    )
+    return one, two
 
-    key: str
-    seats: Sequence[SeatRow] = ()
-    teams: frozenset[str] = frozenset()
-    seats_after: Sequence[SeatRow] = ()
-    teams_after: frozenset[str] = frozenset()
+
+class _Side(msgspec.Struct, frozen=True):
+    """One of the two states: seats in use by subscription, and who manages which Team."""
+
+    assigned: Counter[str]
+    managers: _Managers
 
 
 class _Preview:
@@ -97,41 +121,28 @@ class _Preview:
         recorded: Recorded,
         plan: Plan,
         offerings: Sequence[Offering],
+        managers: tuple[_Managers, _Managers],
         day: date,
-        running: Mapping[str, Subscription],
     ) -> None:
         self.recorded = recorded
+        self.plan = plan
         self.offerings = tuple(offerings)
         self.day = day
-        self.running = running
-        self.managers = tuple(
-            Manages(admin, team) for team, admins in recorded.primary_admins.items() for admin in admins
-        )
-        single = {one.code for one in offerings if one.kind is OfferingKind.SINGLE_USER}
-        eligible = {one.code for one in offerings if one.eligible}
-        rows = running.values()
-        self.unpayable = {one.id for one in rows if one.tier is not Tier.BUSINESS
-                          and one.offering_code in single and one.offering_code in eligible}  # fmt: skip
-        self.touching = {one.id: one.team_id for one in rows if one.tier is Tier.BUSINESS
-                         and one.offering_code in single and one.offering_code in eligible}  # fmt: skip
-        self.changed = _Changed(recorded, plan, day).people()
-        self.assigned = Counter(
+        self.running = {item.id: item for item in recorded.subscriptions if item.runs_on(day)}
+        countable = {one.code for one in offerings if one.kind is OfferingKind.SINGLE_USER and one.eligible}
+        counted = [one for one in self.running.values() if one.offering_code in countable]
+        self.business = {one.id: one.team_id for one in counted if one.tier is Tier.BUSINESS}
+        self.payable = frozenset(one.id for one in counted if one.tier is not Tier.BUSINESS)
+        self.followed = follow(recorded, plan, day, self.payable)
+        assigned = Counter(
             seat.subscription_id
             for seats in recorded.seats.values()
             for seat in seats
-            if seat.state in CARRIES_BENEFITS and seat.subscription_id in running
-        )
-        self.assigned_after = self.assigned.copy()
-        for person in self.changed.values():
-            self.assigned_after.subtract(self._assigned(person.seats))
-            self.assigned_after.update(self._assigned(person.seats_after))
-
-    def _assigned(self, seats: Iterable[SeatRow]) -> Iterable[str]:
-        return (
-            seat.subscription_id
-            for seat in seats
             if seat.state in CARRIES_BENEFITS and seat.subscription_id in self.running
         )
+        after = assigned.copy()
+        after.update({one: count for one, count in self.followed.net.items() if one in self.running})
+        self.sides = _Side(assigned, managers[0]), _Side(after, managers[1])
 
     def made(self) -> CoveragePreview:
         before, after = self._unpaid()
@@ -150,54 +161,67 @@ class _Preview:
 
     def _unpaid(self) -> tuple[set[tuple[str, str, str]], set[tuple[str, str, str]]]:
         """(admin, person, offering) of every unpaid Business subscription that this plan may change."""
-        if not self.unpayable:
+        one, two = (self._touched(side) for side in self.sides)
+        answering = one | two
+        if not self.payable or not answering:
             return set(), set()
-        owners = {team for one, team in self.touching.items() if self.assigned[one] > 0}
-        owners_after = {team for one, team in self.touching.items() if self.assigned_after[one] > 0}
-        people: Iterable[_Person] = self.changed.values()
-        if owners != owners_after:
-            people = [*people, *self._others()]
-        before, after = [], []
-        for one in people:
-            if any(seat.subscription_id in self.unpayable for seat in one.seats):
-                before.append((one.key, one.seats, one.teams))
-            if any(seat.subscription_id in self.unpayable for seat in one.seats_after):
-                after.append((one.key, one.seats_after, one.teams_after))
-        return self._ask(before, self.assigned), self._ask(after, self.assigned_after)
+        people = [holder(self.recorded, trace) for trace in self.followed.watched if self._answers(trace, answering)]
+        if one != two or self.sides[0].managers != self.sides[1].managers:
+            people += self._others()
+        before = [(one.key, one.seats, one.teams) for one in people]
+        after = [(one.key, one.seats_after, one.teams_after) for one in people]
+        return self._ask(before, self.sides[0]), self._ask(after, self.sides[1])
 
-    def _others(self) -> Iterable[_Person]:
+    def _touched(self, side: _Side) -> frozenset[str]:
+        """The Teams of the Primary Admins whom R13 touches; ``""`` among them: every Team."""
+        owners = {team for one, team in self.business.items() if side.assigned[one] > 0}
+        admins = {one.identity_id for one in side.managers if one.team_id in owners or (owners and not one.team_id)}
+        return frozenset(one.team_id for one in side.managers if one.identity_id in admins)
+
+    def _answers(self, trace: Trace, touched: frozenset[str]) -> bool:
+        """Whether somebody may be a user of a touched Team, before or after."""
+        if "" in touched or any(change.team in touched for change in trace.bundle.changes):
+            return True
+        identity = trace.bundle.identity
+        rows, seats = self.recorded.memberships.get(identity, ()), self.recorded.seats.get(identity, ())
+        return any(row.team_id in touched for row in rows) or any(
+            self.running[seat.subscription_id].team_id in touched
+            for seat in seats
+            if seat.subscription_id in self.running
+        )
+
+    def _others(self) -> Iterable[Holder]:
         """Everybody whom the plan does not change and who holds a seat that could be unpaid."""
+        changed = {bundle.identity for bundle in self.plan.bundles if bundle.identity}
         for identity, seats in self.recorded.seats.items():
-            if identity not in self.changed and any(seat.subscription_id in self.unpayable for seat in seats):
-                teams = _teams(self.recorded.memberships.get(identity, ()))
-                yield _Person(identity, seats, teams, seats, teams)
+            if identity not in changed and any(seat.subscription_id in self.payable for seat in seats):
+                teams = teams_of(self.recorded.memberships.get(identity, ()))
+                yield Holder(identity, seats, teams, seats, teams)
 
     def _ask(
-        self, people: Sequence[tuple[str, Sequence[SeatRow], frozenset[str]]], assigned: Counter[str]
+        self, people: Iterable[tuple[str, Sequence[SeatRow], frozenset[str]]], side: _Side
     ) -> set[tuple[str, str, str]]:
-        if not people:
+        asked = [one for one in people if any(seat.subscription_id in self.payable for seat in one[1])]
+        if not asked:
             return set()
-        seats = [seat for _, held, _ in people for seat in held]
-        seats += [_witness(self.running[one]) for one in self.touching if assigned[one] > 0]
-        members = tuple(Member(who, team) for who, _, teams in people for team in teams)
-        found = coverage(self._facts(seats, members))
+        seats = [seat for _, held, _ in asked for seat in held]
+        seats += [_witness(self.running[one]) for one in self.business if side.assigned[one] > 0]
+        members = tuple(Member(who, team) for who, _, teams in asked for team in teams)
+        found = coverage(self._facts(seats, members, side))
         return {(admin, item.identity_id, item.offering_code) for item in found.unpaid for admin in item.admins}
 
-    def _facts(self, seats: Sequence[SeatRow], members: tuple[Member, ...]) -> Facts:
+    def _facts(self, seats: Sequence[SeatRow], members: tuple[Member, ...], side: _Side) -> Facts:
         # a SeatRow has every field of a Seat that coverage looks at, and making 100,000 Seats costs a tenth of a second
-        return Facts(
-            self.day, self.offerings, tuple(self.running.values()), cast("tuple[Seat, ...]", tuple(seats)), members,
-            self.managers,
-        )  # fmt: skip
+        assigned = cast("tuple[Seat, ...]", tuple(seats))
+        return Facts(self.day, self.offerings, tuple(self.running.values()), assigned, members, side.managers)
 
     def _duties(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """R8 broken by this plan: Teams by name, Primary Admins by mail address."""
         found = []
-        members, members_after = self._members()
-        for assigned, users in ((self.assigned, members), (self.assigned_after, members_after)):
-            seats = [_witness(self.running[one]) for one, count in assigned.items() if count > 0]
+        for side, users in zip(self.sides, self._members(), strict=True):
+            seats = [_witness(self.running[one]) for one, count in side.assigned.items() if count > 0]
             everyone = tuple(Member(_WITNESS, team) for team, count in users.items() if count > 0)
-            found.append({(item.kind, item.subject) for item in violations(self._facts(seats, everyone))})
+            found.append({(item.kind, item.subject) for item in violations(self._facts(seats, everyone, side))})
         new = sorted(found[1] - found[0])
         names = self.recorded.team_names()
         empty = tuple(names.get(subject, subject) for kind, subject in new if kind == "empty_team")
@@ -205,14 +229,15 @@ class _Preview:
 
     def _members(self) -> tuple[Counter[str], Counter[str]]:
         """People by Team, before and after; counted only where some Team's Business seats have no holder."""
-        left = {one.team_id for one in self.running.values() if self.assigned_after[one.id] > 0}
-        if {one.team_id for one in self.running.values() if one.tier is Tier.BUSINESS} <= left:
+        running = self.running.values()
+        used = {one.team_id for one in running if self.sides[1].assigned[one.id] > 0}
+        if {one.team_id for one in running if one.tier is Tier.BUSINESS} <= used:
             return Counter(), Counter()
-        before = Counter(team for rows in self.recorded.memberships.values() for team in _teams(rows))
+        before = Counter(team for rows in self.recorded.memberships.values() for team in teams_of(rows))
         after = before.copy()
-        for person in self.changed.values():
-            after.subtract(person.teams)
-            after.update(person.teams_after)
+        for bundle in self.plan.bundles:
+            after.subtract(teams_of(self.recorded.memberships.get(bundle.identity, ())))
+            after.update(teams_after(self.recorded, bundle))
         return before, after
 
     def _mail(self, identity: str) -> str:
@@ -223,59 +248,3 @@ class _Preview:
 def _witness(subscription: Subscription) -> SeatRow:
     """Somebody holds a seat of it."""
     return SeatRow("", _WITNESS, subscription.id, subscription.team_id, subscription.offering_code, _WITNESS, _ANY, "")
-
-
-def _teams(rows: Iterable[MembershipRow]) -> frozenset[str]:
-    return frozenset(row.team_id for row in rows)
-
-
-class _Changed:
-    """Follows a plan as ``writing`` would: whose seats of which subscriptions, who is in which Team."""
-
-    def __init__(self, recorded: Recorded, plan: Plan, day: date) -> None:
-        self.recorded = recorded
-        self.plan = plan
-        self.running = running_by_pool(recorded, day)
-        self.used = Counter(seat.subscription_id for seats in recorded.seats.values() for seat in seats)
-
-    def people(self) -> dict[str, _Person]:
-        """By key, everybody whose seats or Teams a bundle changes."""
-        found = {}
-        for bundle in self.plan.bundles:
-            if any(change.team or change.ref for change in bundle.changes):
-                found[bundle.identity or bundle.subject] = self._follow(bundle)
-        return found
-
-    def _follow(self, bundle: Bundle) -> _Person:
-        rows = self.recorded.memberships.get(bundle.identity, ())
-        seats = self.recorded.seats.get(bundle.identity, ())
-        after = {seat.id: seat for seat in seats}
-        ended = {change.ref for change in bundle.changes if change.kind in {Kind.LEAVE_TEAM, Kind.END_GRANT}}
-        teams = {row.team_id for row in rows if row.row_id not in ended}
-        key = bundle.identity or bundle.subject
-        for change in bundle.changes:
-            if change.kind is Kind.JOIN_TEAM:
-                teams.add(change.team)
-            elif change.kind is Kind.ASSIGN_SEAT:
-                new = f"new:{change.offering}"
-                after[new] = SeatRow("", new, self._take(change.team, change.offering), change.team, change.offering,
-                                     key, change.after, "")  # fmt: skip
-            elif change.kind is Kind.RELEASE_SEAT and change.ref in after:
-                self.used[after.pop(change.ref).subscription_id] -= 1
-            elif change.ref in after:
-                after[change.ref] = self._changed(change.kind, after[change.ref], change.team, change.after)
-        return _Person(key, seats, _teams(rows), tuple(after.values()), frozenset(teams))
-
-    def _changed(self, kind: Kind, seat: SeatRow, team: str, state: str) -> SeatRow:
-        if kind is Kind.MOVE_SEAT:
-            self.used[seat.subscription_id] -= 1
-            taken = self._take(team, seat.offering_code)
-            return msgspec.structs.replace(seat, team_id=team, subscription_id=taken)
-        if kind in {Kind.PAUSE_SEAT, Kind.REINSTATE}:
-            return msgspec.structs.replace(seat, state=state)
-        return seat
-
-    def _take(self, team: str, offering: str) -> str:
-        found = subscription_for(self.running.get((team, offering), ()), self.used)
-        self.used[found] += 1
-        return found

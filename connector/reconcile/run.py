@@ -71,7 +71,7 @@ async def plan(ledger: Ledger, setup: Setup, *, now: datetime, progress: Progres
         permit = await load_permit(reader, now)
         windows = await measure(reader, draft.plan, recorded, policy, permit, now)
         guarded = guard(draft.plan, draft.allocation, recorded, policy, windows, permit)
-        outlook = await foresee(reader, draft.plan, recorded, now)
+        outlook = await foresee(reader, draft.plan, recorded, policy, now)
         kept = await standing(reader, guarded.held_digest, now)
     expires = to_text(now + policy.limits.approval_expires)
     awaiting = waiting_of(kept, guarded, policy)
