@@ -11,7 +11,7 @@ from connector.reconcile.awaiting import Awaiting, approve_command
 from connector.reconcile.freezing import GOES_ON as FREEZE_PASSES
 from connector.reconcile.freezing import frozen
 from connector.reconcile.guard import Guarded
-from connector.reconcile.limits import FREEZE
+from connector.reconcile.limits import FREEZE, reasons
 from connector.reconcile.load import change_key
 from connector.reconcile.orders import Order
 from connector.reconcile.plan import Plan, change_to_json
@@ -99,7 +99,7 @@ async def _with(reader: Reader, held: runs.HeldSet, order: Order) -> list[dict[s
         raise Refused(
             f"{order.actor} approved held set {held.digest[:12]} already: one more approval by another principal is"
             " needed",
-            next_step=f"another principal runs {approve_command(held.digest)}",
+            next_step=f"another principal runs {approve_command(held.digest, despite_freeze=order.despite_freeze)}",
         )
     return [*others, given]
 
@@ -172,13 +172,13 @@ async def keep(book: Book, order: Order, plan: Plan, guarded: Guarded, policy: P
             await runs.set_held_state(book, [digest], "open")
         return current
     changes = [change_to_json(change) for bundle in guarded.held for change in bundle.changes]
-    why = "; ".join(trip.text for trip in guarded.trips)
+    why = reasons(guarded.trips)
     expires = order.now + policy.limits.approval_expires
-    held = runs.HeldSet(digest, book.run_id, "open", why, changes, order.now, expires)
+    held = runs.HeldSet(digest, book.run_id, "open", "\n".join(why), changes, order.now, expires)
     await runs.put_held(book, held)
     payload = {
         "digest": digest,
-        "why": why,
+        "why": "; ".join(why),
         "counts": dict(guarded.held_counts),
         "expires_at": to_text(expires),
         "approvers": policy.limits.approvers,

@@ -6,7 +6,7 @@ Pure: no I/O, no clock here. People are counted, one kind of harm at a time; har
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -87,6 +87,14 @@ class Trip:
         earlier = f" after {self.before} earlier" if self.before else ""
         allowed = f"the limit is {self.limit} in {self.window} ({self.population} people there)"
         return f"{self.scope}: {self.harm} of {self.people} people{earlier}; {allowed}"
+
+
+def reasons(trips: Iterable[Trip]) -> list[str]:
+    """Each reason once, in words: kinds of harm that trip one limit alike share it."""
+    found: dict[Trip, list[str]] = {}
+    for trip in trips:
+        found.setdefault(replace(trip, harm=""), []).append(trip.harm)
+    return [replace(trip, harm=" and ".join(harms)).text for trip, harms in found.items()]
 
 
 def scopes_of(bundle: Bundle, change: Change) -> Iterable[ScopeKey]:

@@ -6,13 +6,12 @@ What happens, to how many, what is held, why, and the exact next command come fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from connector.reconcile.awaiting import Awaiting
 from connector.reconcile.describing import Group, grouped, headline, in_words, person_line
 from connector.reconcile.guard import Guarded
-from connector.reconcile.limits import Trip
+from connector.reconcile.limits import reasons
 from connector.reconcile.outlook import Outlook
 from connector.reconcile.plan import REMOVALS, Bundle, Change, Harm, Plan, Problem, ScopeLine
 from connector.reconcile.wording import people, some
@@ -89,16 +88,8 @@ def held_summary(guarded: Guarded) -> list[str]:
         return []
     held = ", ".join(f"{count} {word}" for word, count in people_by_word(guarded.held).items())
     who = people(len({bundle.subject for bundle in guarded.held}))
-    out = [f"HELD: the changes of {who} wait until they are approved ({held}); until then nothing is taken from them"]
-    return out + why_held(guarded.trips)
-
-
-def why_held(trips: Iterable[Trip]) -> list[str]:
-    """One line per reason; kinds of harm that trip one limit alike share a line."""
-    found: dict[Trip, list[str]] = {}
-    for trip in trips:
-        found.setdefault(replace(trip, harm=""), []).append(trip.harm)
-    return [f"held: {replace(trip, harm=' and '.join(harms)).text}" for trip, harms in found.items()]
+    out = [f"HELD: the changes of {who} wait until they are approved ({held}); nothing of it happens before"]
+    return out + [f"held: {why}" for why in reasons(guarded.trips)]
 
 
 def next_steps(plan: Plan, guarded: Guarded, awaiting: Awaiting, now: datetime | None) -> list[str]:
@@ -146,7 +137,7 @@ def outcome_lines(plan: Plan, guarded: Guarded, awaiting: Awaiting, now: datetim
     if guarded.held:
         applied, held = people_by_word(guarded.allowed), people_by_word(guarded.held)
         out.append(held_line(applied, held, _brief(awaiting)))
-        out += why_held(guarded.trips)
+        out += [f"held: {why}" for why in reasons(guarded.trips)]
         if awaiting.kept:
             out.append(f"who: `rosterd report held {short(awaiting.digest)}`; {awaiting.standing(now)}")
     out.append(f"applied: {counts_text(guarded.counts)}" if guarded.allowed else "nothing was changed")

@@ -25,12 +25,15 @@ def moment(at: datetime) -> str:
 
 
 def until(at: datetime, now: datetime) -> str:
-    """``in 3 days``, ``in 5 hours``, ``in 1 minute``; never more than is left. ``now`` when it is past."""
+    """``in 3 days``, ``in 47 hours``, ``in 5 minutes``, to the nearest; from two of a unit on, so never off by much.
+
+    ``now`` when it is past.
+    """
     left = int((at - now).total_seconds())
     for size, unit in _UNITS:
-        if left >= size:
-            return f"in {counted(left // size, unit)}"
-    return "in less than a minute" if left > 0 else "now"
+        if left >= 2 * size:
+            return f"in {round(left / size)} {unit}s"
+    return "in about a minute" if left > 0 else "now"
 
 
 def expiry(at: datetime, now: datetime) -> str:

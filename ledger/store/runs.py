@@ -50,7 +50,8 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class HeldSet:
-    """Harmful changes that wait (G2). ``state``: open, approved, applied, superseded or expired.
+    """Harmful changes that wait (G2). ``state``: open, approved, applied, superseded or expired. ``why``: one reason a
+    line.
 
     ``approvals``: what each principal said, oldest first (``by``, ``at``, ``reason``, ``despite_freeze``); the set
     stays open while another one is needed (G3).
@@ -78,7 +79,7 @@ class HeldSet:
         return {
             "digest": self.digest,
             "run": self.run_id,
-            "why": self.why,
+            "why": "; ".join(self.why.splitlines()),
             "changes": len(self.changes),
             "expires_at": to_text(self.expires_at),
             "approvals": [{"by": item["by"], "at": item["at"]} for item in self.approvals],

@@ -49,7 +49,8 @@ def _lines(item: runs.HeldSet, limits: LimitSettings, now: datetime) -> Sequence
     who = people(len({change["subject"] for change in item.changes}))
     what = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
     since = f"held since {moment(item.created_at)}, {expiry(item.expires_at, now)}"
-    lines = [f"held set {item.digest[:12]} ({item.state}): {who}, {what}; {since}", f"  because {item.why}"]
+    lines = [f"held set {item.digest[:12]} ({item.state}): {who}, {what}; {since}"]
+    lines += [f"  because {why}" for why in item.why.splitlines()]
     lines += [f"  approved by {entry['by']}: {entry['reason']}" for entry in item.approvals]
     left = limits.approvers - len(item.approvals)
     if item.state in {"open", "superseded"} and item.expires_at > now:

@@ -97,7 +97,8 @@ def list_runs(
         document = {"runs": [row.to_json() for row in rows], "held": [item.to_json() for item in waiting]}
         cells = tuple((row.id, row.kind, row.state, to_text(row.started_at), _counts(row.counts)) for row in rows)
         lines = tuple(
-            f"held: {item.digest} ({len(item.changes)} changes, {item.why}); {expiry(item.expires_at, service.clock())}"
+            f"held: {item.digest} ({len(item.changes)} changes, {item.to_json()['why']});"
+            f" {expiry(item.expires_at, service.clock())}"
             for item in waiting
         )
         return Shown(lines, document, Grid(("run", "kind", "state", "started", "changes"), cells))

@@ -53,8 +53,7 @@ def test_g2_a_held_plan_opens_with_what_is_held_why_and_the_next_command() -> No
     digest = shown.digest[:12]
     assert shown.lines[:6] == (
         f"plan {digest}: 10 people lose something, 1 person is invited",
-        "HELD: the changes of 9 people wait until they are approved (9 removals); until then nothing is"
-        " taken from them",
+        "HELD: the changes of 9 people wait until they are approved (9 removals); nothing of it happens before",
         "held: organization: disable and pause of 9 people; the limit is 2 in 24 hours (32 people there)",
         "held: organization: disable and pause of 9 people; the limit is 8 in 30 days (32 people there)",
         f"next: if this is meant, apply all of it, what is held included, with `rosterd apply --digest {digest}`",
@@ -144,16 +143,18 @@ def test_g2_a_held_run_names_the_command_the_people_and_the_expiry() -> None:
     ("left", "said"),
     [
         (timedelta(days=3), "expires in 3 days ("),
-        (timedelta(days=3) - timedelta(microseconds=1), "expires in 2 days ("),
-        (timedelta(days=1), "expires in 1 day ("),
-        (timedelta(hours=23, minutes=59), "expires in 23 hours ("),
-        (timedelta(minutes=1), "expires in 1 minute ("),
-        (timedelta(seconds=59), "expires in less than a minute ("),
+        (timedelta(days=3) - timedelta(seconds=1), "expires in 3 days ("),
+        (timedelta(days=2), "expires in 2 days ("),
+        (timedelta(days=2) - timedelta(seconds=1), "expires in 48 hours ("),
+        (timedelta(days=1), "expires in 24 hours ("),
+        (timedelta(hours=2), "expires in 2 hours ("),
+        (timedelta(minutes=119), "expires in 119 minutes ("),
+        (timedelta(seconds=59), "expires in about a minute ("),
         (timedelta(0), "expired ("),
         (-timedelta(days=1), "expired ("),
     ],
 )
-def test_g3_how_long_is_left_is_never_said_longer_than_it_is(left: timedelta, said: str) -> None:
+def test_g3_how_long_a_held_set_can_be_approved_is_said_to_the_nearest(left: timedelta, said: str) -> None:
     now = datetime(2026, 3, 2, 9, 0, 0, 5, tzinfo=UTC)
     assert wording.expiry(now + left, now).startswith(said)
 
