@@ -27,7 +27,8 @@ class Observed:
 @dataclass(frozen=True, slots=True)
 class Order:
     """What the caller asks for. ``kind``: apply or approve. ``digest``: of the plan that was seen (``apply``) or of the
-    held set (``approve``). ``reason`` is the approver's."""
+    held set (``approve``). ``reason`` is the approver's. ``despite_freeze``: what it approves goes through a
+    freeze window too (G3)."""
 
     kind: str
     actor: str
