@@ -87,7 +87,7 @@ def _sentence(item: ErrorDetails, path: Path, model: type[BaseModel], raw: Any, 
 
 
 def _unknown_key(key: str, parent: Path, model: type[BaseModel], tags: tuple[str, ...]) -> str:
-    known = {name: found for found in _models_at(model, parent) for name in found.model_fields}
+    known = {field.alias or name for found in _models_at(model, parent) for name, field in found.model_fields.items()}
     if key in known:
         return f"this key does not belong here{f' (kind = {tags[-1]!r})' if tags else ''}"
     if hint := close(key, known):

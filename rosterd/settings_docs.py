@@ -10,7 +10,7 @@ import json
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ def example(model: type[BaseModel], values: Mapping[str, Any]) -> str:
 
 def _table(model: type[BaseModel], values: Mapping[str, Any], prefix: str) -> Iterator[str]:
     tables: list[tuple[str, FieldInfo]] = []
-    for name, field in model.model_fields.items():
+    for attribute, field in model.model_fields.items():
+        name = field.alias or attribute
         if models_in(field.annotation) or isinstance(values.get(name), dict):
             tables.append((name, field))
             continue
@@ -98,6 +99,8 @@ def _toml(value: Any) -> str:
         return json.dumps(show_duration(value))
     if isinstance(value, StrEnum):
         return json.dumps(value.value)
+    if isinstance(value, datetime):
+        return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, int | float):
         return str(value)
     if isinstance(value, dict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 INSTALLATION: dict[str, Any] = {
@@ -80,6 +81,14 @@ ORGANIZATION: dict[str, Any] = {
         "team_day_floor": 2,
         "on_held": "apply-additions",
         "approval_expires": "72h",
+        "approvers": 1,
+        "freeze": [
+            {
+                "from": datetime(2026, 12, 24, tzinfo=UTC),
+                "until": datetime(2027, 1, 2, tzinfo=UTC),
+                "reason": "nobody is here to look at removals",
+            }
+        ],
     },
     "sync": {"protected": []},
     "reporting": {"min_group_size": 5, "finalise_after_days": 3, "lateness_days": 35},

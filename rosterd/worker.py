@@ -57,6 +57,7 @@ async def approve(service: Service, organization: str, payload: Mapping[str, Any
             reason=str(payload["reason"]),
             actor=str(payload["actor"]),
             now=service.clock(),
+            despite_freeze=bool(payload.get("despite_freeze", False)),
         )
     return outcome.to_json()
 

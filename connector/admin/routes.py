@@ -32,6 +32,7 @@ class Approval(msgspec.Struct, forbid_unknown_fields=True):
 
     digest: str
     reason: str
+    despite_freeze: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,10 @@ class _Routes:
         return _json({**item.to_json(), "what": list(item.changes)})
 
     async def approve(self, request: web.Request) -> web.Response:
-        """Enqueue the approval of exactly one held set; 202 with the job to follow."""
+        """Enqueue the approval of exactly one held set; 202 with the job to follow.
+
+        Its outcome says in ``lines`` when one more approval by another principal is needed (G3).
+        """
         who = await self._may(request, Scope.RUNS_APPROVE)
         try:
             wanted = msgspec.json.decode(await request.read(), type=Approval)
@@ -123,10 +127,11 @@ class _Routes:
         if not wanted.reason.strip():
             raise BadInput("an approval needs a reason", where="reason")
         item = await self._find(who, wanted.digest)
-        payload = {"digest": item.digest, "reason": wanted.reason.strip(), "actor": who.actor}
+        payload = {"digest": item.digest, "reason": wanted.reason.strip(), "actor": who.actor,
+                   "despite_freeze": wanted.despite_freeze}  # fmt: skip
         now = self._acts.clock()
         job = await jobs.enqueue(
-            self._ledger, who.organization, APPROVE, payload, now=now, dedupe_key=f"{APPROVE}:{item.digest}"
+            self._ledger, who.organization, APPROVE, payload, now=now, dedupe_key=f"{APPROVE}:{item.digest}:{who.actor}"
         )
         place = f"/admin/v1/jobs/{job}"
         return _json({"job": job, "href": place}, status=202, headers={"Location": place})

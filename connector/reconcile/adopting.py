@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from connector.reconcile.awaiting import Awaiting
 from connector.reconcile.desired import desired
+from connector.reconcile.documents import planned_json
 from connector.reconcile.guard import Guarded, protect
+from connector.reconcile.outlook import Outlook
 from connector.reconcile.plan import Bundle, Change, Harm, Kind, Plan, Problem, ScopeLine, sort_changes
 from connector.reconcile.policy import Policy, Rule
 from connector.reconcile.recorded import GrantRow, Recorded, SeatRow
-from connector.reconcile.render import counts_text, planned_json, problem_lines, short, table, unknown_line
+from connector.reconcile.render import counts_text, people_lines, problem_lines, short, unknown_line
 from connector.reconcile.sight import Domains, Present, SourceSeen
 from ledger.identity import MANUAL, IdentityState
 
@@ -69,7 +72,7 @@ class Adoption:
             out.append(f"nothing to adopt: nobody in group {self.rule.group} has anything by hand in {self.rule.team}")
         else:
             out.append(f"adoption {short(self.digest)}: {counts_text(self.plan.counts)}; nobody gains or loses access")
-            out += table(self.plan, self._guarded)
+            out += people_lines(self.plan, self._guarded, None)
         out += problem_lines(self.plan.problems)
         if not self.plan.empty:
             out.append(f"apply with `rosterd adopt {self.rule.id} --digest {short(self.digest)}`")
@@ -82,7 +85,7 @@ class Adoption:
     def to_json(self) -> dict[str, Any]:
         """As a plan, with the mapping."""
         rest = {"mapping": self.rule.id, "exit_code": self.exit_code, "suspended": list(self.suspended)}
-        return {**planned_json(self.plan, self._guarded), **rest, "unread": self.unread}
+        return {**planned_json(self.plan, self._guarded, Awaiting(), Outlook()), **rest, "unread": self.unread}
 
 
 def suspended(rule: Rule, policy: Policy, reasons: Iterable[str]) -> Adoption:

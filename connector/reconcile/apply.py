@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from connector.reconcile import gatekeeping, heldsets
+from connector.reconcile import gatekeeping, heldsets, notices
+from connector.reconcile.awaiting import approve_command
 from connector.reconcile.calm import calm
 from connector.reconcile.closure import counted, noted, part_of, with_standing
 from connector.reconcile.continuity import Continuity, continuity
@@ -18,8 +19,9 @@ from connector.reconcile.decide import decide
 from connector.reconcile.diff import Draft
 from connector.reconcile.ending import answered
 from connector.reconcile.guard import Guarded, guard
-from connector.reconcile.limits import Permit, Windows, logged_scopes
-from connector.reconcile.load import load_permit, load_windows
+from connector.reconcile.limits import Permit, logged_scopes
+from connector.reconcile.load import load_permit
+from connector.reconcile.measuring import measure
 from connector.reconcile.observed import Observed
 from connector.reconcile.orders import Order
 from connector.reconcile.outcome import RunOutcome, RunState, problem_json, scope_json
@@ -30,6 +32,7 @@ from connector.reconcile.remembering import Outcome, remember
 from connector.reconcile.render import outcome_lines, short
 from connector.reconcile.sight import Domains, SourceSeen
 from connector.reconcile.teams import ensure_teams
+from connector.reconcile.wording import expiry
 from connector.reconcile.writing import Rows
 from ledger.audit import AuditEvent
 from ledger.errors import Stale
@@ -62,7 +65,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         time = await went_on(book, part.recorded, part.sources, order.now)
         await people.clear_absences(book, time.forgotten)
         draft = decide(part.sources, policy, time.recorded, domains, order.now)
-        recorded = await counted(book, draft.plan, time.recorded) if observed.near else time.recorded
+        recorded = await counted(book, draft.plan, time.recorded, order.now) if observed.near else time.recorded
         if observed.near:
             draft = with_standing(draft, part, observed.memory)
         draft = noted(draft, observed.notes)
@@ -98,11 +101,34 @@ async def record_refused(book: Book, order: Order, why: str) -> None:
     await _record(book, order, outcome)
 
 
+async def record_one_approval(book: Book, order: Order, policy: Policy) -> RunOutcome | None:
+    """An approval that needs another one, recorded; None when it is the last one needed: then nothing is written (G3).
+
+    Raises as ``heldsets.approved``.
+    """
+    if await heldsets.completes(book, order, policy):
+        return None
+    held = await heldsets.approved(book, order, policy)
+    next_step = approve_command(held.digest, despite_freeze=order.despite_freeze)
+    lines = (
+        f"held set {short(held.digest)} is approved by {order.actor}; one more approval by another principal is needed",
+        f"nothing was changed; another principal runs `{next_step}`; the held set {expiry(held.expires_at, order.now)}",
+    )
+    payload = {"digest": held.digest, "approved_by": order.actor, "next": next_step}
+    await outbox.append(book, [outbox.Message("plan.approval_needed", held.digest, payload)])
+    outcome = RunOutcome(book.run_id, order.kind, RunState.HELD, 3, held=held.digest, lines=lines)
+    await _record(book, order, outcome)
+    return outcome
+
+
 async def _guarded(book: Book, order: Order, draft: Draft, recorded: Recorded, policy: Policy) -> Guarded:
     plan = draft.plan
     if order.kind == "approve":
-        found = await heldsets.approved(book, order)
-        permit = Permit(frozenset(heldsets.keys(found)), only=True)
+        found = await heldsets.approved(book, order, policy)
+        if heldsets.missing(found, policy):
+            raise Stale(f"held set {short(found.digest)} needs another approval", next_step="approve it again")
+        keys = frozenset(heldsets.keys(found))
+        permit = Permit(keys, only=True, despite_freeze=keys if found.despite_freeze else frozenset())
     elif order.digest:
         if not plan.digest.startswith(order.digest) or len(order.digest) < 12:
             raise PlanChanged(
@@ -110,11 +136,11 @@ async def _guarded(book: Book, order: Order, draft: Draft, recorded: Recorded, p
                 " organization file changed since it was shown",
                 next_step="nothing was written; look at rosterd plan again",
             )
-        permit = Permit(everything=True)
+        # one principal alone approves nothing where two are asked for (G3)
+        permit = Permit(everything=True) if policy.limits.approvers == 1 else await load_permit(book, order.now)
     else:
         permit = await load_permit(book, order.now)
-    measured = not permit.everything and any(bundle.harmful for bundle in plan.bundles)
-    windows = await load_windows(book, order.now) if measured else Windows()
+    windows = await measure(book, plan, recorded, policy, permit, order.now)
     return guard(plan, draft.allocation, recorded, policy, windows, permit)
 
 
@@ -140,6 +166,7 @@ async def _write(
     await _witness(book, order, guarded, rows, plan.digest)
     await outbox.append(book, rows.invited)
     held = await heldsets.keep(book, order, plan, guarded, policy)
+    await notices.tell(book, plan, guarded, recorded, policy)
     state, code = _ending(guarded, bool(plan.unknown))
     outcome = RunOutcome(
         run_id=book.run_id,
@@ -148,9 +175,9 @@ async def _write(
         exit_code=code,
         digest=plan.digest,
         counts=guarded.counts,
-        held=held,
+        held=held.digest if held else "",
         held_counts=guarded.held_counts,
-        lines=outcome_lines(plan, guarded),
+        lines=outcome_lines(plan, guarded, heldsets.waiting_of(held, guarded, policy), order.now),
         problems=plan.problems,
         scopes=plan.scopes,
     )

@@ -15,8 +15,8 @@ from connector.directory.mapping import Person
 from connector.reconcile.calm import calm
 from connector.reconcile.diff import Draft
 from connector.reconcile.last_reading import Kept
-from connector.reconcile.limits import ends_use
-from connector.reconcile.load import REMOVAL, load, load_active_elsewhere, load_some
+from connector.reconcile.limits import scopes_of
+from connector.reconcile.load import REMOVAL, load, load_elsewhere, load_some
 from connector.reconcile.observed import Memory, Observed
 from connector.reconcile.overlay import Overlay
 from connector.reconcile.plan import Plan, Problem, ScopeLine
@@ -243,12 +243,11 @@ async def part_of(book: Book, policy: Policy, observed: Observed, domains: Domai
     return part
 
 
-async def counted(reader: Reader, plan: Plan, recorded: Recorded) -> Recorded:
-    """With how many others are active in the Teams that somebody may leave: nothing goes to zero unseen (G1)."""
-    teams = {change.team for bundle in plan.bundles for change in bundle.changes if ends_use(change)}
-    teams |= {team for bundle in plan.bundles if bundle.harmful for team, _ in bundle.teams}
-    teams.discard("")
-    return await load_active_elsewhere(reader, recorded, teams) if teams else recorded
+async def counted(reader: Reader, plan: Plan, recorded: Recorded, now: datetime) -> Recorded:
+    """With what the guard needs of people who are not planned: whoever left, and how many are there (G1)."""
+    harmful = [(bundle, change) for bundle in plan.bundles for change in bundle.changes if change.harm]
+    scopes = {scope for bundle, change in harmful for scope in scopes_of(bundle, change)}
+    return await load_elsewhere(reader, recorded, scopes, now) if scopes else recorded
 
 
 def with_standing(draft: Draft, part: Part, memory: Memory | None) -> Draft:

@@ -12,7 +12,8 @@ from functools import cached_property
 
 import msgspec
 
-from connector.reconcile.limits import Permit, Trip, Windows, emptied, exceeded, scopes_of
+from connector.reconcile.freezing import stands_still
+from connector.reconcile.limits import FREEZE, Permit, Trip, Windows, emptied, exceeded, scopes_of
 from connector.reconcile.plan import Bundle, Change, Harm, Kind, Plan, Problem, count_kinds, digest_of
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import Recorded
@@ -20,6 +21,7 @@ from connector.reconcile.roles import last_owners, protected_admins
 from connector.reconcile.seating import Allocation, PoolKey
 from connector.reconcile.settings import OnHeld
 
+_FOLLOWS = frozenset({Harm.PAUSE, Harm.RELEASE, Harm.LEAVE, Harm.REMOVE})
 _UNLIMITED_FOR_PROTECTED = frozenset({Harm.NONE, Harm.INVITE, Harm.RENAME})
 
 
@@ -81,11 +83,16 @@ def guard(
     """Split ``plan``; deterministic, and independent of the order of its input."""
     if permit.only:
         plan = _only(plan, permit)
-    approved = {b.subject for b in plan.bundles if b.harmful and _permitted(b, permit)}
-    counted = [bundle for bundle in plan.bundles if bundle.harmful and bundle.subject not in approved]
-    tripped, trips = exceeded(counted, recorded, policy.limits, windows)
+    still = _frozen(plan, windows, permit)
+    approved = {
+        b.subject for b in plan.bundles if b.harmful and (_permitted(b, permit) or _follows(b, windows))
+    } - still
+    counted = [b for b in plan.bundles if b.harmful and b.subject not in approved and b.subject not in still]
+    tripped, trips = exceeded(counted, recorded, policy, windows)
     held = {b.subject for b in counted if any((s, c.harm) in tripped for c in b.changes for s in scopes_of(b, c))}
-    held |= emptied(plan, counted, held, recorded, trips)
+    held |= emptied(plan, counted, held | still, recorded, trips) | still
+    if still:
+        trips.insert(0, Trip(windows.frozen, "harm", FREEZE, len(still), 0, 0, 0))
     allowed, waiting = _split(plan, held, allocation, permit)
     if waiting and policy.limits.on_held is OnHeld.APPLY_NOTHING and not permit.only:
         untouched = tuple(bundle for bundle in allowed if bundle.subject in approved)
@@ -101,6 +108,24 @@ def _only(plan: Plan, permit: Permit) -> Plan:
         if changes and whole:
             bundles.append(msgspec.structs.replace(bundle, changes=changes))
     return Plan(plan.policy_hash, tuple(bundles), plan.problems, plan.scopes, plan.notes)
+
+
+def _frozen(plan: Plan, windows: Windows, permit: Permit) -> set[str]:
+    """Whom a freeze window holds: approved or not, unless the approval says so by name (G3)."""
+    if not windows.frozen:
+        return set()
+    return {
+        bundle.subject
+        for bundle in plan.bundles
+        if stands_still(bundle)
+        and not all(change.key in permit.despite_freeze for change in bundle.changes if change.harm)
+    }
+
+
+def _follows(bundle: Bundle, windows: Windows) -> bool:
+    """Whether all harm only follows, at its due dates, from an off-boarding that was approved (G7): counted then."""
+    harms = {change.harm for change in bundle.changes if change.harm}
+    return bundle.identity in windows.leavers and harms <= _FOLLOWS
 
 
 def _permitted(bundle: Bundle, permit: Permit) -> bool:

@@ -6,17 +6,19 @@ Pure: no I/O, no clock here. People are counted, one kind of harm at a time; har
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
+from connector.reconcile import wording
 from connector.reconcile.plan import Bundle, Change, Harm, Kind, Plan
-from connector.reconcile.policy import MAPPING
+from connector.reconcile.policy import MAPPING, Policy
 from connector.reconcile.recorded import Recorded
 from connector.reconcile.settings import LimitSettings
 from ledger.identity import IdentityState
 
 ORGANIZATION = "organization"
+FREEZE = "freeze"
 _IDENTITY_LEVEL = frozenset({Harm.DISABLE, Harm.REMOVE})
 _ORGANIZATION_ONLY = frozenset({Harm.INVITE, Harm.RENAME, Harm.RELINK})
 ENDS_USE = frozenset({Harm.DISABLE, Harm.REMOVE, Harm.LEAVE})
@@ -39,28 +41,33 @@ class Windows(msgspec.Struct, frozen=True):
     """What limits are measured against: populations at the start of both windows, and harm since then (G1).
 
     ``day``: scope → people 24 h ago; ``month``: the organization's people 30 days ago. In an organization younger than
-    a window, its people after its first applied run.
+    a window, its people after its first applied run. ``leavers``: identities whose off-boarding was approved; what
+    follows from it at its due dates is not new harm (G7). ``frozen``: why no harm at all is applied now, or empty (G3).
     """
 
     day: Mapping[ScopeKey, int] = {}
     month: int = 0
     past: tuple[PastHarm, ...] = ()
+    leavers: frozenset[str] = frozenset()
+    frozen: str = ""
 
 
 class Permit(msgspec.Struct, frozen=True):
     """What approvals let through: change keys; ``everything`` for ``apply --digest`` (the whole plan was seen, G3);
-    ``only``: apply nothing but the permitted changes (``approve``)."""
+    ``only``: apply nothing but the permitted changes (``approve``). ``despite_freeze``: the keys that go through a
+    freeze window too."""
 
     keys: frozenset[tuple[str, str, str, str, str, str]] = frozenset()
     everything: bool = False
     only: bool = False
+    despite_freeze: frozenset[tuple[str, str, str, str, str, str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Trip:
     """One limit that was exceeded: in ``scope`` (by name) ``harm`` would touch ``people`` of ``population``, and
     touched ``before`` others earlier in ``window``; ``limit`` people are allowed. Window ``zero``: nobody would be
-    left."""
+    left. Window ``freeze``: ``scope`` says why no harm is applied now."""
 
     scope: str
     harm: str
@@ -75,9 +82,19 @@ class Trip:
         """In words."""
         if self.window == "zero":
             return f"{self.scope} would be left without anybody"
+        if self.window == FREEZE:
+            return f"{self.scope}; {wording.counted(self.people, 'person waits', 'people wait')}"
         earlier = f" after {self.before} earlier" if self.before else ""
         allowed = f"the limit is {self.limit} in {self.window} ({self.population} people there)"
         return f"{self.scope}: {self.harm} of {self.people} people{earlier}; {allowed}"
+
+
+def reasons(trips: Iterable[Trip]) -> list[str]:
+    """Each reason once, in words: kinds of harm that trip one limit alike share it."""
+    found: dict[Trip, list[str]] = {}
+    for trip in trips:
+        found.setdefault(replace(trip, harm=""), []).append(trip.harm)
+    return [replace(trip, harm=" and ".join(harms)).text for trip, harms in found.items()]
 
 
 def scopes_of(bundle: Bundle, change: Change) -> Iterable[ScopeKey]:
@@ -119,7 +136,7 @@ def scope_name(scope: ScopeKey, team_names: Mapping[str, str]) -> str:
 
 
 def exceeded(
-    counted: list[Bundle], recorded: Recorded, limits: LimitSettings, windows: Windows
+    counted: list[Bundle], recorded: Recorded, policy: Policy, windows: Windows
 ) -> tuple[set[tuple[ScopeKey, Harm]], list[Trip]]:
     """Which scope and kind of harm is over a limit (G1), and each limit that was tripped, for the message."""
     planned: dict[tuple[ScopeKey, Harm], set[str]] = {}
@@ -130,20 +147,43 @@ def exceeded(
                 for scope in scopes_of(bundle, change):
                     planned.setdefault((scope, change.harm), set()).add(who)
     names = recorded.team_names()
+    base = _Populations(recorded, windows, {scope for scope, _ in planned})
     tripped: set[tuple[ScopeKey, Harm]] = set()
     trips: list[Trip] = []
     for (scope, harm), people in sorted(planned.items()):
         title = scope_name(scope, names)
-        checks = [("24 hours", day_limit(limits, scope, windows.day.get(scope, 0)), windows.day.get(scope, 0), True)]
+        limits = policy.limits_of(scope[1]) if scope[0] == "mapping" else policy.limits
+        start = base.of(scope, windows.day.get(scope, 0), recent=True)
+        checks = [("24 hours", day_limit(limits, scope, start), start, True)]
         if scope[0] == ORGANIZATION and harm is not Harm.INVITE:
-            month = max(limits.day_floor, windows.month * limits.month_percent // 100)
-            checks.append(("30 days", month, windows.month, False))
+            start = base.of(scope, windows.month, recent=False)
+            month = max(limits.day_floor, start * limits.month_percent // 100)
+            checks.append(("30 days", month, start, False))
         for window, limit, population, recent in checks:
             before = _past(windows.past, scope, harm, recent) - people
             if len(people) + len(before) > limit:
                 tripped.add((scope, harm))
                 trips.append(Trip(title, harm.value, window, len(people), len(before), limit, population))
     return tripped, trips
+
+
+class _Populations:
+    """Denominators: the people at a window's start, without those an approval has taken out since. Otherwise approved
+    harm, itself not counted, would leave a limit as wide as the organization once was for the few who are left."""
+
+    def __init__(self, recorded: Recorded, windows: Windows, scopes: set[ScopeKey]) -> None:
+        self._past = windows.past
+        self._elsewhere = recorded.elsewhere.active
+        self._active = _active(recorded, scopes)
+        if (ORGANIZATION, "") in scopes:
+            everybody = recorded.identities.values()
+            self._active[ORGANIZATION, ""] = {row.id for row in everybody if row.state == IdentityState.ACTIVE}
+
+    def of(self, scope: ScopeKey, start: int, *, recent: bool) -> int:
+        left: set[str] = set()
+        for harm in ENDS_USE:
+            left |= _past(self._past, scope, harm, recent)
+        return min(start, len(self._active[scope] | left) + self._elsewhere.get(scope, 0))
 
 
 def _past(past: Collection[PastHarm], scope: ScopeKey, harm: Harm, recent: bool) -> set[str]:
@@ -201,7 +241,8 @@ def _active(recorded: Recorded, touched: set[ScopeKey]) -> dict[ScopeKey, set[st
         if identity is None or identity.state != IdentityState.ACTIVE:
             continue
         for row in rows:
-            for scope in (("team", row.team_id), ("mapping", row.provenance[len(MAPPING) :])):
+            mapping = row.provenance[len(MAPPING) :] if row.provenance.startswith(MAPPING) else ""
+            for scope in (("team", row.team_id), ("mapping", mapping)):
                 if scope in found:
                     found[scope].add(identity_id)
     return found

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from connector.reconcile.calm import calm
-from connector.reconcile.limits import ORGANIZATION, PastHarm, Permit, Windows
+from connector.reconcile.limits import ORGANIZATION, PastHarm, Permit, ScopeKey, Windows
 from connector.reconcile.policy import MAPPING
 from connector.reconcile.recorded import (
     Elsewhere,
@@ -121,17 +121,29 @@ def _elsewhere(counts: Mapping[tuple[str, str, str], int], held: Iterable[tuple[
     return Elsewhere(dict(pools), dict(used))
 
 
-async def load_active_elsewhere(reader: Reader, recorded: Recorded, teams: Collection[str]) -> Recorded:
-    """With how many people who are not loaded are active in these Teams and their mappings (G1: nothing to zero)."""
-    by_team, by_provenance = await some_people.active_in(reader, teams)
-    found: Counter[tuple[str, str]] = Counter({("team", team): count for team, count in by_team.items()})
+async def load_elsewhere(reader: Reader, recorded: Recorded, scopes: Collection[ScopeKey], now: datetime) -> Recorded:
+    """With whoever was harmed lately, and with how many others are active in these scopes of limits (G1)."""
+    harmed = {row[1] for row in await runs.harm_since(reader, now - MONTH)} - recorded.identities.keys()
+    identities = {row[1]: IdentityRow(*row) for row in await some_people.identities_of(reader, harmed)}
+    memberships = _memberships(await some_people.memberships_of(reader, harmed))
+    recorded = msgspec.structs.replace(
+        recorded,
+        identities={**recorded.identities, **identities},
+        memberships={**recorded.memberships, **memberships},
+    )
+    teams = {key for kind, key in scopes if kind == "team"}
+    provenances = {MAPPING + key for kind, key in scopes if kind == "mapping"}
+    total, by_team, by_provenance = await some_people.active_in(reader, teams, provenances)
+    found: Counter[ScopeKey] = Counter({("team", team): count for team, count in by_team.items()})
     found.update({("mapping", name.removeprefix(MAPPING)): count for name, count in by_provenance.items()})
-    for identity, rows in recorded.memberships.items():
-        known = recorded.identities.get(identity)
-        if known is not None and known.state == IdentityState.ACTIVE:
-            inside = [row for row in rows if row.team_id in teams]
-            found.subtract({("team", row.team_id) for row in inside})
-            found.subtract({("mapping", row.provenance.removeprefix(MAPPING)) for row in inside})
+    found[ORGANIZATION, ""] = total
+    for identity, known in recorded.identities.items():
+        if known.state != IdentityState.ACTIVE:
+            continue
+        rows = recorded.memberships.get(identity, ())
+        inside = [row for row in rows if row.team_id in teams or row.provenance in provenances]
+        found.subtract({("team", row.team_id) for row in inside} | {(ORGANIZATION, "")})
+        found.subtract({("mapping", row.provenance.removeprefix(MAPPING)) for row in inside})
     elsewhere = msgspec.structs.replace(recorded.elsewhere, active=dict(found))
     return msgspec.structs.replace(recorded, elsewhere=elsewhere)
 
@@ -197,10 +209,13 @@ async def load_windows(reader: Reader, now: datetime) -> Windows:
 async def load_permit(reader: Reader, now: datetime) -> Permit:
     """What approvals that have not expired let through (G3)."""
     keys: set[tuple[str, str, str, str, str, str]] = set()
+    through: set[tuple[str, str, str, str, str, str]] = set()
     for held in await runs.held_sets(reader, ("approved",)):
         if held.expires_at > now:
-            keys |= {change_key(change) for change in held.changes}
-    return Permit(frozenset(keys))
+            named = {change_key(change) for change in held.changes}
+            keys |= named
+            through |= named if held.despite_freeze else set()
+    return Permit(frozenset(keys), despite_freeze=frozenset(through))
 
 
 def change_key(change: Any) -> tuple[str, str, str, str, str, str]:

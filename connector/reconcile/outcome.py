@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from connector.reconcile.awaiting import Awaiting
+from connector.reconcile.documents import planned_json, planned_markdown, suspended_markdown
 from connector.reconcile.guard import Guarded
+from connector.reconcile.outlook import Outlook
 from connector.reconcile.plan import Change, Plan, Problem, ScopeLine, change_to_json
-from connector.reconcile.render import planned_json, planned_lines, planned_markdown, undone_lines
+from connector.reconcile.render import planned_lines, suspended_lines, undone_lines
 
 
 class RunState(StrEnum):
@@ -27,12 +31,16 @@ class RunState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan and what the guard would hold of it. ``suspended``: the gate's reasons, when nothing was read at all."""
+    """A plan and what the guard would hold of it, made ``at``. ``suspended``: the gate's reasons, when nothing was read
+    at all. ``awaiting``: how the held set stands. ``outlook``: seats ahead and coverage (P4, P5)."""
 
     plan: Plan
     guarded: Guarded
     suspended: tuple[str, ...] = ()
     expires_at: str = ""
+    outlook: Outlook = field(default_factory=Outlook)
+    awaiting: Awaiting = field(default_factory=Awaiting)
+    at: datetime | None = None
 
     @property
     def digest(self) -> str:
@@ -48,18 +56,30 @@ class Planned:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The plan as a table in plain text; the first line says what is unknown, when something is."""
-        return planned_lines(self.plan, self.guarded, self.suspended)
+        """Plain text, long lists folded; the first line says what is unknown, when something is."""
+        return self._lines(every=False)
+
+    @property
+    def every_line(self) -> tuple[str, ...]:
+        """The same with everybody in it."""
+        return self._lines(every=True)
+
+    def _lines(self, *, every: bool) -> tuple[str, ...]:
+        if self.suspended:
+            return suspended_lines(self.suspended)
+        return planned_lines(self.plan, self.guarded, self.awaiting, self.outlook, self.at, every=every)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
         rest = {"exit_code": self.exit_code, "suspended": list(self.suspended), "expires_at": self.expires_at}
-        return {**planned_json(self.plan, self.guarded), **rest}
+        return {**planned_json(self.plan, self.guarded, self.awaiting, self.outlook), **rest}
 
     @property
     def markdown(self) -> str:
         """A Markdown document, for a ticket or a review."""
-        return planned_markdown(self.plan, self.guarded, self.suspended)
+        if self.suspended:
+            return suspended_markdown(suspended_lines(self.suspended))
+        return planned_markdown(self.plan, self.guarded, self.awaiting, self.outlook, self.at)
 
 
 @dataclass(frozen=True, slots=True)

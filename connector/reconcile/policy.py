@@ -90,6 +90,7 @@ class Policy:
     correlate_by_employee_number: bool
     guests: tuple[GuestRule, ...] = ()
     hash: str = field(default="")
+    fresh_within: timedelta = timedelta(hours=24)
 
     @classmethod
     def build(
@@ -133,6 +134,7 @@ class Policy:
             correlate_by_employee_number=sync.correlate_by_employee_number,
             guests=invited,
             hash=_policy_hash(Sections(teams, mappings, guests, offboarding, sync), rules.values(), invited, limits),
+            fresh_within=sync.fresh_within,
         )
 
     def rule_of(self, provenance: str) -> Rule | None:
@@ -210,7 +212,8 @@ def _policy_hash(
     sections: Sections, rules: Collection[Rule], guests: Iterable[GuestRule], limits: LimitSettings
 ) -> str:
     """Over all that decides. What a file does not use leaves no trace, so a new key changes no older digest (P1)."""
-    sync = sections.sync.model_dump(mode="json", exclude=set() if sections.sync.allow_roles else {"allow_roles"})
+    idle = {"fresh_within"} | (set() if sections.sync.allow_roles else {"allow_roles"})  # decide nothing
+    sync = sections.sync.model_dump(mode="json", exclude=idle)
     value: dict[str, Any] = {
         "mappings": sorted(
             (rule.id, fold(rule.group), rule.team, sorted(rule.offerings), rule.priority, _seconds(rule.release_after),

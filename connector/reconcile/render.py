@@ -1,17 +1,26 @@
-"""Plans and outcomes for people and programs: table text, JSON, Markdown (P1). Pure: strings out, nothing read."""
+"""Plans and outcomes for people: plain text that needs no manual (P1, G2). Pure: strings out, nothing read.
+
+What happens, to how many, what is held, why, and the exact next command come first; the lists follow, folded.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from datetime import datetime
 
+from connector.reconcile.awaiting import Awaiting
+from connector.reconcile.describing import Group, grouped, headline, in_words, person_line
 from connector.reconcile.guard import Guarded
-from connector.reconcile.plan import REMOVALS, Bundle, Change, Harm, Plan, Problem, ScopeLine, change_to_json
+from connector.reconcile.limits import reasons
+from connector.reconcile.outlook import Outlook
+from connector.reconcile.plan import REMOVALS, Bundle, Change, Harm, Plan, Problem, ScopeLine
+from connector.reconcile.wording import people, some
 
 _SHOWN = 12
 """Digits of a digest in messages; ``approve`` accepts any unique prefix of at least 8."""
 
 _ROWS = 40
+_PEOPLE = 20
 _NAMES = 5
 _SCOPES = 3
 _WORDS = {Harm.INVITE: "invites", Harm.RENAME: "renames", Harm.RELINK: "relinks"}
@@ -27,25 +36,14 @@ def unknown_line(scopes: Iterable[ScopeLine]) -> str:
     found: dict[tuple[str, str], list[str]] = {}
     for scope in sorted(scopes, key=lambda item: (not item.scope.startswith("people:"), item.scope)):
         found.setdefault((scope.source_id, scope.reason or "not read to its end"), []).append(scope.scope)
-    parts = [f"{_some(names, _SCOPES)} of {source}: {reason}" for (source, reason), names in found.items()]
+    parts = [f"{some(names, _SCOPES)} of {source}: {reason}" for (source, reason), names in found.items()]
     return f"UNKNOWN {'; '.join(parts)}. Nothing will be removed because of it." if parts else ""
 
 
-def _some(names: Sequence[str], limit: int) -> str:
-    """The first names and how many more."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
-
-
-def held_line(applied: Mapping[str, int], held: Mapping[str, int], digest: str, *, done: bool = True) -> str:
+def held_line(applied: Mapping[str, int], held: Mapping[str, int], command: str) -> str:
     """``0 removals applied, 37 held; approve with `rosterd approve 9f3c…` `` (G2); people are counted, not changes."""
-    parts = []
-    for word, count in held.items():
-        went = applied.get(word, 0)
-        parts.append(
-            f"{went} {word} applied, {count} held" if done else f"{count} {word} would be held, {went} applied"
-        )
-    return f"{'; '.join(parts)}; approve with `rosterd approve {short(digest)}`"
+    parts = [f"{applied.get(word, 0)} {word} applied, {count} held" for word, count in held.items()]
+    return f"{'; '.join(parts)}; approve with `{command}`"
 
 
 def people_by_word(bundles: Iterable[Bundle]) -> dict[str, int]:
@@ -60,36 +58,95 @@ def people_by_word(bundles: Iterable[Bundle]) -> dict[str, int]:
     }
 
 
-def planned_lines(plan: Plan, guarded: Guarded, suspended: Sequence[str]) -> tuple[str, ...]:
-    """Plain text lines of a plan; the first says what is unknown, when something is."""
-    if suspended:
-        why = "; ".join(suspended)
-        return (f"SUSPENDED {why}. Nothing was read and nobody is removed.", "what is missing: `rosterd sso status`")
+def suspended_lines(reasons: Sequence[str]) -> tuple[str, ...]:
+    """A plan that was not made because no domain is open (G5)."""
+    why = "; ".join(reasons)
+    return (f"SUSPENDED {why}. Nothing was read and nobody is removed.", "what is missing: `rosterd sso status`")
+
+
+def planned_lines(
+    plan: Plan, guarded: Guarded, awaiting: Awaiting, outlook: Outlook, now: datetime | None, *, every: bool = False
+) -> tuple[str, ...]:
+    """Plain text lines of a plan; the first says what is unknown, when something is. ``every``: lists are not folded.
+    ``now`` is when it was made."""
     out = [line for line in [unknown_line(plan.unknown)] if line]
     if plan.empty:
         out.append("nothing to change")
     else:
-        out.append(f"plan {short(plan.digest)}: {counts_text(plan.counts)}")
-        out += table(plan, guarded)
-    out += problem_lines(plan.problems)
-    out += [f"held: {trip.text}" for trip in guarded.trips]
-    if guarded.held:
-        line = held_line(people_by_word(guarded.allowed), people_by_word(guarded.held), guarded.held_digest, done=False)
-        out.append(line.partition("; approve with")[0])
-        out.append(f"apply all of it, what is held included, with `rosterd apply --digest {short(plan.digest)}`")
-    elif not plan.empty:
-        out.append(f"apply with `rosterd apply --digest {short(plan.digest)}`")
-    return tuple(out)
+        out.append(f"plan {short(plan.digest)}: {headline(plan.bundles)}")
+        out += held_summary(guarded)
+        out += next_steps(plan, guarded, awaiting, now)
+        out += ["", *group_table(grouped(plan.bundles, guarded.held))]
+        out += ["", *people_lines(plan, guarded, None if every else _PEOPLE)]
+    notes = [*outlook.lines, *problem_lines(plan.problems)]
+    return (*out, *([""] if notes and not plan.empty else []), *notes)
 
 
-def outcome_lines(plan: Plan, guarded: Guarded) -> tuple[str, ...]:
-    """What a run did, in words: unknown first, then applied, held, notes."""
+def held_summary(guarded: Guarded) -> list[str]:
+    """What waits and why; empty when nothing does."""
+    if not guarded.held:
+        return []
+    held = ", ".join(f"{count} {word}" for word, count in people_by_word(guarded.held).items())
+    who = people(len({bundle.subject for bundle in guarded.held}))
+    out = [f"HELD: the changes of {who} wait until they are approved ({held}); nothing of it happens before"]
+    return out + [f"held: {why}" for why in reasons(guarded.trips)]
+
+
+def next_steps(plan: Plan, guarded: Guarded, awaiting: Awaiting, now: datetime | None) -> list[str]:
+    """The exact next commands, and how the held set stands."""
+    whole = f"`rosterd apply --digest {short(plan.digest)}`"
+    if not guarded.held:
+        return [f"next: apply with {whole}"]
+    if awaiting.kept:
+        standing = f"; {awaiting.standing(now)}" if now else ""
+        out = [f"next: if this is meant, let what is held through with `{awaiting.command}`{standing}"]
+    elif awaiting.frozen or awaiting.approvers > 1:
+        rest = "what is not held and keeps the rest for approval"
+        out = [f"next: `rosterd apply --auto` applies {rest}; then, if it is meant, `{awaiting.command}`"]
+        if awaiting.approvers > 1:
+            out.append(f"      approving takes {awaiting.approvers} principals: each runs it once")
+    else:
+        out = [f"next: if this is meant, apply all of it, what is held included, with {whole}"]
+    return [*out, "      if it is not, correct the directory or the organization file, and plan again"]
+
+
+def group_table(groups: Sequence[Group]) -> list[str]:
+    """Team, kind of change, how many people, how many of them held."""
+    rows = [("Team", "change", "people", "held")]
+    rows += [(item.team, item.what, str(item.people), str(item.held or "·")) for item in groups]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        f"  {row[0].ljust(widths[0])}  {row[1].ljust(widths[1])}  {row[2].rjust(widths[2])}  {row[3].rjust(widths[3])}"
+        for row in rows
+    ]
+
+
+def people_lines(plan: Plan, guarded: Guarded, limit: int | None) -> list[str]:
+    """One line per person, held ones first, with the cause; the first ``limit`` of them (None: all)."""
+    held = {bundle.subject for bundle in guarded.held}
+    chosen = sorted(plan.bundles, key=lambda bundle: (bundle.subject not in held, bundle.subject))
+    lines = [f"  {person_line(bundle, held=bundle.subject in held)}" for bundle in chosen[:limit]]
+    if limit is not None and len(chosen) > limit:
+        lines.append(f"  … and {people(len(chosen) - limit)} more: `rosterd plan --all` lists everybody")
+    return lines
+
+
+def outcome_lines(plan: Plan, guarded: Guarded, awaiting: Awaiting, now: datetime) -> tuple[str, ...]:
+    """What a run did, in words: unknown first, then applied, held and why, notes."""
     out = [line for line in [unknown_line(plan.unknown)] if line]
     if guarded.held:
-        out.append(held_line(people_by_word(guarded.allowed), people_by_word(guarded.held), guarded.held_digest))
-        out += [f"held: {trip.text}" for trip in guarded.trips]
+        applied, held = people_by_word(guarded.allowed), people_by_word(guarded.held)
+        out.append(held_line(applied, held, _brief(awaiting)))
+        out += [f"held: {why}" for why in reasons(guarded.trips)]
+        if awaiting.kept:
+            out.append(f"who: `rosterd report held {short(awaiting.digest)}`; {awaiting.standing(now)}")
     out.append(f"applied: {counts_text(guarded.counts)}" if guarded.allowed else "nothing was changed")
     return (*out, *problem_lines(plan.problems))
+
+
+def _brief(awaiting: Awaiting) -> str:
+    """``rosterd approve 9f3c…``: the reason is asked for anyway, a freeze is not."""
+    return f"rosterd approve {short(awaiting.digest)}{' --despite-freeze' if awaiting.frozen else ''}"
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
@@ -97,23 +154,8 @@ def counts_text(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
 
 
-def table(plan: Plan, guarded: Guarded, limit: int = _ROWS) -> list[str]:
-    """One line per change: person, kind, object, before → after, cause; held ones are marked. At most ``limit``."""
-    held = {change.key for bundle in guarded.held for change in bundle.changes}
-    changes = [change for bundle in plan.bundles for change in bundle.changes]
-    rows = [_row(change, change.key in held) for change in changes[:limit]]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(4)]
-    lines = ["  " + "  ".join([*(row[c].ljust(widths[c]) for c in range(4)), row[4]]).rstrip() for row in rows]
-    if len(changes) > limit:
-        lines.append(f"  … and {len(changes) - limit} more (--json shows all)")
-    return lines
-
-
-def _row(change: Change, held: bool) -> tuple[str, str, str, str, str]:
-    return ("held" if held else "", change.subject, change.kind.value, _what(change), change.cause)
-
-
-def _what(change: Change) -> str:
+def what(change: Change) -> str:
+    """Before → after, with what it is about."""
     arrow = f"{change.before or '·'} → {change.after or '·'}"
     return f"{change.object}: {arrow}" if change.object else arrow
 
@@ -122,61 +164,16 @@ def problem_lines(problems: Iterable[Problem]) -> list[str]:
     """One line per problem with the first names it concerns."""
     lines = []
     for problem in problems:
-        names = _some(problem.subjects, _NAMES)
+        names = some(problem.subjects, _NAMES)
         lines.append(f"note: {problem.what}: {names}" if names else f"note: {problem.what}")
     return lines
-
-
-def planned_json(plan: Plan, guarded: Guarded) -> dict[str, Any]:
-    """A plan as JSON, without what its caller knows (exit code, suspension, expiry)."""
-    held = {change.key for bundle in guarded.held for change in bundle.changes}
-    changes = [change for bundle in plan.bundles for change in bundle.changes]
-    return {
-        "digest": plan.digest,
-        "policy": plan.policy_hash,
-        "unknown": unknown_line(plan.unknown),
-        "counts": plan.counts,
-        "changes": [{**change_to_json(change), "held": change.key in held} for change in changes],
-        "held": {
-            "digest": guarded.held_digest,
-            "counts": dict(guarded.held_counts),
-            "why": [trip.text for trip in guarded.trips],
-        },
-        "scopes": [
-            {"source": s.source_id, "scope": s.scope, "complete": s.complete, "reason": s.reason, "entries": s.entries}
-            for s in plan.scopes
-        ],
-        "problems": [{"code": p.code, "what": p.what, "subjects": list(p.subjects)} for p in plan.problems],
-    }
-
-
-def planned_markdown(plan: Plan, guarded: Guarded, suspended: Sequence[str]) -> str:
-    """The plan as a Markdown document, for a ticket or a review."""
-    held = {change.key for bundle in guarded.held for change in bundle.changes}
-    out = [f"# Plan `{short(plan.digest)}`", ""]
-    out += [line for line in (unknown_line(plan.unknown), *(f"SUSPENDED {why}" for why in suspended)) if line]
-    out += ["", counts_text(plan.counts), "", "| person | change | what | cause | |", "|---|---|---|---|---|"]
-    for bundle in plan.bundles:
-        for change in bundle.changes:
-            cells = (
-                change.subject,
-                change.kind.value,
-                _what(change),
-                change.cause,
-                "held" if change.key in held else "",
-            )
-            out.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    out += ["", *(f"- {line}" for line in problem_lines(plan.problems))]
-    out += [f"- held: {trip.text}" for trip in guarded.trips]
-    return "\n".join(out) + "\n"
 
 
 def undone_lines(run_id: str, changes: Sequence[Change], kept: Sequence[Problem], *, done: bool) -> tuple[str, ...]:
     """Plain text lines of an undo: what is (or would be) restored and what is kept because it was edited since."""
     verb = "undid" if done else "would undo"
-    rows = [_row(change, False) for change in changes]
-    out = [f"{verb} run {run_id}: {len(rows)} change(s)"]
-    out += [f"  {row[1]}  {row[2]}  {row[3]}" for row in rows[:_ROWS]]
-    if len(rows) > _ROWS:
-        out.append(f"  … and {len(rows) - _ROWS} more (--json shows all)")
+    out = [f"{verb} run {run_id}: {len(changes)} change(s)"]
+    out += [f"  {change.subject}  {in_words(change)}" for change in changes[:_ROWS]]
+    if len(changes) > _ROWS:
+        out.append(f"  … and {len(changes) - _ROWS} more (--json shows all)")
     return (*out, *problem_lines(kept))

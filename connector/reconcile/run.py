@@ -13,15 +13,23 @@ from datetime import datetime, timedelta
 from connector.directory.base import Source
 from connector.directory.mapping import AttributeRules
 from connector.reconcile import explaining, gatekeeping, undoing
-from connector.reconcile.apply import PlanChanged, commit, record_refused, record_suspended, went_on
+from connector.reconcile.apply import (
+    PlanChanged,
+    commit,
+    record_one_approval,
+    record_refused,
+    record_suspended,
+    went_on,
+)
 from connector.reconcile.asking import ConfiguredFinder
 from connector.reconcile.closure import BaseMoved
 from connector.reconcile.decide import decide
 from connector.reconcile.explain import Explanation
+from connector.reconcile.foreseeing import foresee
 from connector.reconcile.guard import Guarded, guard
-from connector.reconcile.heldsets import find
-from connector.reconcile.limits import Windows
-from connector.reconcile.load import load, load_permit, load_windows
+from connector.reconcile.heldsets import find, standing, waiting_of
+from connector.reconcile.load import load, load_permit
+from connector.reconcile.measuring import measure
 from connector.reconcile.observing import observe
 from connector.reconcile.orders import Order
 from connector.reconcile.outcome import Planned, RunOutcome, Undone
@@ -68,11 +76,14 @@ async def plan(ledger: Ledger, setup: Setup, *, now: datetime, progress: Progres
         loaded = await load(reader, with_dns=observed.with_dns)
         recorded = (await went_on(reader, loaded, observed.sources, now)).recorded
         draft = decide(observed.sources, policy, recorded, domains, now)
-        hurts = any(bundle.harmful for bundle in draft.plan.bundles)
-        windows = await load_windows(reader, now) if hurts else Windows()
         permit = await load_permit(reader, now)
-    guarded = guard(draft.plan, draft.allocation, recorded, policy, windows, permit)
-    return Planned(draft.plan, guarded, expires_at=to_text(now + policy.limits.approval_expires))
+        windows = await measure(reader, draft.plan, recorded, policy, permit, now)
+        guarded = guard(draft.plan, draft.allocation, recorded, policy, windows, permit)
+        outlook = await foresee(reader, draft.plan, recorded, policy, now)
+        kept = await standing(reader, guarded.held_digest, now)
+    expires = to_text(now + policy.limits.approval_expires)
+    awaiting = waiting_of(kept, guarded, policy)
+    return Planned(draft.plan, guarded, expires_at=expires, outlook=outlook, awaiting=awaiting, at=now)
 
 
 async def apply(
@@ -97,16 +108,33 @@ async def apply(
     return await _run(ledger, setup, order, progress)
 
 
-async def approve(ledger: Ledger, setup: Setup, digest: str, *, reason: str, actor: str, now: datetime) -> RunOutcome:
+async def approve(
+    ledger: Ledger,
+    setup: Setup,
+    digest: str,
+    *,
+    reason: str,
+    actor: str,
+    now: datetime,
+    despite_freeze: bool = False,
+) -> RunOutcome:
     """Let the held set named by ``digest`` (or a unique prefix of ≥ 8 digits) through, or the part still true (G3).
 
-    Exactly its changes and no others. Raises ``NotFound``, ``BadInput`` and, for a set that expired, ``Refused``.
+    Exactly its changes and no others. Where ``[limits] approvers`` asks for two, the first approval is recorded and the
+    outcome is ``HELD``. Raises ``NotFound``, ``BadInput`` and ``Refused``: a set that expired, a principal's second
+    approval, a freeze window without ``despite_freeze``. Seven parameters: who, why and when are the caller's.
     """
     if not reason.strip():
         raise BadInput("an approval needs a reason", next_step=f"rosterd approve {digest} --reason TEXT")
     async with ledger.read(setup.organization.id) as reader:
         held = await find(reader, digest)
-    return await _run(ledger, setup, Order("approve", actor, now, held.digest, reason), None)
+    order = Order("approve", actor, now, held.digest, reason, despite_freeze=despite_freeze)
+    if setup.policy.limits.approvers > 1:
+        async with ledger.write(setup.organization.id, at=now, run_id=new_id()) as book:
+            outcome = await record_one_approval(book, order, setup.policy)
+        if outcome is not None:
+            return outcome
+    return await _run(ledger, setup, order, None)
 
 
 async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | None) -> RunOutcome:

@@ -5,11 +5,11 @@ Values only: contradictions between sections are found by ``policy.Policy.build`
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from ledger.identity import Email, a_label
 from ledger.settings import Duration, SettingsModel
@@ -158,6 +158,31 @@ class OffboardingSettings(SettingsModel):
     """Absence counts only when two complete readings at least this far apart agree."""
 
 
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError(f"{value.isoformat()} names no zone: write an instant such as 2026-12-24T00:00:00Z")
+    return value.astimezone(UTC)
+
+
+class FreezeSettings(SettingsModel):
+    """``[[limits.freeze]]``: no harm is applied between two instants; additions and invites go on (G3)."""
+
+    starts_at: Annotated[datetime, Field(alias="from"), AfterValidator(_aware)]
+    """First instant of the freeze, with its zone."""
+
+    until: Annotated[datetime, AfterValidator(_aware)]
+    """First instant after it, with its zone."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=200)]
+    """Why; shown with everything it holds."""
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.until <= self.starts_at:
+            raise ValueError("until lies after from")
+        return self
+
+
 class LimitSettings(SettingsModel):
     """``[limits]``: how much may be taken away unasked, over sliding windows (G1, G2)."""
 
@@ -185,6 +210,11 @@ class LimitSettings(SettingsModel):
     approval_expires: Duration = timedelta(hours=72)
     """How long a held set can be approved."""
 
+    approvers: Annotated[int, Field(ge=1, le=2)] = 1
+    """How many principals approve a held set; with 2, apply --digest by one of them approves no harm either (G3)."""
+
+    freeze: tuple[FreezeSettings, ...] = ()
+
 
 class SyncSettings(SettingsModel):
     """``[sync]``: whom sync never harms, and how it recognises people (D9, G4)."""
@@ -200,6 +230,9 @@ class SyncSettings(SettingsModel):
 
     allow_roles: bool = False
     """Danger: true lets whoever edits the directory make admins, through the ``role`` of a mapping."""
+
+    fresh_within: Duration = timedelta(hours=24)
+    """A directory that could not be read whole for this long is notified, once; 0 never notifies."""
 
     @model_validator(mode="after")
     def _addresses(self) -> Self:

@@ -27,6 +27,8 @@ from ledger.store.sso import SyncRow
 ADMIN_CONFIRMS_AFTER = timedelta(days=7)
 """A suspension longer than this ends only when an admin enables sync again: the drift looks like mass leavers."""
 _SUBJECT = "sync"
+_NEXT = {evidence.SYNC_SUSPENDED: "rosterd sso status", evidence.SYNC_RESUMED: "rosterd plan"}
+"""The exact next command for whoever is told."""
 
 
 class SyncState(StrEnum):
@@ -168,4 +170,4 @@ async def _change(book: Book, row: SyncRow, kind: str, facts: dict[str, Any], ac
     await rows.append_evidence(book, kind, _SUBJECT, actor=who, facts=facts)
     await audit.append(book, [AuditEvent(who, kind, _SUBJECT, after=facts)])
     if kind in {evidence.SYNC_SUSPENDED, evidence.SYNC_RESUMED}:
-        await outbox.append(book, [Message(kind, _SUBJECT, facts)])
+        await outbox.append(book, [Message(kind, _SUBJECT, {**facts, "next": _NEXT[kind]})])

@@ -50,7 +50,12 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class HeldSet:
-    """Harmful changes that wait (G2). ``state``: open, approved, applied, superseded or expired."""
+    """Harmful changes that wait (G2). ``state``: open, approved, applied, superseded or expired. ``why``: one reason a
+    line.
+
+    ``approvals``: what each principal said, oldest first (``by``, ``at``, ``reason``, ``despite_freeze``); the set
+    stays open while another one is needed (G3).
+    """
 
     digest: str
     run_id: str
@@ -62,15 +67,22 @@ class HeldSet:
     approved_by: str = ""
     approved_at: datetime | None = None
     approval_reason: str = ""
+    approvals: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def despite_freeze(self) -> bool:
+        """Whether everybody who approved it said that it goes through a freeze window too."""
+        return bool(self.approvals) and all(item["despite_freeze"] for item in self.approvals)
 
     def to_json(self) -> dict[str, Any]:
         """What lists of held sets show: not the people in it."""
         return {
             "digest": self.digest,
             "run": self.run_id,
-            "why": self.why,
+            "why": "; ".join(self.why.splitlines()),
             "changes": len(self.changes),
             "expires_at": to_text(self.expires_at),
+            "approvals": [{"by": item["by"], "at": item["at"]} for item in self.approvals],
         }
 
 
@@ -80,7 +92,7 @@ _RUN = (
 )
 _HELD = (
     *("digest", "run_id", "state", "why", "changes", "created_at", "expires_at"),
-    *("approved_by", "approved_at", "approval_reason"),
+    *("approved_by", "approved_at", "approval_reason", "approvals"),
 )
 
 
@@ -137,6 +149,15 @@ async def harm_since(reader: Reader, since: datetime) -> list[tuple[Any, ...]]:
     """kind, identity_id, team_id, mapping_id, at of unapproved harm after ``since``."""
     statement = reader.select(runs.harm, "kind", "identity_id", "team_id", "mapping_id", "at")
     return await reader.tuples(statement.where(runs.harm.c.at > since, runs.harm.c.approved.is_(False)))
+
+
+async def leavers_since(reader: Reader, since: datetime) -> dict[str, bool]:
+    """identity → whether its newest ``disable`` after ``since`` was approved (G7: what follows from it is not new)."""
+    statement = reader.select(runs.harm, "identity_id", "approved").where(
+        runs.harm.c.kind == "disable", runs.harm.c.at > since
+    )
+    rows = await reader.tuples(statement.order_by(runs.harm.c.at, runs.harm.c.row_id))
+    return {row[0]: bool(row[1]) for row in rows}
 
 
 async def forget_harm(book: Book, run_id: str, identity_ids: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, or_, select, tuple_
 
 from ledger.identity import IdentityState
 from ledger.store import people as whole
@@ -120,15 +120,23 @@ async def seat_counts(reader: Reader) -> dict[tuple[str, str, str], int]:
     return {(row[0], row[1], row[2]): int(row[3]) for row in await reader.tuples(statement.group_by(*columns))}
 
 
-async def active_in(reader: Reader, teams: Collection[str]) -> tuple[dict[str, int], dict[str, int]]:
-    """Active people by Team id, and by provenance, of memberships in these Teams."""
+async def active_in(
+    reader: Reader, teams: Collection[str], provenances: Collection[str]
+) -> tuple[int, dict[str, int], dict[str, int]]:
+    """Active people now: of the organization; by Team id; by provenance. Only memberships in these Teams, or of these
+    provenances, are counted."""
     active = reader.open(people.identity, "id").where(people.identity.c.state == IdentityState.ACTIVE.value)
+    total = await reader.scalar(select(func.count()).select_from(active.subquery()))
+    chosen = or_(
+        people.team_membership.c.team_id.in_(sorted(teams)),
+        people.team_membership.c.provenance.in_(sorted(provenances)),
+    )
     statement = reader.open(people.team_membership, "identity_id", "team_id", "provenance").where(
-        people.team_membership.c.team_id.in_(sorted(teams)), people.team_membership.c.identity_id.in_(active)
+        chosen, people.team_membership.c.identity_id.in_(active)
     )
     rows = statement.subquery()
     found: list[Mapping[str, int]] = []
     for column in (rows.c.team_id, rows.c.provenance):
         counted = select(column, func.count(rows.c.identity_id.distinct())).group_by(column)
         found.append({str(row[0]): int(row[1]) for row in await reader.tuples(counted)})
-    return dict(found[0]), dict(found[1])
+    return int(total or 0), dict(found[0]), dict(found[1])

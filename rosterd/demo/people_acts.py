@@ -17,7 +17,7 @@ async def arrive(stage: Stage) -> None:
     tell = stage.teller
     tell.say(f"The directory holds {len(stage.company.people)} people. `rosterd plan` reads it and writes nothing:")
     planned = await stage.plan()
-    tell.quote([line for line in planned.lines if not line.startswith("  ")])
+    tell.quote([line for line in planned.lines if line and not line.startswith("  ")])
     tell.say("So many invites at once are more than the limits let through unasked; applying the digest approves them.")
     outcome = await stage.apply(planned.digest)
     tell.quote(outcome.lines[:3])

@@ -22,6 +22,7 @@ def plan(
     context: typer.Context,
     organization: Named = "",
     markdown: Annotated[bool, typer.Option("--markdown", help="As a document for a ticket or a review.")] = False,
+    everybody: Annotated[bool, typer.Option("--all", help="List everybody; long lists are folded otherwise.")] = False,
     as_json: Json = False,
 ) -> None:
     """Read the directories and say what would change. Writes nothing to anybody."""
@@ -33,7 +34,8 @@ def plan(
         for name in names:
             async with reading(session, name) as step, service.setup(name) as setup:
                 planned = await run.plan(service.ledger, setup, now=service.clock(), progress=step)
-                found[name] = _Document(planned) if markdown else planned
+                text = planned.markdown.splitlines() if markdown else planned.every_line if everybody else planned.lines
+                found[name] = _Document(planned, tuple(text))
         return found[names[0]] if len(names) == 1 else Several(found)
 
     perform(context, as_json, work)
@@ -83,6 +85,7 @@ def approve(
     digest: Annotated[str, typer.Argument(help="Digest of the held set, or its first 8 digits or more.")],
     reason: Annotated[str, typer.Option("--reason", help="Why this harm is meant; kept in the audit.")],
     organization: OneOrganization = "",
+    despite_freeze: Annotated[bool, typer.Option("--despite-freeze", help="Even inside a freeze window.")] = False,
     as_json: Json = False,
 ) -> None:
     """Let exactly one held set through (what of it is still true)."""
@@ -91,7 +94,15 @@ def approve(
         await service.register()
         name = organization or await _holder(service, digest)
         async with service.leased(name), service.setup(name) as setup:
-            return await run.approve(service.ledger, setup, digest, reason=reason, actor=actor(), now=service.clock())
+            return await run.approve(
+                service.ledger,
+                setup,
+                digest,
+                reason=reason,
+                actor=actor(),
+                now=service.clock(),
+                despite_freeze=despite_freeze,
+            )
 
     perform(context, as_json, work)
 
@@ -120,22 +131,18 @@ def undo(
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """A plan whose text is Markdown."""
+    """A plan in the form that was asked for."""
 
     planned: Planned
+    lines: tuple[str, ...]
 
     @property
     def exit_code(self) -> int:
         """The plan's own."""
         return self.planned.exit_code
 
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """The document."""
-        return tuple(self.planned.markdown.splitlines())
-
     def to_json(self) -> Any:
-        """The same as without Markdown."""
+        """The same in every form."""
         return self.planned.to_json()
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
+from connector.reconcile.wording import expiry
 from connector.usage.publish import publish as publish_usage
 from ledger.errors import BadInput, NotFound
 from ledger.instant import to_text
@@ -16,6 +17,7 @@ from ledger.publication import Publication
 from ledger.published.datasets import TEAMS, USAGE_DAILY
 from ledger.store import publications, runs
 from rosterd.service import Service
+from rosterd.verbs import held
 from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Session, Shown, choose, perform, progress
 
 app = typer.Typer(help="What was published, and what runs did.", no_args_is_help=True)
@@ -91,10 +93,14 @@ def list_runs(
         name = choose(service.settings, organization)
         async with service.ledger.read(name) as reader:
             rows = await runs.latest(reader, limit)
-            held = await runs.held_sets(reader, ("open",))
-        document = {"runs": [row.to_json() for row in rows], "held": [item.to_json() for item in held]}
+            waiting = await runs.held_sets(reader, ("open",))
+        document = {"runs": [row.to_json() for row in rows], "held": [item.to_json() for item in waiting]}
         cells = tuple((row.id, row.kind, row.state, to_text(row.started_at), _counts(row.counts)) for row in rows)
-        lines = tuple(f"held: {item.digest} ({len(item.changes)} changes, {item.why})" for item in held)
+        lines = tuple(
+            f"held: {item.digest} ({len(item.changes)} changes, {item.to_json()['why']});"
+            f" {expiry(item.expires_at, service.clock())}"
+            for item in waiting
+        )
         return Shown(lines, document, Grid(("run", "kind", "state", "started", "changes"), cells))
 
     perform(context, as_json, work)
@@ -167,4 +173,5 @@ def _day(text: str) -> date:
 def add_to(root: typer.Typer) -> None:
     """Register the verbs."""
     root.command()(publish)
+    held.add_to(app)
     root.add_typer(app, name="report")

@@ -36,6 +36,7 @@ held_set = plain(
     text("approved_by"),
     Column("approved_at", Instant, nullable=True),
     text("approval_reason"),
+    Column("approvals", Json, nullable=False, server_default="[]"),  # who let it through, each once (G3)
     key=("digest",),
     indexes=(("state",),),
 )

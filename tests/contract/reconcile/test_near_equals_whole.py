@@ -15,8 +15,8 @@ from connector.reconcile.apply import went_on
 from connector.reconcile.closure import Closure, counted
 from connector.reconcile.decide import decide
 from connector.reconcile.guard import Guarded, guard
-from connector.reconcile.limits import Windows
-from connector.reconcile.load import load_permit, load_windows
+from connector.reconcile.load import load_permit
+from connector.reconcile.measuring import measure
 from connector.reconcile.observing import observe
 from connector.reconcile.outcome import RunState
 from connector.reconcile.plan import Plan
@@ -60,10 +60,9 @@ async def near(ledger: Ledger, setup: Setup, now: datetime) -> tuple[Plan, Guard
         part = await Closure(reader, observed.overlays, setup.policy, now).part(memory.pending, observed.scopes)
         recorded = (await went_on(reader, part.recorded, part.sources, now)).recorded
         draft = decide(part.sources, setup.policy, recorded, domains, now)
-        recorded = await counted(reader, draft.plan, recorded)
-        hurts = any(bundle.harmful for bundle in draft.plan.bundles)
-        windows = await load_windows(reader, now) if hurts else Windows()
+        recorded = await counted(reader, draft.plan, recorded, now)
         permit = await load_permit(reader, now)
+        windows = await measure(reader, draft.plan, recorded, setup.policy, permit, now)
     return draft.plan, guard(draft.plan, draft.allocation, recorded, setup.policy, windows, permit)
 
 

@@ -503,7 +503,7 @@ def test_markdown_and_json_show_every_change(source: HandSource, chosen: Policy)
     shown = Planned(draft.plan, guarded(draft, chosen, recorded))
     document = shown.to_json()
     assert len(document["changes"]) == sum(draft.plan.counts.values())
-    assert shown.markdown.count("| Invite |") == 6
+    assert shown.markdown.count("@acme.example | Invite |") == 6
     assert document["digest"] == draft.plan.digest
 
 
