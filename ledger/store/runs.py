@@ -196,3 +196,10 @@ async def cursor(reader: Reader, source_id: str) -> Mapping[str, Any] | None:
     chosen = runs.source_cursor.c.source_id == source_id
     found: Mapping[str, Any] | None = await reader.scalar(reader.select(runs.source_cursor, "cursor").where(chosen))
     return found
+
+
+async def forget_base(book: Book) -> None:
+    """Make the next run look at everybody again, after an edit by hand.
+
+    Nothing is deleted yet: every run is a full reading, which looks at everybody anyway (D13).
+    """
