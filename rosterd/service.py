@@ -144,6 +144,7 @@ def policy(customer: Customer) -> Policy:
         offboarding=settings.offboarding,
         limits=settings.limits,
         sync=settings.sync,
+        invites=settings.invites,
         directories=[item.id for item in settings.directories],
     )
 

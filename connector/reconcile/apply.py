@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from connector.reconcile import gatekeeping, heldsets
+from connector.reconcile import gatekeeping, heldsets, inviting
 from connector.reconcile.calm import calm
 from connector.reconcile.continuity import Continuity, continuity
 from connector.reconcile.decide import decide
@@ -29,7 +29,7 @@ from connector.reconcile.writing import Rows
 from ledger.audit import AuditEvent
 from ledger.errors import Stale
 from ledger.instant import new_id
-from ledger.store import audit, leases, outbox, people, runs
+from ledger.store import audit, leases, people, runs
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 
@@ -126,7 +126,7 @@ async def _write(
     await ensure_teams(book, policy.teams)
     await _cursors(book, observed)
     await _witness(book, order, guarded, rows, plan.digest)
-    await outbox.append(book, rows.invited)
+    await inviting.announce(book, rows.invited, policy.invites)
     held = await heldsets.keep(book, order, plan, guarded, policy)
     state, code = _ending(guarded, bool(plan.unknown))
     outcome = RunOutcome(

@@ -53,6 +53,8 @@ def diff(
     for gone in wanted.gone:
         changes = work.off(gone.identity, IdentityState.ABSENT, gone.cause)
         drafts.append((gone.identity.mail_key, gone.identity.id, None, changes))
+    by_hand = work.desk.waiting_by_hand({identity for _, identity, _, _ in drafts})
+    drafts += [(identity.mail_key, identity.id, None, changes) for identity, changes in by_hand]
     allocation = work.desk.deal()
     bundles = [
         Bundle(subject, identity, sort_changes(changes), person, work.scopes_of(identity))
@@ -100,6 +102,8 @@ class _Work:
         if self._unconfirmed:
             text = "no longer in the group; counts only when another complete reading confirms it"
             out.append(Problem("unconfirmed", text, tuple(sorted(self._unconfirmed))))
+        if restricted := tuple(sorted(self.names.get(team, team) for team in self.recorded.restricted)):
+            out.append(Problem("restricted", "restricted (R16): no new seat of this Team is assigned", restricted))
         return out
 
     def notes(self) -> Notes:

@@ -5,13 +5,15 @@ Pure: no I/O here. Pools are dealt out later, when everybody was heard (``seatin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from connector.reconcile.plan import Change, Harm, Kind
 from connector.reconcile.policy import MAPPING, Policy, Rule
 from connector.reconcile.recorded import GrantRow, IdentityRow, Recorded, SeatRow, WaitRow
 from connector.reconcile.seating import Allocation, Pools, Request, grant_change
+from ledger.identity import MANUAL, IdentityState, fold
 from ledger.seat import SeatState
 
 
@@ -54,6 +56,7 @@ class Desk:
             waits = self.recorded.waiting.get(case.identity.id, [])
             for seat in self.recorded.seats.get(case.identity.id, ()):
                 self._held(case, seat, wanted.pop(seat.offering_code, []))
+        self._add_manual(wanted, waits, () if case.identity is None else self.recorded.seats.get(case.identity.id, ()))
         for offering, asking in wanted.items():
             self._ask(case, offering, tuple(asking), tuple(row for row in waits if row.offering_code == offering))
         for row in waits:
@@ -65,6 +68,32 @@ class Desk:
                            team=row.team_id, offering=row.offering_code, ref=row.row_id)
                 )  # fmt: skip
 
+    def waiting_by_hand(self, heard: set[str]) -> list[tuple[IdentityRow, list[Change]]]:
+        """Manual places on the waitlist of active people whom nothing else concerns in this plan: invited by hand, or
+        frozen. ``heard``: identities that were served, or are leaving."""
+        found: list[tuple[IdentityRow, list[Change]]] = []
+        for identity_id, waits in sorted(self.recorded.waiting.items()):
+            identity = self.recorded.identities.get(identity_id)
+            if identity is None or identity_id in heard or identity.state != IdentityState.ACTIVE:
+                continue
+            wanted: dict[str, list[Rule]] = {}
+            self._add_manual(wanted, waits, self.recorded.seats.get(identity_id, ()))
+            case = Case(identity.mail_key, identity, (), set(), [], lambda rule: rule.team)
+            for offering, asking in wanted.items():
+                self._ask(case, offering, tuple(asking), tuple(row for row in waits if row.offering_code == offering))
+            if wanted:
+                found.append((identity, case.changes))
+        return found
+
+    def _add_manual(self, wanted: dict[str, list[Rule]], waits: Sequence[WaitRow], held: Sequence[SeatRow]) -> None:
+        """A manual place on the waitlist asks for its seat as a mapping would (P4)."""
+        have = {seat.offering_code for seat in held}
+        for row in waits:
+            if row.provenance == MANUAL and row.offering_code not in have and row.team_id in self.names:
+                asking = wanted.setdefault(row.offering_code, [])
+                asking.append(_by_hand(row, self.names[row.team_id]))
+                asking.sort(key=lambda rule: (rule.priority, rule.id))
+
     def _ask(self, case: Case, offering: str, asking: tuple[Rule, ...], waits: tuple[WaitRow, ...]) -> None:
         signed_in = case.identity is not None and case.identity.id in self.recorded.signed_in
         self._requests.append(
@@ -73,7 +102,7 @@ class Desk:
                 offering=offering,
                 rules=asking,
                 state=SeatState.ACTIVE.value if signed_in else SeatState.INVITED.value,
-                cause=case.cause(asking[0]),
+                cause=case.cause(asking[0]) if asking[0].id else "asked for by hand",
                 changes=case.changes,
                 priority=min([asking[0].priority, *(row.priority for row in waits)]),
                 since=min((row.since for row in waits), default=None),
@@ -143,3 +172,9 @@ class Desk:
 
     def _name(self, seat: SeatRow) -> str:
         return f"{seat.offering_code} @ {self.names.get(seat.team_id, seat.team_id)}"
+
+
+def _by_hand(row: WaitRow, team: str) -> Rule:
+    """What a manual place asks for, in the shape of a mapping without id."""
+    never = timedelta(0)
+    return Rule("", "", "", team, (row.offering_code,), row.priority, never, never, MANUAL, fold(team))

@@ -24,7 +24,7 @@ from connector.reconcile.recorded import (
     WaitRow,
 )
 from ledger.identity import fold
-from ledger.store import people, runs, seats
+from ledger.store import people, roster, runs, seats
 from ledger.store.book import Reader
 from ledger.team import Role
 
@@ -69,6 +69,7 @@ async def _load(reader: Reader, with_dns: bool) -> Recorded:
         removal_due=await runs.due_dates(reader, REMOVAL),
         signed_in=await people.signed_in(reader),
         dns=await _dns(reader) if with_dns else {},
+        restricted=frozenset(await roster.restrictions(reader)),
     )
 
 

@@ -14,6 +14,7 @@ from datetime import timedelta
 
 import msgspec
 
+from connector.reconcile.invites import InviteSettings
 from connector.reconcile.settings import (
     LimitSettings,
     MappingSettings,
@@ -60,6 +61,7 @@ class Policy:
     protect_admins: bool
     correlate_by_employee_number: bool
     hash: str = field(default="")
+    invites: InviteSettings = field(default=InviteSettings())
 
     @classmethod
     def build(
@@ -70,6 +72,7 @@ class Policy:
         offboarding: OffboardingSettings | None = None,
         limits: LimitSettings | None = None,
         sync: SyncSettings | None = None,
+        invites: InviteSettings | None = None,
         directories: Iterable[str] | None = None,
         offerings: Iterable[str] | None = None,
     ) -> Policy:
@@ -80,6 +83,7 @@ class Policy:
         offboarding = offboarding or OffboardingSettings()
         limits = limits or LimitSettings()
         sync = sync or SyncSettings()
+        invites = invites or InviteSettings()
         faults = [
             *_team_faults(teams),
             *_mapping_faults(mappings, teams, directories),
@@ -100,7 +104,8 @@ class Policy:
             protected=frozenset(Email.parse(mail).key for mail in sync.protected) | owners,
             protect_admins=sync.protect_admins,
             correlate_by_employee_number=sync.correlate_by_employee_number,
-            hash=_policy_hash(rules.values(), teams, offboarding, limits, sync),
+            hash=_policy_hash(rules.values(), teams, offboarding, limits, sync, invites),
+            invites=invites,
         )
 
     def rule_of(self, provenance: str) -> Rule | None:
@@ -219,7 +224,9 @@ def _policy_hash(
     offboarding: OffboardingSettings,
     limits: LimitSettings,
     sync: SyncSettings,
+    invites: InviteSettings,
 ) -> str:
+    """``invites`` counts: whether a plan mails its people is part of what somebody approves."""
     value = {
         "mappings": sorted(
             (rule.id, fold(rule.group), rule.team, sorted(rule.offerings), rule.priority, _seconds(rule.release_after),
@@ -229,6 +236,7 @@ def _policy_hash(
         "teams": sorted((team.name, fold(team.primary_admin)) for team in teams),
         "offboarding": offboarding.model_dump(mode="json"),
         "limits": limits.model_dump(mode="json"),
+        "invites": invites.model_dump(mode="json", exclude={"domains"}),
         "sync": {**sync.model_dump(mode="json"), "protected": sorted(fold(mail) for mail in sync.protected)},
     }  # fmt: skip
     return hashlib.sha256(_ENCODE(value)).hexdigest()

@@ -101,7 +101,7 @@ class Recorded(msgspec.Struct, frozen=True):
     seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``: everybody with a role.
     ``absences``: (source, anchor, scope) → first complete reading that did not show it. ``removal_due``: identity →
     when. ``signed_in``: identities bound to a SAML subject. ``dns``: identity → DN keys by which a group listed it,
-    filled only when some group has unresolved members (D6).
+    filled only when some group has unresolved members (D6). ``restricted``: Team ids (R16).
     """
 
     identities: dict[str, IdentityRow] = {}
@@ -119,6 +119,7 @@ class Recorded(msgspec.Struct, frozen=True):
     removal_due: dict[str, datetime] = {}
     signed_in: frozenset[str] = frozenset()
     dns: dict[str, frozenset[str]] = {}
+    restricted: frozenset[str] = frozenset()
 
     def team_names(self) -> dict[str, str]:
         """Team id → name."""
