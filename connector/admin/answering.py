@@ -29,6 +29,7 @@ M = TypeVar("M", bound=BaseModel)
 
 ERRORS = "https://rosterd.invalid/errors/"
 MEDIA_TYPE = "application/problem+json"
+_MOST_BODY = 64 * 1024
 _LATEST = 253_402_300_799_999_999  # microseconds: the end of the year 9999
 _HTTP = {404: "not-found", 405: "method-not-allowed", 413: "too-large"}
 
@@ -104,13 +105,23 @@ class Answering:
 
 async def body(request: web.Request, model: type[M], *, optional: bool = False) -> M:
     """The body; raises ``ManyErrors`` with every error at its place. ``optional``: none at all means all defaults."""
-    text = await request.read()
+    text = await raw(request)
     try:
         found = model.model_validate_json(text if text.strip() or not optional else b"{}")
     except ValidationError as error:
         raise _faults(error, f"send {_shape(model)}") from error
     _require_storable(found)
     return found
+
+
+async def raw(request: web.Request) -> bytes:
+    """The body as it came; raises ``HTTPRequestEntityTooLarge`` before more than 64 KiB of it are read."""
+    found = bytearray()
+    async for chunk in request.content.iter_any():
+        found += chunk
+        if len(found) > _MOST_BODY:
+            raise web.HTTPRequestEntityTooLarge(max_size=_MOST_BODY, actual_size=len(found))
+    return bytes(found)
 
 
 def asked(request: web.Request, model: type[M]) -> M:

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, Field
 
 from access.principal import Principal, Scope
 from connector.admin import shown
-from connector.admin.answering import Answering, Body, Paged, answer, asked, body, cursor_of, paged, place_of
+from connector.admin.answering import Answering, Body, Paged, answer, asked, body, cursor_of, paged, place_of, raw
 from connector.admin.describing import Route
 from ledger.errors import BadInput, NotFound
 from ledger.instant import from_micros, to_micros
@@ -86,7 +86,7 @@ class History(Answering):
     async def plan(self, request: web.Request) -> web.Response:
         """202 with the job to follow."""
         who = await self.may_see_all(request, Scope.RUNS_APPROVE)
-        if (await request.read()).strip() not in {b"", b"{}"}:
+        if (await raw(request)).strip() not in {b"", b"{}"}:
             raise BadInput("a plan takes no body", where="body", next_step="send none")
         return await self._enqueue(who, PLAN, {}, PLAN)
 

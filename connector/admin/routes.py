@@ -26,7 +26,6 @@ APPROVE = "approve"
 """The kind of the job that lets a held set through."""
 
 PREFIX = "/admin/v1"
-_MOST_BODY = 64 * 1024
 
 
 class Approval(Body):
@@ -38,7 +37,7 @@ class Approval(Body):
 
 def make_app(ledger: Ledger, acts: Acts) -> web.Application:
     """The sub-application for ``/admin/v1``."""
-    app = web.Application(middlewares=[problems], client_max_size=_MOST_BODY)
+    app = web.Application(middlewares=[problems])
     app.add_routes([route.definition() for route in table(ledger, acts)])
     return app
 

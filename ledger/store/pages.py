@@ -78,4 +78,4 @@ async def audit_page(reader: Reader, asked: Asked, before: int | None, limit: in
     if before is not None:
         statement = statement.where(events.c.seq < before)
     found = await reader.all(statement.order_by(events.c.seq.desc()).limit(limit))
-    return [Event(*(getattr(row, name) for name in _EVENT), payload=decode_json(row.payload)) for row in found]
+    return [Event(**{**row._mapping, "payload": decode_json(row.payload)}) for row in found]
