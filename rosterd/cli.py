@@ -24,6 +24,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "checking": ("check",),
     "signon": ("sso", "sync"),
     "reconcile": ("plan", "apply", "approve", "undo", "explain"),
+    "byhand": ("invite", "relink", "restrict", "lift"),
     "imports": ("import",),
     "usage": ("usage",),
     "tokens": ("token",),
