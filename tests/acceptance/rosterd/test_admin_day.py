@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -90,13 +89,13 @@ def done(daemon: Daemon, token: str, method: str, path: str, body: Any = None) -
     status, job = ask(daemon, token, method, path, body)
     assert status == 202, job
     place = job["href"].removeprefix("/admin/v1")
-    for _ in range(600):
-        found = ask(daemon, token, "GET", place)[1]
-        if found["state"] in {"done", "failed"}:
-            assert found["state"] == "done", found
-            return found["outcome"]
-        time.sleep(0.1)  # a worker process starts and ends meanwhile
-    raise AssertionError(f"job {job['job']} was not done in a minute")
+    daemon.wait_for(job["job"])  # started
+    said = daemon.wait_for(job["job"])
+    assert "job.done" in said
+    assert "@" not in said, "the log names nobody"
+    found = ask(daemon, token, "GET", place)[1]
+    assert found["state"] == "done", found
+    return found["outcome"]
 
 
 def test_r6_somebody_is_invited_given_a_seat_and_outlives_the_next_run(
