@@ -85,7 +85,7 @@ class _Work:
         self._keys = {team.id: key for key, team in recorded.teams.items()}
         self.team_ids = {rule.id: self._team_id(rule) for rule in policy.rules.values()}
         self._team_of = {rule.provenance: self.team_ids[rule.id] for rule in policy.rules.values()}
-        self.desk = Desk(recorded, policy, self.pools, self.team_ids)
+        self.desk = Desk(recorded, policy, self.pools, self.team_ids, now)
         self._absent: list[Absence] = []
         self._again: list[Absence] = []
         self._fingerprints: list[tuple[str, str, str, str, str]] = []
@@ -102,9 +102,7 @@ class _Work:
         if self._unconfirmed:
             text = "no longer in the group; counts only when another complete reading confirms it"
             out.append(Problem("unconfirmed", text, tuple(sorted(self._unconfirmed))))
-        if restricted := tuple(sorted(self.names.get(team, team) for team in self.recorded.restricted)):
-            out.append(Problem("restricted", "restricted (R16): no new seat of this Team is assigned", restricted))
-        return out
+        return out + self.desk.notices()
 
     def notes(self) -> Notes:
         """Absences begun and lifted, fingerprints to refresh; sorted."""
@@ -164,6 +162,8 @@ class _Work:
             return False
         rows = self.recorded.memberships.get(identity.id, ())
         if identity.state != _ACTIVE or len(rows) != len(rules) or identity.id in self.recorded.waiting:
+            return False
+        if identity.id in self.desk.lapsed:
             return False
         expected = {rule.provenance for rule in rules}
         team_of = self._team_of

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from connector.reconcile.plan import Change, Harm, Kind
+from connector.reconcile.invites import expired
+from connector.reconcile.plan import Change, Harm, Kind, Problem
 from connector.reconcile.policy import MAPPING, Policy, Rule
 from connector.reconcile.recorded import GrantRow, IdentityRow, Recorded, SeatRow, WaitRow
 from connector.reconcile.seating import Allocation, Pools, Request, grant_change
@@ -33,13 +34,30 @@ class Case:
 class Desk:
     """Hears every person, then deals out what is free."""
 
-    def __init__(self, recorded: Recorded, policy: Policy, pools: Pools, team_ids: Mapping[str, str]) -> None:
+    def __init__(
+        self, recorded: Recorded, policy: Policy, pools: Pools, team_ids: Mapping[str, str], now: datetime
+    ) -> None:
         self.recorded = recorded
         self.policy = policy
         self.pools = pools
         self.team_ids = team_ids
         self.names = recorded.team_names()
+        self.expired = expired(recorded.invite_due, self._is_invited, now)
+        self.lapsed = self.expired if policy.invites.release_expired else frozenset[str]()
         self._requests: list[Request] = []
+
+    def _is_invited(self, identity_id: str) -> bool:
+        row = self.recorded.identities.get(identity_id)
+        return row is not None and row.state == IdentityState.ACTIVE and identity_id not in self.recorded.signed_in
+
+    def notices(self) -> list[Problem]:
+        """What is reported about seats: restricted Teams (R16), invites past their date."""
+        found: list[Problem] = []
+        if teams := tuple(sorted(self.names.get(team, team) for team in self.recorded.restricted)):
+            found.append(Problem("restricted", "restricted (R16): no new seat of this Team is assigned", teams))
+        if mails := tuple(sorted(self.recorded.identities[identity].mail_key for identity in self.expired)):
+            found.append(Problem("invite-expired", "nobody accepted this invite in time", mails))
+        return found
 
     def deal(self) -> Allocation:
         """Serve everybody who asked."""
@@ -54,8 +72,13 @@ class Desk:
         waits: list[WaitRow] = []
         if case.identity is not None:
             waits = self.recorded.waiting.get(case.identity.id, [])
+            lapsed = case.identity.id in self.lapsed
             for seat in self.recorded.seats.get(case.identity.id, ()):
-                self._held(case, seat, wanted.pop(seat.offering_code, []))
+                asking = wanted.pop(seat.offering_code, [])
+                if not lapsed or not self._let_go(case, seat):
+                    self._held(case, seat, asking)
+            if lapsed:  # asked for again once the invite is sent again, or accepted
+                wanted.clear()
         self._add_manual(wanted, waits, () if case.identity is None else self.recorded.seats.get(case.identity.id, ()))
         for offering, asking in wanted.items():
             self._ask(case, offering, tuple(asking), tuple(row for row in waits if row.offering_code == offering))
@@ -140,6 +163,17 @@ class Desk:
                 Request(case.subject, seat.offering_code, tuple(asking), seat.state, cause, case.changes,
                         asking[0].priority, seat=seat)
             )  # fmt: skip
+
+    def _let_go(self, case: Case, seat: SeatRow) -> bool:
+        """A seat whose invite nobody accepted in time goes back, unless something manual holds it (P3)."""
+        if seat.state != SeatState.INVITED or self.recorded.manual_seat(seat):
+            return False
+        case.changes.append(
+            Change(Kind.RELEASE_SEAT, case.subject, self._name(seat), seat.state, "", "", Harm.RELEASE,
+                   "nobody accepted the invite in time", seat.team_id, seat.offering_code, seat.id)
+        )  # fmt: skip
+        self.pools.reclaim(seat)
+        return True
 
     def _reasons(self, case: Case, seat: SeatRow) -> tuple[list[GrantRow], list[GrantRow]]:
         """The grants that stay (manual ones always) and those that end with their membership or mapping."""

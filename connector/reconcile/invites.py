@@ -5,7 +5,7 @@ Pure: no I/O, no clock here.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -34,6 +34,11 @@ class InviteSettings(SettingsModel):
 
     domains: tuple[Annotated[str, AfterValidator(a_label)], ...] = ()
     """Domains beyond the registered ones whose people may be invited by hand."""
+
+
+def expired(due: Mapping[str, datetime], waiting: Callable[[str], bool], now: datetime) -> frozenset[str]:
+    """Identities whose invite is past its date. ``waiting``: whether somebody is active and has never signed in."""
+    return frozenset(identity for identity, at in due.items() if at <= now and waiting(identity))
 
 
 def expires_at(settings: InviteSettings, now: datetime) -> datetime | None:

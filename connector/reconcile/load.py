@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connector.reconcile.calm import calm
+from connector.reconcile.invites import EXPIRY
 from connector.reconcile.limits import ORGANIZATION, PastHarm, Permit, Windows
 from connector.reconcile.policy import MAPPING
 from connector.reconcile.recorded import (
@@ -70,6 +71,7 @@ async def _load(reader: Reader, with_dns: bool) -> Recorded:
         signed_in=await people.signed_in(reader),
         dns=await _dns(reader) if with_dns else {},
         restricted=frozenset(await roster.restrictions(reader)),
+        invite_due=await runs.due_dates(reader, EXPIRY),
     )
 
 

@@ -102,6 +102,7 @@ class Recorded(msgspec.Struct, frozen=True):
     ``absences``: (source, anchor, scope) → first complete reading that did not show it. ``removal_due``: identity →
     when. ``signed_in``: identities bound to a SAML subject. ``dns``: identity → DN keys by which a group listed it,
     filled only when some group has unresolved members (D6). ``restricted``: Team ids (R16).
+    ``invite_due``: identity → when an invite nobody accepted expires.
     """
 
     identities: dict[str, IdentityRow] = {}
@@ -120,6 +121,7 @@ class Recorded(msgspec.Struct, frozen=True):
     signed_in: frozenset[str] = frozenset()
     dns: dict[str, frozenset[str]] = {}
     restricted: frozenset[str] = frozenset()
+    invite_due: dict[str, datetime] = {}
 
     def team_names(self) -> dict[str, str]:
         """Team id → name."""

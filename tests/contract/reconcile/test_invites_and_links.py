@@ -92,6 +92,50 @@ async def test_invites_that_never_expire_have_no_due_date(ledger: Ledger, now: d
     assert await due(ledger) == {}
 
 
+async def test_an_expired_invite_is_reported_and_keeps_its_seat(world: World) -> None:
+    world.later(days=31)
+    outcome = await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)
+    assert outcome.counts == {}
+    found = [problem.subjects for problem in outcome.problems if problem.code == "invite-expired"]
+    assert found == [("anna@acme.example", "bo@acme.example")]
+    assert (await holdings(world.ledger, "bo"))["seats"] == [("CAD", "Design", "invited")]
+
+
+async def test_an_expired_invite_releases_its_synced_seat_where_that_is_set(ledger: Ledger, now: datetime) -> None:
+    rules = policy(mapping("design", "Design", "CAD"), invites=InviteSettings(release_expired=True))
+    world = await make_world(ledger, now, rules, Design_CAD=4)
+    world.source.put("anna", "bo", "cy", groups=["design"])
+    await register(world)
+    await settle(world)
+    await signs_in(world, "anna")
+    cy = await identity(world, "cy")
+    await seats_by_hand.grant(ledger, ACME, ("Design", "CAD"), cy, act(world.now), wait=False)
+    world.later(days=31)
+    outcome = await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
+    assert outcome.counts == {"ReleaseSeat": 1}
+    assert (await holdings(ledger, "bo"))["seats"] == []
+    assert (await holdings(ledger, "bo"))["teams"] == [("Design", "mapping:design")]
+    assert (await holdings(ledger, "anna"))["seats"] == [("CAD", "Design", "active")]
+    assert len((await holdings(ledger, "cy"))["grants"]) == 2, "P3: something manual holds it"
+    assert await settle(world) is RunState.NOTHING, "it is not handed out again by itself"
+    await resend(world, "bo", rules.invites)
+    assert await settle(world) is RunState.APPLIED
+    assert (await holdings(ledger, "bo"))["seats"] == [("CAD", "Design", "invited")]
+
+
+async def test_seats_of_expired_invites_are_held_by_the_limits(ledger: Ledger, now: datetime) -> None:
+    tight = {"day_percent": 0, "day_floor": 1, "team_day_percent": 0, "team_day_floor": 1}
+    rules = policy(mapping("design", "Design", "CAD"), limits=tight, invites=InviteSettings(release_expired=True))
+    world = await make_world(ledger, now, rules, Design_CAD=9)
+    world.source.put(*(f"p{number}" for number in range(6)), groups=["design"])
+    await register(world)
+    planned = await run.plan(ledger, world.setup, now=world.now)
+    await run.apply(ledger, world.setup, now=world.now, actor="test", digest=planned.digest)
+    world.later(days=31)
+    outcome = await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
+    assert (outcome.state, outcome.held_counts) == (RunState.HELD, {"ReleaseSeat": 6})
+
+
 def test_whether_a_plan_mails_people_is_part_of_its_digest() -> None:
     rules = mapping("design", "Design")
     assert policy(rules).hash != policy(rules, invites=InviteSettings(send=False)).hash
