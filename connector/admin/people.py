@@ -17,7 +17,7 @@ from connector.reconcile.by_hand import Newcomer
 from connector.reconcile.invites import EXPIRY, parse_mail
 from connector.reconcile.manual import Person
 from ledger.identity import IdentityState
-from ledger.store import people, roster, runs
+from ledger.store import people, roster
 from ledger.store.book import Reader
 from ledger.store.roster import Wanted
 
@@ -203,4 +203,4 @@ class People(Answering):
 
 
 async def _invite_due(reader: Reader, person: Person) -> datetime | None:
-    return None if person.signed_in else (await runs.due_dates(reader, EXPIRY)).get(person.identity.id)
+    return None if person.signed_in else await roster.due_of(reader, person.identity.id, EXPIRY)

@@ -78,6 +78,13 @@ async def roles_of(reader: Reader, identity_id: str) -> list[tuple[str, str]]:
     return [tuple(row) for row in await reader.all(statement.where(people.admin_role.c.identity_id == identity_id))]
 
 
+async def due_of(reader: Reader, identity_id: str, kind: str) -> datetime | None:
+    """When something of this kind is due for one person, or None."""
+    chosen = (runs.due.c.subject == identity_id) & (runs.due.c.kind == kind)
+    found: datetime | None = await reader.scalar(reader.select(runs.due, "at").where(chosen))
+    return found
+
+
 async def holder_of_entry(reader: Reader, source_id: str, anchor: str) -> Any | None:
     """The open directory link of an entry with its person: identity_id, row_id, mail; or None."""
     link, who = people.identity_link, people.identity
