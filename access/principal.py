@@ -26,7 +26,9 @@ class Scope(StrEnum):
     USAGE_WRITE = "usage:write"
     SCIM = "scim"
     AUDIT_READ = "audit:read"
+    PEOPLE_READ = "people:read"
     PEOPLE_WRITE = "people:write"
+    TEAMS_RESTRICT = "teams:restrict"
     RUNS_APPROVE = "runs:approve"
     SSO_WRITE = "sso:write"
     SYNC_ENABLE = "sync:enable"
@@ -42,7 +44,7 @@ _SSO = frozenset({Scope.SSO_WRITE, Scope.SYNC_ENABLE})
 
 ROLE_SCOPES: Mapping[Role, frozenset[Scope]] = {
     Role.PRIMARY_ADMIN: frozenset(Scope) - {Scope.SCIM, Scope.USAGE_WRITE},
-    Role.SECONDARY_ADMIN: _READING | {Scope.PEOPLE_WRITE, Scope.RUNS_APPROVE},
+    Role.SECONDARY_ADMIN: _READING | {Scope.PEOPLE_READ, Scope.PEOPLE_WRITE, Scope.RUNS_APPROVE},
     Role.SSO_ADMIN: _SSO,
     Role.REPORT_READER: _READING,
     Role.AUDITOR: frozenset({Scope.AUDIT_READ}),
@@ -86,6 +88,15 @@ class Principal:
                 f"this credential does not hold {scope}",
                 where=scope,
                 next_step="ask an admin for a credential that does",
+            )
+
+    def require_every_team(self) -> None:
+        """Raise ``Forbidden`` for a credential that is bound to Teams: what it asked for concerns everybody."""
+        if self.team_ids:
+            raise Forbidden(
+                "this credential is bound to Teams, and this concerns the whole organization",
+                where="team_ids",
+                next_step="ask an admin for a credential that is not bound to Teams",
             )
 
     @property

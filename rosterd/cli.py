@@ -26,6 +26,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "reconcile": ("plan", "apply", "approve", "undo"),
     "explaining": ("explain",),
     "adopting": ("adopt",),
+    "byhand": ("invite", "relink", "restrict", "lift"),
     "imports": ("import",),
     "usage": ("usage",),
     "tokens": ("token",),

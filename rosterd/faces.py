@@ -23,7 +23,7 @@ from ledger.errors import Refused
 from reporting_api.app import make_app, openapi_body, openapi_endpoint
 from rosterd import health
 from rosterd.logs import event
-from rosterd.service import Service
+from rosterd.service import Service, policy
 
 _log = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -89,7 +89,13 @@ def _mount_connector(app: web.Application, daemon: Running, pepper: bytes) -> No
         arrive=lambda _request, done: _arrive(service, done),
     )
     app.add_routes(entrance.routes())
-    acts = admin.Acts(authenticate=asking.principal, status=daemon.status, reload=daemon.reload, clock=service.clock)
+    acts = admin.Acts(
+        authenticate=asking.principal,
+        status=daemon.status,
+        reload=daemon.reload,
+        clock=service.clock,
+        declared=lambda organization: _declared(service, organization),
+    )
     app.add_subapp("/admin/v1", admin.make_app(service.ledger, acts))
 
 
@@ -129,6 +135,13 @@ async def _arrive(service: Service, done: SignedIn) -> web.StreamResponse:
     event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))
     seats = f" Seats: {', '.join(claimed.offerings)}." if claimed.offerings else ""
     return web.Response(text=f"Welcome, {done.mail}. You are signed in.{seats}", headers=_NO_STORE)
+
+
+def _declared(service: Service, organization: str) -> admin.Declared:
+    """What the organization's file says now; raises ``NotFound`` when it has gone."""
+    customer = service.settings.customer(organization)
+    kinds = {item.id: item.kind for item in customer.settings.directories}
+    return admin.Declared(policy(customer), customer.settings.invites, kinds)
 
 
 def _reporting(service: Service, organization: str) -> ReportingSettings:

@@ -18,7 +18,9 @@ PUBLISH = "publish"
 EVIDENCE = "evidence"
 SEAL = "seal"
 APPROVE = "approve"
-KINDS = (RECONCILE, PUBLISH, EVIDENCE, SEAL, APPROVE)
+PLAN = "plan"
+UNDO = "undo"
+KINDS = (RECONCILE, PUBLISH, EVIDENCE, SEAL, APPROVE, PLAN, UNDO)
 """Every kind of job; ``worker`` has a function for each."""
 
 _SEAL_EVERY = timedelta(hours=1)

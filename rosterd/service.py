@@ -164,6 +164,7 @@ def policy(customer: Customer) -> Policy:
         guests=settings.guests,
         directories={item.id: tuple(item.field_attributes()) for item in settings.directories},
         domains=[item.name for item in settings.domains],
+        invites=settings.invites,
     )
 
 

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator
 
 from connector.directory.settings import DirectorySettings
+from connector.reconcile.invites import InviteSettings
 from connector.reconcile.settings import (
     GuestSettings,
     LimitSettings,
@@ -201,6 +202,7 @@ class OrganizationSettings(SettingsModel):
     offboarding: OffboardingSettings = OffboardingSettings()
     limits: LimitSettings = LimitSettings()
     sync: SyncSettings = SyncSettings()
+    invites: InviteSettings = InviteSettings()
     reporting: ReportingSettings = ReportingSettings()
 
 

@@ -91,5 +91,6 @@ ORGANIZATION: dict[str, Any] = {
         ],
     },
     "sync": {"protected": []},
+    "invites": {"send": True, "expire_after": "30d", "release_expired": False},
     "reporting": {"min_group_size": 5, "finalise_after_days": 3, "lateness_days": 35},
 }

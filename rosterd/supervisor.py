@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -145,7 +146,7 @@ class Supervisor:
         with suppress(Stale):
             await jobs.finish(self._service.ledger, job, now=self._service.clock(), outcome=answer["outcome"])
         self._metrics.jobs.labels(job.kind, "done").inc()
-        outcome = {name: value for name, value in answer["outcome"].items() if value not in ("", None, {}, [])}
+        outcome = loggable(answer["outcome"])
         event(_log, "job.done", job=job.id, kind=job.kind, organization=job.organization, outcome=outcome)
 
     async def _fail(self, job: Job, why: str, retry_after: float | None) -> None:
@@ -177,3 +178,14 @@ def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()
+
+
+def loggable(outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a job's outcome goes into the log: single values and counts. Lists name people, and stay out of it."""
+    found = {name: value for name, value in outcome.items() if value not in ("", None, {}, [])}
+    return {name: value for name, value in found.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    inner = value.values() if isinstance(value, dict) else (value,)
+    return not any(isinstance(item, dict | list) for item in inner)

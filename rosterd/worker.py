@@ -26,6 +26,10 @@ from rosterd.handover import Handover
 from rosterd.heartbeat import heartbeat
 from rosterd.service import Service
 
+_SHOWN = 1000
+_SHOWN_SUBJECTS = 50
+"""Most changes, problems, and people of a problem in a job's outcome: it is looked at, not processed."""
+
 Work = Callable[[Service, str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 
@@ -60,6 +64,35 @@ async def approve(service: Service, organization: str, payload: Mapping[str, Any
             despite_freeze=bool(payload.get("despite_freeze", False)),
         )
     return outcome.to_json()
+
+
+async def plan(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Read and decide; write nothing (P1). Long lists are cut, and say how long they are."""
+    async with heartbeat(organization) as step, service.setup(organization) as setup:
+        document = (await run.plan(service.ledger, setup, now=service.clock(), progress=step)).to_json()
+    for name in ("changes", "problems"):
+        document[f"{name}_total"] = len(document[name])
+        document[name] = document[name][:_SHOWN]
+    for problem in document["problems"]:
+        problem["subjects_total"] = len(problem["subjects"])
+        problem["subjects"] = problem["subjects"][:_SHOWN_SUBJECTS]
+    return document
+
+
+async def undo(service: Service, organization: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Show or do the undo of one run, in the name of who asked (A3)."""
+    async with service.leased(organization), service.setup(organization) as setup:
+        undone = await run.undo(
+            service.ledger,
+            setup,
+            str(payload["run"]),
+            actor=str(payload["actor"]),
+            reason=str(payload["reason"]),
+            now=service.clock(),
+            dry_run=bool(payload["dry_run"]),
+        )
+    document = undone.to_json()
+    return {**document, "changes": document["changes"][:_SHOWN], "changes_total": len(document["changes"])}
 
 
 async def evidence(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +130,8 @@ WORK: Mapping[str, Work] = {
     schedule.EVIDENCE: evidence,
     schedule.PUBLISH: publish_usage,
     schedule.SEAL: seal,
+    schedule.PLAN: plan,
+    schedule.UNDO: undo,
 }
 """Job kind → what does it."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from connector.reconcile import gatekeeping, heldsets, notices
+from connector.reconcile import gatekeeping, heldsets, inviting, notices
 from connector.reconcile.awaiting import approve_command
 from connector.reconcile.calm import calm
 from connector.reconcile.closure import counted, noted, part_of, with_standing
@@ -164,7 +164,7 @@ async def _write(
     if not guarded.held:  # a held plan keeps the old cursor (D13)
         await _cursors(book, observed)
     await _witness(book, order, guarded, rows, plan.digest)
-    await outbox.append(book, rows.invited)
+    await inviting.announce(book, rows.invited, policy.invites)
     held = await heldsets.keep(book, order, plan, guarded, policy)
     await notices.tell(book, plan, guarded, recorded, policy)
     state, code = _ending(guarded, bool(plan.unknown))

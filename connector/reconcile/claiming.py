@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from connector.reconcile import inviting
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
 from ledger.identity import Email, IdentityState
@@ -51,6 +52,7 @@ async def claim(ledger: Ledger, organization: str, arrival: Arrival, *, now: dat
             raise Refused(f"{arrival.mail} is {person.state}: ask your administrator", where=organization)
         if bond is None:
             await _bind(book, arrival, person)
+            await inviting.claimed(book, person.id)
         offerings = await claims.activate_seats(book, person.id)
         if bond is None or offerings:
             after = {"entity_id": arrival.entity_id, "offerings": offerings, "first": bond is None}

@@ -14,6 +14,7 @@ from datetime import datetime
 from connector.directory.mapping import Person
 from connector.reconcile.calm import calm
 from connector.reconcile.diff import Draft
+from connector.reconcile.invites import EXPIRY
 from connector.reconcile.last_reading import Kept
 from connector.reconcile.limits import scopes_of
 from connector.reconcile.load import REMOVAL, load, load_elsewhere, load_some
@@ -101,6 +102,8 @@ class Closure:
             fresh.anchors[source_id].update(*known, moved, overlay.expired())
         if any(rule.role for rule in self._policy.rules.values()):
             fresh.ids.update(row[1] for row in await people.open_roles(reader))  # who is left when a role ends (G4)
+        if self._policy.invites.release_expired:
+            fresh.ids.update(await runs.due_by(reader, EXPIRY, self._now))
         due = await runs.due_dates(reader, REMOVAL)
         fresh.ids.update(subject for subject, at in due.items() if at <= self._now)
         fresh.ids.update(await some_people.seats_due(reader, self._now))

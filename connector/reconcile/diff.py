@@ -57,6 +57,8 @@ def diff(
     for gone in wanted.gone:
         changes = work.off(gone.identity, IdentityState.ABSENT, gone.cause)
         drafts.append((gone.identity.mail_key, gone.identity.id, None, changes))
+    by_hand = work.desk.waiting_by_hand({identity for _, identity, _, _ in drafts})
+    drafts += [(identity.mail_key, identity.id, None, changes) for identity, changes in by_hand]
     allocation = work.desk.deal()
     wanted.unsettled.update(
         (person.source_id, person.anchor)
@@ -91,7 +93,7 @@ class _Work:
         self._causes: dict[str, str] = {}
         self.team_ids = {rule.id: self._team_id(rule) for rule in policy.rules.values()}
         self._team_of = {rule.provenance: self.team_ids[rule.id] for rule in policy.rules.values()}
-        self.desk = Desk(recorded, policy, self.pools, self.team_ids)
+        self.desk = Desk(recorded, policy, self.pools, self.team_ids, now)
         self.roles = Roles(recorded, policy, self.team_ids)
         self.ending = Ending(wanted, recorded, policy, sources, now)
         self._fingerprints: list[tuple[str, str, str, str, str]] = []
@@ -104,7 +106,7 @@ class _Work:
 
     def problems(self) -> list[Problem]:
         """Everything reported instead of done."""
-        return [*self.wanted.problems, *self._problems, *self.ending.problems()]
+        return [*self.wanted.problems, *self._problems, *self.ending.problems(), *self.desk.notices()]
 
     def notes(self) -> Notes:
         """Absences begun and lifted, fingerprints to refresh; sorted."""
@@ -168,7 +170,7 @@ class _Work:
         rows = self.recorded.memberships.get(identity.id, ())
         if identity.state != _ACTIVE or len(rows) != len(rules) or identity.id in self.recorded.waiting:
             return False
-        if not self.roles.settled(identity.id, rules):
+        if not self.roles.settled(identity.id, rules) or identity.id in self.desk.lapsed:
             return False
         expected = {rule.provenance for rule in rules}
         team_of = self._team_of

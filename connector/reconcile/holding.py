@@ -5,13 +5,16 @@ Pure: no I/O here. Pools are dealt out later, when everybody was heard (``seatin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from connector.reconcile.plan import Change, Harm, Kind
+from connector.reconcile.invites import expired
+from connector.reconcile.plan import Change, Harm, Kind, Problem
 from connector.reconcile.policy import MAPPING, Policy, Rule
 from connector.reconcile.recorded import GrantRow, IdentityRow, Recorded, SeatRow, WaitRow
 from connector.reconcile.seating import Allocation, Pools, Request, grant_change
+from ledger.identity import MANUAL, IdentityState, fold
 from ledger.seat import SeatState
 
 
@@ -31,13 +34,30 @@ class Case:
 class Desk:
     """Hears every person, then deals out what is free."""
 
-    def __init__(self, recorded: Recorded, policy: Policy, pools: Pools, team_ids: Mapping[str, str]) -> None:
+    def __init__(
+        self, recorded: Recorded, policy: Policy, pools: Pools, team_ids: Mapping[str, str], now: datetime
+    ) -> None:
         self.recorded = recorded
         self.policy = policy
         self.pools = pools
         self.team_ids = team_ids
         self.names = recorded.team_names()
+        self.expired = expired(recorded.invite_due, self._is_invited, now)
+        self.lapsed = self.expired if policy.invites.release_expired else frozenset[str]()
         self._requests: list[Request] = []
+
+    def _is_invited(self, identity_id: str) -> bool:
+        row = self.recorded.identities.get(identity_id)
+        return row is not None and row.state == IdentityState.ACTIVE and identity_id not in self.recorded.signed_in
+
+    def notices(self) -> list[Problem]:
+        """What is reported about seats: restricted Teams (R16), invites past their date."""
+        found: list[Problem] = []
+        if teams := tuple(sorted(self.names.get(team, team) for team in self.recorded.restricted)):
+            found.append(Problem("restricted", "restricted (R16): no new seat of this Team is assigned", teams))
+        if mails := tuple(sorted(self.recorded.identities[identity].mail_key for identity in self.expired)):
+            found.append(Problem("invite-expired", "nobody accepted this invite in time", mails))
+        return found
 
     def deal(self) -> Allocation:
         """Serve everybody who asked."""
@@ -52,8 +72,14 @@ class Desk:
         waits: list[WaitRow] = []
         if case.identity is not None:
             waits = self.recorded.waiting.get(case.identity.id, [])
+            lapsed = case.identity.id in self.lapsed
             for seat in self.recorded.seats.get(case.identity.id, ()):
-                self._held(case, seat, wanted.pop(seat.offering_code, []))
+                asking = wanted.pop(seat.offering_code, [])
+                if not lapsed or not self._let_go(case, seat):
+                    self._held(case, seat, asking)
+            if lapsed:  # asked for again once the invite is sent again, or accepted
+                wanted.clear()
+        self._add_manual(wanted, waits, () if case.identity is None else self.recorded.seats.get(case.identity.id, ()))
         for offering, asking in wanted.items():
             self._ask(case, offering, tuple(asking), tuple(row for row in waits if row.offering_code == offering))
         for row in waits:
@@ -65,6 +91,32 @@ class Desk:
                            team=row.team_id, offering=row.offering_code, ref=row.row_id)
                 )  # fmt: skip
 
+    def waiting_by_hand(self, heard: set[str]) -> list[tuple[IdentityRow, list[Change]]]:
+        """Manual places on the waitlist of active people whom nothing else concerns in this plan: invited by hand, or
+        frozen. ``heard``: identities that were served, or are leaving."""
+        found: list[tuple[IdentityRow, list[Change]]] = []
+        for identity_id, waits in sorted(self.recorded.waiting.items()):
+            identity = self.recorded.identities.get(identity_id)
+            if identity is None or identity_id in heard or identity.state != IdentityState.ACTIVE:
+                continue
+            wanted: dict[str, list[Rule]] = {}
+            self._add_manual(wanted, waits, self.recorded.seats.get(identity_id, ()))
+            case = Case(identity.mail_key, identity, (), set(), [], lambda rule: rule.team)
+            for offering, asking in wanted.items():
+                self._ask(case, offering, tuple(asking), tuple(row for row in waits if row.offering_code == offering))
+            if wanted:
+                found.append((identity, case.changes))
+        return found
+
+    def _add_manual(self, wanted: dict[str, list[Rule]], waits: Sequence[WaitRow], held: Sequence[SeatRow]) -> None:
+        """A manual place on the waitlist asks for its seat as a mapping would (P4)."""
+        have = {seat.offering_code for seat in held}
+        for row in waits:
+            if row.provenance == MANUAL and row.offering_code not in have and row.team_id in self.names:
+                asking = wanted.setdefault(row.offering_code, [])
+                asking.append(_by_hand(row, self.names[row.team_id]))
+                asking.sort(key=lambda rule: (rule.priority, rule.id))
+
     def _ask(self, case: Case, offering: str, asking: tuple[Rule, ...], waits: tuple[WaitRow, ...]) -> None:
         signed_in = case.identity is not None and case.identity.id in self.recorded.signed_in
         self._requests.append(
@@ -73,7 +125,7 @@ class Desk:
                 offering=offering,
                 rules=asking,
                 state=SeatState.ACTIVE.value if signed_in else SeatState.INVITED.value,
-                cause=case.cause(asking[0]),
+                cause=case.cause(asking[0]) if asking[0].id else "asked for by hand",
                 changes=case.changes,
                 priority=min([asking[0].priority, *(row.priority for row in waits)]),
                 since=min((row.since for row in waits), default=None),
@@ -112,6 +164,17 @@ class Desk:
                         asking[0].priority, seat=seat)
             )  # fmt: skip
 
+    def _let_go(self, case: Case, seat: SeatRow) -> bool:
+        """A seat whose invite nobody accepted in time goes back, unless something manual holds it (P3)."""
+        if seat.state != SeatState.INVITED or self.recorded.manual_seat(seat):
+            return False
+        case.changes.append(
+            Change(Kind.RELEASE_SEAT, case.subject, self._name(seat), seat.state, "", "", Harm.RELEASE,
+                   "nobody accepted the invite in time", seat.team_id, seat.offering_code, seat.id)
+        )  # fmt: skip
+        self.pools.reclaim(seat)
+        return True
+
     def _reasons(self, case: Case, seat: SeatRow) -> tuple[list[GrantRow], list[GrantRow]]:
         """The grants that stay (manual ones always) and those that end with their membership or mapping."""
         memberships = self.recorded.memberships.get(case.identity.id, ()) if case.identity else ()
@@ -143,3 +206,9 @@ class Desk:
 
     def _name(self, seat: SeatRow) -> str:
         return f"{seat.offering_code} @ {self.names.get(seat.team_id, seat.team_id)}"
+
+
+def _by_hand(row: WaitRow, team: str) -> Rule:
+    """What a manual place asks for, in the shape of a mapping without id."""
+    never = timedelta(0)
+    return Rule("", "", "", team, (row.offering_code,), row.priority, never, never, MANUAL, fold(team))

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from connector.reconcile.calm import calm
+from connector.reconcile.invites import EXPIRY
 from connector.reconcile.limits import ORGANIZATION, PastHarm, Permit, ScopeKey, Windows
 from connector.reconcile.policy import MAPPING
 from connector.reconcile.recorded import (
@@ -28,7 +29,7 @@ from connector.reconcile.recorded import (
     WaitRow,
 )
 from ledger.identity import IdentityState, fold
-from ledger.store import people, runs, seats, some_people
+from ledger.store import people, roster, runs, seats, some_people
 from ledger.store.book import Reader
 from ledger.team import Role
 
@@ -59,6 +60,7 @@ async def _load(reader: Reader, with_dns: bool) -> Recorded:
         grants=_by(await seats.open_grants(reader), 1, GrantRow),
         waiting=_grouped(await seats.open_waiting(reader), 1, WaitRow),
         signed_in=await people.signed_in(reader),
+        invite_due=await runs.due_dates(reader, EXPIRY),
         dns=_dns(await people.membership_causes(reader)) if with_dns else {},
         **await _shared(reader),
     )
@@ -83,6 +85,7 @@ async def load_some(
         grants=_by(await some_people.grants_of(reader, ids), 1, GrantRow),
         waiting=_grouped(await some_people.waiting_of(reader, ids), 1, WaitRow),
         signed_in=await some_people.signed_in_of(reader, ids),
+        invite_due=await runs.due_dates_of(reader, EXPIRY, ids),
         dns=_dns(await some_people.membership_causes_of(reader, ids)) if with_dns else {},
         elsewhere=_elsewhere(counts, held),
         **await _shared(reader),
@@ -106,6 +109,7 @@ async def _shared(reader: Reader) -> dict[str, Any]:
         "absences": {(row[0], row[1], row[2]): row[3] for row in await people.absences(reader)},
         "removal_due": await runs.due_dates(reader, REMOVAL),
         "roles": _grouped(await people.held_roles(reader), 1, RoleRow),
+        "restricted": frozenset(await roster.restrictions(reader)),
     }
 
 

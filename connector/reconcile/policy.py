@@ -16,6 +16,7 @@ import msgspec
 
 from connector.reconcile.contradictions import Sections, find, offering_faults
 from connector.reconcile.fields import key_of
+from connector.reconcile.invites import InviteSettings
 from connector.reconcile.settings import (
     GuestSettings,
     LimitSettings,
@@ -91,6 +92,7 @@ class Policy:
     guests: tuple[GuestRule, ...] = ()
     hash: str = field(default="")
     fresh_within: timedelta = timedelta(hours=24)
+    invites: InviteSettings = field(default=InviteSettings())
 
     @classmethod
     def build(
@@ -102,6 +104,7 @@ class Policy:
         limits: LimitSettings | None = None,
         sync: SyncSettings | None = None,
         guests: Sequence[GuestSettings] = (),
+        invites: InviteSettings | None = None,
         directories: Iterable[str] | None = None,
         domains: Collection[str] | None = None,
         offerings: Iterable[str] | None = None,
@@ -114,8 +117,10 @@ class Policy:
         offboarding = offboarding or OffboardingSettings()
         limits = limits or LimitSettings()
         sync = sync or SyncSettings()
+        invites = invites or InviteSettings()
         known = None if directories is None else dict(_fields_of(directories))
-        faults = find(Sections(teams, mappings, guests, offboarding, sync, known, domains))
+        sections = Sections(teams, mappings, guests, offboarding, sync, known, domains)
+        faults = find(sections)
         if offerings is not None:
             faults += offering_faults([(item.id, item.offerings) for item in mappings], offerings)
         if faults:
@@ -133,8 +138,11 @@ class Policy:
             protect_admins=sync.protect_admins,
             correlate_by_employee_number=sync.correlate_by_employee_number,
             guests=invited,
-            hash=_policy_hash(Sections(teams, mappings, guests, offboarding, sync), rules.values(), invited, limits),
+            hash=_policy_hash(
+                Sections(teams, mappings, guests, offboarding, sync), rules.values(), invited, limits, invites
+            ),
             fresh_within=sync.fresh_within,
+            invites=invites,
         )
 
     def rule_of(self, provenance: str) -> Rule | None:
@@ -209,9 +217,14 @@ def _guests(item: GuestSettings) -> GuestRule:
 
 
 def _policy_hash(
-    sections: Sections, rules: Collection[Rule], guests: Iterable[GuestRule], limits: LimitSettings
+    sections: Sections,
+    rules: Collection[Rule],
+    guests: Iterable[GuestRule],
+    limits: LimitSettings,
+    invites: InviteSettings,
 ) -> str:
-    """Over all that decides. What a file does not use leaves no trace, so a new key changes no older digest (P1)."""
+    """Over all that decides, whether people are mailed included. What a file does not use leaves no trace, so a new key
+    changes no older digest (P1)."""
     idle = {"fresh_within"} | (set() if sections.sync.allow_roles else {"allow_roles"})  # decide nothing
     sync = sections.sync.model_dump(mode="json", exclude=idle)
     value: dict[str, Any] = {
@@ -229,6 +242,8 @@ def _policy_hash(
         value["choices"] = chosen
     if invited := sorted((sorted(rule.domains), sorted(rule.mappings), sorted(rule.mails)) for rule in guests):
         value["guests"] = invited
+    if mailing := invites.model_dump(mode="json", exclude={"domains"}, exclude_defaults=True):
+        value["invites"] = mailing
     return hashlib.sha256(_ENCODE(value)).hexdigest()
 
 

@@ -123,7 +123,8 @@ class Recorded(msgspec.Struct, frozen=True):
     ``grants``: by seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``:
     everybody with a role. ``absences``: (source, anchor, scope) → first complete reading that did not show it.
     ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``dns``: identity → DN keys
-    by which a group listed it, filled only when some group has unresolved members (D6).
+    by which a group listed it, filled only when some group has unresolved members (D6). ``restricted``: Team ids
+    (R16). ``invite_due``: identity → when an invite nobody accepted expires.
     """
 
     identities: dict[str, IdentityRow] = {}
@@ -143,6 +144,8 @@ class Recorded(msgspec.Struct, frozen=True):
     dns: dict[str, frozenset[str]] = {}
     elsewhere: Elsewhere = Elsewhere()
     roles: dict[str, list[RoleRow]] = {}
+    restricted: frozenset[str] = frozenset()
+    invite_due: dict[str, datetime] = {}
 
     def team_names(self) -> dict[str, str]:
         """Team id → name."""

@@ -14,6 +14,7 @@ import msgspec
 from connector.reconcile.plan import Change, Kind
 from connector.reconcile.policy import Rule
 from connector.reconcile.recorded import UNDO, Recorded, SeatRow, WaitRow
+from ledger.identity import MANUAL
 from ledger.seat import Subscription
 
 PoolKey = tuple[str, str]
@@ -66,7 +67,7 @@ class Pools:
         self._teams = {key: team.id for key, team in recorded.teams.items()}
         self._left: dict[PoolKey, int] = {}
         for item in recorded.subscriptions:
-            if item.runs_on(day):
+            if item.runs_on(day) and item.team_id not in recorded.restricted:  # R16: nothing new of a restricted Team
                 key = (item.team_id, item.offering_code)
                 self._left[key] = self._left.get(key, 0) + item.quantity
         for key, count in recorded.elsewhere.seats.items():
@@ -78,6 +79,7 @@ class Pools:
                 if key in self._left:
                     self._left[key] -= 1
         self._start = dict(self._left)
+        self._restricted = recorded.restricted
         self._served: list[Served] = []
         self.unmoved: frozenset[str] = frozenset()
         """After ``deal``: who keeps a seat of another Team because the right pool has none."""
@@ -142,10 +144,11 @@ class Pools:
                 item.changes.extend(self._grant(item, other) for other in item.rules if other is not rule)
                 return
         best = item.rules[0]
-        if any(row.provenance in (best.provenance, UNDO) for row in item.waiting):
+        if any(row.provenance in (best.provenance, UNDO, MANUAL) for row in item.waiting):
             return
         team = self._teams.get(best.team_key, "")
-        cause = f"no free seat of {item.offering} in Team {best.team}"
+        shut = team in self._restricted
+        cause = f"Team {best.team} is restricted" if shut else f"no free seat of {item.offering} in Team {best.team}"
         item.changes.append(
             Change(Kind.WAIT, item.subject, f"{item.offering} @ {best.team}", "", "waiting", best.id, cause=cause,
                    team=team, offering=item.offering)

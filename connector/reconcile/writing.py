@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
+from connector.reconcile.inviting import message
 from connector.reconcile.leaving import release_delay, removal_delay
 from connector.reconcile.load import REMOVAL
 from connector.reconcile.plan import Bundle, Change, Kind, Notes, PersonSeen
 from connector.reconcile.policy import MAPPING, Policy
 from connector.reconcile.recorded import IdentityRow, Recorded, SeatRow
 from connector.reconcile.seating import running_by_pool, subscription_for
-from ledger.identity import IdentityState
+from ledger.identity import MANUAL, IdentityState
 from ledger.instant import new_id, new_ids
 from ledger.seat import SeatState
 from ledger.store import outbox, people, runs, seats
@@ -173,8 +174,7 @@ class _BundleRows:
         self.rows.begin("identities", (self.identity, *_fields(person), IdentityState.ACTIVE.value,
                                        person.employee_number, person.attributes))  # fmt: skip
         self._link()
-        payload = {"mail": person.mail.text, "name": person.display_name, "mapping": change.mapping}
-        self.rows.invited.append(outbox.Message("invite.mail", self.identity, payload))
+        self.rows.invited.append(message(self.identity, person.mail.text, person.display_name, change.mapping))
 
     def _link(self) -> None:
         person = self.person
@@ -220,7 +220,8 @@ class _BundleRows:
         self._grant(change, change.ref or self.new_seats[change.offering], change.team)
 
     def _grant(self, change: Change, seat_id: str, team: str) -> None:
-        self.rows.begin("grants", (seat_id, self.identity, team, MAPPING + change.mapping, change.cause))
+        provenance = MAPPING + change.mapping if change.mapping else MANUAL  # a manual place on the waitlist was served
+        self.rows.begin("grants", (seat_id, self.identity, team, provenance, change.cause))
 
     def _move(self, change: Change) -> None:
         seat = self.rows.seat(change.ref)

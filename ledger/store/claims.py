@@ -91,9 +91,11 @@ async def bind(book: Book, entity_id: str, subject: str, identity_id: str, inste
 
 
 async def activate_seats(book: Book, identity_id: str) -> list[str]:
-    """The person's invited seats become active; returns their offering codes."""
+    """The person's invited seats become active, those of restricted Teams excepted (R16); returns their offerings."""
     table = seats.seat
+    restricted = book.open(people.team_restriction, "team_id")
     wanted = (table.c.identity_id == identity_id) & (table.c.state == SeatState.INVITED.value)
+    wanted &= table.c.team_id.not_in(restricted)
     rows = await book.all(book.open(table, "row_id", *SEAT).where(wanted).order_by(table.c.offering_code))
     await end_seats(book, [row.row_id for row in rows])
     active = SeatState.ACTIVE.value

@@ -200,6 +200,18 @@ async def due_dates(reader: Reader, kind: str) -> dict[str, datetime]:
     return {row[0]: row[1] for row in rows}
 
 
+async def due_dates_of(reader: Reader, kind: str, subjects: Collection[str]) -> dict[str, datetime]:
+    """As ``due_dates``, of these subjects."""
+    statement = reader.select(runs.due, "subject", "at").where(runs.due.c.kind == kind)
+    return {row[0]: row[1] for row in await reader.tuples_by_keys(statement, runs.due.c.subject, sorted(subjects))}
+
+
+async def due_by(reader: Reader, kind: str, now: datetime) -> set[str]:
+    """Subjects of one kind of due date that has come."""
+    statement = reader.select(runs.due, "subject").where(runs.due.c.kind == kind, runs.due.c.at <= now)
+    return {row[0] for row in await reader.tuples(statement)}
+
+
 async def add_due(book: Book, rows: Sequence[tuple[datetime, str, str]]) -> None:
     """Rows: at, kind, subject."""
     columns = ("row_id", "at", "kind", "subject")

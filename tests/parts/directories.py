@@ -10,6 +10,7 @@ from typing import Any
 from connector.directory.base import CheckLine, Entry, GroupView, Reading, ReadRequest, Scope, ScopeState
 from connector.directory.mapping import AttributeRules
 from connector.reconcile import gatekeeping
+from connector.reconcile.invites import InviteSettings
 from connector.reconcile.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.settings import (
@@ -190,6 +191,7 @@ def policy(
     sync: Mapping[str, Any] | None = None,
     admins: Mapping[str, str] | None = None,
     guests: Sequence[Mapping[str, Any]] = (),
+    invites: InviteSettings | None = None,
 ) -> Policy:
     """A policy over these mappings; every Team they name exists. Limits are wide unless given."""
     wide = {"day_percent": 100, "day_floor": 1000, "day_ceiling": 100000, "month_percent": 100,
@@ -202,6 +204,7 @@ def policy(
         offboarding=OffboardingSettings.model_validate(offboarding or {}),
         sync=SyncSettings.model_validate(sync or {}),
         guests=[GuestSettings.model_validate(item) for item in guests],
+        invites=invites,
     )
 
 

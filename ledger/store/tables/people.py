@@ -48,6 +48,9 @@ absence = plain(
 
 team = interval("team", text("id"), text("name"), text("name_key"), key=("id",), indexes=(("name_key",),))
 
+team_restriction = interval("team_restriction", text("team_id"), text("actor"), text("reason"), key=("team_id",))
+"""R16: an open row is a restricted Team; ended rows say when it was, by whom and why."""
+
 admin_role = interval(
     "admin_role",
     text("identity_id"),

@@ -1,0 +1,143 @@
+"""invite add · resend · list, relink, restrict, lift: what an operator does by hand, audited in their name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from connector.reconcile import by_hand, inviting, linking, restricting
+from connector.reconcile.by_hand import Newcomer
+from connector.reconcile.invites import EXPIRY
+from connector.reconcile.manual import Act
+from ledger.identity import IdentityState
+from ledger.instant import to_text
+from ledger.store import roster
+from ledger.store.roster import Wanted
+from rosterd.service import Service, actor
+from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform
+
+app = typer.Typer(help="Invites of people: by hand, again, and those nobody accepted.", no_args_is_help=True)
+
+_MOST = 1000
+Mail = Annotated[str, typer.Argument(help="Mail address of the person.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
+TeamName = Annotated[str, typer.Argument(metavar="TEAM", help="Name or id of the Team.")]
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    mail: Mail,
+    given_name: Annotated[str, typer.Option("--given-name", help="Given name.")] = "",
+    family_name: Annotated[str, typer.Option("--family-name", help="Family name.")] = "",
+    team: Annotated[list[str] | None, typer.Option("--team", help="Team to join at once; repeatable.")] = None,
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Invite somebody no directory brings in."""
+
+    async def work(service: Service) -> Result:
+        await service.register()
+        chosen = choose(service.settings, organization)
+        newcomer = Newcomer(mail, given_name, family_name, team_ids=tuple(team or ()))
+        invites = service.settings.customer(chosen).settings.invites
+        return await by_hand.invite(service.ledger, chosen, newcomer, invites, _act(service))
+
+    perform(context, as_json, work)
+
+
+@app.command()
+def resend(context: typer.Context, mail: Mail, organization: OneOrganization = "", as_json: Json = False) -> None:
+    """Send the invite of one person again; it stands anew from now on."""
+
+    async def work(service: Service) -> Result:
+        chosen = choose(service.settings, organization)
+        invites = service.settings.customer(chosen).settings.invites
+        act = _act(service)
+        async with service.ledger.write(chosen, at=act.now) as book:
+            person = await by_hand.load(book, await by_hand.find(book, mail))
+            return await inviting.resend(book, person, invites, act)
+
+    perform(context, as_json, work)
+
+
+@app.command("list")
+def list_invites(
+    context: typer.Context,
+    expired: Annotated[bool, typer.Option("--expired", help="Only those past their date.")] = False,
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """List the invites nobody accepted yet, the first thousand by address."""
+
+    async def work(service: Service) -> Result:
+        chosen = choose(service.settings, organization)
+        now = service.clock()
+        wanted = Wanted(state=IdentityState.ACTIVE.value, due=EXPIRY, due_before=now if expired else None)
+        async with service.ledger.read(chosen) as reader:
+            rows = await roster.people_page(reader, wanted, None, _MOST)
+        found = [{"id": row.id, "mail": row.mail, "expires_at": to_text(row.due_at), "expired": row.due_at <= now}
+                 for row in rows]  # fmt: skip
+        shown = tuple((str(item["mail"]), str(item["expires_at"]), "expired" if item["expired"] else "")
+                      for item in found)  # fmt: skip
+        lines = () if found else ("no invite is open",)
+        return Shown(lines, {"invites": found}, Grid(("person", "expires", ""), shown) if found else None)
+
+    perform(context, as_json, work)
+
+
+def relink(
+    context: typer.Context,
+    mail: Mail,
+    to: Annotated[str, typer.Option("--to", metavar="SOURCE:ANCHOR", help="The entry that stands for them now.")],
+    reason: Reason,
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Bind another directory entry to a person who stays the same: a migration, a rehire. Nothing is lost."""
+
+    async def work(service: Service) -> Result:
+        chosen = choose(service.settings, organization)
+        entry = linking.parse_entry(to)
+        kinds = {item.id: item.kind for item in service.settings.customer(chosen).settings.directories}
+        async with service.ledger.read(chosen) as reader:
+            identity = await by_hand.find(reader, mail)
+        return await linking.relink(service.ledger, chosen, identity, entry, kinds, _act(service, reason))
+
+    perform(context, as_json, work)
+
+
+def restrict(
+    context: typer.Context, team: TeamName, reason: Reason, organization: OneOrganization = "", as_json: Json = False
+) -> None:
+    """Restrict a Team at once (R16): its seats give no access and none is assigned, until it is lifted."""
+
+    async def work(service: Service) -> Result:
+        chosen = choose(service.settings, organization)
+        return await restricting.restrict(service.ledger, chosen, team, _act(service, reason))
+
+    perform(context, as_json, work)
+
+
+def lift(
+    context: typer.Context, team: TeamName, reason: Reason, organization: OneOrganization = "", as_json: Json = False
+) -> None:
+    """Lift the restriction of a Team at once."""
+
+    async def work(service: Service) -> Result:
+        chosen = choose(service.settings, organization)
+        return await restricting.lift(service.ledger, chosen, team, _act(service, reason))
+
+    perform(context, as_json, work)
+
+
+def _act(service: Service, reason: str = "") -> Act:
+    return Act(actor(), service.clock(), reason)
+
+
+def add_to(root: typer.Typer) -> None:
+    """Register the verbs."""
+    root.add_typer(app, name="invite")
+    for verb in (relink, restrict, lift):
+        root.command()(verb)
