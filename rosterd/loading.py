@@ -63,6 +63,19 @@ def load(file: Path, variables: Mapping[str, str] | None = None) -> Settings:
     return Settings(installation, {item.organization.id: item for item in customers}, file)
 
 
+def load_customer(file: Path) -> Customer:
+    """One organization file by itself, to try it; raises as ``load`` does."""
+    faults: list[RosterdError] = []
+    customers, _ = _customers(file.parent, file.name, faults)
+    if not customers and not faults:
+        _read(file, faults)
+    if len(faults) > 1:
+        raise ManyErrors(faults, next_step="correct it, then try it again")
+    if faults:
+        raise faults[0]
+    return customers[0]
+
+
 def _read(file: Path, faults: list[RosterdError]) -> Document | None:
     try:
         text = file.read_bytes().decode("utf-8")

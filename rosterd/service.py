@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -71,6 +72,11 @@ class Service:
                 self.ledger, customer.organization, customer.settings.teams, now=self.clock()
             )
         return unknown
+
+    def try_out(self, customer: Customer) -> None:
+        """Let another file stand for this organization's, in this process only (what-if, P6)."""
+        customers = {**self.settings.customers, customer.organization.id: customer}
+        self.settings = replace(self.settings, customers=customers)
 
     @asynccontextmanager
     async def setup(self, organization: str) -> AsyncIterator[Setup]:

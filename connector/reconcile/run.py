@@ -35,8 +35,10 @@ from connector.reconcile.orders import Order
 from connector.reconcile.outcome import Planned, RunOutcome, Undone
 from connector.reconcile.plan import Plan
 from connector.reconcile.policy import Policy
+from connector.reconcile.recollecting import recollect
 from connector.reconcile.remembering import recall
 from connector.reconcile.seeing import Progress
+from connector.reconcile.teams import with_teams
 from ledger.errors import BadInput
 from ledger.instant import new_id, to_text
 from ledger.jobs import Lease
@@ -63,17 +65,24 @@ class Setup:
     """How often everything is read and everybody planned; in between only what differs is (D13, D14)."""
 
 
-async def plan(ledger: Ledger, setup: Setup, *, now: datetime, progress: Progress | None = None) -> Planned:
-    """Read and decide; write nothing to anybody (P1). Raises ``BadInput`` for a policy that contradicts the ledger."""
+async def plan(
+    ledger: Ledger, setup: Setup, *, now: datetime, progress: Progress | None = None, against_last: bool = False
+) -> Planned:
+    """Read and decide; write nothing to anybody (P1). ``against_last``: no directory is asked, what they last showed
+    counts (P6). Raises ``BadInput`` for a policy that contradicts the ledger."""
     policy, organization = setup.policy, setup.organization.id
     async with ledger.read(organization) as reader:
         reasons = gatekeeping.shut(await gatekeeping.look(reader, now))
     if reasons:
         return Planned(Plan(policy.hash, ()), Guarded(policy.hash, (), ()), reasons)
-    observed = await observe(setup.sources, policy, now, progress)
+    if against_last:
+        async with ledger.read(organization) as reader:
+            observed = await recollect(reader, setup.sources, policy, now)
+    else:
+        observed = await observe(setup.sources, policy, now, progress)
     async with ledger.read(organization) as reader:
         domains = await gatekeeping.look(reader, now)
-        loaded = await load(reader, with_dns=observed.with_dns)
+        loaded = with_teams(await load(reader, with_dns=observed.with_dns), policy)
         recorded = (await went_on(reader, loaded, observed.sources, now)).recorded
         draft = decide(observed.sources, policy, recorded, domains, now)
         permit = await load_permit(reader, now)

@@ -8,6 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+import msgspec
+
+from connector.reconcile.policy import Policy
+from connector.reconcile.recorded import Recorded, TeamRow
 from connector.reconcile.settings import TeamSettings
 from ledger.identity import Email, IdentityState, fold
 from ledger.instant import new_ids
@@ -15,6 +19,12 @@ from ledger.store import people
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 from ledger.team import Organization, Role
+
+
+def with_teams(recorded: Recorded, policy: Policy) -> Recorded:
+    """As if the policy's Teams were there already: a plan may come before anybody made them."""
+    new = {fold(team.name): TeamRow(f"new:{fold(team.name)}", team.name) for team in policy.teams}
+    return msgspec.structs.replace(recorded, teams={**new, **recorded.teams})
 
 
 async def ensure_organization(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,6 +13,7 @@ from connector.reconcile import run
 from connector.reconcile.outcome import Planned
 from ledger.errors import NotFound
 from ledger.store import runs
+from rosterd.loading import load_customer
 from rosterd.service import Service, actor
 from rosterd.verbs.console import Json, OneOrganization, Result, Session, Several, choose, perform, reading
 
@@ -18,11 +21,22 @@ Named = Annotated[str, typer.Argument(metavar="[ORGANIZATION]", help="Id of the 
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 
 
+class Against(StrEnum):
+    """What a plan may be made against instead of the directories."""
+
+    LAST_READING = "last-reading"
+
+
+_OTHER = "Another organization file: what it would change, as if it were in force."
+
+
 def plan(
     context: typer.Context,
     organization: Named = "",
     markdown: Annotated[bool, typer.Option("--markdown", help="As a document for a ticket or a review.")] = False,
     everybody: Annotated[bool, typer.Option("--all", help="List everybody; long lists are folded otherwise.")] = False,
+    other: Annotated[Path | None, typer.Option("--config", metavar="FILE", help=_OTHER)] = None,
+    against: Annotated[Against | None, typer.Option("--against", help="Ask no directory: what was last read.")] = None,
     as_json: Json = False,
 ) -> None:
     """Read the directories and say what would change. Writes nothing to anybody."""
@@ -30,10 +44,16 @@ def plan(
 
     async def work(service: Service) -> Result:
         names = [choose(service.settings, organization)] if organization else list(service.settings.customers)
+        if other is not None:
+            customer = load_customer(other)
+            names = [choose(service.settings, customer.organization.id)]
+            service.try_out(customer)
         found: dict[str, Result] = {}
         for name in names:
             async with reading(session, name) as step, service.setup(name) as setup:
-                planned = await run.plan(service.ledger, setup, now=service.clock(), progress=step)
+                planned = await run.plan(
+                    service.ledger, setup, now=service.clock(), progress=step, against_last=against is not None
+                )
                 text = planned.markdown.splitlines() if markdown else planned.every_line if everybody else planned.lines
                 found[name] = _Document(planned, tuple(text))
         return found[names[0]] if len(names) == 1 else Several(found)
