@@ -2,7 +2,8 @@
 
 Fills a real slapd with people and with groups of 300 (seven attributes each), then times in the same run:
 ``ldapsearch`` of the same people and attributes paged by 1,000 (the floor), ``ldapsearch`` of people and groups, and
-our reading in a fresh process each time. Prints a table with medians, ratios, our own CPU time and peak memory.
+our reading in a fresh process each time. Prints a table with medians, ratios, our own CPU time and peak memory; the
+last row is what changed after 100 people were modified (D13), with syncprov's session log or, ``--no-log``, without.
 
     python -m benchmarks.ldap_read --people 100000
 """
@@ -30,6 +31,7 @@ from tests.parts import company, slapd
 
 ATTRIBUTES = ("mail", "givenName", "sn", "displayName", "cn", "employeeNumber", "departmentNumber")
 GROUP_SIZE = 300
+CHANGED = 100
 
 
 def main() -> None:
@@ -40,16 +42,18 @@ def main() -> None:
     parser.add_argument("--groups", type=int, default=0, help="number of groups of 300; default: one per 100 people")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--read", metavar="URL", help=argparse.SUPPRESS)
+    parser.add_argument("--no-log", action="store_true", help="the server lists who is there instead of who is gone")
+    parser.add_argument("--follow", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--map", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.small:
         arguments.people, arguments.rounds = 5_000, 2
     groups = arguments.groups or max(1, arguments.people // 100)
     if arguments.read:
-        print(json.dumps(asyncio.run(_read(arguments.read, groups, arguments.map))))
+        print(json.dumps(asyncio.run(_read(arguments.read, groups, arguments.map, arguments.follow))))
         return
     os.environ["LDAP_PASSWORD"] = company.PASSWORD
-    with _filled(arguments.people, groups) as server:
+    with _filled(arguments.people, groups, log=not arguments.no_log) as server:
         _compare(server, arguments.people, groups, arguments.rounds)
 
 
@@ -77,6 +81,10 @@ def _compare(server: slapd.Slapd, people: int, groups: int, rounds: int) -> None
         seconds = statistics.median(result["seconds"] for result in results)
         cpu = statistics.median(result["cpu"] for result in results)
         _row(name, seconds, against, f"{cpu:>11.2f}{max(result['peak'] for result in results):>9.0f}")
+    changed = [_fresh(server, groups, "--follow") for _ in range(rounds)]
+    seconds = statistics.median(result["changes"] for result in changed)
+    _row(f"rosterd, what changed ({CHANGED} people)", seconds, base_all)
+    assert all(result["changed"] == CHANGED for result in changed), "not every change was told"
     assert all(result["people"] == people for result in [*ours, *ours_all]), "a reading was not whole"
     assert all(result["unknown"] == 0 for result in [*ours, *ours_all]), "a scope is unknown"
 
@@ -103,11 +111,12 @@ def _fresh(server: slapd.Slapd, groups: int, *flags: str) -> dict[str, float]:
     return dict(json.loads(done.stdout))
 
 
-async def _read(url: str, groups: int, fingerprints: bool) -> dict[str, float]:
+async def _read(url: str, groups: int, fingerprints: bool, follow: bool) -> dict[str, float]:
     """One reading: seconds (connection included, imports not), peak memory in MB, and what was found."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ldap3 2.9.1 warns on import
         from connector.directory.base import ReadRequest
+        from connector.directory.changes import ChangesRequest
         from connector.directory.mapping import AttributeRules, fingerprint
         from connector.directory.settings import LdapSettings
         from connector.directory.sources import open_source
@@ -128,13 +137,19 @@ async def _read(url: str, groups: int, fingerprints: bool) -> dict[str, float]:
     references = tuple(f"cn=g{number:05d},{company.GROUPS}" for number in range(max(groups, 0)))
     request = ReadRequest(references, rules.requested, timedelta(minutes=10))
     started, cpu = time.perf_counter(), time.process_time()
-    reading = await source.read(request, now=datetime(2026, 1, 1, tzinfo=UTC))
+    reading = await source.read(request, now=datetime.now(UTC))
     if fingerprints:
         prints = {anchor: fingerprint(entry, rules) for anchor, entry in reading.people.items()}
         assert len(prints) == len(reading.people)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    told: dict[str, float] = {}
+    if follow:
+        _change(url)
+        found = await source.changes(ChangesRequest(reading.cursor or {}, rules.requested), now=datetime.now(UTC))
+        told = {"changes": found.seconds, "changed": len(found.people)}
     await source.close()
     return {
+        **told,
         "seconds": seconds,
         "cpu": cpu,
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -144,8 +159,19 @@ async def _read(url: str, groups: int, fingerprints: bool) -> dict[str, float]:
     }
 
 
+def _change(url: str) -> None:
+    """Modify some people, as the server's own administrator would."""
+    blocks = [
+        f"dn: uid=p{number:07d},{company.PEOPLE}\nchangetype: modify\nreplace: departmentNumber\n"
+        f"departmentNumber: {uuid.uuid4()}\n"
+        for number in range(CHANGED)
+    ]
+    command = ["ldapmodify", "-x", "-H", url, "-D", f"cn=root,{company.SUFFIX}", "-w", slapd.SLAPPASSWD_FREE]
+    subprocess.run(command, input="\n".join(blocks), text=True, check=True, stdout=subprocess.DEVNULL)
+
+
 @contextlib.contextmanager
-def _filled(people: int, groups: int) -> Iterator[slapd.Slapd]:
+def _filled(people: int, groups: int, *, log: bool) -> Iterator[slapd.Slapd]:
     names = [f"uid=p{number:07d},{company.PEOPLE}" for number in range(people)]
     blocks = [company.Firm(()).ldif()]
     for number, name in enumerate(names):
@@ -173,7 +199,8 @@ def _filled(people: int, groups: int) -> Iterator[slapd.Slapd]:
         head = [("dn", f"cn=g{number:05d},{company.GROUPS}"), ("objectClass", "groupOfNames"), ("cn", f"g{number:05d}")]
         anchor = ("entryUUID", str(uuid.UUID(int=number + (1 << 101))))
         blocks.append(company.record([*head, anchor, *(("member", member) for member in members)]))
-    with slapd.running("\n".join(blocks)) as server:
+    extra = [*slapd.SYNCPROV, *(["syncprov-sessionlog 10000"] if log else [])]
+    with slapd.running("\n".join(blocks), extra=extra) as server:
         yield server
 
 
