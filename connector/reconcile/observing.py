@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -23,6 +23,8 @@ from connector.reconcile.seeing import Configured, Progress, differs, read, read
 
 CHANGES = "changes"
 """The scope of a reading of changes only."""
+DELETIONS_EVERY = timedelta(hours=1)
+"""How long a deleted entry may go unnoticed where changes do not tell deletions: then everything is read."""
 DRIFT = "drift"
 """The scope, and the problem, of what a whole reading found and the changes did not tell."""
 _SHOWN = 20
@@ -78,6 +80,11 @@ async def _followed(
     changes, readings = await asyncio.gather(
         told, asyncio.gather(*(read(item, policy, now, progress) for item in whole))
     )
+    for found, track in zip(changes, tracks.values(), strict=True):
+        if not found.deletes and now - track.last.whole_at >= DELETIONS_EVERY:
+            raise Unproved(
+                f"{found.method} does not tell deletions of directory {track.source.id}: they are looked for"
+            )
     overlays = {source_id: Overlay(track.last, Delta(source_id, True), track.rules, now)
                 for source_id, track in tracks.items()}  # fmt: skip
     for item, reading in zip(whole, readings, strict=True):

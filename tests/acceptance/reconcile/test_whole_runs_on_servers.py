@@ -58,6 +58,12 @@ def _own_logging() -> Iterator[None]:
     root.setLevel(level)
 
 
+@pytest.fixture(autouse=True)
+def _whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every reading is a whole one here; following is ``test_following_runs``."""
+    monkeypatch.setenv("ROSTERD_SCHEDULE_FULL_READING_EVERY", "0")
+
+
 @pytest.fixture(params=["samba", "scim"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     """Sync enabled, catalogue imported, nothing reconciled yet."""
