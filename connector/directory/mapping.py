@@ -27,6 +27,9 @@ MAX_TEXT = 1024
 
 NAMED_FIELDS = ("mail", "given_name", "family_name", "display_name", "employee_number")
 
+EXPIRED = "x"
+"""Behind the fingerprint of an account whose expiry date has passed."""
+
 _CANONICAL = msgspec.msgpack.Encoder(order="deterministic").encode
 _FORBIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
@@ -145,22 +148,25 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
 
 
 def fingerprint(entry: Entry, rules: AttributeRules, *, now: datetime | None = None) -> str:
-    """32 hex digits that change when a requested attribute of the entry does (D14); DN and value order do not count.
+    """32 hex digits (and ``EXPIRED``) that change when a requested attribute of the entry does (D14); DN and value order
+    do not count.
 
     With ``now`` a passed expiry date changes it too, and other rules always do.
     """
-    content = _content(entry, rules)
+    found = blake2b(_CANONICAL(_content(entry, rules)), digest_size=16, key=rules.mark).hexdigest()
     if now is not None and ("shadowexpire" in entry.attributes or "accountexpires" in entry.attributes):
         expires_at = rules.account(entry)[1]
-        content.append(expires_at is not None and now >= expires_at)
-    return blake2b(_CANONICAL(content), digest_size=16, key=rules.mark).hexdigest()
+        if expires_at is not None and now >= expires_at:
+            return found + EXPIRED
+    return found
 
 
-def entry_mark(entry: Entry, rules: AttributeRules) -> bytes:
-    """16 bytes that change when the entry's DN or a requested attribute does: compared before anything is mapped."""
-    content = _content(entry, rules)
-    content.append(entry.dn)
-    return blake2b(_CANONICAL(content), digest_size=16, key=rules.mark).digest()
+def entry_mark(entry: Entry, rules: AttributeRules, print_: str = "") -> bytes:
+    """24 bytes that change when the entry's DN or a requested attribute does: compared before anything is mapped.
+    ``print_``: the entry's fingerprint, where it is known."""
+    print_ = print_ or fingerprint(entry, rules)
+    place = blake2b(entry.dn.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return bytes.fromhex(print_.removesuffix(EXPIRED)) + place
 
 
 def _content(entry: Entry, rules: AttributeRules) -> list[object]:

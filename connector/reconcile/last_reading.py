@@ -144,7 +144,7 @@ class Delta:
 class Gathered:
     """A whole reading on its way into parts: ``add`` every entry once, then ``parts``.
 
-    Entries are packed bucket by bucket at the end; nothing else of the reading needs to stay in memory.
+    Every entry is packed as it comes, so that nothing of the reading needs to stay in memory.
     """
 
     def __init__(self, groups: Iterable[GroupView], people: int) -> None:
@@ -154,7 +154,7 @@ class Gathered:
         for position, view in enumerate(self.groups):
             for anchor in view.members:
                 self._wants.setdefault(anchor, []).append(position)
-        self._people: dict[str, dict[str, Kept]] = {}
+        self._people: dict[str, dict[str, msgspec.Raw]] = {}
         self._prints: dict[str, dict[str, bytes]] = {}
         self._names: dict[str, dict[str, str]] = {}
         self._mails: dict[str, dict[str, list[str]]] = {}
@@ -164,9 +164,9 @@ class Gathered:
         """One entry; ``mail`` is empty when it cannot be mapped."""
         anchor, buckets = entry.anchor, self.buckets
         bucket = bucket_of(anchor, buckets)
-        attributes = {name: tuple(values) for name, values in entry.attributes.items()}
-        kept = Kept(anchor, entry.dn, attributes, tuple(self._wants.get(anchor, ())), mail)
-        self._people.setdefault(bucket, {})[anchor] = kept
+        # encoded at once, so that the entry itself can go; as ``Kept`` would be
+        kept = (anchor, entry.dn, entry.attributes, self._wants.get(anchor, ()), mail)
+        self._people.setdefault(bucket, {})[anchor] = msgspec.Raw(_encode(kept))
         self._prints.setdefault(bucket, {})[anchor] = mark
         self._names.setdefault(bucket_of(name_key, buckets), {})[name_key] = anchor
         if mail:

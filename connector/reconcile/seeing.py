@@ -6,7 +6,7 @@ Prohibition: reads nothing of the ledger but what ``Memory`` gives, decides noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -121,11 +121,11 @@ def see(
     now: datetime,
     gathered: Gathered | None = None,
 ) -> SourceSeen:
-    """One reading after mapping (D8). ``gathered`` takes every entry, to be remembered."""
+    """One reading after mapping (D8). ``gathered`` takes every entry, to be remembered: the reading is empty then."""
     people: dict[str, Person] = {}
     unmappable: dict[str, tuple[str, ...]] = {}
     with calm():
-        for anchor, entry in reading.people.items():
+        for anchor, entry in reading.people.items() if gathered is None else _emptied(reading.people):
             mapped = map_entry(entry, rules, now=now)
             if isinstance(mapped, Person):
                 people[anchor] = mapped
@@ -134,8 +134,8 @@ def see(
             else:
                 unmappable[anchor] = mapped.reasons
             if gathered is not None:
-                mail = mapped.mail.key if isinstance(mapped, Person) else ""
-                gathered.add(entry, entry_mark(entry, rules), dn_key(entry.dn), mail)
+                known = (mapped.mail.key, mapped.fingerprint) if isinstance(mapped, Person) else ("", "")
+                gathered.add(entry, entry_mark(entry, rules, known[1]), dn_key(entry.dn), known[0])
     return SourceSeen(
         source_id=reading.source_id,
         complete=reading.people_complete,
@@ -145,6 +145,15 @@ def see(
         tombstones=reading.tombstones,
         scopes=scope_lines(reading),
     )
+
+
+def _emptied(people: Mapping[str, Entry]) -> Iterator[tuple[str, Entry]]:
+    """Every entry once, taken out: a hundred thousand of them are not held twice."""
+    if not isinstance(people, dict):
+        yield from people.items()
+        return
+    for anchor in list(people):
+        yield anchor, people.pop(anchor)
 
 
 def _groups(reading: Reading, references: Sequence[str]) -> Mapping[str, GroupSeen]:

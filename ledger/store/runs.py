@@ -174,6 +174,7 @@ async def put_cursor(book: Book, source_id: str, cursor: Mapping[str, Any]) -> N
 
 async def put_scopes(book: Book, rows: Sequence[tuple[str, str, bool, str, int]]) -> None:
     """Rows: source_id, scope, complete, reason, entries. ``last_complete_at`` moves only when complete."""
+    found: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for source_id, scope, complete, reason, entries in rows:
         row: dict[str, Any] = {
             "source_id": source_id,
@@ -183,9 +184,9 @@ async def put_scopes(book: Book, rows: Sequence[tuple[str, str, bool, str, int]]
             "last_read_at": book.at,
             "entries": entries,
         }
-        if complete:
-            row["last_complete_at"] = book.at
-        await book.upsert(runs.source_scope, ("source_id", "scope"), [row])
+        found[complete].append({**row, "last_complete_at": book.at} if complete else row)
+    for alike in found.values():
+        await book.upsert(runs.source_scope, ("source_id", "scope"), alike)
 
 
 async def scopes(reader: Reader) -> list[tuple[Any, ...]]:
