@@ -95,10 +95,17 @@ def _only(plan: Plan, permit: Permit) -> Plan:
     bundles = []
     for bundle in plan.bundles:
         changes = tuple(change for change in bundle.changes if change.key in permit.keys)
-        whole = all(change.key in permit.keys for change in bundle.changes if change.harm)
+        whole = all(change.key in permit.keys for change in _inseparable(bundle))
         if changes and whole:
             bundles.append(msgspec.structs.replace(bundle, changes=changes))
     return Plan(plan.policy_hash, tuple(bundles), plan.problems, plan.scopes, plan.notes)
+
+
+def _inseparable(bundle: Bundle) -> list[Change]:
+    """What must be named for any of the bundle to go: all that hurts, and where reasons for a seat end, those that take
+    their place, lest a seat be left with no reason, or with one whose membership ended (P3)."""
+    swaps = any(change.kind is Kind.END_GRANT for change in bundle.changes)
+    return [c for c in bundle.changes if c.harm or (swaps and c.kind in {Kind.END_GRANT, Kind.ADD_GRANT})]
 
 
 def _permitted(bundle: Bundle, permit: Permit) -> bool:

@@ -38,6 +38,7 @@ from tests.parts.directories import BASE, RULES, HandSource, Somebody, mapping, 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 OPEN = Domains(frozenset({"acme.example"}))
 CONFIRMED = NOW - timedelta(hours=1)
+NONE = {"day_floor": 0, "day_percent": 0, "month_percent": 0, "team_day_floor": 0, "team_day_percent": 0}
 
 
 def seen(source: HandSource, chosen: Policy) -> SourceSeen:
@@ -523,3 +524,23 @@ def test_p4_one_movers_old_seat_is_the_next_ones_new_seat() -> None:
     moved = [c.subject for b in plan_for(source, chosen, recorded).plan.bundles for c in b.changes
              if c.kind is Kind.MOVE_SEAT]  # fmt: skip
     assert moved == ["anna@acme.example", "bo@acme.example"], "anna, though first, fits only after bo has moved"
+
+
+def test_g3_an_approval_of_a_move_leaves_no_seat_without_a_reason_when_the_person_moved_on() -> None:
+    rules = policy(
+        mapping("design", "Design", "CAD"), mapping("site", "Site", "CAD"), mapping("lab", "Lab", "CAD"), limits=NONE
+    )
+    source = HandSource()
+    source.put("anna", "bo", groups=["design"])
+    source.groups |= {"site": [], "lab": []}
+    recorded = holding(rules, source, absences={("corp", "anchor-bo", "group:design"): CONFIRMED})
+    sold = tuple(replace(item, quantity=0 if item.team_id != "design" else 5) for item in recorded.subscriptions)
+    recorded = msgspec.structs.replace(recorded, subscriptions=sold)
+    source.move("bo", "design", "site")
+    held = guarded(plan_for(source, rules, recorded), rules, recorded).held
+    named = frozenset(change.key for bundle in held for change in bundle.changes)
+    assert {key[1] for key in named} == {"LeaveTeam", "JoinTeam", "AddGrant", "EndGrant"}, "Site has no seat to move to"
+    source.move("bo", "site", "lab")
+    draft = plan_for(source, rules, recorded)
+    approved = guarded(draft, rules, recorded, permit=Permit(named, only=True))
+    assert approved.allowed == (), "the reason that would take the old one's place was not named"
