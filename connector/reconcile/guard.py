@@ -12,6 +12,7 @@ from functools import cached_property
 
 import msgspec
 
+from connector.reconcile import addresses
 from connector.reconcile.limits import Permit, Trip, Windows, emptied, exceeded, scopes_of
 from connector.reconcile.plan import Bundle, Change, Harm, Kind, Plan, Problem, count_kinds, digest_of
 from connector.reconcile.policy import Policy
@@ -80,11 +81,15 @@ def guard(
     if permit.only:
         plan = _only(plan, permit)
     approved = {b.subject for b in plan.bundles if b.harmful and _permitted(b, permit)}
+    # a newcomer may have the address that somebody else is leaving: then both bundles have one subject
+    approved -= {b.subject for b in plan.bundles if b.harmful and not _permitted(b, permit)}
     counted = [bundle for bundle in plan.bundles if bundle.harmful and bundle.subject not in approved]
     tripped, trips = exceeded(counted, recorded, policy.limits, windows)
     held = {b.subject for b in counted if any((s, c.harm) in tripped for c in b.changes for s in scopes_of(b, c))}
     held |= emptied(plan, counted, held, recorded, trips)
     allowed, waiting = _split(plan, held, allocation, permit)
+    allowed, taking = addresses.apart(allowed, recorded)
+    waiting = tuple(sorted((*waiting, *taking), key=lambda bundle: bundle.subject)) if taking else waiting
     if waiting and policy.limits.on_held is OnHeld.APPLY_NOTHING and not permit.only:
         untouched = tuple(bundle for bundle in allowed if bundle.subject in approved)
         return Guarded(plan.policy_hash, untouched, waiting, tuple(trips), frozenset(approved))

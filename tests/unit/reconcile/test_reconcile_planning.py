@@ -544,3 +544,60 @@ def test_g3_an_approval_of_a_move_leaves_no_seat_without_a_reason_when_the_perso
     draft = plan_for(source, rules, recorded)
     approved = guarded(draft, rules, recorded, permit=Permit(named, only=True))
     assert approved.allowed == (), "the reason that would take the old one's place was not named"
+
+
+def test_d3_a_disabled_second_entry_is_no_evidence_while_the_first_was_missed_once(chosen: Policy) -> None:
+    source = HandSource()
+    source.put(Somebody("anna", number="7"), "bo", groups=["design"])
+    source.groups["site"] = []
+    recorded = holding(chosen, source)
+    source.drop("anna")
+    source.put(Somebody("anna.old", number="7", disabled=True))
+    draft = plan_for(source, chosen, recorded)
+    assert draft.plan.empty, "an old account with the same employee number"
+    assert [absence.anchor for absence in draft.plan.notes.absent] == ["anchor-anna"]
+
+
+def test_d9_who_takes_an_address_waits_for_who_gives_it_up(chosen: Policy) -> None:
+    source = HandSource()
+    source.put("anna", "bo", groups=["design"])
+    source.groups["site"] = []
+    recorded = holding(chosen, source)
+    source.change("anna", mail="a.nowak@acme.example")
+    source.put(Somebody("new", mail="anna@acme.example"), groups=["design"])
+    source.change("bo", mail="bo.k@acme.example")
+    draft = plan_for(source, chosen, recorded)
+    invite = [c.key for b in draft.plan.bundles if not b.identity for c in b.changes]
+    rename = [c.key for b in draft.plan.bundles if b.identity == "anna" for c in b.changes]
+    assert len(invite) > 1
+    assert len(rename) == 1
+    only = guarded(draft, chosen, recorded, permit=Permit(frozenset(invite), only=True))
+    assert only.allowed == (), "two people would have one address"
+    both = guarded(draft, chosen, recorded, permit=Permit(frozenset((*invite, *rename)), only=True))
+    assert {bundle.identity for bundle in both.allowed} == {"", "anna"}
+
+
+def test_g3_an_approved_invite_lets_nothing_of_a_namesake_through() -> None:
+    rules = policy(mapping("design", "Design", "CAD"), limits=NONE)
+    source = HandSource()
+    source.put("anna", "bo", groups=["design"])
+    recorded = holding(rules, source)
+    source.change("anna", mail="a.nowak@acme.example")
+    source.put(Somebody("new", mail="anna@acme.example"), groups=["design"])
+    draft = plan_for(source, rules, recorded)
+    invite = frozenset(c.key for b in draft.plan.bundles if not b.identity for c in b.changes)
+    scheduled = guarded(draft, rules, recorded, permit=Permit(invite))
+    assert scheduled.allowed == ()
+
+
+def test_p3_a_removed_leaver_who_keeps_a_seat_by_hand_keeps_it_for_that_reason_alone(chosen: Policy) -> None:
+    source = HandSource()
+    source.put("anna", "bo", groups=["design"])
+    source.groups["site"] = []
+    recorded = holding(chosen, source, removal_due={"bo": NOW})
+    recorded.identities["bo"] = msgspec.structs.replace(recorded.identities["bo"], state="disabled")
+    recorded.grants["s-bo-CAD"].append(GrantRow("hand", "s-bo-CAD", "design", "manual"))
+    source.change("bo", disabled=True)
+    (bundle,) = plan_for(source, chosen, recorded).plan.bundles
+    assert [change.kind for change in bundle.changes] == [Kind.LEAVE_TEAM, Kind.END_GRANT]
+    assert bundle.changes[1].ref == "g-s-bo-CAD-design"
