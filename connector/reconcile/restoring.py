@@ -76,6 +76,7 @@ class _Work:
         self.skip = {identity for identity in self.mails if self._frozen(identity)}
         self.open_now = {name: {KEYS[name](row): row for row in touched.open[name]} for name in KEYS}
         self.gone_seats: set[str] = set()
+        self.kept_seats = self._changed_since()
 
     def _frozen(self, identity: str) -> bool:
         why = self.touched.frozen(self.mails[identity].rpartition("@")[2])
@@ -101,6 +102,16 @@ class _Work:
         begun = {key(row): row for row in self.touched.rows[name] if row.run_id == run_id and row.ended_run != run_id}
         ended = {key(row): row for row in self.touched.rows[name] if row.ended_run == run_id and row.run_id != run_id}
         return begun, ended
+
+    def _changed_since(self) -> set[str]:
+        """Seats that stay as they are now: what the run did to them was changed since."""
+        begun, _ = self._mine("seats")
+        now = self.open_now["seats"]
+        return {row.id for key, row in begun.items() if key in now and now[key].row_id != row.row_id}
+
+    def _lasting(self, grant: Any) -> bool:
+        """Whether an open reason outlives this undo: another run or somebody gave it, or its seat is kept."""
+        return grant.run_id != self.touched.run_id or grant.seat_id in self.kept_seats
 
     def _free_to_change(
         self, name: str, key: tuple[str, ...], begun: Mapping[Any, Any], ended: Mapping[Any, Any]
@@ -176,6 +187,9 @@ class _Work:
             self._swap("links", begun, ended)
 
     def _membership(self, identity: str, begun: Any, ended: Any) -> None:
+        if ended is None and self._holds_a_seat(begun):
+            self._keep("memberships", identity, begun)
+            return
         self._swap("memberships", begun, ended)
         row = begun or ended
         parts = {"object": self.touched.team_names.get(row.team_id, row.team_id), "team": row.team_id,
@@ -188,7 +202,7 @@ class _Work:
     def _seats(self, found: list[tuple[Any, Any]]) -> None:
         """Units come back before they are handed out: undoing reclaims before it assigns, like a plan."""
         for begun, ended in found:
-            if begun is not None and ended is None and self._manual_grant(begun.id):
+            if begun is not None and ended is None and self._other_reason(begun.id):
                 self._keep("seats", begun.identity_id, begun)
             elif begun is not None:
                 pool = (begun.team_id, begun.offering_code)
@@ -206,7 +220,7 @@ class _Work:
         """A seat the run changed (``begun``) or released (None) returns where its pool has room."""
         identity, pool = ended.identity_id, (ended.team_id, ended.offering_code)
         stays_put = begun is not None and begun.team_id == ended.team_id
-        if begun is None and self._has_another(identity, ended.offering_code):
+        if begun is None and (self._has_another(identity, ended.offering_code) or not self._still_asked(ended.id)):
             self.gone_seats.add(ended.id)
             self._keep("seats", identity, ended)
         elif stays_put or self.free.get(pool, 0) > 0:
@@ -243,14 +257,35 @@ class _Work:
         mine = (row for row in self.touched.open["seats"] if row.row_id not in ended)
         return any(row.identity_id == identity and row.offering_code == offering for row in mine)
 
-    def _manual_grant(self, seat_id: str) -> bool:
-        return any(
-            row.seat_id == seat_id and not row.provenance.startswith(MAPPING) for row in self.touched.open["grants"]
-        )
+    def _other_reason(self, seat_id: str) -> bool:
+        """Whether something the run did not give holds a seat it assigned."""
+        return any(row.seat_id == seat_id and self._lasting(row) for row in self.touched.open["grants"])
+
+    def _holds_a_seat(self, membership: Any) -> bool:
+        """Whether a seat that stays is held through this membership."""
+        whose = (membership.identity_id, membership.provenance)
+        mine = (row for row in self.touched.open["grants"] if (row.identity_id, row.provenance) == whose)
+        return any(self._lasting(row) for row in mine)
+
+    def _still_asked(self, seat_id: str) -> bool:
+        """Whether a reason for a seat the run released holds again: who left its Team since does not get it back."""
+        ended = (row for row in self.touched.rows["grants"] if row.ended_run == self.touched.run_id)
+        return any(row.seat_id == seat_id and self._stands(row) for row in ended)
+
+    def _stands(self, grant: Any) -> bool:
+        """Whether a reason is given by hand, or its membership holds when this undo is done."""
+        whose = (grant.identity_id, grant.provenance)
+        gone = set(self.out.end["memberships"])
+        rows = [row for row in self.touched.open["memberships"] if row.row_id not in gone]
+        rows += [row for row, _ in self.out.begin["memberships"]]
+        manual = not grant.provenance.startswith(MAPPING)
+        return manual or any((row.identity_id, row.provenance) == whose for row in rows)
 
     def _grant(self, _identity: str, begun: Any, ended: Any) -> None:
         row = begun or ended
-        back = ended is not None and row.seat_id not in self.gone_seats
+        if ended is None and row.seat_id in self.kept_seats:
+            return
+        back = ended is not None and row.seat_id not in self.gone_seats and self._stands(ended)
         self._swap("grants", begun, ended if back else None)
 
     def _wait(self, _identity: str, begun: Any, ended: Any) -> None:

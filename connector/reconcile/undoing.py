@@ -73,7 +73,7 @@ async def _restoration(reader: Reader, run_id: str, now: datetime) -> tuple[Doma
 
 
 async def _commit(book: Book, policy: Policy, run_id: str, found: Restoration, request: Request) -> RunOutcome:
-    await _write_rows(book, found)
+    await _write_rows(book, policy, found)
     await _due_dates(book, policy, found)
     await people.clear_absences_of(book, found.people)
     await runs.forget_harm(book, run_id, found.people)
@@ -95,12 +95,20 @@ async def _commit(book: Book, policy: Policy, run_id: str, found: Restoration, r
     return RunOutcome(book.run_id, UNDO, state, 0, counts=counts, lines=lines, problems=tuple(found.kept))
 
 
-async def _write_rows(book: Book, found: Restoration) -> None:
+async def _write_rows(book: Book, policy: Policy, found: Restoration) -> None:
+    def seat_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """A release that is overdue by now is due after the full delay: else the next run would undo the undo."""
+        due = row.release_due_at
+        if due is not None and due <= book.at:
+            due = book.at + policy.offboarding.release_after
+        return (row.id, row.subscription_id, row.team_id, row.offering_code, row.identity_id, row.state,
+                row.paused_from, due)  # fmt: skip
+
     writers = {
         "identity": (people.end_identities, people.begin_identities, _identity_row),
         "links": (people.end_links, people.begin_links, _link_row),
         "memberships": (people.end_memberships, people.begin_memberships, _membership_row),
-        "seats": (seats.end_seats, seats.begin_seats, _seat_row),
+        "seats": (seats.end_seats, seats.begin_seats, seat_row),
         "grants": (seats.end_grants, seats.begin_grants, _grant_row),
         "waiting": (seats.end_waiting, seats.begin_waiting, _waiting_row),
     }
@@ -136,11 +144,6 @@ def _link_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _membership_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
     return (row.identity_id, row.team_id, row.provenance, row.source_id, row.cause)
-
-
-def _seat_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (row.id, row.subscription_id, row.team_id, row.offering_code, row.identity_id, row.state, row.paused_from,
-            row.release_due_at)  # fmt: skip
 
 
 def _grant_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
