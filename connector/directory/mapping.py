@@ -148,8 +148,9 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
 
 
 def fingerprint(entry: Entry, rules: AttributeRules, *, now: datetime | None = None) -> str:
-    """32 hex digits (and ``EXPIRED``) that change when a requested attribute of the entry does (D14); DN and value order
-    do not count.
+    """32 hex digits (and ``EXPIRED``) that change when a requested attribute of the entry does (D14).
+
+    The DN and the order of values do not count.
 
     With ``now`` a passed expiry date changes it too, and other rules always do.
     """

@@ -223,7 +223,7 @@ async def _witness(book: Book, order: Order, guarded: Guarded, rows: Rows, diges
     events: list[AuditEvent] = []
     harm: list[tuple[str, str, str, str, bool]] = []
     for bundle in guarded.allowed:
-        identity = rows.identities[bundle.subject]
+        identity = bundle.identity or rows.identities[bundle.subject]
         changes = [witnessed(change) for change in bundle.changes]
         events.append(
             AuditEvent(order.actor, "run.person", identity, order.reason, changes=changes, plan_digest=digest)

@@ -143,9 +143,10 @@ class _Work:
         person, identity, link = item.person, item.identity, item.link
         changes: list[Change] = []
         if identity is None:
+            best = min(item.rules, key=lambda rule: (rule.priority, rule.id))  # not the file's order: the hash has none
             changes.append(
-                Change(Kind.INVITE, subject, "", "", person.display_name, item.rules[0].id, Harm.INVITE,
-                       cause=self.cause(person, item.rules[0]))
+                Change(Kind.INVITE, subject, "", "", person.display_name, best.id, Harm.INVITE,
+                       cause=self.cause(person, best))
             )  # fmt: skip
         else:
             if identity.state != IdentityState.ACTIVE:

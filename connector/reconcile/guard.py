@@ -12,6 +12,7 @@ from functools import cached_property
 
 import msgspec
 
+from connector.reconcile import addresses
 from connector.reconcile.freezing import stands_still
 from connector.reconcile.limits import FREEZE, Permit, Trip, Windows, emptied, exceeded, scopes_of
 from connector.reconcile.plan import Bundle, Change, Harm, Kind, Plan, Problem, count_kinds, digest_of
@@ -84,16 +85,19 @@ def guard(
     if permit.only:
         plan = _only(plan, permit)
     still = _frozen(plan, windows, permit)
-    approved = {
-        b.subject for b in plan.bundles if b.harmful and (_permitted(b, permit) or _follows(b, windows))
-    } - still
-    counted = [b for b in plan.bundles if b.harmful and b.subject not in approved and b.subject not in still]
+    harmful = [bundle for bundle in plan.bundles if bundle.harmful]
+    barred = {b.subject for b in harmful if not (_permitted(b, permit) or _follows(b, windows))}
+    # a newcomer may have the address that somebody else is leaving: then both bundles have one subject
+    approved = {bundle.subject for bundle in harmful} - barred - still
+    counted = [bundle for bundle in harmful if bundle.subject not in approved and bundle.subject not in still]
     tripped, trips = exceeded(counted, recorded, policy, windows)
     held = {b.subject for b in counted if any((s, c.harm) in tripped for c in b.changes for s in scopes_of(b, c))}
     held |= emptied(plan, counted, held | still, recorded, trips) | still
     if still:
         trips.insert(0, Trip(windows.frozen, "harm", FREEZE, len(still), 0, 0, 0))
     allowed, waiting = _split(plan, held, allocation, permit)
+    allowed, taking = addresses.apart(allowed, recorded)
+    waiting = tuple(sorted((*waiting, *taking), key=lambda bundle: bundle.subject)) if taking else waiting
     if waiting and policy.limits.on_held is OnHeld.APPLY_NOTHING and not permit.only:
         untouched = tuple(bundle for bundle in allowed if bundle.subject in approved)
         return Guarded(plan.policy_hash, untouched, waiting, tuple(trips), frozenset(approved))
@@ -104,7 +108,7 @@ def _only(plan: Plan, permit: Permit) -> Plan:
     bundles = []
     for bundle in plan.bundles:
         changes = tuple(change for change in bundle.changes if change.key in permit.keys)
-        whole = all(change.key in permit.keys for change in bundle.changes if change.harm)
+        whole = all(change.key in permit.keys for change in _inseparable(bundle))
         if changes and whole:
             bundles.append(msgspec.structs.replace(bundle, changes=changes))
     return Plan(plan.policy_hash, tuple(bundles), plan.problems, plan.scopes, plan.notes)
@@ -126,6 +130,13 @@ def _follows(bundle: Bundle, windows: Windows) -> bool:
     """Whether all harm only follows, at its due dates, from an off-boarding that was approved (G7): counted then."""
     harms = {change.harm for change in bundle.changes if change.harm}
     return bundle.identity in windows.leavers and harms <= _FOLLOWS
+
+
+def _inseparable(bundle: Bundle) -> list[Change]:
+    """What must be named for any of the bundle to go: all that hurts, and where reasons for a seat end, those that take
+    their place, lest a seat be left with no reason, or with one whose membership ended (P3)."""
+    swaps = any(change.kind is Kind.END_GRANT for change in bundle.changes)
+    return [c for c in bundle.changes if c.harm or (swaps and c.kind in {Kind.END_GRANT, Kind.ADD_GRANT})]
 
 
 def _permitted(bundle: Bundle, permit: Permit) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 from zlib import crc32
@@ -73,7 +74,7 @@ _decode_people = msgspec.msgpack.Decoder(dict[str, Kept]).decode
 _decode_names = msgspec.msgpack.Decoder(dict[str, str]).decode
 _decode_mails = msgspec.msgpack.Decoder(dict[str, list[str]]).decode
 decode_members = msgspec.msgpack.Decoder(Members).decode
-decode_header = msgspec.msgpack.Decoder(Header).decode
+decode_header = lru_cache(maxsize=8)(msgspec.msgpack.Decoder(Header).decode)
 
 _DECODE: Mapping[str, Any] = {
     PRINT: _decode_prints,

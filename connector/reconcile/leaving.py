@@ -64,6 +64,7 @@ def _remove(identity: IdentityRow, recorded: Recorded, policy: Policy) -> tuple[
     for seat in recorded.seats.get(identity.id, ()):
         if recorded.manual_seat(seat):
             kept = True
+            changes += _ended_grants(subject, seat, recorded, names)
         else:
             changes.append(_seat(Kind.RELEASE_SEAT, subject, seat, "", Harm.RELEASE, cause, names))
     for wait in recorded.waiting.get(identity.id, ()):
@@ -77,6 +78,17 @@ def _remove(identity: IdentityRow, recorded: Recorded, policy: Policy) -> tuple[
         Change(Kind.REMOVE_IDENTITY, subject, "", identity.state, IdentityState.REMOVED.value, "", Harm.REMOVE, cause)
     )
     return changes, None
+
+
+def _ended_grants(subject: str, seat: SeatRow, recorded: Recorded, names: dict[str, str]) -> list[Change]:
+    """Reasons that ended with their memberships, of a seat that is kept for one given by hand."""
+    name, cause = f"{seat.offering_code} @ {names.get(seat.team_id, seat.team_id)}", "the seat is still held by hand"
+    return [
+        Change(Kind.END_GRANT, subject, name, "granted", "", grant.provenance[len(MAPPING) :], Harm.NONE, cause,
+               grant.team_id, seat.offering_code, grant.row_id)
+        for grant in recorded.grants.get(seat.id, ())
+        if grant.provenance.startswith(MAPPING)
+    ]  # fmt: skip
 
 
 def restore(identity: IdentityRow, subject: str, recorded: Recorded) -> list[Change]:

@@ -128,6 +128,9 @@ class Matcher:
             self.out.unsettled.add((person.source_id, person.anchor))
             return
         old = tuple(self._links(candidate.id))
+        if not person.enabled and (old or candidate is not holder):
+            self.out.unsettled.add((person.source_id, person.anchor))
+            return  # beside the entry they are known by: two readings decide whether that one is gone (D3)
         if any(not self._proved_gone(link) for link in old):
             text = "looks like a person whose old entry cannot be proved gone: nothing is relinked"
             self.out.problems.append(Problem("relink-waits", text, (person.mail.key,)))

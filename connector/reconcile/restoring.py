@@ -7,61 +7,17 @@ first in line.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
 from connector.reconcile.plan import Change, Harm, Kind, Problem
 from connector.reconcile.policy import MAPPING
+from connector.reconcile.reasons import Reasons, stands
+from connector.reconcile.restoration import KEYS, Restoration, Touched
 from connector.reconcile.roles import EVERYWHERE
-from connector.reconcile.seating import PoolKey
 from ledger.identity import MANUAL, IdentityState
 from ledger.seat import SeatState
-
-FIRST_IN_LINE = -1
-"""Waitlist priority of somebody whose seat could not be restored."""
-
-KEYS: dict[str, Callable[[Any], tuple[str, ...]]] = {
-    "identity": lambda row: (row.id,),
-    "links": lambda row: (row.kind, row.source_id, row.anchor),
-    "memberships": lambda row: (row.identity_id, row.team_id, row.provenance),
-    "seats": lambda row: (row.id,),
-    "grants": lambda row: (row.seat_id, row.provenance, row.team_id),
-    "waiting": lambda row: (row.identity_id, row.team_id, row.offering_code, row.provenance),
-    "roles": lambda row: (row.identity_id, row.role, row.team_id),
-}
-"""What makes two rows of a table the same thing at different times."""
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """Rows by table: what the run began or ended (``rows``), and what is open now about the same people (``open``)."""
-
-    run_id: str
-    rows: Mapping[str, Sequence[Any]]
-    open: Mapping[str, Sequence[Any]]
-    team_names: Mapping[str, str]
-    free: Mapping[PoolKey, int]
-    frozen: Callable[[str], str]
-    """Why the person with a mail key may not be changed now; empty when they may."""
-
-
-@dataclass(slots=True)
-class Restoration:
-    """What to end (row ids) and begin (old rows with replaced values) by table, in words, and what is kept."""
-
-    end: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in KEYS})
-    begin: dict[str, list[tuple[Any, dict[str, Any]]]] = field(default_factory=lambda: {name: [] for name in KEYS})
-    changes: list[tuple[str, Change]] = field(default_factory=list)
-    kept: list[Problem] = field(default_factory=list)
-    waiting: list[tuple[str, str, str]] = field(default_factory=list)
-    """(identity, Team id, offering) of people whose seat cannot come back."""
-
-    @property
-    def people(self) -> list[str]:
-        """Identities it changes, each once."""
-        return sorted({identity for identity, _ in self.changes})
 
 
 def restore(touched: Touched) -> Restoration:
@@ -84,6 +40,9 @@ class _Work:
         self.members = {(row.identity_id, row.team_id) for row in touched.open["memberships"]}
         given = (row for row in touched.rows["memberships"] if row.ended_run == touched.run_id)
         self.adopted = {(row.identity_id, row.team_id) for row in given if row.provenance == MANUAL}
+        changed, now = self._mine("seats")[0], self.open_now["seats"]
+        kept = frozenset(row.id for key, row in changed.items() if key in now and now[key].row_id != row.row_id)
+        self.reasons = Reasons(touched.run_id, touched.rows["grants"], touched.open["grants"], kept)
 
     def _frozen(self, identity: str) -> bool:
         why = self.touched.frozen(self.mails[identity])
@@ -153,10 +112,11 @@ class _Work:
         self.out.changes.append((identity, change))
 
     def _identity(self, identity: str, begun: Any, ended: Any) -> None:
+        would_go = ended is None or ended.state == IdentityState.REMOVED
+        if would_go and begun is not None and self._held_otherwise(identity):
+            self._keep("identity", identity, begun)
+            return
         if ended is None:
-            if self._held_otherwise(identity):
-                self._keep("identity", identity, begun)
-                return
             self.out.end["identity"].append(begun.row_id)
             self.out.begin["identity"].append((begun, {"state": IdentityState.REMOVED.value}))
             self._say(
@@ -173,7 +133,7 @@ class _Work:
             self._say(identity, Kind.DISABLE_IDENTITY, Harm.DISABLE, before=before, after=ended.state)
 
     def _held_otherwise(self, identity: str) -> bool:
-        """Whether something the run did not give holds a person it invited."""
+        """Whether something the run did not give holds a person it invited or brought back."""
         rows = [*self.touched.open["memberships"], *self.touched.open["seats"]]
         return any(row.identity_id == identity and row.run_id != self.touched.run_id for row in rows)
 
@@ -186,6 +146,9 @@ class _Work:
             self._swap("links", begun, ended)
 
     def _membership(self, identity: str, begun: Any, ended: Any) -> None:
+        if ended is None and self.reasons.hold_through(begun):
+            self._keep("memberships", identity, begun)
+            return
         row = begun or ended
         name = self.touched.team_names.get(row.team_id, row.team_id)
         if begun is None and ended.provenance == MANUAL:  # only adopting ends what was given by hand (P3)
@@ -207,7 +170,7 @@ class _Work:
     def _seats(self, found: list[tuple[Any, Any]]) -> None:
         """Units come back before they are handed out: undoing reclaims before it assigns, like a plan."""
         for begun, ended in found:
-            if begun is not None and ended is None and self._manual_grant(begun.id):
+            if begun is not None and ended is None and self.reasons.others(begun.id):
                 self._keep("seats", begun.identity_id, begun)
             elif begun is not None:
                 pool = (begun.team_id, begun.offering_code)
@@ -225,7 +188,9 @@ class _Work:
         """A seat the run changed (``begun``) or released (None) returns where its pool has room."""
         identity, pool = ended.identity_id, (ended.team_id, ended.offering_code)
         stays_put = begun is not None and begun.team_id == ended.team_id
-        if begun is None and self._has_another(identity, ended.offering_code):
+        if begun is None and (
+            self._has_another(identity, ended.offering_code) or not self.reasons.again(ended.id, self._members())
+        ):
             self.gone_seats.add(ended.id)
             self._keep("seats", identity, ended)
         elif stays_put or self.free.get(pool, 0) > 0:
@@ -262,15 +227,19 @@ class _Work:
         mine = (row for row in self.touched.open["seats"] if row.row_id not in ended)
         return any(row.identity_id == identity and row.offering_code == offering for row in mine)
 
-    def _manual_grant(self, seat_id: str) -> bool:
-        return any(
-            row.seat_id == seat_id and not row.provenance.startswith(MAPPING) for row in self.touched.open["grants"]
-        )
+    def _members(self) -> set[tuple[str, str]]:
+        """(identity, provenance) of the memberships that hold when this undo is done."""
+        gone = set(self.out.end["memberships"])
+        rows = [row for row in self.touched.open["memberships"] if row.row_id not in gone]
+        rows += [row for row, _ in self.out.begin["memberships"]]
+        return {(row.identity_id, row.provenance) for row in rows}
 
     def _grant(self, identity: str, begun: Any, ended: Any) -> None:
         row = begun or ended
+        if ended is None and row.seat_id in self.reasons.kept_seats:
+            return
         seat = None if row.seat_id in self.gone_seats else self.standing_seats.get(row.seat_id)
-        back = ended is not None and seat is not None
+        back = ended is not None and seat is not None and stands(ended, self._members())
         self._swap("grants", begun, ended if back else None)
         if back and begun is None and ended.provenance == MANUAL:
             self._say(identity, Kind.ADOPT_GRANT, before="adopted", after=MANUAL, **self._about(seat))
@@ -306,11 +275,3 @@ _RESTORE: dict[str, Callable[[_Work, str, Any, Any], None]] = {
 
 def _person_of(name: str, row: Any) -> str:
     return str(row.id if name == "identity" else row.identity_id)
-
-
-def bundled(changes: Iterable[tuple[str, Change]]) -> dict[str, list[Change]]:
-    """Changes by identity."""
-    found: dict[str, list[Change]] = {}
-    for identity, change in changes:
-        found.setdefault(identity, []).append(change)
-    return found

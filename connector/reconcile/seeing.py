@@ -6,7 +6,7 @@ Prohibition: reads nothing of the ledger but what ``Memory`` gives, decides noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -121,11 +121,11 @@ def see(
     now: datetime,
     gathered: Gathered | None = None,
 ) -> SourceSeen:
-    """One reading after mapping (D8). ``gathered`` takes every entry, to be remembered: the reading is empty then."""
+    """One reading after mapping (D8). ``gathered`` takes every entry, to be remembered."""
     people: dict[str, Person] = {}
     unmappable: dict[str, tuple[str, ...]] = {}
     with calm():
-        for anchor, entry in reading.people.items() if gathered is None else _emptied(reading.people):
+        for anchor, entry in reading.people.items():
             mapped = map_entry(entry, rules, now=now)
             if isinstance(mapped, Person):
                 people[anchor] = mapped
@@ -145,15 +145,6 @@ def see(
         tombstones=reading.tombstones,
         scopes=scope_lines(reading),
     )
-
-
-def _emptied(people: Mapping[str, Entry]) -> Iterator[tuple[str, Entry]]:
-    """Every entry once, taken out: a hundred thousand of them are not held twice."""
-    if not isinstance(people, dict):
-        yield from people.items()
-        return
-    for anchor in list(people):
-        yield anchor, people.pop(anchor)
 
 
 def _groups(reading: Reading, references: Sequence[str]) -> Mapping[str, GroupSeen]:

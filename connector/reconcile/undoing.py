@@ -13,7 +13,8 @@ from connector.reconcile.outcome import RunOutcome, RunState, Undone, problem_js
 from connector.reconcile.plan import Kind, witnessed
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import UNDO
-from connector.reconcile.restoring import FIRST_IN_LINE, Restoration, Touched, bundled, restore
+from connector.reconcile.restoration import FIRST_IN_LINE, Restoration, Touched, bundled
+from connector.reconcile.restoring import restore
 from connector.reconcile.seating import Pools
 from connector.reconcile.sight import Domains
 from ledger.audit import AuditEvent
@@ -73,7 +74,7 @@ async def _restoration(reader: Reader, policy: Policy, run_id: str, now: datetim
 
 
 async def _commit(book: Book, policy: Policy, run_id: str, found: Restoration, request: Request) -> RunOutcome:
-    await _write_rows(book, found)
+    await _write_rows(book, policy, found)
     await _due_dates(book, policy, found)
     await people.clear_absences_of(book, found.people)
     await last_readings.forget_base(book)
@@ -96,12 +97,20 @@ async def _commit(book: Book, policy: Policy, run_id: str, found: Restoration, r
     return RunOutcome(book.run_id, UNDO, state, 0, counts=counts, lines=lines, problems=tuple(found.kept))
 
 
-async def _write_rows(book: Book, found: Restoration) -> None:
+async def _write_rows(book: Book, policy: Policy, found: Restoration) -> None:
+    def seat_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
+        """A release that is overdue by now is due after the full delay: else the next run would undo the undo."""
+        due = row.release_due_at
+        if due is not None and due <= book.at:
+            due = book.at + policy.offboarding.release_after
+        return (row.id, row.subscription_id, row.team_id, row.offering_code, row.identity_id, row.state,
+                row.paused_from, due)  # fmt: skip
+
     writers = {
         "identity": (people.end_identities, people.begin_identities, _identity_row),
         "links": (people.end_links, people.begin_links, _link_row),
         "memberships": (people.end_memberships, people.begin_memberships, _membership_row),
-        "seats": (seats.end_seats, seats.begin_seats, _seat_row),
+        "seats": (seats.end_seats, seats.begin_seats, seat_row),
         "grants": (seats.end_grants, seats.begin_grants, _grant_row),
         "waiting": (seats.end_waiting, seats.begin_waiting, _waiting_row),
         "roles": (people.end_roles, people.begin_mapped_roles, _role_row),
@@ -138,11 +147,6 @@ def _link_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _membership_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
     return (row.identity_id, row.team_id, row.provenance, row.source_id, row.cause)
-
-
-def _seat_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (row.id, row.subscription_id, row.team_id, row.offering_code, row.identity_id, row.state, row.paused_from,
-            row.release_due_at)  # fmt: skip
 
 
 def _grant_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -30,7 +30,7 @@ _decode = msgspec.json.decode
 
 
 class Rows:
-    """Collects the rows of one run. ``identities``: subject → identity id, for audit and harm."""
+    """Collects the rows of one run. ``identities``: subject of somebody new → identity id, for audit and harm."""
 
     def __init__(self, recorded: Recorded, policy: Policy, now: datetime) -> None:
         self.recorded = recorded
@@ -57,7 +57,8 @@ class Rows:
         fresh = iter(new_ids(sum(1 for bundle in bundles if not bundle.identity)))
         for bundle in bundles:
             identity = bundle.identity or next(fresh)
-            self.identities[bundle.subject] = identity
+            if not bundle.identity:
+                self.identities[bundle.subject] = identity
             _BundleRows(self, bundle, identity).add()
         for seat_id, row in self._seat_rows.items():
             old = self._seat_by_id.get(seat_id)

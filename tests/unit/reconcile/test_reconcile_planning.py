@@ -38,6 +38,7 @@ from tests.parts.directories import BASE, RULES, HandSource, Somebody, mapping, 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 OPEN = Domains(frozenset({"acme.example"}))
 CONFIRMED = NOW - timedelta(hours=1)
+NONE = {"day_floor": 0, "day_percent": 0, "month_percent": 0, "team_day_floor": 0, "team_day_percent": 0}
 
 
 def seen(source: HandSource, chosen: Policy) -> SourceSeen:
@@ -539,3 +540,80 @@ def test_d9_whoever_is_not_renamed_keeps_their_address_from_the_next() -> None:
     assert {problem.subjects for problem in plan.problems if problem.code == "mail-taken"} == {
         ("a@acme.example",), ("b@acme.example",),
     }  # fmt: skip
+
+
+def test_g3_an_approval_of_a_move_leaves_no_seat_without_a_reason_when_the_person_moved_on() -> None:
+    rules = policy(
+        mapping("design", "Design", "CAD"), mapping("site", "Site", "CAD"), mapping("lab", "Lab", "CAD"), limits=NONE
+    )
+    source = HandSource()
+    source.put("anna", "bo", groups=["design"])
+    source.groups |= {"site": [], "lab": []}
+    recorded = holding(rules, source, absences={("corp", "anchor-bo", "group:design"): CONFIRMED})
+    sold = tuple(replace(item, quantity=0 if item.team_id != "design" else 5) for item in recorded.subscriptions)
+    recorded = msgspec.structs.replace(recorded, subscriptions=sold)
+    source.move("bo", "design", "site")
+    held = guarded(plan_for(source, rules, recorded), rules, recorded).held
+    named = frozenset(change.key for bundle in held for change in bundle.changes)
+    assert {key[1] for key in named} == {"LeaveTeam", "JoinTeam", "AddGrant", "EndGrant"}, "Site has no seat to move to"
+    source.move("bo", "site", "lab")
+    draft = plan_for(source, rules, recorded)
+    approved = guarded(draft, rules, recorded, permit=Permit(named, only=True))
+    assert approved.allowed == (), "the reason that would take the old one's place was not named"
+
+
+def test_d3_a_disabled_second_entry_is_no_evidence_while_the_first_was_missed_once(chosen: Policy) -> None:
+    source = HandSource()
+    source.put(Somebody("anna", number="7"), "bo", groups=["design"])
+    source.groups["site"] = []
+    recorded = holding(chosen, source)
+    source.drop("anna")
+    source.put(Somebody("anna.old", number="7", disabled=True))
+    draft = plan_for(source, chosen, recorded)
+    assert draft.plan.empty, "an old account with the same employee number"
+    assert [absence.anchor for absence in draft.plan.notes.absent] == ["anchor-anna"]
+
+
+def test_d9_who_takes_an_address_waits_for_who_gives_it_up(chosen: Policy) -> None:
+    source = HandSource()
+    source.put("anna", "bo", groups=["design"])
+    source.groups["site"] = []
+    recorded = holding(chosen, source)
+    source.change("anna", mail="a.nowak@acme.example")
+    source.put(Somebody("new", mail="anna@acme.example"), groups=["design"])
+    source.change("bo", mail="bo.k@acme.example")
+    draft = plan_for(source, chosen, recorded)
+    invite = [c.key for b in draft.plan.bundles if not b.identity for c in b.changes]
+    rename = [c.key for b in draft.plan.bundles if b.identity == "anna" for c in b.changes]
+    assert len(invite) > 1
+    assert len(rename) == 1
+    only = guarded(draft, chosen, recorded, permit=Permit(frozenset(invite), only=True))
+    assert only.allowed == (), "two people would have one address"
+    both = guarded(draft, chosen, recorded, permit=Permit(frozenset((*invite, *rename)), only=True))
+    assert {bundle.identity for bundle in both.allowed} == {"", "anna"}
+
+
+def test_g3_an_approved_invite_lets_nothing_of_a_namesake_through() -> None:
+    rules = policy(mapping("design", "Design", "CAD"), limits=NONE)
+    source = HandSource()
+    source.put("anna", "bo", groups=["design"])
+    recorded = holding(rules, source)
+    source.change("anna", mail="a.nowak@acme.example")
+    source.put(Somebody("new", mail="anna@acme.example"), groups=["design"])
+    draft = plan_for(source, rules, recorded)
+    invite = frozenset(c.key for b in draft.plan.bundles if not b.identity for c in b.changes)
+    scheduled = guarded(draft, rules, recorded, permit=Permit(invite))
+    assert scheduled.allowed == ()
+
+
+def test_p3_a_removed_leaver_who_keeps_a_seat_by_hand_keeps_it_for_that_reason_alone(chosen: Policy) -> None:
+    source = HandSource()
+    source.put("anna", "bo", groups=["design"])
+    source.groups["site"] = []
+    recorded = holding(chosen, source, removal_due={"bo": NOW})
+    recorded.identities["bo"] = msgspec.structs.replace(recorded.identities["bo"], state="disabled")
+    recorded.grants["s-bo-CAD"].append(GrantRow("hand", "s-bo-CAD", "design", "manual"))
+    source.change("bo", disabled=True)
+    (bundle,) = plan_for(source, chosen, recorded).plan.bundles
+    assert [change.kind for change in bundle.changes] == [Kind.LEAVE_TEAM, Kind.END_GRANT]
+    assert bundle.changes[1].ref == "g-s-bo-CAD-design"
