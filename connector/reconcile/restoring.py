@@ -249,8 +249,16 @@ class _Work:
         """Seats that are open or come back in this undo (asked after the seats): a grant alone holds nothing."""
         return {row.id: row for row in (*(row for row, _ in self.out.begin["seats"]), *self.touched.open["seats"])}
 
-    def _wait(self, _identity: str, begun: Any, ended: Any) -> None:
+    def _wait(self, identity: str, begun: Any, ended: Any) -> None:
+        if ended is not None and self._has_seat(identity, ended.offering_code):
+            ended = None  # the seat they waited for is kept: nobody waits for what they have
         self._swap("waiting", begun, ended)
+
+    def _has_seat(self, identity: str, offering: str) -> bool:
+        """Whether the person holds a seat of the offering when this undo is done."""
+        back = (row for row, _ in self.out.begin["seats"])
+        here = any(row.identity_id == identity and row.offering_code == offering for row in back)
+        return here or self._has_another(identity, offering)
 
     def _role(self, identity: str, begun: Any, ended: Any) -> None:
         self._swap("roles", begun, ended)
