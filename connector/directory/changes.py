@@ -37,7 +37,8 @@ class Changes:
     hints, each proved by ``look`` before anything rests on it. ``present``: where the server lists what did not
     change instead of what was deleted (RFC 4533 §3.3.2), every anchor it listed; None otherwise. ``deletes``: whether
     a deletion would have shown. ``lost``: why the changes are not all known; then nothing else counts and everything
-    has to be read. ``cursor``: where the next call goes on. ``method``: one of syncrepl, contextCSN, modifyTimestamp,
+    has to be read. ``groups_base``: changes of groups under this DN are told; others have to be looked up. ``cursor``:
+    where the next call goes on. ``method``: one of syncrepl, contextCSN, modifyTimestamp,
     DirSync, uSNChanged.
     """
 
@@ -50,6 +51,7 @@ class Changes:
     cursor: Mapping[str, Any] = field(default_factory=dict)
     deletes: bool = True
     lost: str = ""
+    groups_base: str = ""
     server: str = ""
     seconds: float = 0.0
 

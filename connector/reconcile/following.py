@@ -150,6 +150,7 @@ class _Groups:
         self._delta = delta
         self._overlay = Overlay(track.last, delta, track.rules, track.now)
         self._fresh = {group.key: group for group in changes.groups}
+        self._told_under = dn.key(changes.groups_base) if changes.groups_base else ""
         self._asked: dict[str, GroupEntry | None] = {}
 
     async def views(self) -> dict[str, GroupView]:
@@ -198,11 +199,17 @@ class _Groups:
             group
             for place, group in enumerate(groups)
             if place in places
+            or self._untold(group)
             or group.anchor in anchors
             or not names.isdisjoint(group.nested)
             or not names.isdisjoint(map(dn_key, group.unresolved))
             or GROUP + group.reference in waits
         ]
+
+    def _untold(self, group: KeptGroup) -> bool:
+        """Whether the group, or one inside it, lies where changes of groups are not told: then it is read every time."""
+        base = self._told_under
+        return not base or any(not dn.is_under(key, base) for key in (dn_key(group.dn), *group.nested))
 
     async def _roots(self, affected: list[KeptGroup]) -> dict[str, GroupEntry]:
         changed = {group.anchor: group for group in self._fresh.values()}

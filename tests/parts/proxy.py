@@ -1,7 +1,8 @@
 """A TCP proxy on loopback that breaks LDAP answers at a chosen place: cut, half-close, stall, corrupt, delay, code.
 
 It understands just enough LDAP to count results: a place is "after so many search results, so many bytes further".
-What is asked only to know where a reading stands (root entry, contextCSN, DirSync) is not counted, unless wanted.
+What is asked only to know where a reading stands (root entry, contextCSN, units, DirSync) is not counted, unless
+wanted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 _SEARCH_DONE = 0x65
-_WHERE_IT_STANDS = (b"supportedControl", b"contextCSN", b"modifyTimestamp\x04\x0f19700101000000Z")
+_WHERE_IT_STANDS = (b"supportedControl", b"contextCSN", b"hasSubordinates")
 _WHERE_IT_STANDS += (b"attributeSchema", b"invocationId", b"1.2.840.113556.1.4.417", b"1.2.840.113556.1.4.841")
 
 

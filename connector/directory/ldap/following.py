@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from connector.directory.base import ReadRequest
 from connector.directory.changes import MOST, Changes, ChangesRequest, Look, LookRequest
-from connector.directory.ldap import decode, looking, newer, refreshing, standing
+from connector.directory.ldap import decode, looking, newer, refreshing, standing, unreported
 from connector.directory.ldap.connection import Failed, Session
 from connector.directory.settings import LdapSettings
 
@@ -29,9 +29,25 @@ _TRIES = 2
 def position(session: Session, settings: LdapSettings, now: datetime) -> dict[str, Any] | None:
     """Where a full reading that begins now stands; None where changes cannot be followed from it."""
     found = standing.standing(session, settings)
-    if not found.method or standing.too_far_ahead(standing.newest_csn(found.databases), now):
+    if (
+        not found.method
+        or unreported.attribute(settings)
+        or standing.too_far_ahead(standing.newest_csn(found.databases), now)
+    ):
         return None
-    return refreshing.position(found) if found.method == standing.SYNCREPL else newer.position(found)
+    if found.method == standing.SYNCREPL:
+        return refreshing.position(found)
+    place = newer.position(found)
+    if newer.needs_date(place):
+        place["units"] = unreported.units(session, settings, found.databases)
+    return place
+
+
+def said(session: Session, settings: LdapSettings) -> str:
+    """How changes are followed on this server and why not in a better way, for an operator. Raises ``Failed``."""
+    if name := unreported.attribute(settings):
+        return f"none ({name} changes without its entry being reported: every run reads everything)"
+    return standing.standing(session, settings).said
 
 
 def cursor(place: Mapping[str, Any], settings: LdapSettings, attributes: Sequence[str], server: str) -> dict[str, Any]:
@@ -70,7 +86,10 @@ def changes(source: LdapSource, request: ChangesRequest) -> Changes:
         return lost(found.lost)
     source._last = server
     place = cursor(found.cursor, settings, request.attributes, server)
-    return replace(found, source_id=source.id, cursor=place, server=server, seconds=time.monotonic() - started)
+    return replace(
+        found, source_id=source.id, cursor=place, groups_base=settings.groups_base, server=server,
+        seconds=time.monotonic() - started,
+    )  # fmt: skip
 
 
 def changes_of(source: LdapSource, session: Session, request: ChangesRequest) -> Changes:
@@ -85,13 +104,16 @@ def changes_of(source: LdapSource, session: Session, request: ChangesRequest) ->
     if reason := went_back or standing.too_far_ahead(standing.newest_csn(found), source._now):
         raise Failed(reason, transient=False)
     if since["method"] == standing.SYNCREPL:
-        return refreshing.changes(session, settings, request, source.id)
-    newest = newer.Newest()
-    attempt = source._attempt(_read_request(request, refreshing.enough), source._ticking)
-    attempt.on(session, newest)
-    told = newer.changes(attempt.ask, settings, request, found, newest)
-    if reason := standing.too_far_ahead(newest.stamp, source._now):
-        raise Failed(reason, transient=False)
+        told = refreshing.changes(session, settings, request, source.id)
+    else:
+        newest = newer.Newest()
+        attempt = source._attempt(_read_request(request, refreshing.enough), source._ticking)
+        attempt.on(session, newest)
+        told = newer.changes(attempt.ask, settings, request, found, newest)
+        if reason := standing.too_far_ahead(newest.stamp, source._now):
+            raise Failed(reason, transient=False)
+    if unit := unreported.moved(session, settings, since, found):
+        raise Failed(f"{unit} was renamed, moved or changed, and who is below it is not reported then", transient=False)
     return told
 
 

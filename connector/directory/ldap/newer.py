@@ -89,7 +89,7 @@ def changes(
     if since["method"] == standing.CONTEXT_CSN:
         cursor["csns"] = {name: ";".join(database.csns) for name, database in found.items()}
         earlier = standing.earlier(since, settings)
-        stamps = {name: _oldest_news(earlier[name], database) for name, database in found.items()}
+        stamps = {name: standing.oldest_news(earlier[name], database) for name, database in found.items()}
     else:
         newest.stamp = str(since.get("since", ""))
         stamps = dict.fromkeys(found, newest.stamp)
@@ -112,16 +112,10 @@ def changes(
     if newest.undated:
         raise Failed("an entry shows no modifyTimestamp", transient=False)
     if since["method"] == standing.MODIFY_TIMESTAMP:
+        cursor["units"] = since.get("units")
         cursor["since"] = max(newest.before(seconds), str(since["since"]))
     method = str(since["method"])
     return Changes("", method, people=people, groups=tuple(groups), cursor=cursor, deletes=False)
-
-
-def _oldest_news(earlier: standing.Database, found: standing.Database) -> str:
-    """From when on something may be new: the oldest of the places that went on, or the newest when none did (a server
-    may show a contextCSN that it does not keep)."""
-    news = [csn for server, csn in earlier.by_server.items() if found.by_server.get(server) != csn]
-    return min(news) if news else max(earlier.csns)
 
 
 def _less(stamp: str, span: timedelta) -> str:

@@ -17,7 +17,7 @@ from connector.directory import assembly
 from connector.directory.base import CheckLine, Reading, ReadRequest
 from connector.directory.blocking import Bench, unhurried_collector
 from connector.directory.changes import Changes, ChangesRequest, Look, LookRequest
-from connector.directory.ldap import decode, following, standing
+from connector.directory.ldap import decode, following
 from connector.directory.ldap.attempt import Attempt, Outcome
 from connector.directory.ldap.connection import Clock, Failed, Session
 from connector.directory.mapping import AttributeRules
@@ -150,7 +150,7 @@ class LdapSource:
 
     def _incremental(self, session: Session) -> str:
         """How changes are followed on this server, and why not in a better way."""
-        return standing.standing(session, self._settings).said
+        return following.said(session, self._settings)
 
     def _rules(self) -> assembly.Rules:
         bases = {assembly.PEOPLE + base: base for base in self._settings.people_bases}

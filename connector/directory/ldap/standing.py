@@ -5,6 +5,7 @@ Reads the root entry, the suffix of each base and nothing else; decides by what 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ AHEAD = timedelta(minutes=5)
 may bear an older date and would be passed over."""
 
 _PEOPLE, _GROUPS = "people:", "groups:"
+_UNDATED = "{} and hasSubordinates cannot both be searched"
 _NOT_SHOWN = "deletions show only in a full reading"
 
 
@@ -38,8 +40,8 @@ class Database:
 
     @property
     def by_server(self) -> dict[str, str]:
-        """Server id → its newest change (the third part of a CSN is the id of the server that made the change)."""
-        return {csn.split("#")[2] if csn.count("#") == 3 else "": csn for csn in self.csns}
+        """Server id → its newest change."""
+        return {made_by(csn): csn for csn in self.csns}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,11 @@ class Standing:
     def said(self) -> str:
         """For an operator."""
         return f"{self.method or 'none'} ({self.reason})" if self.reason else self.method
+
+
+def made_by(csn: str) -> str:
+    """The id of the server that made a change: the third part of its CSN."""
+    return csn.split("#")[2] if csn.count("#") == 3 else ""
 
 
 def searched(settings: LdapSettings) -> dict[str, tuple[str, str]]:
@@ -76,9 +83,8 @@ def standing(session: Session, settings: LdapSettings) -> Standing:
     reason = _why_not_syncrepl(session, settings, root, found)
     if not reason:
         return Standing(SYNCREPL, "", found)
-    base = settings.people_bases[0]
-    if _one(session, settings, base, ["1.1"], filter_=f"(modifyTimestamp>={_EVER})") is None:
-        return Standing("", f"{reason}; modifyTimestamp cannot be searched either: every run reads everything", {})
+    if not _dated(session, settings, f"modifyTimestamp>={_EVER}"):
+        return Standing("", f"{reason}; {_UNDATED.format('modifyTimestamp')}: every run reads everything", {})
     shown = all(database.csns for database in found.values())
     return Standing(CONTEXT_CSN if shown else MODIFY_TIMESTAMP, f"{reason}: {_NOT_SHOWN}", found)
 
@@ -125,6 +131,8 @@ def earlier(cursor: Mapping[str, Any], settings: LdapSettings) -> dict[str, Data
         parts = texts(cursor, "csns", settings)
     else:
         parts = {}
+        if not re.fullmatch(r"\d{14}Z", str(cursor.get("since", ""))):
+            raise Failed("the cursor is none of ours: it says no date", transient=False)
     if not all(parts.values()):
         raise Failed("the cursor is none of ours: it says no CSN", transient=False)
     return {name: Database(name, tuple(text.split(";"))) for name, text in parts.items()}
@@ -139,6 +147,13 @@ def gone_back(before: Mapping[str, Database], now: Mapping[str, Database]) -> st
         if found.keys() - wanted.keys():
             return f"contextCSN of {now[name].name} names a server that it did not name before"
     return ""
+
+
+def oldest_news(earlier: Database, found: Database) -> str:
+    """From when on something may be new: the oldest of the places that went on, or the newest when none did (a server
+    may show a contextCSN that it does not keep)."""
+    news = [csn for server, csn in earlier.by_server.items() if found.by_server.get(server) != csn]
+    return min(news) if news else max(earlier.csns)
 
 
 def newest_csn(found: Mapping[str, Database]) -> str:
@@ -171,8 +186,16 @@ def _why_not_syncrepl(
         return "no syncprov overlay, or its contextCSN is hidden from this account"
     if settings.anchor_attribute.lower() != "entryuuid":
         return f"anchors are {settings.anchor_attribute}, and sync searches name entries by entryUUID"
+    if not _dated(session, settings, f"entryCSN>={_EVER[:14]}.000000Z#000000#000#000000"):
+        return _UNDATED.format("entryCSN")
     tried = {found[name].name: (base, found[name].csns) for name, (base, _) in searched(settings).items()}
     return next(filter(None, (_refused(session, settings, base, csns) for base, csns in tried.values())), "")
+
+
+def _dated(session: Session, settings: LdapSettings, dated: str) -> bool:
+    """Whether entries can be searched by this date, and for having others below them."""
+    filter_ = f"(&({dated})(hasSubordinates=TRUE))"
+    return _one(session, settings, settings.people_bases[0], ["1.1"], filter_) is not None
 
 
 def _refused(session: Session, settings: LdapSettings, base: str, csns: Sequence[str]) -> str:

@@ -47,6 +47,7 @@ def aged(folk: company.Firm, when: datetime = OLD, *, root: str = "", csn: bool 
     stamp = f"{when:%Y%m%d%H%M%S}"
     context = f"\ncontextCSN: {stamp}.999999Z#000000#000#000000" if csn else ""
     text = folk.ldif().replace("\ndc: firma", f"\ndc: firma{context}\nentryUUID: {root or uuid.uuid4()}", 1)
+    text = re.sub(r"^ou: .*$", lambda match: f"{match[0]}\nentryUUID: {uuid.uuid4()}", text, flags=re.MULTILINE)
     counter = itertools.count(1)
 
     def dated(match: re.Match[str]) -> str:
@@ -358,6 +359,20 @@ async def test_d13_a_cursor_that_does_not_fit_is_lost(open_ldap: OpenSource, fol
             assert (await followed.changes()).lost == ""
 
 
+LACKING = [("stamp", "since"), ("stamp", "units"), ("csn", "csns"), ("csn", "databases")]
+
+
+@pytest.mark.parametrize(("way", "part"), LACKING)
+async def test_d13_a_cursor_that_lacks_a_part_is_lost(
+    open_ldap: OpenSource, folk: company.Firm, way: str, part: str
+) -> None:
+    with serving(folk, way) as server:
+        async with follower(open_ldap, server, way) as followed:
+            await followed.read()
+            followed.cursor = {name: value for name, value in followed.cursor.items() if name != part}
+            assert (await followed.changes()).lost
+
+
 async def test_d13_other_attributes_or_another_filter_are_lost(open_ldap: OpenSource, folk: company.Firm) -> None:
     with serving(folk, "log") as server:
         async with follower(open_ldap, server) as followed:
@@ -614,6 +629,43 @@ async def test_d13_a_server_that_forgets_the_sync_control_is_lost(open_ldap: Ope
             assert "without its sync state" in (await followed.changes()).lost
 
 
+async def test_d13_a_moved_unit_is_lost_and_a_new_one_is_not(followed: Followed, folk: company.Firm, way: str) -> None:
+    """Whoever is below a moved unit has a new DN, or is out of the base, without being reported."""
+    unit, other = f"ou=Sales,{company.PEOPLE}", f"ou=Elsewhere,{company.SUFFIX}"
+    for name in (unit, other):
+        followed.modify(name, "changetype: add", "objectClass: organizationalUnit")
+    moved = plain(folk, 1)[0]
+    rdn = moved.dn.partition(",")[0]
+    followed.modify(moved.dn, "changetype: modrdn", f"newrdn: {rdn}", "deleteoldrdn: 0", f"newsuperior: {unit}")
+    found = await followed.changes()
+    if way == "stamp":  # a date alone does not tell a new unit from a moved one
+        assert "a unit was renamed, moved or changed" in found.lost
+    else:
+        assert found.lost == ""
+        assert found.people[moved.anchor].dn == f"{rdn},{unit}"
+    await followed.read()
+    renamed, away = f"ou=Shop,{company.PEOPLE}", f"ou=Shop,{other}"
+    followed.modify(unit, "changetype: modrdn", "newrdn: ou=Shop", "deleteoldrdn: 1")
+    assert ("a unit" if way == "stamp" else renamed) in (await followed.changes()).lost
+    await followed.read()
+    followed.modify(renamed, "changetype: modrdn", "newrdn: ou=Shop", "deleteoldrdn: 1", f"newsuperior: {other}")
+    assert ("a unit" if way == "stamp" else away) in (await followed.changes()).lost
+    reading = await followed.read()
+    assert moved.anchor not in reading.people
+
+
+@pytest.mark.parametrize("aside", ["(memberOf=cn=design,ou=Groups,dc=firma,dc=example)", "(ou:dn:=People)"])
+async def test_d13_a_filter_on_what_follows_from_other_entries_is_not_followed(
+    open_ldap: OpenSource, folk: company.Firm, aside: str
+) -> None:
+    with serving(folk, "log") as server:
+        async with follower(open_ldap, server, people_filter=f"(|(objectClass=inetOrgPerson){aside})") as followed:
+            assert (await followed.read()).cursor is None
+            lines = await followed.source.check(ReadRequest((), ASKED))
+            word = aside[1:].partition("=")[0]
+            assert f"incremental: none ({word} changes without" in "\n".join(line.what for line in lines)
+
+
 async def test_d13_many_changes_are_read_as_a_whole(
     open_ldap: OpenSource, folk: company.Firm, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
@@ -645,7 +697,12 @@ async def test_d13_check_says_how_changes_are_followed(followed: Followed, way: 
     ("extra", "access", "overrides", "said"),
     [
         (LOG, ["attrs=contextCSN by * none"], {}, "modifyTimestamp (no syncprov overlay, or its contextCSN is hidden"),
-        ((), ["attrs=modifyTimestamp by * none"], {}, "none (no syncprov overlay; modifyTimestamp cannot be searched"),
+        (
+            (),
+            ["attrs=modifyTimestamp by * none"],
+            {},
+            "none (no syncprov overlay; modifyTimestamp and hasSubordinates cannot both",
+        ),
         (LOG, [], {"groups_base": ""}, "none (groups_base is not set"),
     ],
 )
