@@ -207,7 +207,7 @@ class _Groups:
         ]
 
     def _untold(self, group: KeptGroup) -> bool:
-        """Whether the group, or one inside it, lies where changes of groups are not told: then it is read every time."""
+        """Whether the group, or one inside it, lies where changes are not told: then it is read every time."""
         base = self._told_under
         return not base or any(not dn.is_under(key, base) for key in (dn_key(group.dn), *group.nested))
 
