@@ -22,7 +22,7 @@ def examples(count: int) -> settings:
         database=None,
         deadline=None,
         print_blob=True,
-        phases=(Phase.explicit, Phase.generate),
+        phases=(Phase.explicit, Phase.generate, Phase.shrink) if LONG else (Phase.explicit, Phase.generate),
         suppress_health_check=[
             HealthCheck.too_slow,
             HealthCheck.data_too_large,

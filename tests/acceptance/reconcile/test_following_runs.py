@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,7 @@ from rosterd.demo import company
 from tests.parts import company as slapd_company
 from tests.parts import slapd
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+from tests.parts.every_row import every_row
 from tests.parts.reconciled_directory import PASSWORD, ldap_settings
 from tests.parts.tamper import lying, without_some
 
@@ -291,3 +293,32 @@ async def test_d13_what_the_changes_did_not_tell_is_drift(followed: Followed, se
 
 def run_request(setup: Setup) -> ReadRequest:
     return ReadRequest(setup.policy.groups_of("corp"), setup.sources[0].rules.requested)
+
+
+@pytest.mark.parametrize("way", ["syncrepl"], indirect=True)
+async def test_p1_a_plan_writes_nothing_to_the_ledger_the_outbox_and_the_directory(
+    followed: Followed, server: slapd.Slapd
+) -> None:
+    server.modify(
+        modify(dn(3), "replace: sn\nsn: Changed")
+        + modify(company.group_dn("design"), f"delete: member\nmember: {EVERYBODY.in_group('design')[0].dn}")
+        + modify(dn(9), "replace: employeeType\nemployeeType: disabled")
+    )
+    rows, entries = await every_row(followed.ledger), every_entry(server)
+    assert rows["outbox"]
+    for against_last in (False, True):
+        setup = followed.setup()
+        planned = await run.plan(
+            followed.ledger, setup, now=followed.now + timedelta(minutes=30), against_last=against_last
+        )
+        await setup.sources[0].source.close()
+        assert planned.plan.empty is against_last
+        assert await every_row(followed.ledger) == rows
+        assert every_entry(server) == entries
+
+
+def every_entry(server: slapd.Slapd) -> str:
+    """All the server holds, its operational attributes (modifyTimestamp, contextCSN) with it."""
+    command = ["ldapsearch", "-x", "-LLL", "-H", server.url, "-D", f"cn=root,{company.SUFFIX}", "-w",
+               slapd.SLAPPASSWD_FREE, "-b", company.SUFFIX, "(objectClass=*)", "*", "+"]  # fmt: skip
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import Column, LargeBinary, text
 
 from connector.reconcile import run
 from connector.reconcile.outcome import RunState
 from ledger.store.engine import Ledger
-from ledger.store.tables import metadata
-from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+from tests.parts.directories import make_world, mapping, policy, stand_in_gate
+from tests.parts.every_row import every_row
 
 
 @pytest.fixture(autouse=True)
 def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in_gate(monkeypatch)
-
-
-async def contents(ledger: Ledger) -> dict[str, set[tuple[Any, ...]]]:
-    """Every row of every table."""
-    found: dict[str, set[tuple[Any, ...]]] = {}
-    async with ledger.read(ORGANIZATION.id) as reader:
-        for table in metadata.sorted_tables:
-            names = ", ".join(_as_text(column, ledger.dialect) for column in table.columns)
-            rows = await reader._connection.execute(text(f'SELECT {names} FROM "{table.name}"'))  # noqa: S608
-            found[table.name] = {tuple(row) for row in rows}
-    return found
-
-
-def _as_text(column: Column[Any], dialect: str) -> str:
-    if isinstance(column.type, LargeBinary) and dialect == "sqlite":
-        return f'HEX("{column.name}")'
-    return f'CAST("{column.name}" AS TEXT)'
 
 
 async def test_d14_a_run_without_change_writes_only_its_record(ledger: Ledger, now: datetime) -> None:
@@ -46,10 +27,10 @@ async def test_d14_a_run_without_change_writes_only_its_record(ledger: Ledger, n
     await run.apply(ledger, world.setup, now=now, actor="test", digest=planned.digest)
     for minutes in (20, 40, 60):
         later = now + timedelta(minutes=minutes)
-        before = await contents(ledger)
+        before = await every_row(ledger)
         outcome = await run.apply(ledger, world.setup, now=later, actor="test", auto=True)
         assert outcome.state is RunState.NOTHING
-        after = await contents(ledger)
+        after = await every_row(ledger)
         grown = {name: len(after[name]) - len(before[name]) for name in after if len(after[name]) != len(before[name])}
         assert grown == {"run": 1, "audit_event": 1, "audit_payload": 1}, "the run, and its witness"
         rewritten = {name for name in after if before[name] - after[name]}
