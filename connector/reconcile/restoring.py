@@ -42,7 +42,8 @@ class _Work:
         self.adopted = {(row.identity_id, row.team_id) for row in given if row.provenance == MANUAL}
         changed, now = self._mine("seats")[0], self.open_now["seats"]
         kept = frozenset(row.id for key, row in changed.items() if key in now and now[key].row_id != row.row_id)
-        self.reasons = Reasons(touched.run_id, touched.rows["grants"], touched.open["grants"], kept)
+        assigned = frozenset(row.id for key, row in changed.items() if key not in self._mine("seats")[1])
+        self.reasons = Reasons(touched.run_id, touched.rows["grants"], touched.open["grants"], kept, assigned)
 
     def _frozen(self, identity: str) -> bool:
         why = self.touched.frozen(self.mails[identity])
@@ -60,6 +61,7 @@ class _Work:
                 continue
             for before, after in found:
                 _RESTORE[name](self, _person_of(name, before or after), before, after)
+        self._nobody_waits_for_what_they_have()
         return self.out
 
     def _mine(self, name: str) -> tuple[dict[tuple[str, ...], Any], dict[tuple[str, ...], Any]]:
@@ -174,7 +176,8 @@ class _Work:
                 self._keep("seats", begun.identity_id, begun)
             elif begun is not None:
                 pool = (begun.team_id, begun.offering_code)
-                self.free[pool] = self.free.get(pool, 0) + 1
+                if pool in self.free:  # else its terms have ended: what comes back there is nobody's
+                    self.free[pool] += 1
                 if ended is None:
                     self.gone_seats.add(begun.id)
                     self._swap("seats", begun, None)
@@ -201,7 +204,8 @@ class _Work:
             else:
                 self._changed_seat(identity, begun, ended, self._about(ended))
         elif begun is not None:
-            self.free[begun.team_id, begun.offering_code] -= 1
+            taken = (begun.team_id, begun.offering_code)
+            self.free[taken] = self.free.get(taken, 0) - 1
             self._keep("seats", identity, begun)
         else:
             self.gone_seats.add(ended.id)
@@ -236,7 +240,7 @@ class _Work:
 
     def _grant(self, identity: str, begun: Any, ended: Any) -> None:
         row = begun or ended
-        if ended is None and row.seat_id in self.reasons.kept_seats:
+        if ended is None and self.reasons.last(row):
             return
         seat = None if row.seat_id in self.gone_seats else self.standing_seats.get(row.seat_id)
         back = ended is not None and seat is not None and stands(ended, self._members())
@@ -249,16 +253,19 @@ class _Work:
         """Seats that are open or come back in this undo (asked after the seats): a grant alone holds nothing."""
         return {row.id: row for row in (*(row for row, _ in self.out.begin["seats"]), *self.touched.open["seats"])}
 
-    def _wait(self, identity: str, begun: Any, ended: Any) -> None:
-        if ended is not None and self._has_seat(identity, ended.offering_code):
-            ended = None  # the seat they waited for is kept: nobody waits for what they have
+    def _wait(self, _identity: str, begun: Any, ended: Any) -> None:
         self._swap("waiting", begun, ended)
 
-    def _has_seat(self, identity: str, offering: str) -> bool:
-        """Whether the person holds a seat of the offering when this undo is done."""
-        back = (row for row, _ in self.out.begin["seats"])
-        here = any(row.identity_id == identity and row.offering_code == offering for row in back)
-        return here or self._has_another(identity, offering)
+    def _nobody_waits_for_what_they_have(self) -> None:
+        """A place on the waitlist ends, or does not come back, where its person holds the seat when this is done."""
+        gone = set(self.out.end["seats"])
+        rows = [row for row in self.touched.open["seats"] if row.row_id not in gone]
+        rows += [row for row, _ in self.out.begin["seats"]]
+        held = {(row.identity_id, row.offering_code) for row in rows}
+        ended, open_now = self.out.end["waiting"], self.touched.open["waiting"]
+        ended += [w.row_id for w in open_now if (w.identity_id, w.offering_code) in held and w.row_id not in ended]
+        back = self.out.begin["waiting"]
+        back[:] = [item for item in back if (item[0].identity_id, item[0].offering_code) not in held]
 
     def _role(self, identity: str, begun: Any, ended: Any) -> None:
         self._swap("roles", begun, ended)
