@@ -76,12 +76,15 @@ class Closure:
 
     async def part(self, pending: Anchors, scopes: tuple[ScopeLine, ...] = ()) -> Part:
         """Everybody to be planned now. ``scopes``: the evidence of this run's readings."""
-        await self._seed(pending)
-        await self._grow()
-        await self._contend()
-        recorded = await self._recorded()
+        recorded = await self.grow(pending)
         names = frozenset().union(self._mails, *self._anchors.values())
         return Part({source_id: await self._seen(source_id, scopes) for source_id in self._overlays}, recorded, names)
+
+    async def grow(self, pending: Anchors) -> Recorded:
+        """Find everybody, as ``part`` does, and map nobody."""
+        await self._seed(pending)
+        await self._grow()
+        return await self._contend()
 
     def unseen(self, source_id: str) -> set[str]:
         """Anchors of one source that people here are linked to or pending by, and that are not in its reading."""
@@ -161,20 +164,20 @@ class Closure:
             if row[2] in self._fresh.anchors:
                 self._fresh.anchors[row[2]].add(row[3])
 
-    async def _contend(self) -> None:
-        """Whoever waits for a seat of a pool that anybody here may free or take, or that has one free."""
+    async def _contend(self) -> Recorded:
+        """With whoever waits for a seat of a pool that anybody here may free or take, or that has one free."""
         waited = await some_people.waiting_pools(self._reader)
-        if not waited:
-            return
         while True:
             recorded = await self._recorded()
+            if not waited:
+                return recorded
             left = Pools(recorded, self._now.date()).free()
             pools = {pool for pool in waited if left.get(pool, 0) > 0} | (waited & self._touched(recorded))
             self._fresh.ids |= await some_people.waiting_in(self._reader, pools)
             before = len(self._ids)
             await self._grow()
             if len(self._ids) == before:
-                return
+                return recorded
 
     def _touched(self, recorded: Recorded) -> set[PoolKey]:
         """Pools of seats these people hold, wait for or may ask for."""
@@ -219,13 +222,12 @@ class Closure:
             )
         return SourceSeen(
             source_id=source_id,
-            complete=overlay.delta.complete,
+            complete=True,  # a source that was not read whole was asked for everybody ``unseen``: ``part_of`` proves it
             people=persons,
             unmappable=unmappable,
             groups=groups,
             tombstones=overlay.delta.tombstones,
             scopes=tuple(line for line in scopes if line.source_id == source_id),
-            absent=overlay.delta.gone | overlay.delta.absent,
         )
 
 

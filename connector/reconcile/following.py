@@ -64,31 +64,31 @@ async def ask(track: Track, since: Mapping[str, Any]) -> Changes:
 
 
 async def follow(
-    reader: Reader, track: Track, changes: Changes, others: Mapping[str, Overlay], pending: Iterable[tuple[str, str]]
+    reader: Reader, track: Track, changes: Changes, overlays: Mapping[str, Overlay], pending: Iterable[tuple[str, str]]
 ) -> Followed:
-    """The delta of one source, proved. ``others``: the other sources as they are now; ``pending``: whom every run
-    looks at again. Raises ``Unproved``."""
-    header = parts.decode_header(track.last.header)
-    if why := names_another(header.groups, changes):
+    """The delta of one source, proved. ``overlays``: this source as it was last read, the others as they are now;
+    ``pending``: whom every run looks at again. Raises ``Unproved``."""
+    last = overlays[track.last.source_id]
+    if why := names_another(last.header.groups, changes):
         raise Unproved(why)
-    hints = await _hints(reader, track, changes)
+    hints = await _hints(reader, last, changes)
     entries = {anchor: entry for anchor, entry in changes.people.items() if anchor not in hints}
-    delta = Delta(track.last.source_id, True, entries, _marks(entries, track.rules), hints)
-    delta = await _fresh(reader, track, delta)
-    unseen = hints | await _unseen(reader, track, delta, others, pending)
+    delta = Delta(track.last.source_id, entries=entries, marks=_marks(entries, track.rules), gone=hints)
+    delta = await _fresh(reader, last, delta)
+    unseen = hints | await _unseen(reader, track, delta, overlays, pending)
     look = await track.source.look(LookRequest(tuple(sorted(unseen)), (), track.rules.requested), now=track.now)
     if look.unknown:
         raise Unproved(f"single entries could not be looked up: {look.unknown}")
     if not unseen <= look.absent | look.people.keys():
         raise Unproved("not every entry that was looked up was answered for")
     entries = {**entries, **look.people}
-    known = await _known(reader, track, look.absent)
+    known = frozenset(await last.people(reader, look.absent))
     delta = replace(
         delta, entries=entries, marks=_marks(entries, track.rules), gone=known,
         absent=look.absent - known, tombstones=look.absent & changes.gone,
     )  # fmt: skip
-    delta = await _fresh(reader, track, delta)
-    views = await _Groups(reader, track, delta, changes).views()
+    delta = await _fresh(reader, last, delta)
+    views = await _Groups(reader, track, last, delta, changes).views()
     return Followed(replace(delta, groups=views), changes.cursor, changes)
 
 
@@ -96,19 +96,18 @@ def _marks(entries: Mapping[str, Entry], rules: AttributeRules) -> dict[str, byt
     return {anchor: entry_mark(entry, rules) for anchor, entry in entries.items()}
 
 
-async def _hints(reader: Reader, track: Track, changes: Changes) -> frozenset[str]:
+async def _hints(reader: Reader, last: Overlay, changes: Changes) -> frozenset[str]:
     """People of the last reading who may be gone: said to be deleted, or not listed as present."""
-    overlay = Overlay(track.last, Delta(track.last.source_id, True), track.rules, track.now)
-    known = set(await overlay.people(reader, changes.gone))
-    mapped = {group.anchor for group in overlay.header.groups}
+    known = set(await last.people(reader, changes.gone))
+    mapped = {group.anchor for group in last.header.groups}
     if lost := (changes.gone | _unlisted(changes, mapped)) & mapped:
         raise Unproved(f"a mapped group is gone or moved ({', '.join(sorted(lost)[:3])})")
-    if any(group.by_uid for group in overlay.header.groups):
+    if any(group.by_uid for group in last.header.groups):
         raise Unproved("groups name people by login name")
-    if changes.gone - known - mapped and any(group.nested for group in overlay.header.groups):
+    if changes.gone - known - mapped and any(group.nested for group in last.header.groups):
         raise Unproved("something that is no person is gone, and mapped groups hold other groups")
     if changes.present is not None:
-        known |= (await overlay.anchors(reader)) - changes.present - changes.people.keys()
+        known |= (await last.anchors(reader)) - changes.present - changes.people.keys()
     return frozenset(known)
 
 
@@ -118,35 +117,30 @@ def _unlisted(changes: Changes, anchors: set[str]) -> set[str]:
     return anchors - changes.present - {group.anchor for group in changes.groups}
 
 
-async def _fresh(reader: Reader, track: Track, delta: Delta) -> Delta:
+async def _fresh(reader: Reader, last: Overlay, delta: Delta) -> Delta:
     """Without entries that are as they were: changes are told again after an overlap."""
-    overlay = Overlay(track.last, Delta(track.last.source_id, True), track.rules, track.now)
-    old = await overlay.marks(reader, delta.entries)
+    old = await last.marks(reader, delta.entries)
     changed = {anchor: mark for anchor, mark in delta.marks.items() if old.get(anchor) != mark}
     return replace(delta, marks=changed, entries={anchor: delta.entries[anchor] for anchor in changed})
 
 
-async def _known(reader: Reader, track: Track, anchors: Iterable[str]) -> frozenset[str]:
-    overlay = Overlay(track.last, Delta(track.last.source_id, True), track.rules, track.now)
-    return frozenset(await overlay.people(reader, list(anchors)))
-
-
 async def _unseen(
-    reader: Reader, track: Track, delta: Delta, others: Mapping[str, Overlay], pending: Iterable[tuple[str, str]]
+    reader: Reader, track: Track, delta: Delta, overlays: Mapping[str, Overlay], pending: Iterable[tuple[str, str]]
 ) -> set[str]:
     """Anchors that planning will need to know absent: linked to somebody near, and not in the reading."""
     overlay = Overlay(track.last, delta, track.rules, track.now)
-    closure = Closure(reader, {**others, track.last.source_id: overlay}, track.policy, track.now)
-    await closure.part(pending)
+    closure = Closure(reader, {**overlays, track.last.source_id: overlay}, track.policy, track.now)
+    await closure.grow(pending)
     return closure.unseen(track.last.source_id)
 
 
 class _Groups:
     """The mapped groups whose membership may have changed, read again and resolved."""
 
-    def __init__(self, reader: Reader, track: Track, delta: Delta, changes: Changes) -> None:
+    def __init__(self, reader: Reader, track: Track, last: Overlay, delta: Delta, changes: Changes) -> None:
         self._reader = reader
         self._track = track
+        self._last = last
         self._delta = delta
         self._overlay = Overlay(track.last, delta, track.rules, track.now)
         self._fresh = {group.key: group for group in changes.groups}
@@ -184,9 +178,7 @@ class _Groups:
         anchors = {group.anchor for group in self._fresh.values()}
         names, places = set(self._fresh), set[int]()
         touched = {*delta.entries, *delta.gone}
-        old = await Overlay(self._track.last, Delta(delta.source_id, True), self._track.rules, self._track.now).people(
-            self._reader, touched
-        )
+        old = await self._last.people(self._reader, touched)
         for anchor in touched:
             was: Kept | None = old.get(anchor)
             entry = delta.entries.get(anchor)

@@ -123,23 +123,18 @@ class Delta:
 
     ``entries``: added or changed entries by anchor, with their marks in ``marks``. ``gone``: anchors of the last
     reading that are proved not to be there now; ``absent``: others that were looked up and are not there;
-    ``tombstones``: anchors proved deleted. ``groups``: mapped groups that changed, by reference. ``complete``:
-    everything was read, so that whoever is in neither list and not in the last reading is absent too.
+    ``tombstones``: anchors proved deleted. ``groups``: mapped groups that changed, by reference. ``whole``:
+    everything was read, not only what the source says has changed.
     """
 
     source_id: str
-    complete: bool
+    whole: bool = False
     entries: Mapping[str, Entry] = field(default_factory=dict)
     marks: Mapping[str, bytes] = field(default_factory=dict)
     gone: frozenset[str] = frozenset()
     tombstones: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
     groups: Mapping[str, GroupView] = field(default_factory=dict)
-
-    @property
-    def empty(self) -> bool:
-        """Whether nothing differs."""
-        return not self.entries and not self.gone and not self.groups
 
 
 class Gathered:

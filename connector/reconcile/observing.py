@@ -85,8 +85,9 @@ async def _followed(
             raise Unproved(
                 f"{found.method} does not tell deletions of directory {track.source.id}: they are looked for"
             )
-    overlays = {source_id: Overlay(track.last, Delta(source_id, True), track.rules, now)
-                for source_id, track in tracks.items()}  # fmt: skip
+    overlays = {
+        source_id: Overlay(track.last, Delta(source_id), track.rules, now) for source_id, track in tracks.items()
+    }
     for item, reading in zip(whole, readings, strict=True):
         delta = await differs(item, reading, policy, memory)
         if delta is None:
@@ -96,8 +97,7 @@ async def _followed(
     lines = [line for reading in readings for line in scope_lines(reading)]
     async with memory.ledger.read(memory.organization) as reader:
         for (source_id, track), found in zip(tracks.items(), changes, strict=True):
-            others = {name: overlay for name, overlay in overlays.items() if name != source_id}
-            followed = await follow(reader, track, found, others, memory.pending)
+            followed = await follow(reader, track, found, overlays, memory.pending)
             overlays[source_id] = Overlay(track.last, followed.delta, track.rules, now)
             cursors[source_id] = followed.cursor
             count = len(followed.delta.entries) + len(followed.delta.gone)

@@ -136,15 +136,15 @@ class Overlay:
         micros = to_micros(self._now)
         return [anchor for at, anchor in self.header.expiries if at <= micros]
 
-    async def save(self, book: Book, *, whole: bool) -> None:
-        """Write the last reading as it is now. ``whole``: everything was read, not only what changed."""
+    async def save(self, book: Book) -> None:
+        """Write the last reading as it is now."""
         touched = {*self.delta.entries, *self.delta.gone, *await self.members_moved(book)}
         changed = await self._edit(book, touched) if touched else {}
         for reference, view in self.delta.groups.items():
             changed[parts.MEMBERS, reference] = parts.pack_members(view)
         await last_readings.put_parts(book, self.kept.source_id, changed)
         header = Header(self.groups, self._expiries())
-        whole_at = book.at if whole else self.kept.whole_at
+        whole_at = book.at if self.delta.whole else self.kept.whole_at
         row = LastReading(
             self.kept.source_id, self.kept.rules, self.kept.buckets, book.at, whole_at, parts.pack(header)
         )

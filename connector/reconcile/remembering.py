@@ -64,7 +64,7 @@ async def remember(book: Book, policy: Policy, domains: Domains, observed: Obser
         await last_readings.forget_base(book)
         return
     for overlay in observed.overlays.values():
-        await overlay.save(book, whole=overlay.delta.complete)
+        await overlay.save(book)
     for source_id, gathered in observed.gathered.items():
         await _save(book, source_id, gathered, observed.rules[source_id])
     if not observed.near:

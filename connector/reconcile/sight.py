@@ -28,8 +28,8 @@ class GroupSeen(msgspec.Struct, frozen=True):
 
 
 class SourceSeen(msgspec.Struct, frozen=True):
-    """One reading after mapping. ``people`` and ``unmappable`` (reasons) are by anchor. ``absent``: anchors proved not
-    to be there although not everything was read."""
+    """One reading after mapping. ``people`` and ``unmappable`` (reasons) are by anchor. ``complete``: whoever may
+    be asked about and is not among them is not there."""
 
     source_id: str
     complete: bool
@@ -38,11 +38,10 @@ class SourceSeen(msgspec.Struct, frozen=True):
     groups: Mapping[str, GroupSeen] = {}
     tombstones: Collection[str] = ()
     scopes: tuple[ScopeLine, ...] = ()
-    absent: Collection[str] = ()
 
     def proved_absent(self, anchor: str) -> bool:
         """Whether an anchor that is not among the people is proved not to be there."""
-        return self.complete or anchor in self.tombstones or anchor in self.absent
+        return self.complete or anchor in self.tombstones
 
 
 class Domains(msgspec.Struct, frozen=True):

@@ -68,7 +68,7 @@ async def test_d13_changes_of_a_domain_give_the_plan_of_a_whole_reading(ledger: 
     async with ledger.read(ORGANIZATION.id) as reader:
         cursor = await runs.cursor(reader, "corp")
     assert cursor is not None
-    now += timedelta(minutes=20)
+    now += timedelta(minutes=15)
     quiet = await applied()
     assert [line.scope for line in quiet.scopes] == ["changes"], quiet.problems
     assert (quiet.state, quiet.exit_code) == (RunState.NOTHING, 0)
@@ -76,7 +76,7 @@ async def test_d13_changes_of_a_domain_give_the_plan_of_a_whole_reading(ledger: 
     place.is_disabled(off)
     place.moves(mover, "site", "visual")
     for kinds in ({"DisableIdentity": 1}, {"LeaveTeam": 1, "JoinTeam": 1}):
-        now += timedelta(minutes=20)
+        now += timedelta(minutes=15)
         digest = await would()
         outcome = await applied()
         assert [line.scope for line in outcome.scopes] == ["changes"], outcome.problems

@@ -209,7 +209,7 @@ async def test_d13_a_held_plan_keeps_the_cursor_and_its_held_set(ledger: Ledger,
     cursor = await here.cursor()
     leaving = EVERYBODY.in_group("engineering")[:8]
     server.modify("".join(modify(person.dn, "replace: employeeType\nemployeeType: disabled") for person in leaving))
-    outcomes = [await here.run() for _ in range(3)]
+    outcomes = [await here.run(minutes=15) for _ in range(3)]  # within the hour in which no deletion is looked for
     assert all(by_changes(outcome) for outcome in outcomes)
     assert {outcome.held for outcome in outcomes} == {outcomes[0].held}
     assert outcomes[0].held_counts["DisableIdentity"] == 8
@@ -250,6 +250,21 @@ async def test_d13_a_partial_present_list_takes_nothing(followed: Followed, serv
     for name in ("links", "teams", "seats"):
         assert after[name] == before[name]
     assert [row[5] for row in after["people"]] == [row[5] for row in before["people"]]
+
+
+@pytest.mark.parametrize("way", ["modifyTimestamp"], indirect=True)
+async def test_d13_deletions_that_are_not_told_are_looked_for_every_hour(
+    followed: Followed, server: slapd.Slapd
+) -> None:
+    gone = EVERYBODY.in_group("engineering")[0]
+    server.modify(
+        modify(company.group_dn("engineering"), f"delete: member\nmember: {gone.dn}")
+        + f"dn: {gone.dn}\nchangetype: delete\n\n"
+    )
+    outcomes = [await followed.run() for _ in range(4)]
+    assert [by_changes(outcome) for outcome in outcomes] == [True, True, False, True]
+    assert [problem.code for problem in outcomes[2].problems if "deletions" in problem.what] == ["read-whole"]
+    assert [outcome.counts.get("DisableIdentity", 0) for outcome in outcomes] == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("way", ["syncrepl"], indirect=True)
