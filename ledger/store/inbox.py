@@ -5,17 +5,23 @@ Prohibition: nothing here changes an identity, a Team or a seat; what is stored 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ledger.errors import Stale
+from ledger.instant import new_id
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Store
 from ledger.store.tables import inbox as tables
 
+USER = "User"
+GROUP = "Group"
+
 _TABLE = tables.inbox_resource
+_MEMBER = tables.inbox_member
+_DELETED = tables.inbox_deleted
 _KEY = ("connection_id", "kind", "id")
 _COLUMNS = ("connection_id", "kind", "id", "external_id", "key", "document", "version", "created_at", "modified_at")
 
@@ -30,7 +36,10 @@ class Inbox(Store):
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One stored SCIM resource; ``key`` is its folded name, ``version`` grows by one with each change."""
+    """One stored SCIM resource; ``key`` is its folded name, ``version`` grows by one with each change.
+
+    ``document`` has no members: those are rows of their own.
+    """
 
     connection_id: str
     kind: str
@@ -41,6 +50,21 @@ class Resource:
     version: int
     created_at: datetime
     modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """What one push did (S-R57). ``change``: attribute → [before, after], without secrets; ``bent``: why it was taken
+    otherwise than the standard says."""
+
+    connection_id: str
+    actor: str
+    request_id: str
+    verb: str
+    kind: str
+    resource_id: str
+    change: Mapping[str, Any]
+    bent: Sequence[str] = ()
 
 
 async def put(
@@ -85,10 +109,96 @@ async def page(reader: Reader, connection_id: str, kind: str, *, after: str = ""
 
 
 async def remove(book: Book, resource: Resource) -> None:
-    """Delete it; raises ``Stale`` when it has changed or gone since it was read."""
+    """Delete it with every membership it is part of, and remember that it was deleted (D3).
+
+    Raises ``Stale`` when it has changed or gone since it was read.
+    """
     same = [getattr(_TABLE.c, name) == getattr(resource, name) for name in (*_KEY, "version")]
     if await book.delete(_TABLE, *same) != 1:
         raise Stale(f"{resource.kind} {resource.id} has changed since it was read", where=resource.connection_id)
+    here = _MEMBER.c.connection_id == resource.connection_id
+    await book.delete(_MEMBER, here, _MEMBER.c.member_id == resource.id)
+    await book.delete(_MEMBER, here, _MEMBER.c.group_id == resource.id)
+    row = {**dict(zip(_KEY, (resource.connection_id, resource.kind, resource.id), strict=True)), "deleted_at": book.at}
+    await book.upsert(_DELETED, _KEY, [row])
+
+
+async def deleted(reader: Reader, connection_id: str, kind: str) -> frozenset[str]:
+    """Every id that was deleted."""
+    chosen = (_DELETED.c.connection_id == connection_id, _DELETED.c.kind == kind)
+    return frozenset(row[0] for row in await reader.tuples(reader.select(_DELETED, "id").where(*chosen)))
+
+
+async def kinds(reader: Reader, connection_id: str, ids: Collection[str]) -> dict[str, str]:
+    """id → ``User`` or ``Group``, of those of these ids that exist."""
+    statement = reader.select(_TABLE, "id", "kind").where(_TABLE.c.connection_id == connection_id)
+    return {row[0]: row[1] for row in await reader.tuples_by_keys(statement, _TABLE.c.id, sorted(set(ids)))}
+
+
+async def memberships(reader: Reader, connection_id: str) -> list[tuple[str, str]]:
+    """Every (group id, member id) of a connection."""
+    chosen = _MEMBER.c.connection_id == connection_id
+    return [
+        (row[0], row[1]) for row in await reader.tuples(reader.select(_MEMBER, "group_id", "member_id").where(chosen))
+    ]
+
+
+async def members(reader: Reader, connection_id: str, group_ids: Collection[str]) -> dict[str, list[str]]:
+    """Group id → the ids of its members in order, of these groups; a group without members is not in it."""
+    statement = reader.select(_MEMBER, "group_id", "member_id").where(_MEMBER.c.connection_id == connection_id)
+    found: dict[str, list[str]] = {}
+    for group_id, member_id in await reader.tuples_by_keys(statement, _MEMBER.c.group_id, sorted(set(group_ids))):
+        found.setdefault(group_id, []).append(member_id)
+    return {group_id: sorted(inside) for group_id, inside in found.items()}
+
+
+async def groups_of(reader: Reader, connection_id: str, member_ids: Collection[str]) -> dict[str, list[str]]:
+    """Member id → the ids of the groups it is in itself, in order; who is in none is not in it."""
+    statement = reader.select(_MEMBER, "member_id", "group_id").where(_MEMBER.c.connection_id == connection_id)
+    found: dict[str, list[str]] = {}
+    for member_id, group_id in await reader.tuples_by_keys(statement, _MEMBER.c.member_id, sorted(set(member_ids))):
+        found.setdefault(member_id, []).append(group_id)
+    return {member_id: sorted(inside) for member_id, inside in found.items()}
+
+
+async def are_members(reader: Reader, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
+    """Those of these ids that are in the group; never reads the others."""
+    here = (_MEMBER.c.connection_id == connection_id, _MEMBER.c.group_id == group_id)
+    statement = reader.select(_MEMBER, "member_id").where(*here)
+    found = await reader.tuples_by_keys(statement, _MEMBER.c.member_id, sorted(set(ids)))
+    return frozenset(row[0] for row in found)
+
+
+async def add_members(book: Book, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
+    """Put these ids into the group; answers those that were not in it. Whether they exist is the caller's to know."""
+    new = frozenset(ids) - await are_members(book, connection_id, group_id, ids)
+    same = {"connection_id": connection_id, "group_id": group_id, "added_at": book.at}
+    await book.insert(_MEMBER, ("member_id",), [(member_id,) for member_id in sorted(new)], same=same)
+    return new
+
+
+async def remove_members(book: Book, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
+    """Take these ids out of the group; answers those that were in it."""
+    there = await are_members(book, connection_id, group_id, ids)
+    keys = [(connection_id, group_id, member_id) for member_id in sorted(there)]
+    await book.delete_keys(_MEMBER, ("connection_id", "group_id", "member_id"), keys)
+    return there
+
+
+async def note(book: Book, write: Write) -> None:
+    """Record what a push did, in its own transaction."""
+    names = ("connection_id", "actor", "request_id", "verb", "kind", "resource_id")
+    values = [*(getattr(write, name) for name in names), dict(write.change), list(write.bent)]
+    await book.insert(tables.inbox_write, ("id", "at", *names, "change", "bent"), [(new_id(), book.at, *values)])
+
+
+async def writes(reader: Reader, connection_id: str, *, limit: int = 100) -> list[tuple[datetime, Write]]:
+    """What was pushed, newest first."""
+    table = tables.inbox_write
+    names = ("at", "connection_id", "actor", "request_id", "verb", "kind", "resource_id", "change", "bent")
+    statement = reader.select(table, *names).where(table.c.connection_id == connection_id)
+    rows = await reader.tuples(statement.order_by(table.c.at.desc(), table.c.id.desc()).limit(limit))
+    return [(row[0], Write(*row[1:])) for row in rows]
 
 
 def _of(reader: Reader, connection_id: str, kind: str, columns: Sequence[str] = _COLUMNS) -> Any:

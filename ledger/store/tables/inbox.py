@@ -23,3 +23,44 @@ inbox_resource = plain(
     indexes=(("connection_id", "kind", "key"), ("connection_id", "kind", "external_id")),
     into=metadata,
 )
+
+inbox_member = plain(
+    "inbox_member",
+    text("connection_id"),
+    text("group_id"),
+    text("member_id"),
+    instant("added_at"),
+    key=("connection_id", "group_id", "member_id"),
+    indexes=(("connection_id", "member_id"),),
+    into=metadata,
+)
+"""Who is in which group: rows, never a list inside the group, so that no push can lose another's (S-R39)."""
+
+inbox_deleted = plain(
+    "inbox_deleted",
+    text("connection_id"),
+    text("kind"),
+    text("id"),
+    instant("deleted_at"),
+    key=("connection_id", "kind", "id"),
+    into=metadata,
+)
+"""Ids that a client deleted: the only proof that somebody is gone from an inbox (D3). An id is never given again."""
+
+inbox_write = plain(
+    "inbox_write",
+    text("id"),
+    instant("at"),
+    text("connection_id"),
+    text("actor"),
+    text("request_id"),
+    text("verb"),  # create | replace | patch | delete
+    text("kind"),
+    text("resource_id"),
+    Column("change", Json, nullable=False),  # attribute → [before, after]; members → added, removed, unknown
+    Column("bent", Json, nullable=False),  # why the request was taken otherwise than the standard says
+    key=("id",),
+    indexes=(("connection_id", "kind", "resource_id"),),
+    into=metadata,
+)
+"""What each push changed (S-R57); no secret is ever in it."""

@@ -61,3 +61,28 @@ async def test_a_push_does_not_wait_for_a_long_run(box: Inbox, ledger: Ledger, n
         await pushed(box, now, "u1", "ewa@x.pl")
     async with box.read("acme") as reader:
         assert await inbox.get(reader, "okta", "User", "u1")
+
+
+async def test_members_are_rows_and_a_deletion_is_remembered(box: Inbox, now: datetime) -> None:
+    for name in ("u1", "u2"):
+        await pushed(box, now, name, f"{name}@x.pl")
+    async with box.write("acme", at=now) as book:
+        await inbox.put(book, "okta", inbox.GROUP, "g1", external_id="", key="cad", document={"displayName": "CAD"})
+        assert await inbox.add_members(book, "okta", "g1", ["u1", "u2", "u1"]) == {"u1", "u2"}
+        assert await inbox.add_members(book, "okta", "g1", ["u1"]) == set()
+        assert await inbox.remove_members(book, "okta", "g1", ["u2", "u9"]) == {"u2"}
+        await inbox.add_members(book, "okta", "g1", ["u2"])
+        assert await inbox.kinds(book, "okta", ["u1", "g1", "x"]) == {"u1": "User", "g1": "Group"}
+    async with box.write("acme", at=now) as book:
+        one = await inbox.get(book, "okta", inbox.USER, "u1")
+        assert one is not None
+        await inbox.remove(book, one)
+        await inbox.note(book, inbox.Write("okta", "token:a", "r1", "delete", "User", "u1", {"active": [True, None]}))
+    async with box.read("acme") as reader:
+        assert await inbox.memberships(reader, "okta") == [("g1", "u2")]
+        assert await inbox.members(reader, "okta", ["g1", "g2"]) == {"g1": ["u2"]}
+        assert await inbox.groups_of(reader, "okta", ["u1", "u2"]) == {"u2": ["g1"]}
+        assert await inbox.deleted(reader, "okta", inbox.USER) == {"u1"}
+        assert await inbox.deleted(reader, "entra", inbox.USER) == set()
+        [(at, write)] = await inbox.writes(reader, "okta")
+        assert (at, write.verb, write.change) == (now, "delete", {"active": [True, None]})
