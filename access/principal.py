@@ -66,7 +66,8 @@ class Purpose(StrEnum):
 class Principal:
     """An authenticated asker, bound to one organization.
 
-    ``actor`` is how audit names it (``token:<id>``, ``operator:<system user>``). ``team_ids`` empty = every Team.
+    ``actor`` is how audit names it (``token:<id>``, ``operator:<system user>``). ``team_ids`` empty = every Team;
+    ``directory``: whose inbox it pushes to, where it holds ``scim``.
     """
 
     actor: str
@@ -76,6 +77,7 @@ class Principal:
     team_ids: frozenset[str] = frozenset()
     purpose: Purpose = Purpose.REPORT
     token_id: str = ""
+    directory: str = ""
 
     def holds(self, scope: Scope) -> bool:
         """Whether the right was given."""

@@ -42,7 +42,8 @@ _NO_DIGEST = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class TokenSpec:
-    """What a new token shall be. ``team_ids`` empty = every Team; ``networks`` = CIDRs it may come from."""
+    """What a new token shall be. ``team_ids`` empty = every Team; ``networks`` = CIDRs it may come from; ``directory``:
+    whose inbox it pushes to, with the scope ``scim`` and only with it."""
 
     name: str
     expires_at: datetime
@@ -51,6 +52,7 @@ class TokenSpec:
     team_ids: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     purpose: Purpose = Purpose.REPORT
+    directory: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ async def create(
 ) -> NewToken:
     """Make a token of ``organization``.
 
-    Raises ``BadInput`` (life over a year, scopes, network), ``Forbidden`` (``actor`` gives more than it could hold) and
+    Raises ``BadInput`` (life over a year, scopes, network,
+    directory), ``Forbidden`` (``actor`` gives more than it could hold) and
     ``NotFound`` (a Team that is not the organization's).
     """
     scopes = check_scopes(spec.roles, spec.scopes)
@@ -81,6 +84,7 @@ async def create(
         raise NotFound("there is no such organization", where=organization)
     check_grant(actor, spec.roles, scopes, spec.team_ids)
     _check_life(spec.expires_at, now)
+    _check_directory(spec, scopes)
     for network in spec.networks:
         _network(network)
     public = "".join(secrets.choice(_ALPHABET) for _ in range(8))
@@ -98,6 +102,7 @@ async def create(
         created_at=now,
         created_by=actor.actor,
         expires_at=spec.expires_at,
+        directory=spec.directory,
     )
     async with ledger.write(organization, at=now) as book:
         known = {found.id for found in await book.all(book.open(team_table, "id"))}
@@ -168,7 +173,20 @@ def _principal(row: TokenRow) -> Principal:
         team_ids=frozenset(row.team_ids),
         purpose=Purpose(row.purpose),
         token_id=row.id,
+        directory=row.directory,
     )
+
+
+def _check_directory(spec: TokenSpec, scopes: frozenset[Scope]) -> None:
+    """A token that pushes is bound to one directory, and to everybody in it."""
+    if (Scope.SCIM in scopes) != bool(spec.directory):
+        raise BadInput(
+            "a token that pushes over SCIM names one directory, and no other token names any",
+            where="directory",
+            next_step="rosterd token create NAME --scope scim --directory ID",
+        )
+    if spec.directory and spec.team_ids:
+        raise BadInput("a token that pushes over SCIM cannot be bound to Teams", where="team_ids")
 
 
 def _check_life(expires_at: datetime, now: datetime) -> None:

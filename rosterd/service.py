@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from access.principal import Principal, operator
 from connector.directory.finders import open_finder
 from connector.directory.mapping import AttributeRules
+from connector.directory.scim_inbox import Mailbox
+from connector.directory.scim_settings import ScimInboxSettings
 from connector.directory.sources import open_source
 from connector.reconcile.asking import ConfiguredFinder
 from connector.reconcile.policy import Policy
@@ -24,6 +26,7 @@ from connector.reconcile.teams import ensure_organization
 from ledger.errors import BadInput
 from ledger.jobs import Lease, run_lease
 from ledger.store.engine import Ledger
+from ledger.store.inbox import Inbox
 from rosterd.clock import Clock, utc_now
 from rosterd.leasing import leased
 from rosterd.settings import Customer, Settings
@@ -50,6 +53,7 @@ class Service:
         self.ledger = ledger
         self.clock = clock
         self._warehouse: Warehouse | None = None
+        self._inbox: Inbox | None = None
         self._provider: ServiceProvider | None = None
 
     @classmethod
@@ -82,8 +86,11 @@ class Service:
     async def setup(self, organization: str) -> AsyncIterator[Setup]:
         """What a run of one organization needs; its sources are closed at the end."""
         customer = self.settings.customer(organization)
+        mailbox = await self._mailbox(customer)
         sources = tuple(
-            ConfiguredSource(open_source(item, folder=customer.file.parent), AttributeRules.from_settings(item))
+            ConfiguredSource(
+                open_source(item, folder=customer.file.parent, mailbox=mailbox), AttributeRules.from_settings(item)
+            )
             for item in customer.settings.directories
         )
         try:
@@ -97,8 +104,11 @@ class Service:
     async def finders(self, organization: str) -> AsyncIterator[tuple[ConfiguredFinder, ...]]:
         """The organization's directories, to be asked for one person; closed at the end."""
         customer = self.settings.customer(organization)
+        mailbox = await self._mailbox(customer)
         found = tuple(
-            ConfiguredFinder(open_finder(item, folder=customer.file.parent), AttributeRules.from_settings(item))
+            ConfiguredFinder(
+                open_finder(item, folder=customer.file.parent, mailbox=mailbox), AttributeRules.from_settings(item)
+            )
             for item in customer.settings.directories
         )
         try:
@@ -106,6 +116,27 @@ class Service:
         finally:
             for item in found:
                 await item.finder.close()
+
+    async def inbox(self) -> Inbox:
+        """What identity providers pushed, opened and brought up to date at first use."""
+        if self._inbox is None:
+            opened = Inbox.open(self.settings.installation.database.connection_url())
+            try:
+                await opened.migrate()
+            except BaseException:
+                await opened.close()
+                raise
+            if self._inbox is None:
+                self._inbox = opened
+            else:  # somebody else was first
+                await opened.close()
+        return self._inbox
+
+    async def _mailbox(self, customer: Customer) -> Mailbox | None:
+        """The inbox of an organization that has one."""
+        if not any(isinstance(item, ScimInboxSettings) for item in customer.settings.directories):
+            return None
+        return Mailbox(await self.inbox(), customer.organization.id)
 
     def leased(self, organization: str) -> AbstractAsyncContextManager[Lease]:
         """The organization's run lease, for as long as the block runs; raises ``Busy``."""
@@ -155,6 +186,8 @@ class Service:
             await self._provider.close()
         if self._warehouse is not None:
             await self._warehouse.close()
+        if self._inbox is not None:
+            await self._inbox.close()
         await self.ledger.close()
 
 

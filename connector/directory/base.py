@@ -85,7 +85,8 @@ class Reading:
     ``people`` by anchor; ``groups`` by configured reference (a group that could not be read is not in it, its scope
     says why); ``scopes`` by name, always one ``people:`` scope per base and one ``group:`` scope per requested
     reference.
-    ``tombstones``: anchors known deleted by positive evidence. ``sentinels_missing``: configured sentinel DNs that were
+    ``tombstones``: anchors known deleted by positive evidence; ``deletions_told``: every deletion is among them, so
+    that not being among the people alone proves nothing. ``sentinels_missing``: configured sentinel DNs that were
     not visible (the scopes they vouch for are unknown then).
     ``cursor`` is opaque, None where the source has no incremental reading.
     """
@@ -100,6 +101,7 @@ class Reading:
     sentinels_missing: frozenset[str] = frozenset()
     cursor: Mapping[str, Any] | None = None
     incremental: bool = False
+    deletions_told: bool = False
 
     @property
     def people_complete(self) -> bool:

@@ -15,13 +15,14 @@ from connector.directory.ldap.find import LdapFinder
 from connector.directory.ldap.find_active_directory import ActiveDirectoryFinder
 from connector.directory.mapping import AttributeRules
 from connector.directory.scim_find import ScimFinder
-from connector.directory.scim_settings import ScimSettings
-from connector.directory.settings import ActiveDirectorySettings, LdapSettings, LdifSettings
+from connector.directory.scim_inbox import Mailbox
+from connector.directory.scim_settings import ScimInboxSettings, ScimSettings
+from connector.directory.settings import ActiveDirectorySettings, AnyDirectory, LdifSettings
 from connector.directory.sources import open_source
 
 
 class ReadingFinder:
-    """Answers from a whole reading: for a file, and for whatever cannot be asked for one person."""
+    """Answers from a whole reading: for a file, for an inbox, and for whatever cannot be asked for one person."""
 
     def __init__(self, source: Source, rules: AttributeRules) -> None:
         self._source = source
@@ -42,12 +43,13 @@ class ReadingFinder:
         await self._source.close()
 
 
-def open_finder(settings: LdapSettings | LdifSettings | ScimSettings, *, folder: Path) -> Finder:
-    """The finder of one ``[[directories]]`` table; relative paths in it are relative to ``folder``."""
+def open_finder(settings: AnyDirectory, *, folder: Path, mailbox: Mailbox | None = None) -> Finder:
+    """The finder of one ``[[directories]]`` table; parameters as of ``open_source``."""
     if isinstance(settings, ScimSettings):
         return ScimFinder(settings, folder=folder)
     if isinstance(settings, ActiveDirectorySettings):
         return ActiveDirectoryFinder(settings, folder=folder)
-    if isinstance(settings, LdifSettings):
-        return ReadingFinder(open_source(settings, folder=folder), AttributeRules.from_settings(settings))
+    if isinstance(settings, LdifSettings | ScimInboxSettings):
+        source = open_source(settings, folder=folder, mailbox=mailbox)
+        return ReadingFinder(source, AttributeRules.from_settings(settings))
     return LdapFinder(settings, folder=folder)

@@ -18,8 +18,7 @@ import msgspec
 
 from connector.directory.base import Entry
 from connector.directory.disabled import DIALECT_ATTRIBUTES, account_state
-from connector.directory.scim_settings import ScimSettings
-from connector.directory.settings import LdapSettings, LdifSettings
+from connector.directory.settings import AnyDirectory
 from ledger.identity import Email
 
 MAX_TEXT = 1024
@@ -84,7 +83,7 @@ class AttributeRules:
     mark: bytes = b""
 
     @classmethod
-    def from_settings(cls, settings: LdapSettings | LdifSettings | ScimSettings) -> AttributeRules:
+    def from_settings(cls, settings: AnyDirectory) -> AttributeRules:
         """The rules of one ``[[directories]]`` table."""
         fields = {name: tuple(text.lower() for text in names) for name, names in settings.field_attributes().items()}
         disabled = settings.disabled

@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from connector.clients.scim import Answer, Connection, ScimClient, ScimFailure
 from connector.directory import assembly, scim_membership, scim_shapes
 from connector.directory.base import CheckLine, Reading, ReadRequest, Scope, ScopeState
-from connector.directory.groups import GroupEntry, dn_key
+from connector.directory.groups import GroupEntry
 from connector.directory.mapping import AttributeRules
 from connector.directory.report import fix_for, reading_lines
+from connector.directory.scim_graph import doubted, group_entries, hidden_sentinels
 from connector.directory.scim_listing import Listing, ListReader, Patience
 from connector.directory.scim_membership import Membership
 from connector.directory.scim_settings import ScimSettings
@@ -102,7 +103,7 @@ class ScimSource:
         )
         span = (now, now + timedelta(seconds=seconds))
         rules = assembly.Rules({PEOPLE_SCOPE: ""}, "", "username")
-        return _doubted(assembly.assemble(findings, request, source_id=self.id, span=span, rules=rules), hidden)
+        return doubted(assembly.assemble(findings, request, source_id=self.id, span=span, rules=rules), hidden)
 
 
 async def service_provider_config(client: ScimClient, deadline: float) -> Mapping[str, object] | None:
@@ -129,26 +130,13 @@ class Pulled:
 
     def entries(self) -> list[GroupEntry]:
         """Every group, its members by the names the graph knows people and groups by."""
-        found = []
-        for anchor, group in self.groups.rows.items():
-            members = [self._named(value) for value in self.membership.members.get(anchor, ())]
-            fault = self.membership.faults.get(anchor, "")
-            place = f"Groups/{anchor}"
-            found.append(GroupEntry(anchor, place, dn_key(place), group.name, members, (), fault))
-        return found
-
-    def _named(self, value: str) -> bytes:
-        if value in self.users.rows:
-            return f"Users/{value}".encode()
-        return (f"Groups/{value}" if value in self.groups.rows else value).encode("utf-8", "surrogatepass")
+        names = {anchor: group.name for anchor, group in self.groups.rows.items()}
+        return group_entries(names, self.membership.members, self.users.rows, self.membership.faults)
 
     def hidden(self, sentinels: Sequence[str]) -> frozenset[str]:
         """Configured resources that did not come."""
-        if not sentinels:
-            return frozenset()
-        seen = {f"Users/{text}".casefold() for key, user in self.users.rows.items() for text in (key, user.user_name)}
-        seen |= {f"Groups/{text}".casefold() for key, group in self.groups.rows.items() for text in (key, group.name)}
-        return frozenset(name for name in sentinels if name.casefold() not in seen)
+        people = {anchor: user.user_name for anchor, user in self.users.rows.items()}
+        return hidden_sentinels(sentinels, people, {anchor: group.name for anchor, group in self.groups.rows.items()})
 
 
 class Pull:
@@ -210,17 +198,3 @@ def _scope(name: str, listing: Listing[User] | Listing[Group], server: str, seco
     state = ScopeState.UNKNOWN if listing.reason else ScopeState.COMPLETE
     codes = tuple(listing.codes)
     return Scope(name, state, listing.reason, server, listing.pages, codes, len(listing.rows), seconds)
-
-
-def _doubted(reading: Reading, hidden: frozenset[str]) -> Reading:
-    """Scopes whose sentinels are not visible prove nothing (D3)."""
-    if not hidden:
-        return reading
-    scopes = dict(reading.scopes)
-    for sentinel in sorted(hidden):
-        start = assembly.PEOPLE if sentinel.startswith("Users/") else assembly.GROUP
-        for name, scope in scopes.items():
-            if name.startswith(start) and not scope.missing:
-                scopes[name] = assembly.unknown(scope, f"the sentinel {sentinel} is not visible")
-    views = {name: view for name, view in reading.groups.items() if scopes[assembly.GROUP + name].complete}
-    return replace(reading, scopes=scopes, groups=views, sentinels_missing=hidden)

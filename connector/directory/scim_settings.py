@@ -1,4 +1,5 @@
-"""What an organization file says about a SCIM provider that we read: ``[[directories]]`` with ``kind = "scim"`` (D16).
+"""What an organization file says about SCIM: a provider that we read (``kind = "scim"``, D16), and the inbox that a
+provider pushes to (``kind = "scim_inbox"``, G6).
 
 Pure: settings only; nothing is opened here.
 """
@@ -32,6 +33,7 @@ SCIM_ATTRIBUTES: dict[str, tuple[str, ...]] = {
 
 Profile = Literal["auto", "standard", "entra", "aws"]
 Membership = Literal["auto", "members", "user-groups", "filter"]
+InboxProfile = Literal["generic", "entra", "okta", "strict"]
 
 _ATTRIBUTE = re.compile(r"(?:urn:[A-Za-z0-9:._-]+:)?[A-Za-z$][A-Za-z0-9$_-]*(?:\.[A-Za-z$][A-Za-z0-9$_-]*){0,2}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,63}")
@@ -133,10 +135,7 @@ class ScimSettings(SettingsModel):
     @field_validator("sentinels")
     @classmethod
     def _sentinels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for name in value:
-            if not re.fullmatch(r"(?:Users|Groups)/.+", name):
-                raise ValueError(f"{name!r}: a sentinel is Users/<id or userName> or Groups/<id or displayName>")
-        return value
+        return _checked_sentinels(value)
 
     @model_validator(mode="after")
     def _encrypted(self) -> ScimSettings:
@@ -151,8 +150,55 @@ class ScimSettings(SettingsModel):
 
     def field_attributes(self) -> dict[str, tuple[str, ...]]:
         """Every field with its attributes, defaults included, the enterprise extension by its short name."""
-        fields = {**SCIM_ATTRIBUTES, **self.attributes}
-        return {field: tuple(_short(name) for name in names) for field, names in fields.items()}
+        return _with_defaults(self.attributes)
+
+
+class ScimInboxSettings(SettingsModel):
+    """People and groups that an identity provider pushes to our ``/scim/v2`` (RFC 7644); nothing is fetched."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    """Name of this directory in mappings, links and its tokens; never change it: people are bound to it."""
+    kind: Literal["scim_inbox"] = "scim_inbox"
+    """scim_inbox"""
+    profile: InboxProfile = "generic"
+    """Who pushes: entra, okta or generic take what these providers really send, and note each time it was bent; strict refuses what departs from the standard."""  # noqa: E501
+    attributes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Our field → SCIM attributes, as for kind = "scim"."""
+    sentinels: tuple[str, ...] = ()
+    """Users/<id or userName> or Groups/<id or displayName> that must be there in every reading (D3)."""
+    mail_domains: tuple[str, ...] = ()
+    """When a person has several mail addresses: domains in order of preference; then the alphabet decides."""
+
+    @field_validator("attributes")
+    @classmethod
+    def _fields(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return checked_fields(value, _ATTRIBUTE, "a SCIM attribute")
+
+    @field_validator("sentinels")
+    @classmethod
+    def _sentinels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked_sentinels(value)
+
+    @property
+    def disabled(self) -> DisabledSign:
+        """How a disabled account looks."""
+        return DisabledSign()
+
+    def field_attributes(self) -> dict[str, tuple[str, ...]]:
+        """Every field with its attributes, defaults included, the enterprise extension by its short name."""
+        return _with_defaults(self.attributes)
+
+
+def _checked_sentinels(value: tuple[str, ...]) -> tuple[str, ...]:
+    for name in value:
+        if not re.fullmatch(r"(?:Users|Groups)/.+", name):
+            raise ValueError(f"{name!r}: a sentinel is Users/<id or userName> or Groups/<id or displayName>")
+    return value
+
+
+def _with_defaults(attributes: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    fields = {**SCIM_ATTRIBUTES, **attributes}
+    return {field: tuple(_short(name) for name in names) for field, names in fields.items()}
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What an organization file says about a directory: ``[[directories]]``, one of four kinds (D5, D7, D12, D15).
+"""What an organization file says about a directory: ``[[directories]]``, one of five kinds (D5, D7, D12, D15).
 
 Pure: settings only; nothing is opened here.
 """
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from connector.directory import dn
-from connector.directory.scim_settings import ScimSettings, checked_fields
+from connector.directory.scim_settings import ScimInboxSettings, ScimSettings, checked_fields
 from ledger.secret import SecretRef
 from ledger.settings import Duration, SettingsModel
 
@@ -230,7 +230,6 @@ class LdifSettings(_Common):
         return value
 
 
-DirectorySettings = Annotated[
-    LdapSettings | ActiveDirectorySettings | LdifSettings | ScimSettings, Field(discriminator="kind")
-]
+AnyDirectory = LdapSettings | ActiveDirectorySettings | LdifSettings | ScimSettings | ScimInboxSettings
+DirectorySettings = Annotated[AnyDirectory, Field(discriminator="kind")]
 """One ``[[directories]]`` table."""

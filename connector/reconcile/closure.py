@@ -101,7 +101,7 @@ class Closure:
         for source_id, overlay in self._overlays.items():
             delta = overlay.delta
             moved = await overlay.members_moved(reader)
-            known = (delta.entries, delta.gone, delta.absent, delta.tombstones)
+            known = (delta.entries, delta.gone, delta.absent)
             fresh.anchors[source_id].update(*known, moved, overlay.expired())
         if any(rule.role for rule in self._policy.rules.values()):
             fresh.ids.update(row[1] for row in await people.open_roles(reader))  # who is left when a role ends (G4)
@@ -228,6 +228,7 @@ class Closure:
             groups=groups,
             tombstones=overlay.delta.tombstones,
             scopes=tuple(line for line in scopes if line.source_id == source_id),
+            deletions_told=overlay.delta.deletions_told,
         )
 
 

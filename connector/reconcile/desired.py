@@ -103,7 +103,7 @@ def _cannot_tell(given: _Given, identity: IdentityRow, links: list[LinkRow]) -> 
         if source is None:
             return f"directory {link.source_id} is not configured: who came through it keeps everything"
         if not source.proved_absent(link.anchor):
-            return f"directory {link.source_id} was not read to its end"
+            return source.doubt
     if why := guests.frozen(given.domains, given.policy, identity.mail_key):
         return why
     dns = given.recorded.dns.get(identity.id, frozenset())

@@ -122,9 +122,9 @@ class Delta:
     """What one source differs in from its last reading, proved.
 
     ``entries``: added or changed entries by anchor, with their marks in ``marks``. ``gone``: anchors of the last
-    reading that are proved not to be there now; ``absent``: others that were looked up and are not there;
-    ``tombstones``: anchors proved deleted. ``groups``: mapped groups that changed, by reference. ``whole``:
-    everything was read, not only what the source says has changed.
+    reading that are not there now (where ``deletions_told``, only ``tombstones`` prove it); ``absent``: others that
+    were looked up and are not there; ``tombstones``: anchors proved deleted. ``groups``: mapped groups that changed, by
+    reference. ``whole``: everything was read, not only what the source says has changed.
     """
 
     source_id: str
@@ -135,6 +135,7 @@ class Delta:
     tombstones: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
     groups: Mapping[str, GroupView] = field(default_factory=dict)
+    deletions_told: bool = False
 
 
 class Gathered:

@@ -99,7 +99,10 @@ async def differs(item: Configured, reading: Reading, policy: Policy, memory: Me
                 changed[anchor] = mark
     gone = frozenset(marks)
     groups = parts.changed_groups(parts.decode_header(last.header), reading.groups)
-    return Delta(reading.source_id, True, entries, changed, gone, reading.tombstones, groups=groups)
+    return Delta(
+        reading.source_id, True, entries, changed, gone, reading.tombstones, groups=groups,
+        deletions_told=reading.deletions_told,
+    )  # fmt: skip
 
 
 async def read(item: Configured, policy: Policy, now: datetime, progress: Progress | None) -> Reading:
@@ -144,6 +147,7 @@ def see(
         groups=_groups(reading, references),
         tombstones=reading.tombstones,
         scopes=scope_lines(reading),
+        deletions_told=reading.deletions_told,
     )
 
 

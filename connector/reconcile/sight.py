@@ -29,7 +29,7 @@ class GroupSeen(msgspec.Struct, frozen=True):
 
 class SourceSeen(msgspec.Struct, frozen=True):
     """One reading after mapping. ``people`` and ``unmappable`` (reasons) are by anchor. ``complete``: whoever may
-    be asked about and is not among them is not there."""
+    be asked about and is not among them is not there, unless ``deletions_told``: then only ``tombstones`` prove it."""
 
     source_id: str
     complete: bool
@@ -38,10 +38,18 @@ class SourceSeen(msgspec.Struct, frozen=True):
     groups: Mapping[str, GroupSeen] = {}
     tombstones: Collection[str] = ()
     scopes: tuple[ScopeLine, ...] = ()
+    deletions_told: bool = False
 
     def proved_absent(self, anchor: str) -> bool:
         """Whether an anchor that is not among the people is proved not to be there."""
-        return self.complete or anchor in self.tombstones
+        return (self.complete and not self.deletions_told) or anchor in self.tombstones
+
+    @property
+    def doubt(self) -> str:
+        """Why not being among the people proves nothing here."""
+        if self.complete and self.deletions_told:
+            return f"directory {self.source_id} has lost the entry: it is neither there nor was it deleted"
+        return f"directory {self.source_id} was not read to its end"
 
 
 class Domains(msgspec.Struct, frozen=True):

@@ -108,6 +108,11 @@ async def page(reader: Reader, connection_id: str, kind: str, *, after: str = ""
     return [Resource(*row) for row in await reader.tuples(statement)]
 
 
+async def documents(reader: Reader, connection_id: str, kind: str) -> list[tuple[str, Any]]:
+    """(id, document) of every resource: the fast way to read them all."""
+    return [(row[0], row[1]) for row in await reader.tuples(_of(reader, connection_id, kind, ("id", "document")))]
+
+
 async def remove(book: Book, resource: Resource) -> None:
     """Delete it with every membership it is part of, and remember that it was deleted (D3).
 

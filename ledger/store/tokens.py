@@ -21,7 +21,8 @@ from ledger.store.tables.access import access_log, api_token
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """One stored token. ``team_ids`` empty = every Team; ``networks`` empty = from anywhere."""
+    """One stored token. ``team_ids`` empty = every Team; ``networks`` empty = from anywhere; ``directory``: whose
+    inbox it pushes to."""
 
     id: str
     organization: str
@@ -38,6 +39,7 @@ class TokenRow:
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
     revoked_by: str = ""
+    directory: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the digest."""
@@ -83,6 +85,7 @@ async def insert(book: Book, row: TokenRow) -> bool:
         "created_by": row.created_by,
         "expires_at": row.expires_at,
         "revoked_by": "",
+        "directory": row.directory,
     }
     return await book.insert_new(api_token, ("id",), values)
 

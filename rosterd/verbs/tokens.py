@@ -34,6 +34,9 @@ def create(
     role: Annotated[list[Role] | None, typer.Option("--role", help="Role it acts as; repeatable.")] = None,
     network: Annotated[list[str] | None, typer.Option("--network", help="CIDR it may come from; repeatable.")] = None,
     purpose: Annotated[Purpose, typer.Option("--purpose", help="What its reads are for (R12).")] = Purpose.REPORT,
+    directory: Annotated[
+        str, typer.Option("--directory", help="With --scope scim: the scim_inbox directory it pushes to.")
+    ] = "",
     expires_in: Annotated[str, typer.Option("--expires-in", help="Its life, at most 366d.")] = "90d",
     as_json: Json = False,
 ) -> None:
@@ -51,12 +54,17 @@ def create(
             team_ids=await _team_ids(service, chosen, team or []),
             networks=tuple(network or ()),
             purpose=purpose,
+            directory=_inbox(service, chosen, directory, scope or []),
         )
         made = await tokens.create(
             service.ledger, chosen, spec, pepper=service.pepper(), actor=service.operator(chosen), now=now
         )
-        lines = (made.text, "  → keep it: it is shown this once; send it as Authorization: Bearer …")
-        return Shown(lines, made.to_json())
+        lines = [made.text, "  → keep it: it is shown this once; send it as Authorization: Bearer …"]
+        if spec.directory:
+            lines.append(
+                f"  → the identity provider pushes to {service.settings.installation.server.public_url}/scim/v2"
+            )
+        return Shown(tuple(lines), made.to_json())
 
     perform(context, as_json, work)
 
@@ -103,6 +111,27 @@ def _shown(row: TokenRow, service: Service) -> tuple[str, ...]:
 def _is_machine(scopes: list[Scope]) -> bool:
     """Rights that no reader holds need the service role."""
     return bool({Scope.USAGE_WRITE, Scope.SCIM} & set(scopes))
+
+
+def _inbox(service: Service, organization: str, directory: str, scopes: list[Scope]) -> str:
+    """The directory a pushing token is for: the named one, or the only one there is. Raises ``BadInput``."""
+    if Scope.SCIM not in scopes:
+        return directory
+    declared = service.settings.customer(organization).settings.directories
+    known = [item.id for item in declared if item.kind == "scim_inbox"]
+    if directory in known or (not directory and len(known) == 1):
+        return directory or known[0]
+    if not known:
+        raise BadInput(
+            'no directory of the organization file has kind = "scim_inbox"',
+            where="--directory",
+            next_step="add one, then rosterd check",
+        )
+    raise BadInput(
+        f"{directory!r} is no inbox{close(directory, known)}" if directory else "there are several inboxes",
+        where="--directory",
+        next_step=f"name one of: {', '.join(known)}",
+    )
 
 
 def _life(text: str) -> timedelta:

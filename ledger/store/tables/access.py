@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Index, Integer
 
-from ledger.store.tables.base import Column, Instant, Json, instant, interval, plain, text
+from ledger.store.tables.base import Column, Instant, Json, Text, instant, interval, plain, text
 
 api_token = plain(
     "api_token",
@@ -22,6 +22,8 @@ api_token = plain(
     Column("last_used_at", Instant, nullable=True),
     Column("revoked_at", Instant, nullable=True),
     text("revoked_by"),
+    # a later revision added it, with a default: it stands last, as in the database
+    Column("directory", Text, nullable=False, server_default=""),  # whose inbox it may push to (scope scim)
     key=("id",),
 )
 Index("uq_api_token_id", api_token.c.id, unique=True)

@@ -1,4 +1,6 @@
-"""Three directories with the same company: an LDIF file, a real slapd and a real Samba AD. Nothing here is mocked."""
+"""Five directories with the same company: an LDIF file, a real slapd, a real Samba AD, a SCIM provider and the inbox.
+
+Nothing here is mocked."""
 
 from __future__ import annotations
 
@@ -9,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from connector.directory.base import Source
-from connector.directory.scim_settings import ScimSettings
+from connector.directory.scim_inbox import Mailbox
+from connector.directory.scim_settings import ScimInboxSettings, ScimSettings
 from connector.directory.settings import ActiveDirectorySettings, LdapSettings, LdifSettings
 from connector.directory.sources import open_source
-from tests.parts import company, directory_words, samba, scim_server, slapd
+from ledger.store.inbox import Inbox
+from tests.parts import company, directory_words, pushing, samba, scim_server, slapd
 
 CROWD = f"ou=Crowd,{company.SUFFIX}"
 CROWD_GROUP = f"cn=crowd,{CROWD}"
@@ -156,13 +160,31 @@ async def open_scim(firm: company.Firm, monkeypatch: pytest.MonkeyPatch, tmp_pat
         yield opened
 
 
+@pytest.fixture
+async def open_inbox(firm: company.Firm, sqlite_url: str) -> AsyncIterator[OpenSource]:
+    """Opens the inbox of an organization whose identity provider pushed the same company."""
+    store = Inbox.open(sqlite_url)
+    await store.migrate()
+    await pushing.push_everybody(store, "acme", "corp", scim_server.of_firm(firm))
+
+    def opened(**overrides: object) -> Source:
+        known = ScimInboxSettings.model_fields
+        settings = {"id": "corp", **{name: value for name, value in overrides.items() if name in known}}
+        mailbox = Mailbox(store, "acme")
+        return open_source(ScimInboxSettings.model_validate(settings), folder=Path(), mailbox=mailbox)
+
+    opened.words = directory_words.SCIM  # type: ignore[attr-defined]
+    yield opened
+    await store.close()
+
+
 @pytest.fixture(params=["ldif", "ldap", "samba"])
 def open_tree(request: pytest.FixtureRequest) -> OpenSource:
     """Every implementation whose entries lie in a tree of DNs."""
     return request.getfixturevalue(f"open_{request.param}")  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=["ldif", "ldap", "samba", "scim"])
+@pytest.fixture(params=["ldif", "ldap", "samba", "scim", "inbox"])
 def open_any(request: pytest.FixtureRequest) -> OpenSource:
     """The contract's subject: every implementation in turn."""
     return request.getfixturevalue(f"open_{request.param}")  # type: ignore[no-any-return]

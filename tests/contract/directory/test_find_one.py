@@ -26,7 +26,7 @@ ALL_GROUPS = ("design", "build", "site", "crane", "partners", "Żuraw, dźwig", 
 async def finder(open_any: OpenSource, folder: Path, **overrides: object) -> AsyncIterator[Finder]:
     """The finder for the same settings that the contract's sources have."""
     source: Any = open_any(**overrides)
-    opened = open_finder(source._settings, folder=folder)
+    opened = open_finder(source._settings, folder=folder, mailbox=getattr(source, "_mailbox", None))
     try:
         yield opened
     finally:
