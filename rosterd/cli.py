@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "explaining": ("explain",),
     "adopting": ("adopt",),
     "byhand": ("invite", "relink", "restrict", "lift"),
+    "granting": ("team", "seat"),
     "imports": ("import",),
     "usage": ("usage",),
     "tokens": ("token",),

@@ -178,3 +178,23 @@ def test_an_invite_is_made_and_sent_again_on_the_command_line(acme: Installation
     again = acme.rosterd("invite", "resend", "dan@acme.example")
     assert "is invited again; it stands until" in again.out
     assert acme.rosterd("invite", "list", "--expired").out == "no invite is open\n"
+
+
+def test_p3_teams_and_seats_are_given_and_taken_by_hand_on_the_command_line(acme: Installation) -> None:
+    assert acme.rosterd("invite", "add", "ewa@acme.example").code == 0
+    assert acme.rosterd("team", "join", "Nowhere", "ewa@acme.example").code == 2
+    assert acme.rosterd("team", "join", "Design", "nobody@acme.example").code == 2
+    joined = acme.rosterd("team", "join", "design", "ewa@acme.example", "--reason", "helps out", "--json")
+    assert (joined.code, joined.document["changed"]) == (0, True)
+    given = acme.rosterd("seat", "grant", "Design", "CAD", "ewa@acme.example")
+    assert "has a seat of CAD in Team Design: invited" in given.out
+    assert "helps out" in acme.rosterd("explain", "ewa@acme.example").out
+    refused = acme.rosterd("seat", "release", "Design", "CAD", SYNCED.mail, "--reason", "x")
+    assert refused.code == 3
+    assert "mapping design" in refused.err
+    assert acme.rosterd("team", "leave", "Design", SYNCED.mail, "--reason", "x").code == 3
+    taken = acme.rosterd("seat", "release", "Design", "CAD", "ewa@acme.example", "--reason", "done", "--json")
+    assert (taken.code, taken.document["changed"]) == (0, True)
+    left = acme.rosterd("team", "leave", "Design", "ewa@acme.example", "--reason", "done", "--json")
+    assert (left.code, left.document["changed"]) == (0, True)
+    assert acme.rosterd("apply", "--auto").code == 0
