@@ -12,16 +12,14 @@ from datetime import timedelta
 
 import aiohttp
 
-from connector.directory.base import CheckLine, ReadRequest
-from connector.directory.mapping import AttributeRules
-from connector.directory.sources import open_source
+from connector.directory.base import CheckLine, ReadRequest, Source
 from connector.sso import evidence
 from connector.sso.gate import GateState
 from ledger.errors import RosterdError
 from ledger.secret import SecretRef
 from ledger.store import audit, seats
 from rosterd.service import Service, policy
-from rosterd.settings import Customer, Settings
+from rosterd.settings import Settings
 
 _DEADLINE = timedelta(minutes=2)
 
@@ -63,8 +61,8 @@ async def live(service: Service, *, daemon: bool) -> AsyncIterator[CheckLine]:
     dialect = service.ledger.dialect
     yield await _step(f"database ({dialect}) answers and its schema is current", service.ledger.migrate())
     yield await _step("published tables can be opened", asyncio.to_thread(service.warehouse))
-    for name, customer in service.settings.customers.items():
-        async for line in _directories(name, customer):
+    for name in service.settings.customers:
+        async for line in _directories(service, name):
             yield line
         async for line in _domains(service, name):
             yield line
@@ -83,22 +81,25 @@ async def audits(service: Service) -> AsyncIterator[CheckLine]:
             yield CheckLine(False, f"{name}: audit is broken: {verdict.broken}", fix)
 
 
-async def _directories(name: str, customer: Customer) -> AsyncIterator[CheckLine]:
-    rules = policy(customer)
-    for item in customer.settings.directories:
-        source = open_source(item, folder=customer.file.parent)
-        attributes = AttributeRules.from_settings(item).requested
-        request = ReadRequest(groups=rules.groups_of(item.id), attributes=attributes, deadline=_DEADLINE)
-        try:
-            lines = await asyncio.wait_for(source.check(request), _DEADLINE.total_seconds())
-            for line in lines:
-                yield CheckLine(line.ok, f"{name}/{item.id}: {line.what}", line.fix)
-        except RosterdError as error:
-            yield _failed(f"{name}/{item.id}", error)
-        except TimeoutError:
-            yield CheckLine(False, f"{name}/{item.id}: no answer within {_DEADLINE}", "check address and firewall")
-        finally:
-            await source.close()
+async def _directories(service: Service, name: str) -> AsyncIterator[CheckLine]:
+    try:
+        async with service.setup(name) as setup:
+            for item in setup.sources:
+                request = ReadRequest(setup.policy.groups_of(item.source.id), item.rules.requested, _DEADLINE)
+                async for line in _directory(item.source, request):
+                    yield CheckLine(line.ok, f"{name}/{item.source.id}: {line.what}", line.fix)
+    except RosterdError as error:
+        yield _failed(f"{name}: directories", error)
+
+
+async def _directory(source: Source, request: ReadRequest) -> AsyncIterator[CheckLine]:
+    try:
+        for line in await asyncio.wait_for(source.check(request), _DEADLINE.total_seconds()):
+            yield line
+    except RosterdError as error:
+        yield _failed("the directory", error)
+    except TimeoutError:
+        yield CheckLine(False, f"no answer within {_DEADLINE}", "check address and firewall")
 
 
 async def _domains(service: Service, name: str) -> AsyncIterator[CheckLine]:

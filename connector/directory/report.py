@@ -18,10 +18,6 @@ _FIXES = (
     ("none is visible", "let the account that reads see the members of groups"),
     ("the sentinel", "let the account that reads see the sentinel, or correct `sentinels`"),
     ("no entry is a person", "correct `people_base` and `people_filter` (LDIF: `people_classes`)"),
-    (
-        "nobody was pushed",
-        "rosterd token create NAME --scope scim --directory ID, and give it to the identity provider",
-    ),
     ("no such base", "correct the base, or let the account read it"),
     ("result 3 ", "raise the server's time limit for this account, or page by less (`page_size`)"),
     ("result 4 ", "raise the server's size limit for this account (OpenLDAP: limits … size.prtotal=unlimited)"),

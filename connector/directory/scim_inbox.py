@@ -26,6 +26,7 @@ from ledger.store.inbox import Inbox
 
 PEOPLE_SCOPE = assembly.PEOPLE + "Users"
 _SERVER = "our inbox"
+_NOBODY = "nobody was pushed to the inbox yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,9 @@ class ScimInboxSource:
         try:
             pushed = await self._pushed()
         except RosterdError as error:
-            scopes = assembly.nothing_read(request, [PEOPLE_SCOPE], error.what, server=_SERVER)
-            span = (now, now + timedelta(seconds=time.monotonic() - started))
-            return Reading(self.id, *span, people={}, groups={}, scopes=scopes, deletions_told=True)
+            return self._nothing(request, now, started, error.what)
+        if not pushed.people:
+            return self._nothing(request, now, started, _NOBODY)
         reading = await asyncio.to_thread(self._assemble, pushed, request, now, started)
         if request.progress is not None:
             request.progress(len(reading.people), 1, 1 + len(request.groups))
@@ -77,11 +78,20 @@ class ScimInboxSource:
         reading = await self.read(request, now=datetime(1970, 1, 1, tzinfo=UTC))
         scope = reading.scopes[PEOPLE_SCOPE]
         if not scope.complete:
-            return [CheckLine(False, f"inbox {self.id}: {scope.reason}", fix_for(scope.reason))]
+            fix = f"rosterd token create NAME --scope scim --directory {self.id}, and give it to the identity provider"
+            return [CheckLine(False, scope.reason, fix if scope.reason == _NOBODY else fix_for(scope.reason))]
         return reading_lines(reading, AttributeRules.from_settings(self._settings))
 
     async def close(self) -> None:
         """The store is closed by whoever opened it."""
+
+    def _nothing(self, request: ReadRequest, now: datetime, started: float, reason: str) -> Reading:
+        scopes = assembly.nothing_read(request, [PEOPLE_SCOPE], reason, server=_SERVER)
+        span = (now, now + timedelta(seconds=time.monotonic() - started))
+        hidden = frozenset(self._settings.sentinels)
+        return Reading(
+            self.id, *span, people={}, groups={}, scopes=scopes, sentinels_missing=hidden, deletions_told=True
+        )
 
     async def _pushed(self) -> _Pushed:
         async with self._mailbox.store.read(self._mailbox.organization) as reader:
@@ -103,8 +113,6 @@ class ScimInboxSource:
             members.setdefault(group, []).append(member)
         seconds = time.monotonic() - started
         scope = Scope(PEOPLE_SCOPE, ScopeState.COMPLETE, server=_SERVER, pages=1, entries=len(people), seconds=seconds)
-        if not people:
-            scope = assembly.unknown(scope, "nobody was pushed to the inbox yet")
         findings = assembly.Findings(
             people=people,
             people_scopes={PEOPLE_SCOPE: scope},
