@@ -219,7 +219,19 @@ class _Reader:
             return Not(self._bracketed("(", ")"))
         name = self.name()
         if self.ahead() == "[":
-            return Within(name, self._bracketed("[", "]"))
+            return self._chosen(name)
+        return self._condition(name)
+
+    def _chosen(self, name: Name) -> Filter:
+        """``name[inner]``, or ``name[inner].sub operator value`` as Entra asks: of one and the same value."""
+        inner = self._bracketed("[", "]")
+        sub = self.ahead()
+        if not sub.startswith("."):
+            return Within(name, inner)
+        self.take()
+        return Within(name, Every((inner, self._condition(name_of(sub[1:], self._type)))))
+
+    def _condition(self, name: Name) -> Filter:
         operator = self.take().lower()
         if operator == "pr":
             return Present(name)
