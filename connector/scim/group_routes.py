@@ -25,7 +25,7 @@ from ledger.store.book import Book, Reader
 from ledger.store.inbox import Resource
 
 _NAMED = 20
-_SHRUNK = (5, 0.2)
+_LEAST, _SHARE = 5, 0.2
 """A whole list that takes at least so many members, and at least this share of them, is told as an alert (S-R41)."""
 
 
@@ -127,7 +127,9 @@ class Groups(Keeping):
                 there = frozenset((await inbox.members(book, connection, [group_id])).get(group_id, ()))
                 gone = await inbox.remove_members(book, connection, group_id, there - set(ids))
                 changed.went(gone)
-                _note_shrinking(there, gone, bending)
+                if len(gone) >= _LEAST and len(gone) >= _SHARE * len(there):
+                    changed.shrunk += len(gone)
+                    bending.note(f"members: a whole list took {len(gone)} of {len(there)}")
             if step.deed is Deed.REMOVE:
                 changed.went(await inbox.remove_members(book, connection, group_id, ids))
             else:
@@ -148,17 +150,11 @@ class Groups(Keeping):
         if changed.unknown:
             fields = {"group": group_id, "count": len(changed.unknown), "members": _some(changed.unknown)}
             log(logging.WARNING, "scim.members_unknown", asked, **fields)
-        if len(changed.removed) >= _SHRUNK[0]:
-            log(logging.WARNING, "scim.members_removed", asked, group=group_id, count=len(changed.removed))
+        if changed.shrunk:
+            log(logging.WARNING, "scim.members_shrunk", asked, group=group_id, count=changed.shrunk)
 
 
 def _some(ids: Collection[str]) -> str:
     """Up to twenty of them, each shortened."""
     named = ", ".join(one[:80] for one in sorted(ids)[:_NAMED])
     return f"{named}, …" if len(ids) > _NAMED else named
-
-
-def _note_shrinking(before: Collection[str], gone: Collection[str], bending: Bending) -> None:
-    least, share = _SHRUNK
-    if len(gone) >= least and len(gone) >= share * len(before):
-        bending.note(f"members: a whole list took {len(gone)} of {len(before)}")

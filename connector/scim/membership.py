@@ -37,11 +37,15 @@ class Step:
 
 @dataclass(slots=True)
 class Change:
-    """What became of the members: ids that came, that went, and that do not exist."""
+    """What became of the members: ids that came, that went, and that do not exist.
+
+    ``shrunk``: how many a whole list took at once, where that is worth an alert (S-R41).
+    """
 
     added: set[str]
     removed: set[str]
     unknown: set[str]
+    shrunk: int = 0
 
     @classmethod
     def none(cls) -> Change:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -39,6 +40,25 @@ async def test_s_r12_a_name_is_taken_in_any_case(provider: Provider, name: str) 
     ]
     assert [(one.status, one.body["scimType"]) for one in answers] == [(409, "uniqueness")] * 3
     assert (await provider.get(f"/Users/{other}"))["userName"] == "bo@x.pl"
+
+
+async def test_s_r12_of_many_at_once_one_gets_the_name(provider: Provider) -> None:
+    answers = await asyncio.gather(*(provider.ask("POST", "/Users", body(name)) for name in ("eva", "EVA") * 5))
+    assert sorted(one.status for one in answers) == [201] + [409] * 9
+    assert (await provider.get("/Users"))["totalResults"] == 1
+
+
+async def test_s_r39_patches_of_one_person_at_once_are_all_kept(provider: Provider) -> None:
+    eva = await provider.person("eva")
+    parts = ("title", "nickName", "displayName", "locale", "timezone", "name.givenName", "name.familyName", "userType")
+    answers = await asyncio.gather(
+        *(provider.patch(f"/Users/{eva}", {"op": "add", "path": part, "value": part}) for part in parts)
+    )
+    assert [one.status for one in answers] == [200] * len(parts)
+    found = await provider.get(f"/Users/{eva}")
+    assert found["name"] == {"givenName": "name.givenName", "familyName": "name.familyName"}
+    assert all(found[part] == part for part in parts if "." not in part)
+    assert found["meta"]["version"] == f'W/"{len(parts) + 1}"'
 
 
 async def test_s_r49_an_external_id_is_compared_byte_for_byte(provider: Provider) -> None:
