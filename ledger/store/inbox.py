@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import and_, func
+
 from ledger.errors import Stale
 from ledger.instant import new_id
 from ledger.store.book import Book, Reader
@@ -113,6 +115,31 @@ async def documents(reader: Reader, connection_id: str, kind: str) -> list[tuple
     return [(row[0], row[1]) for row in await reader.tuples(_of(reader, connection_id, kind, ("id", "document")))]
 
 
+async def count(reader: Reader, connection_id: str, kind: str) -> int:
+    """How many there are."""
+    return int(await reader.scalar(_of(reader, connection_id, kind, ("id",)).with_only_columns(func.count())))
+
+
+async def part(reader: Reader, connection_id: str, kind: str, *, skip: int, limit: int) -> list[Resource]:
+    """``limit`` resources in the order of their ids, behind the first ``skip``."""
+    statement = _of(reader, connection_id, kind).order_by(_TABLE.c.id).offset(skip).limit(limit)
+    return [Resource(*row) for row in await reader.tuples(statement)]
+
+
+async def some(reader: Reader, connection_id: str, kind: str, ids: Collection[str]) -> list[Resource]:
+    """Those of these ids that exist, by id."""
+    found = await reader.tuples_by_keys(_of(reader, connection_id, kind), _TABLE.c.id, sorted(set(ids)))
+    return sorted((Resource(*row) for row in found), key=lambda one: one.id)
+
+
+async def touch(book: Book, connection_id: str, kind: str, ids: Collection[str]) -> None:
+    """Raise the version of resources that change by what happened to others: groups that lose a deleted member."""
+    values = {"version": _TABLE.c.version + 1, "modified_at": book.at}
+    for one in sorted(set(ids)):
+        here = (_TABLE.c.connection_id == connection_id, _TABLE.c.kind == kind, _TABLE.c.id == one)
+        await book.update(_TABLE, values, *here)
+
+
 async def remove(book: Book, resource: Resource) -> None:
     """Delete it with every membership it is part of, and remember that it was deleted (D3).
 
@@ -154,6 +181,23 @@ async def members(reader: Reader, connection_id: str, group_ids: Collection[str]
     found: dict[str, list[str]] = {}
     for group_id, member_id in await reader.tuples_by_keys(statement, _MEMBER.c.group_id, sorted(set(group_ids))):
         found.setdefault(group_id, []).append(member_id)
+    return {group_id: sorted(inside) for group_id, inside in found.items()}
+
+
+async def members_with_kinds(
+    reader: Reader, connection_id: str, group_ids: Collection[str]
+) -> dict[str, list[tuple[str, str]]]:
+    """Group id → (id, kind) of its members in order, of these groups; a group without members is not in it."""
+    same = [getattr(_TABLE.c, name) == getattr(_MEMBER.c, name) for name in ("organization_id", "connection_id")]
+    statement = (
+        reader.select(_MEMBER, "group_id", "member_id")
+        .add_columns(_TABLE.c.kind)
+        .join(_TABLE, and_(*same, _TABLE.c.id == _MEMBER.c.member_id))
+        .where(_MEMBER.c.connection_id == connection_id)
+    )
+    found: dict[str, list[tuple[str, str]]] = {}
+    for group_id, *member in await reader.tuples_by_keys(statement, _MEMBER.c.group_id, sorted(set(group_ids))):
+        found.setdefault(group_id, []).append((member[0], member[1]))
     return {group_id: sorted(inside) for group_id, inside in found.items()}
 
 
