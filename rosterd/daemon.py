@@ -56,7 +56,7 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._guard(self.reload(), "reload"))
-        app = faces.make(self, connector=self._only is not Only.API, api=self._only is not Only.CONNECTOR)
+        app = await faces.make(self, connector=self._only is not Only.API, api=self._only is not Only.CONNECTOR)
         drain = self.service.settings.installation.server.drain
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain.total_seconds(), handle_signals=False)
         await runner.setup()

@@ -1,4 +1,5 @@
-"""Mounts what the two programs answer over HTTP: ``/v1``, ``/ingest``, ``/sso``, ``/admin/v1``, health and metrics.
+"""Mounts what the two programs answer over HTTP: ``/v1``, ``/ingest``, ``/scim/v2``, ``/sso``, ``/admin/v1``, health,
+metrics.
 
 Constructs only; every rule is behind the routes of its room.
 """
@@ -6,6 +7,7 @@ Constructs only; every rule is behind the routes of its room.
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from aiohttp import hdrs, web
@@ -13,6 +15,7 @@ from aiohttp import hdrs, web
 from access import tokens
 from access.errors import Unauthenticated
 from access.principal import Principal
+from access.trail import Trail
 from connector.admin import routes as admin
 from connector.reconcile.claiming import Arrival, claim
 from connector.sso.routes import Entrance
@@ -20,9 +23,11 @@ from connector.sso.sign_in import SignedIn
 from connector.usage import routes as ingest
 from connector.usage.settings import ReportingSettings
 from ledger.errors import Refused
+from ledger.store.inbox import Inbox
 from reporting_api.app import make_app, openapi_body, openapi_endpoint
 from rosterd import health
 from rosterd.logs import event
+from rosterd.pushes import Pushes
 from rosterd.service import Service, policy
 
 _log = logging.getLogger(__name__)
@@ -46,7 +51,7 @@ class Running(Protocol):
         """Take over changed files."""
 
 
-def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
+async def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
     """The application; ``connector`` and ``api`` say which program's faces it has."""
     service = daemon.service
     app = web.Application(middlewares=[_naming, health.counting(daemon.metrics)], client_max_size=64 * 1024 * 1024)
@@ -55,7 +60,7 @@ def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
     if api:
         _mount_api(app, service, pepper)
     if connector:
-        _mount_connector(app, daemon, pepper)
+        _mount_connector(app, daemon, pepper, await service.inbox())
     return app
 
 
@@ -69,9 +74,11 @@ def _mount_api(app: web.Application, service: Service, pepper: bytes) -> None:
     app.router.add_get("/openapi.json", openapi_endpoint(openapi_body(installation.api, public_url)))
 
 
-def _mount_connector(app: web.Application, daemon: Running, pepper: bytes) -> None:
+def _mount_connector(app: web.Application, daemon: Running, pepper: bytes, inbox: Inbox) -> None:
     service = daemon.service
     asking = Asking(service, pepper)
+    app.cleanup_ctx.append(asking.running)
+    Pushes(service, asking.principal).mount(app, inbox)
     app.add_routes(
         ingest.routes(
             service.ledger,
@@ -105,6 +112,12 @@ class Asking:
     def __init__(self, service: Service, pepper: bytes) -> None:
         self._service = service
         self._pepper = pepper
+        self._trail: Trail | None = None
+
+    async def running(self, _app: web.Application) -> AsyncIterator[None]:
+        """Notes the use of tokens behind the answers: nobody waits for the ledger to be free."""
+        async with Trail.running(self._service.ledger) as self._trail:
+            yield
 
     async def principal(self, request: web.Request) -> Principal:
         """Raises ``Unauthenticated``; why goes into the log, never into the answer."""
@@ -118,6 +131,7 @@ class Asking:
                 pepper=self._pepper,
                 now=self._service.clock(),
                 remote=request.remote or "",
+                trail=self._trail,
             )
         except Unauthenticated as error:
             event(_log, "request.refused", path=request.path, cause=error.cause)

@@ -126,6 +126,9 @@ class ScheduleSettings(SettingsModel):
     reconcile_every: Duration = timedelta(minutes=15)
     """Reading the directories of every organization and applying what the guard lets through."""
 
+    reconcile_after_push: Duration = timedelta(seconds=30)
+    """A run this long after an identity provider pushed something over SCIM; pushes until then share it."""
+
     publish_every: Duration = timedelta(hours=1)
     """Publishing datasets that changed."""
 

@@ -61,7 +61,7 @@ class Faces:
 @asynccontextmanager
 async def listening(service: Service, port: int) -> AsyncIterator[None]:
     """The same HTTP faces as the daemon's, on a loopback port."""
-    runner = web.AppRunner(faces.make(Faces(service), connector=True, api=True), access_log=None)
+    runner = web.AppRunner(await faces.make(Faces(service), connector=True, api=True), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()

@@ -105,7 +105,8 @@ def _shown(row: TokenRow, service: Service) -> tuple[str, ...]:
     state = "revoked" if row.revoked_at else "expired" if row.expires_at <= now else "live"
     last = row.last_used_at.date().isoformat() if row.last_used_at else "never"
     teams = str(len(row.team_ids)) if row.team_ids else "all"
-    return (row.id, row.name, state, " ".join(row.scopes), teams, row.expires_at.date().isoformat(), last)
+    scopes = " ".join(f"{scope} → {row.directory}" if scope == Scope.SCIM else scope for scope in row.scopes)
+    return (row.id, row.name, state, scopes, teams, row.expires_at.date().isoformat(), last)
 
 
 def _is_machine(scopes: list[Scope]) -> bool:

@@ -56,7 +56,7 @@ async def test_an_expired_token_is_told_so_and_nothing_is_done(
     who = service.operator("acme")
     made = await tokens.create(service.ledger, "acme", spec, pepper=service.pepper(), actor=who, now=clock())
     headers = {"Authorization": f"Bearer {made.text}", "Content-Type": "application/x-ndjson"}
-    async with TestClient(TestServer(faces.make(Faces(service), connector=True, api=True))) as client:
+    async with TestClient(TestServer(await faces.make(Faces(service), connector=True, api=True))) as client:
         async with client.request(method, path, headers=headers, data=b"" if method == "POST" else None) as answer:
             assert answer.status != 401
         clock.now += timedelta(days=2)
