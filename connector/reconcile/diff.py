@@ -108,7 +108,8 @@ class _Work:
 
     def problems(self) -> list[Problem]:
         """Everything reported instead of done."""
-        return [*self.wanted.problems, *self._problems, *self.ending.problems(), *self.desk.notices()]
+        found = [*self.wanted.problems, *self._problems, *self.ending.problems(), *self.desk.notices()]
+        return [*found, *self.groups.problems()]
 
     def notes(self) -> Notes:
         """Absences begun and lifted, fingerprints to refresh; sorted."""

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from connector.reconcile.leaving import removal_is_due
-from connector.reconcile.plan import Bundle, Change, Harm, Kind
+from connector.reconcile.plan import Bundle, Change, Harm, Kind, Problem
 from connector.reconcile.policy import MAPPING, Policy, Rule
 from connector.reconcile.recorded import GroupMemberRow, IdentityRow, MembershipRow, Recorded
 from connector.reconcile.sight import Present, SourceSeen
@@ -82,6 +82,20 @@ class KeptGroups:
             row = recorded.groups.get(group.key)
             self._ids[rule_id] = row.id if row else f"new:{group.source_id}:{group.anchor}"
             self._names[self._ids[rule_id]] = group.name
+        self._sources = sources
+
+    def problems(self) -> list[Problem]:
+        """Mappings that cannot keep their group: it was read and has no anchor, so that it could not be told again."""
+        text = (
+            "group {} shows no anchor: mapping {} cannot keep it, correct the anchor attribute or leave out keep_group"
+        )
+        found = []
+        for rule in self.policy.rules.values() if self._any else ():
+            source = self._sources.get(rule.directory) if rule.keep_group else None
+            group = source.groups.get(rule.group) if source else None
+            if group is not None and group.complete and not group.anchor:
+                found.append(Problem("group-not-kept", text.format(rule.group, rule.id), (rule.id,)))
+        return found
 
     def settled(self, identity: str, rules: Sequence[Rule]) -> bool:
         """Whether the person is in exactly the groups these mappings keep, beside what others granted."""

@@ -165,7 +165,8 @@ async def load_elsewhere(reader: Reader, recorded: Recorded, scopes: Collection[
         inside = [row for row in rows if row.team_id in teams or row.provenance in provenances]
         found.subtract({("team", row.team_id) for row in inside} | {(ORGANIZATION, "")})
         found.subtract({("mapping", row.provenance.removeprefix(MAPPING)) for row in inside})
-        found.subtract({("group", row.group_id) for row in recorded.group_members.get(identity, ())} & set(scopes))
+        if groups:
+            found.subtract({("group", row.group_id) for row in recorded.group_members.get(identity, ())})
     elsewhere = msgspec.structs.replace(recorded.elsewhere, active=dict(found))
     return msgspec.structs.replace(recorded, elsewhere=elsewhere)
 

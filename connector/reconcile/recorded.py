@@ -126,7 +126,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
     """What counts of people who are not loaded, when only a part of the organization is planned (D14).
 
     ``seats``: open seats by (Team id, offering code); ``used``: by subscription id; ``active``: active people by scope
-    of limits (("team", id), ("mapping", id)).
+    of limits (("team", id), ("mapping", id), ("group", id)).
     """
 
     seats: dict[tuple[str, str], int] = {}

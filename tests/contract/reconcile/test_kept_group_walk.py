@@ -222,6 +222,18 @@ async def test_d2_an_unread_kept_group_keeps_its_row_and_its_people(ledger: Ledg
     assert [row[3] for row in await groups(world)] == [True]
 
 
+async def test_d2_an_unread_group_keeps_its_row_though_nobody_is_in_it(ledger: Ledger, now: datetime) -> None:
+    world = await company(ledger, now, policy(mapping("design", "Design"), mapping("site", "Site", keep_group=True)))
+    await apply(world)
+    assert [row[2:] for row in await groups(world)] == [("site", True)]
+    world.source.unknown["group:site"] = "timeout"
+    await apply(world, hours=1)
+    assert [row[2:] for row in await groups(world)] == [("site", True)]
+    world.policy = policy(mapping("design", "Design"), mapping("site", "Site"))
+    await apply(world, hours=1)
+    assert [row[2:] for row in await groups(world)] == [("site", False)], "nobody keeps it"
+
+
 async def test_p6_explain_says_which_groups_and_why(ledger: Ledger, now: datetime) -> None:
     world = await company(ledger, now)
     first = await apply(world)

@@ -82,10 +82,18 @@ def test_p2_no_group_is_kept_that_nobody_asked_for(source: HandSource) -> None:
     assert not groups_of(plan_for(source, plain, holding(plain, HandSource())))
     assert plan_for(source, plain, holding(plain, source)).plan.empty
     assert KeptGroups(Recorded(), plain, {}).settled("anna", ()), "no look at anybody"
+    assert "group-not-kept" not in codes(plan_for(source, CHOSEN, holding(CHOSEN, HandSource())))
+
+
+def test_d5_a_group_without_an_anchor_is_not_kept_and_reported(source: HandSource) -> None:
+    recorded = settled(source)
     source.meant["design"] = ""
-    assert not groups_of(plan_for(source, CHOSEN, holding(CHOSEN, HandSource()))), (
-        "a group without an anchor cannot be told again"
-    )
+    draft = plan_for(source, CHOSEN, holding(CHOSEN, HandSource()))
+    assert draft.plan.counts == {"Invite": 4, "JoinTeam": 4, "AssignSeat": 4}
+    assert "group-not-kept" in codes(draft)
+    source.groups["design"].remove("bo")
+    ends = plan_for(source, CHOSEN, ended(recorded, "bo"))
+    assert groups_of(ends) == [("bo", "LeaveGroup", "design", "design")], "only whose Team membership ended"
 
 
 def test_d3_a_group_is_left_with_the_team_and_on_the_same_evidence(source: HandSource) -> None:
