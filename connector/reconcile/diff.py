@@ -239,7 +239,8 @@ class _Work:
         self.desk.serve(Case(subject, identity, rules, set(ending), changes, lambda rule: self.cause(person, rule)))
         stays_in = [row for row in rows if row.row_id not in ending]
         changes += self.roles.changes(subject, identity, rules, stays_in, lambda rule: self.cause(person, rule))
-        changes += self.groups.changes(subject, item, rules, stays_in, lambda rule: self.cause(person, rule))
+        ends = {row.provenance: ending[row.row_id] for row in rows if row.row_id in ending} if ending else {}
+        changes += self.groups.changes(item, rules, stays_in, ends, lambda rule: self.cause(person, rule))
 
 
 def _relink(subject: str, item: Present) -> Change:

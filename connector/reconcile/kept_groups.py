@@ -108,17 +108,19 @@ class KeptGroups:
 
     def changes(
         self,
-        subject: str,
         item: Present,
         rules: Sequence[Rule],
         stays: Sequence[MembershipRow],
+        ends: Mapping[str, str],
         cause: Callable[[Rule], str],
     ) -> list[Change]:
         """The groups somebody who is here joins and leaves. ``rules``: the mappings that hold now; those of ``item``
-        that wait are not among them. ``stays``: Team memberships that do not end in this plan.
+        that wait are not among them. ``stays``: Team memberships that do not end in this plan; ``ends``: provenance →
+        why, of those that do.
         """
         if not self._any:
             return []
+        subject = item.identity.mail_key if item.identity else item.person.mail.key
         rows = self.recorded.group_members.get(item.identity.id, ()) if item.identity else ()
         by_preference = sorted(rules, key=lambda rule: (rule.priority, rule.id), reverse=True)
         wanted = {self._ids[rule.id]: rule for rule in by_preference if rule.id in self._ids}
@@ -127,7 +129,7 @@ class KeptGroups:
         ending = [row for row in rows if row.provenance.startswith(MAPPING) and row.group_id not in wanted]
         if ending:
             stay = self._stay(item, stays)
-            found += [self._leave(subject, row, self._why(row)) for row in ending if not stay(row)]
+            found += [self._leave(subject, row, self._why(row, ends)) for row in ending if not stay(row)]
         return found
 
     def off(self, identity: IdentityRow, now: datetime) -> list[Change]:
@@ -162,13 +164,13 @@ class KeptGroups:
             or (bool(unread) and self._source_of.get(row.group_id, "") in unread)
         )
 
-    def _why(self, row: GroupMemberRow) -> str:
+    def _why(self, row: GroupMemberRow, ends: Mapping[str, str]) -> str:
         rule = self.policy.rule_of(row.provenance)
         if rule is None:
             return f"mapping {row.provenance.removeprefix(MAPPING)} is no longer in the organization file"
         if not rule.keep_group:
             return f"mapping {rule.id} no longer keeps its group"
-        return "no mapping that keeps the group means the person any longer"
+        return ends.get(row.provenance) or "no mapping that keeps the group means the person any longer"
 
     def _join(self, subject: str, rule: Rule, group: str, cause: str) -> Change:
         return Change(Kind.JOIN_GROUP, subject, self._names[group], "", "member", rule.id, cause=cause, ref=group)

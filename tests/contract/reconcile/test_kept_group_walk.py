@@ -16,7 +16,7 @@ from connector.reconcile.policy import Policy
 from ledger.store import kept_groups, people
 from ledger.store.engine import Ledger
 from ledger.store.tables import people as tables
-from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, sell, stand_in_gate
 
 EVERYBODY = ("anna", "bo", "cy", "dan")
 DELAYS = {"release_after": "1d", "remove_after": "3d"}
@@ -209,6 +209,24 @@ async def test_a3_undoing_the_run_that_gave_a_group_takes_it_with_the_team(ledge
     undone = await undo(world, joined.run_id)
     assert {"LeaveTeam", "LeaveGroup"} <= {change.kind for change in undone.changes}
     assert await members(world) == ALL
+
+
+async def test_a3_a_group_stays_with_a_team_that_a_later_run_rests_on(ledger: Ledger, now: datetime) -> None:
+    chosen = policy(mapping("design", "Design", "CAD", "RENDER", keep_group=True))
+    world = await make_world(ledger, now, chosen, Design_CAD=9, Design_RENDER=0)
+    world.source.put("anna", "bo", groups=["design"])
+    first = await apply(world)
+    assert first.counts == {"Invite": 2, "JoinTeam": 2, "AssignSeat": 2, "JoinGroup": 2, "Wait": 2}
+    await sell(ledger, world.now, "Design", "RENDER", 1)
+    later = await apply(world, hours=1)
+    assert later.counts["AssignSeat"] == 1
+    done = await undo(world, first.run_id)
+    assert any(problem.code == "edited-since" for problem in done.kept)
+    async with ledger.read(ORGANIZATION.id) as reader:
+        teams = {row[1] for row in await people.open_memberships(reader)}
+        inside = {row[1] for row in await kept_groups.members(reader, None)}
+    assert len(teams) == 1
+    assert inside == teams
 
 
 async def test_d2_an_unread_kept_group_keeps_its_row_and_its_people(ledger: Ledger, now: datetime) -> None:

@@ -105,6 +105,7 @@ def test_d3_a_group_is_left_with_the_team_and_on_the_same_evidence(source: HandS
     change = draft.plan.bundles[0].changes[-1]
     assert (change.kind, change.object, change.before, change.after) == (Kind.LEAVE_GROUP, "design", "member", "")
     assert (change.harm, change.mapping, change.ref) == (Harm.LEAVE, "design", "in-bo-design")
+    assert change.cause == draft.plan.bundles[0].changes[0].cause == "not in group design in two complete readings"
     assert left(draft.plan.bundles, recorded) == {"in-bo-design": "id-design"}
 
 
