@@ -177,7 +177,7 @@ class _Work:
             return False
         if not self.roles.settled(identity.id, rules) or identity.id in self.desk.lapsed:
             return False
-        if not self.groups.settled(identity.id, rules):
+        if self.groups.used and not self.groups.settled(identity.id, rules):
             return False
         expected = {rule.provenance for rule in rules}
         team_of = self._team_of

@@ -69,16 +69,17 @@ def read_groups(sources: Mapping[str, SourceSeen]) -> dict[str, dict[str, Named]
 
 
 class KeptGroups:
-    """The kept groups of one ``diff``. A group no row stands for yet is called ``new:<source>:<anchor>``."""
+    """The kept groups of one ``diff``. A group no row stands for yet is called ``new:<source>:<anchor>``. ``used``:
+    whether any mapping keeps a group, or anybody is in one; else nobody is looked at."""
 
     def __init__(self, recorded: Recorded, policy: Policy, sources: Mapping[str, SourceSeen]) -> None:
         self.recorded = recorded
         self.policy = policy
-        self._any = bool(recorded.group_members) or any(rule.keep_group for rule in policy.rules.values())
+        self.used = bool(recorded.group_members) or any(rule.keep_group for rule in policy.rules.values())
         self._names = {row.id: row.name for row in recorded.groups.values()}
         self._source_of = {row.id: row.source_id for row in recorded.groups.values()}
         self._ids: dict[str, str] = {}
-        for rule_id, group in kept(read_groups(sources), policy).items() if self._any else ():
+        for rule_id, group in kept(read_groups(sources), policy).items() if self.used else ():
             row = recorded.groups.get(group.key)
             self._ids[rule_id] = row.id if row else f"new:{group.source_id}:{group.anchor}"
             self._names[self._ids[rule_id]] = group.name
@@ -90,7 +91,7 @@ class KeptGroups:
             "group {} shows no anchor: mapping {} cannot keep it, correct the anchor attribute or leave out keep_group"
         )
         found = []
-        for rule in self.policy.rules.values() if self._any else ():
+        for rule in self.policy.rules.values() if self.used else ():
             source = self._sources.get(rule.directory) if rule.keep_group else None
             group = source.groups.get(rule.group) if source else None
             if group is not None and group.complete and not group.anchor:
@@ -99,8 +100,6 @@ class KeptGroups:
 
     def settled(self, identity: str, rules: Sequence[Rule]) -> bool:
         """Whether the person is in exactly the groups these mappings keep, beside what others granted."""
-        if not self._any:
-            return True
         held = self.recorded.group_members.get(identity, ())
         wanted = {self._ids[rule.id] for rule in rules if rule.id in self._ids}
         mine = {row.group_id for row in held if row.provenance.startswith(MAPPING)}
@@ -118,7 +117,7 @@ class KeptGroups:
         that wait are not among them. ``stays``: Team memberships that do not end in this plan; ``ends``: provenance →
         why, of those that do.
         """
-        if not self._any:
+        if not self.used:
             return []
         subject = item.identity.mail_key if item.identity else item.person.mail.key
         rows = self.recorded.group_members.get(item.identity.id, ()) if item.identity else ()

@@ -81,7 +81,7 @@ def test_p2_no_group_is_kept_that_nobody_asked_for(source: HandSource) -> None:
     plain = policy(mapping("design", "Design", "CAD"), mapping("site", "Site"))
     assert not groups_of(plan_for(source, plain, holding(plain, HandSource())))
     assert plan_for(source, plain, holding(plain, source)).plan.empty
-    assert KeptGroups(Recorded(), plain, {}).settled("anna", ()), "no look at anybody"
+    assert not KeptGroups(Recorded(), plain, {}).used, "no look at anybody"
     assert "group-not-kept" not in codes(plan_for(source, CHOSEN, holding(CHOSEN, HandSource())))
 
 
