@@ -17,7 +17,7 @@ from connector.reconcile.by_hand import Newcomer
 from connector.reconcile.invites import EXPIRY, parse_mail
 from connector.reconcile.manual import Person
 from ledger.identity import IdentityState
-from ledger.store import people, roster
+from ledger.store import kept_groups, people, roster
 from ledger.store.book import Reader
 from ledger.store.roster import Wanted
 
@@ -185,7 +185,7 @@ class People(Answering):
         return answer({})
 
     async def _whole(self, who: Principal, identity_id: str) -> dict[str, object]:
-        """Everything about one person; only the rows of the asker's Teams, and then without the explanation."""
+        """Everything about one person; only the rows of the asker's Teams, and then without groups and explanation."""
         act = self.act(who)
         async with self.ledger.read(who.organization) as reader:
             person = await by_hand.load(reader, identity_id)
@@ -194,7 +194,8 @@ class People(Answering):
                      if not act.teams or row[0] in act.teams}  # fmt: skip
             restricted = await roster.restrictions(reader)
             due = await _invite_due(reader, person)
-        document = shown.whole_person(person, teams, restricted, due, act.now)
+            groups = [] if act.teams else await _groups(reader, identity_id)
+        document = {**shown.whole_person(person, teams, restricted, due, act.now), "groups": groups}
         if act.teams or person.identity.state == IdentityState.REMOVED:
             return {**document, "explain": []}
         policy = self.acts.declared(who.organization).policy
@@ -204,3 +205,11 @@ class People(Answering):
 
 async def _invite_due(reader: Reader, person: Person) -> datetime | None:
     return None if person.signed_in else await roster.due_of(reader, person.identity.id, EXPIRY)
+
+
+async def _groups(reader: Reader, identity_id: str) -> list[dict[str, object]]:
+    """The kept groups somebody is in, by name."""
+    rows = (await kept_groups.open_of(reader, [identity_id]))["groups"]
+    names = await kept_groups.names(reader, {row.group_id for row in rows})
+    rows.sort(key=lambda row: (names.get(row.group_id, ""), row.group_id))
+    return [shown.group_membership(row, names) for row in rows]

@@ -12,6 +12,7 @@ from aiohttp import web
 from access.principal import Principal, Scope
 from connector.admin.answering import Acts, Answering, Body, Declared, answer, body, problem, problems
 from connector.admin.describing import Route, document
+from connector.admin.groups import Groups
 from connector.admin.history import History
 from connector.admin.people import People
 from connector.admin.seats import Seats
@@ -45,7 +46,7 @@ def make_app(ledger: Ledger, acts: Acts) -> web.Application:
 
 def table(ledger: Ledger, acts: Acts) -> list[Route]:
     """Every route there is; the OpenAPI document is made of it."""
-    rooms = (_Routes, History, People, Teams, Seats)
+    rooms = (_Routes, History, People, Teams, Seats, Groups)
     found = [route for room in rooms for route in room(ledger, acts).routes()]
     described = document(found, PREFIX)
 

@@ -66,6 +66,17 @@ def reason(row: Any) -> dict[str, Any]:
     return {"provenance": row.provenance, "cause": row.cause, "since": when(row.valid_from)}
 
 
+def group(row: Any) -> dict[str, Any]:
+    """A kept group; ``named_since``: since when it has this name and place."""
+    found = {name: getattr(row, name) for name in ("id", "name", "dn", "anchor", "members")}
+    return {**found, "source": row.source_id, "named_since": when(row.valid_from)}
+
+
+def group_membership(row: Any, names: Mapping[str, str]) -> dict[str, Any]:
+    """One kept group somebody is in; ``names``: by group id."""
+    return {"group": {"id": row.group_id, "name": names.get(row.group_id, row.group_id)}, **reason(row)}
+
+
 def seat(row: Any, teams: Mapping[str, str], grants: Sequence[Any], restricted: Mapping[str, Any]) -> dict[str, Any]:
     """A seat with every reason for it. ``restricted``: its Team is (R16), so it gives no access now."""
     return {

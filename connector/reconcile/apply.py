@@ -19,6 +19,7 @@ from connector.reconcile.decide import decide
 from connector.reconcile.diff import Draft
 from connector.reconcile.ending import answered
 from connector.reconcile.guard import Guarded, guard
+from connector.reconcile.keeping import end_idle_groups, ensure_groups
 from connector.reconcile.limits import Permit, logged_scopes
 from connector.reconcile.load import load_permit
 from connector.reconcile.measuring import measure
@@ -61,6 +62,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         if await gatekeeping.require_enabled(book, order.now):
             await gatekeeping.resume(book)
         await ensure_teams(book, policy.teams)
+        await ensure_groups(book, policy, observed)
         part = await part_of(book, policy, observed, domains, order.now)
         time = await went_on(book, part.recorded, part.sources, order.now)
         await people.clear_absences(book, time.forgotten)
@@ -74,6 +76,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
             outcome = await _write(book, order, draft, guarded, recorded, policy, observed)
         await _seen(book, draft, time)
         await _answered(book, guarded, policy, recorded)
+        await end_idle_groups(book, policy, part.sources, recorded)
         await remember(book, policy, domains, observed, Outcome(draft, guarded, recorded))
         return outcome
 

@@ -15,6 +15,7 @@ from connector.directory.mapping import Person
 from connector.reconcile.calm import calm
 from connector.reconcile.diff import Draft
 from connector.reconcile.invites import EXPIRY
+from connector.reconcile.kept_groups import left
 from connector.reconcile.last_reading import Kept
 from connector.reconcile.limits import scopes_of
 from connector.reconcile.load import REMOVAL, load, load_elsewhere, load_some
@@ -218,8 +219,9 @@ class Closure:
             inside = members.get(place, ())
             paths = await overlay.paths(self._reader, group) if inside and group.nested else {}
             groups[group.reference] = GroupSeen(
-                group.reference, True, group.name, members=inside, paths=paths, unresolved=group.unresolved
-            )
+                group.reference, True, group.name, members=inside, paths=paths, unresolved=group.unresolved,
+                anchor=group.anchor, dn=group.dn,
+            )  # fmt: skip
         return SourceSeen(
             source_id=source_id,
             complete=True,  # a source that was not read whole was asked for everybody ``unseen``: ``part_of`` proves it
@@ -253,6 +255,7 @@ async def counted(reader: Reader, plan: Plan, recorded: Recorded, now: datetime)
     """With what the guard needs of people who are not planned: whoever left, and how many are there (G1)."""
     harmful = [(bundle, change) for bundle in plan.bundles for change in bundle.changes if change.harm]
     scopes = {scope for bundle, change in harmful for scope in scopes_of(bundle, change)}
+    scopes |= {("group", group) for group in left(plan.bundles, recorded).values()}
     return await load_elsewhere(reader, recorded, scopes, now) if scopes else recorded
 
 

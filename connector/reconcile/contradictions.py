@@ -104,6 +104,9 @@ def _selection_faults(item: MappingSettings, sections: Sections) -> list[BadInpu
     elif not item.group and not item.where:
         text = "neither group nor where: say whose people these are"
         faults.append(BadInput(text, where=place))
+    if item.keep_group and not item.group:
+        text = "keep_group keeps the mapping's directory group, and where names none: leave keep_group out"
+        faults.append(BadInput(text, where=f"{place}.keep_group"))
     known = (sections.directories or {}).get(item.directory)
     for field, values in item.where.items():
         faults += [BadInput(text, where=f"{place}.where") for text in _field_faults(field, values, known)]

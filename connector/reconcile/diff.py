@@ -15,6 +15,7 @@ import msgspec
 from connector.reconcile.choosing import matched
 from connector.reconcile.ending import Ending
 from connector.reconcile.holding import Case, Desk
+from connector.reconcile.kept_groups import KeptGroups
 from connector.reconcile.leaving import leave, restore
 from connector.reconcile.plan import Bundle, Change, Harm, Kind, Notes, PersonSeen, Plan, Problem, sort_changes
 from connector.reconcile.policy import MAPPING, Policy, Rule
@@ -95,6 +96,7 @@ class _Work:
         self._team_of = {rule.provenance: self.team_ids[rule.id] for rule in policy.rules.values()}
         self.desk = Desk(recorded, policy, self.pools, self.team_ids, now)
         self.roles = Roles(recorded, policy, self.team_ids)
+        self.groups = KeptGroups(recorded, policy, sources)
         self.ending = Ending(wanted, recorded, policy, sources, now)
         self._fingerprints: list[tuple[str, str, str, str, str]] = []
         self._doubted = frozenset((source_id, anchor) for source_id, anchor, _ in recorded.absences)
@@ -106,7 +108,8 @@ class _Work:
 
     def problems(self) -> list[Problem]:
         """Everything reported instead of done."""
-        return [*self.wanted.problems, *self._problems, *self.ending.problems(), *self.desk.notices()]
+        found = [*self.wanted.problems, *self._problems, *self.ending.problems(), *self.desk.notices()]
+        return [*found, *self.groups.problems()]
 
     def notes(self) -> Notes:
         """Absences begun and lifted, fingerprints to refresh; sorted."""
@@ -127,6 +130,7 @@ class _Work:
         """A leaver's changes, and the seats they give back."""
         changes, problem = leave(identity, state, cause, self.recorded, self.policy, self.now)
         changes += self.roles.off(identity, cause)
+        changes += self.groups.off(identity, self.now)
         self._give_back(identity.id, changes)
         if problem is not None:
             self._problems.append(problem)
@@ -172,6 +176,8 @@ class _Work:
         if identity.state != _ACTIVE or len(rows) != len(rules) or identity.id in self.recorded.waiting:
             return False
         if not self.roles.settled(identity.id, rules) or identity.id in self.desk.lapsed:
+            return False
+        if self.groups.used and not self.groups.settled(identity.id, rules):
             return False
         expected = {rule.provenance for rule in rules}
         team_of = self._team_of
@@ -233,6 +239,8 @@ class _Work:
         self.desk.serve(Case(subject, identity, rules, set(ending), changes, lambda rule: self.cause(person, rule)))
         stays_in = [row for row in rows if row.row_id not in ending]
         changes += self.roles.changes(subject, identity, rules, stays_in, lambda rule: self.cause(person, rule))
+        ends = {row.provenance: ending[row.row_id] for row in rows if row.row_id in ending} if ending else {}
+        changes += self.groups.changes(item, rules, stays_in, ends, lambda rule: self.cause(person, rule))
 
 
 def _relink(subject: str, item: Present) -> Change:

@@ -44,6 +44,7 @@ class Explanation:
     past: tuple[Fact, ...]
     pending: tuple[str, ...]
     source: tuple[SourceSide, ...] = ()
+    groups: tuple[Fact, ...] = ()
 
     @property
     def known(self) -> bool:
@@ -59,8 +60,8 @@ class Explanation:
     def lines(self) -> tuple[str, ...]:
         """Plain text, one fact per line under its heading."""
         out = [f"{self.display_name} <{self.mail}> is {self.state}".lstrip()]
-        parts = (("linked to", self.links), ("Teams", self.teams), ("seats", self.seats), ("waiting for", self.waiting))
-        for title, facts in (*parts, ("before", self.past)):
+        parts = (("linked to", self.links), ("Teams", self.teams), ("groups", self.groups), ("seats", self.seats))
+        for title, facts in (*parts, ("waiting for", self.waiting), ("before", self.past)):
             if facts:
                 out.append(f"{title}:")
                 out += [f"  {_line(fact)}" for fact in facts]
@@ -77,6 +78,7 @@ class Explanation:
             "state": self.state,
             "links": [_json(fact) for fact in self.links],
             "teams": [_json(fact) for fact in self.teams],
+            "groups": [_json(fact) for fact in self.groups],
             "seats": [_json(fact) for fact in self.seats],
             "waiting": [_json(fact) for fact in self.waiting],
             "past": [_json(fact) for fact in self.past],

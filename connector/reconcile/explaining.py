@@ -21,7 +21,7 @@ from ledger.errors import BadInput, NotFound
 from ledger.identity import MANUAL, Email, IdentityState
 from ledger.instant import to_text
 from ledger.seat import SeatState
-from ledger.store import people, runs, seats
+from ledger.store import kept_groups, people, runs, seats
 from ledger.store.book import Reader
 from ledger.store.engine import Ledger
 
@@ -75,6 +75,7 @@ async def _told(reader: Reader, policy: Policy, key: str) -> tuple[Explanation, 
     about = await people.history_of(reader, person[1])
     held = await seats.history_of(reader, person[1])
     grants = _reasons(held["grants"], teams)
+    groups = await _in_groups(reader, person[1])
     anchors: dict[str, tuple[str, ...]] = {}
     for row in about["links"]:
         if row.valid_to is None and row.kind == _DIRECTORY:
@@ -88,11 +89,21 @@ async def _told(reader: Reader, policy: Policy, key: str) -> tuple[Explanation, 
                *_facts(about["roles"], lambda row: _role(row, teams))),
         seats=tuple(_facts(held["seats"], lambda row: _seat(row, teams, grants))),
         waiting=await _waiting(reader, held["waiting"], teams),
-        past=tuple(_past(about, held["seats"], teams, grants)),
+        past=tuple(_ordered([*_past(about, held["seats"], teams, grants), *(fact for fact in groups if fact.until)])),
         pending=tuple(f"seat of {row.offering_code} is released at {to_text(row.release_due_at)}"
                       for row in held["seats"] if row.valid_to is None and row.release_due_at),
+        groups=tuple(fact for fact in groups if not fact.until),
     )  # fmt: skip
     return told, person, anchors
+
+
+async def _in_groups(reader: Reader, identity: str) -> list[Fact]:
+    """Kept groups the person is or was in, under the names they have now."""
+    rows = await kept_groups.history_of(reader, identity)
+    names = await kept_groups.names(reader, {row.group_id for row in rows})
+    return [
+        _fact(row, f"in group {names.get(row.group_id, row.group_id)}", row.cause or row.provenance) for row in rows
+    ]
 
 
 async def _known(reader: Reader, row: Any) -> Known:
@@ -153,7 +164,7 @@ def _reasons(rows: Sequence[Any], teams: Mapping[str, str]) -> dict[str, list[st
 def _past(
     about: Mapping[str, Sequence[Any]], held: Sequence[Any], teams: Mapping[str, str], grants: Mapping[str, list[str]]
 ) -> list[Fact]:
-    """Ended rows, oldest first: what was lost, when, and by which run."""
+    """Ended rows: what was lost, when, and by which run."""
     facts = [
         _fact(row, f"member of {teams.get(row.team_id, row.team_id)}", row.cause or row.provenance)
         for row in about["memberships"]
@@ -161,6 +172,10 @@ def _past(
     ]
     facts += [_fact(row, *_role(row, teams)) for row in about["roles"] if row.valid_to is not None]
     facts += [_fact(row, *_seat(row, teams, grants)) for row in held if row.valid_to is not None]
+    return facts
+
+
+def _ordered(facts: Iterable[Fact]) -> list[Fact]:
     return sorted(facts, key=lambda fact: (fact.until, fact.what))
 
 

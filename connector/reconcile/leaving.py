@@ -23,8 +23,7 @@ def leave(
     subject = identity.mail_key
     if identity.state not in OFF:
         changes.append(Change(Kind.DISABLE_IDENTITY, subject, "", identity.state, state.value, "", Harm.DISABLE, cause))
-    due = recorded.removal_due.get(identity.id)
-    if identity.state in OFF and due is not None and due <= now:
+    if removal_is_due(identity, recorded, now):
         return _remove(identity, recorded, policy)
     names = recorded.team_names()
     for seat in recorded.seats.get(identity.id, ()):
@@ -37,6 +36,12 @@ def leave(
             why = "off-boarding: the release delay is over" if delay else f"{cause}; seats are released at once"
             changes.append(_seat(Kind.RELEASE_SEAT, subject, seat, "", Harm.RELEASE, why, names))
     return changes, None
+
+
+def removal_is_due(identity: IdentityRow, recorded: Recorded, now: datetime) -> bool:
+    """Whether the last stage has come: Teams and groups are left, the identity is removed (G7)."""
+    due = recorded.removal_due.get(identity.id)
+    return identity.state in OFF and due is not None and due <= now
 
 
 def _seat(kind: Kind, subject: str, seat: SeatRow, after: str, harm: Harm, cause: str, names: dict[str, str]) -> Change:

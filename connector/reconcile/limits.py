@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from connector.reconcile import wording
+from connector.reconcile.kept_groups import left
 from connector.reconcile.plan import Bundle, Change, Harm, Kind, Plan
 from connector.reconcile.policy import MAPPING, Policy
 from connector.reconcile.recorded import Recorded
@@ -24,7 +25,7 @@ _ORGANIZATION_ONLY = frozenset({Harm.INVITE, Harm.RENAME, Harm.RELINK})
 ENDS_USE = frozenset({Harm.DISABLE, Harm.REMOVE, Harm.LEAVE})
 
 ScopeKey = tuple[str, str]
-"""("organization", "") · ("team", Team id) · ("mapping", mapping id)."""
+"""("organization", "") · ("team", Team id) · ("mapping", mapping id) · ("group", kept group's id): only for zero."""
 
 
 class PastHarm(msgspec.Struct, frozen=True, gc=False):
@@ -127,12 +128,12 @@ def day_limit(limits: LimitSettings, scope: ScopeKey, population: int) -> int:
     return max(limits.team_day_floor, population * limits.team_day_percent // 100)
 
 
-def scope_name(scope: ScopeKey, team_names: Mapping[str, str]) -> str:
-    """``organization``, ``Team Design``, ``mapping design``."""
+def scope_name(scope: ScopeKey, names: Mapping[str, str]) -> str:
+    """``organization``, ``Team Design``, ``mapping design``, ``group design``; ``names``: by Team or group id."""
     kind, key = scope
     if kind == ORGANIZATION:
         return ORGANIZATION
-    return f"Team {team_names.get(key, key)}" if kind == "team" else f"mapping {key}"
+    return f"mapping {key}" if kind == "mapping" else f"{kind.replace('team', 'Team')} {names.get(key, key)}"
 
 
 def exceeded(
@@ -197,23 +198,24 @@ def _past(past: Collection[PastHarm], scope: ScopeKey, harm: Harm, recent: bool)
 
 
 def emptied(plan: Plan, counted: list[Bundle], held: set[str], recorded: Recorded, trips: list[Trip]) -> set[str]:
-    """Subjects held because a Team or mapping would be left with nobody active (G1, R8); grows to a fixed point."""
+    """Subjects held because a Team, mapping or kept group would be left with nobody active (G1, R8); grows to a fixed
+    point."""
+    groups = left(plan.bundles, recorded)
     touched = {
         scope
         for bundle in counted
         for change in bundle.changes
-        if ends_use(change)
-        for scope in scopes_of(bundle, change)
+        for scope in _lost(bundle, change, groups)
         if scope[0] != ORGANIZATION
     }
     if not touched:
         return set()
     before = _active(recorded, touched)
-    names = recorded.team_names()
+    names = recorded.team_names() | {row.id: row.name for row in recorded.groups.values()}
     extra: set[str] = set()
     reported: set[ScopeKey] = set()
     while True:
-        stays = _after(plan, held | extra, touched, before)
+        stays = _after(plan, held | extra, groups, before)
         empty = {scope for scope in touched if before[scope] and not stays[scope]} - reported
         empty -= {scope for scope in empty if recorded.elsewhere.active.get(scope)}
         if not empty:
@@ -223,14 +225,20 @@ def emptied(plan: Plan, counted: list[Bundle], held: set[str], recorded: Recorde
             trips.append(Trip(title, "leave", "zero", len(before[scope]), 0, 0, len(before[scope])))
         reported |= empty
         for bundle in counted:
-            loses = (c for c in bundle.changes if ends_use(c))
-            if any(scope in empty for change in loses for scope in scopes_of(bundle, change)):
+            if any(scope in empty for change in bundle.changes for scope in _lost(bundle, change, groups)):
                 extra.add(bundle.subject)
 
 
 def ends_use(change: Change) -> bool:
-    """Whether somebody no longer uses a Team; who only loses a role there still does."""
-    return change.harm in ENDS_USE and change.kind is not Kind.END_ROLE
+    """Whether somebody no longer uses a Team; who only loses a role there, or leaves a group, still does."""
+    return change.harm in ENDS_USE and change.kind not in {Kind.END_ROLE, Kind.LEAVE_GROUP}
+
+
+def _lost(bundle: Bundle, change: Change, groups: Mapping[str, str]) -> Iterable[ScopeKey]:
+    """The scopes whose use one change ends; ``groups``: row id → group id of the memberships that end."""
+    if change.kind is Kind.LEAVE_GROUP:
+        return [("group", groups[change.ref])]
+    return scopes_of(bundle, change) if ends_use(change) else ()
 
 
 def _active(recorded: Recorded, touched: set[ScopeKey]) -> dict[ScopeKey, set[str]]:
@@ -245,31 +253,35 @@ def _active(recorded: Recorded, touched: set[ScopeKey]) -> dict[ScopeKey, set[st
             for scope in (("team", row.team_id), ("mapping", mapping)):
                 if scope in found:
                     found[scope].add(identity_id)
+    for identity_id, members in recorded.group_members.items() if any(kind == "group" for kind, _ in touched) else ():
+        identity = recorded.identities.get(identity_id)
+        if identity is not None and identity.state == IdentityState.ACTIVE:
+            for member in members:
+                found.get(("group", member.group_id), set()).add(identity_id)
     return found
 
 
 def _after(
-    plan: Plan, held: set[str], touched: set[ScopeKey], before: Mapping[ScopeKey, set[str]]
+    plan: Plan, held: set[str], groups: Mapping[str, str], before: Mapping[ScopeKey, set[str]]
 ) -> dict[ScopeKey, set[str]]:
-    left = {scope: set(people) for scope, people in before.items()}
+    stays = {scope: set(people) for scope, people in before.items()}
     for bundle in plan.bundles:
         if bundle.subject in held:
             continue
         who = bundle.identity or bundle.subject
         for change in bundle.changes:
-            if ends_use(change):
-                for scope in scopes_of(bundle, change):
-                    left.get(scope, set()).discard(who)
-            elif change.kind is Kind.END_GRANT:
-                left.get(("mapping", change.mapping), set()).discard(who)
+            for scope in _lost(bundle, change, groups):
+                stays.get(scope, set()).discard(who)
+            if change.kind is Kind.END_GRANT:
+                stays.get(("mapping", change.mapping), set()).discard(who)
+            elif change.kind is Kind.JOIN_GROUP:
+                stays.get(("group", change.ref), set()).add(who)
             elif change.kind is Kind.JOIN_TEAM:
                 for scope in (("team", change.team), ("mapping", change.mapping)):
-                    if scope in touched:
-                        left[scope].add(who)
+                    stays.get(scope, set()).add(who)
             elif change.kind is Kind.REINSTATE and not change.object:
                 for scope in (
                     pair for team, mapping in bundle.teams for pair in (("team", team), ("mapping", mapping))
                 ):
-                    if scope in touched:
-                        left[scope].add(who)
-    return left
+                    stays.get(scope, set()).add(who)
+    return stays

@@ -19,6 +19,8 @@ from connector.reconcile.policy import MAPPING
 from connector.reconcile.recorded import (
     Elsewhere,
     GrantRow,
+    GroupMemberRow,
+    GroupRow,
     IdentityRow,
     LinkRow,
     MembershipRow,
@@ -29,7 +31,7 @@ from connector.reconcile.recorded import (
     WaitRow,
 )
 from ledger.identity import IdentityState, fold
-from ledger.store import people, roster, runs, seats, some_people
+from ledger.store import kept_groups, people, roster, runs, seats, some_people
 from ledger.store.book import Reader
 from ledger.team import Role
 
@@ -63,6 +65,7 @@ async def _load(reader: Reader, with_dns: bool) -> Recorded:
         invite_due=await runs.due_dates(reader, EXPIRY),
         dns=_dns(await people.membership_causes(reader)) if with_dns else {},
         **await _shared(reader),
+        **await _groups(reader, None),
     )
 
 
@@ -89,7 +92,16 @@ async def load_some(
         dns=_dns(await some_people.membership_causes_of(reader, ids)) if with_dns else {},
         elsewhere=_elsewhere(counts, held),
         **await _shared(reader),
+        **await _groups(reader, ids),
     )
+
+
+async def _groups(reader: Reader, ids: Collection[str] | None) -> dict[str, Any]:
+    """Kept groups, and who of these people (None: everybody) is in them; nobody is asked for where none is kept."""
+    rows = [GroupRow(*row) for row in await kept_groups.open_groups(reader)]
+    found = await kept_groups.members(reader, ids) if rows else []
+    members = _grouped(found, 1, GroupMemberRow)
+    return {"groups": {(row.source_id, row.anchor): row for row in rows}, "group_members": members}
 
 
 async def _shared(reader: Reader) -> dict[str, Any]:
@@ -135,11 +147,16 @@ async def load_elsewhere(reader: Reader, recorded: Recorded, scopes: Collection[
         identities={**recorded.identities, **identities},
         memberships={**recorded.memberships, **memberships},
     )
+    groups = {key for kind, key in scopes if kind == "group"}
+    if groups:
+        others = _grouped(await kept_groups.members(reader, harmed), 1, GroupMemberRow)
+        recorded = msgspec.structs.replace(recorded, group_members={**recorded.group_members, **others})
     teams = {key for kind, key in scopes if kind == "team"}
     provenances = {MAPPING + key for kind, key in scopes if kind == "mapping"}
     total, by_team, by_provenance = await some_people.active_in(reader, teams, provenances)
     found: Counter[ScopeKey] = Counter({("team", team): count for team, count in by_team.items()})
     found.update({("mapping", name.removeprefix(MAPPING)): count for name, count in by_provenance.items()})
+    found.update({("group", group): count for group, count in (await kept_groups.active_in(reader, groups)).items()})
     found[ORGANIZATION, ""] = total
     for identity, known in recorded.identities.items():
         if known.state != IdentityState.ACTIVE:
@@ -148,6 +165,8 @@ async def load_elsewhere(reader: Reader, recorded: Recorded, scopes: Collection[
         inside = [row for row in rows if row.team_id in teams or row.provenance in provenances]
         found.subtract({("team", row.team_id) for row in inside} | {(ORGANIZATION, "")})
         found.subtract({("mapping", row.provenance.removeprefix(MAPPING)) for row in inside})
+        if groups:
+            found.subtract({("group", row.group_id) for row in recorded.group_members.get(identity, ())})
     elsewhere = msgspec.structs.replace(recorded.elsewhere, active=dict(found))
     return msgspec.structs.replace(recorded, elsewhere=elsewhere)
 

@@ -107,11 +107,15 @@ class Overlay:
         return found
 
     async def members_moved(self, reader: Reader) -> set[str]:
-        """Everybody who is in a changed group and was not, or was and is not."""
+        """Everybody who is in a changed group and was not, or was and is not; and, where a reference means another
+        group now, everybody in either of the two."""
         await self.members(reader, self.delta.groups)
+        anchors = {group.reference: group.anchor for group in self.header.groups}
         moved: set[str] = set()
         for reference, view in self.delta.groups.items():
-            moved |= view.members.symmetric_difference(self._members[reference].anchors)
+            inside = self._members[reference].anchors
+            same = anchors.get(reference) == view.anchor
+            moved |= view.members.symmetric_difference(inside) if same else view.members.union(inside)
         return moved
 
     async def members(self, reader: Reader, references: Iterable[str]) -> Mapping[str, Members]:

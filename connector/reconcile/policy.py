@@ -61,6 +61,8 @@ class Rule:
     """``ledger.team.Role`` its people hold, or empty."""
     limits: LimitSettings | None = None
     """``[limits]`` with what the mapping says itself; None: nothing."""
+    keep_group: bool = False
+    """Whether the directory group is kept beside the Team (``kept_groups``); only with ``group``."""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -200,6 +202,7 @@ def _rule(
         exclude_groups=item.exclude_groups,
         role=item.role.value,
         limits=_limits(item, limits),
+        keep_group=item.keep_group,
     )
 
 
@@ -250,13 +253,15 @@ def _policy_hash(
 def _choice(rule: Rule) -> list[Any]:
     """What a mapping says beyond group, Team, offerings, priority and delays; empty when it says nothing more."""
     limits = rule.limits
-    found = [
+    found: list[Any] = [
         [[name, sorted(keys)] for name, keys in rule.where],
         sorted(rule.exclude),
         sorted(fold(group) for group in rule.exclude_groups),
         rule.role,
         [limits.team_day_percent, limits.team_day_floor] if limits else [],
     ]
+    if rule.keep_group:
+        found.append("keep_group")
     return found if any(found) else []
 
 

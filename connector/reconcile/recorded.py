@@ -96,6 +96,25 @@ class RoleRow(msgspec.Struct, frozen=True, gc=False):
     provenance: str
 
 
+class GroupRow(msgspec.Struct, frozen=True, gc=False):
+    """An open row of a kept directory group: what the directory calls it now, and where it is."""
+
+    row_id: str
+    id: str
+    source_id: str
+    anchor: str
+    dn: str
+    name: str
+
+
+class GroupMemberRow(msgspec.Struct, frozen=True, gc=False):
+    """An open membership of a kept group; ``provenance``: the mapping that granted it first."""
+
+    row_id: str
+    group_id: str
+    provenance: str
+
+
 class TeamRow(msgspec.Struct, frozen=True, gc=False):
     """A Team that exists."""
 
@@ -107,7 +126,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
     """What counts of people who are not loaded, when only a part of the organization is planned (D14).
 
     ``seats``: open seats by (Team id, offering code); ``used``: by subscription id; ``active``: active people by scope
-    of limits (("team", id), ("mapping", id)).
+    of limits (("team", id), ("mapping", id), ("group", id)).
     """
 
     seats: dict[tuple[str, str], int] = {}
@@ -124,7 +143,8 @@ class Recorded(msgspec.Struct, frozen=True):
     everybody with a role. ``absences``: (source, anchor, scope) → first complete reading that did not show it.
     ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``dns``: identity → DN keys
     by which a group listed it, filled only when some group has unresolved members (D6). ``restricted``: Team ids
-    (R16). ``invite_due``: identity → when an invite nobody accepted expires.
+    (R16). ``invite_due``: identity → when an invite nobody accepted expires. ``groups``: kept groups by (source,
+    anchor); ``group_members``: by identity id.
     """
 
     identities: dict[str, IdentityRow] = {}
@@ -146,6 +166,8 @@ class Recorded(msgspec.Struct, frozen=True):
     roles: dict[str, list[RoleRow]] = {}
     restricted: frozenset[str] = frozenset()
     invite_due: dict[str, datetime] = {}
+    groups: dict[tuple[str, str], GroupRow] = {}
+    group_members: dict[str, list[GroupMemberRow]] = {}
 
     def team_names(self) -> dict[str, str]:
         """Team id → name."""

@@ -20,6 +20,7 @@ KEYS: dict[str, Callable[[Any], tuple[str, ...]]] = {
     "grants": lambda row: (row.seat_id, row.provenance, row.team_id),
     "waiting": lambda row: (row.identity_id, row.team_id, row.offering_code, row.provenance),
     "roles": lambda row: (row.identity_id, row.role, row.team_id),
+    "groups": lambda row: (row.identity_id, row.group_id),
 }
 """What makes two rows of a table the same thing at different times."""
 
@@ -35,6 +36,8 @@ class Touched:
     free: Mapping[PoolKey, int]
     frozen: Callable[[str], str]
     """Why the person with a mail key may not be changed now; empty when they may."""
+    group_names: Mapping[str, str] = field(default_factory=dict)
+    """Kept groups by id."""
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 A row the run began and that is still open is ended; a row the run ended comes back, unless somebody changed the same
 thing since: that is kept and named. A seat comes back only where its pool still has room; otherwise its holder waits,
-first in line.
+first in line. One short method per table, hence its length.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Work:
         return bool(why)
 
     def run(self) -> Restoration:
-        for name in ("identity", "links", "memberships", "waiting", "seats", "grants", "roles"):
+        for name in ("identity", "links", "memberships", "waiting", "seats", "grants", "roles", "groups"):
             begun, ended = self._mine(name)
             keys = sorted(begun.keys() | ended.keys())
             found = [(begun.get(key), ended.get(key)) for key in keys if self._free_to_change(name, key, begun, ended)]
@@ -277,6 +277,22 @@ class _Work:
         elif begun is None:
             self._say(identity, Kind.GRANT_ROLE, after=row.role, **parts)
 
+    def _group(self, identity: str, begun: Any, ended: Any) -> None:
+        """A membership of a kept group goes and comes back like those of Teams: one that the run gave stays with the
+        Team membership it came with, when that stays."""
+        row = begun or ended
+        gone = set(self.out.end["memberships"])
+        with_it = (item for item in self.touched.open["memberships"] if item.run_id == self.touched.run_id)
+        kept = {(item.identity_id, item.provenance) for item in with_it if item.row_id not in gone}
+        if ended is None and (identity, row.provenance) in kept:
+            return
+        self._swap("groups", begun, ended)
+        name, mapping = self.touched.group_names.get(row.group_id, row.group_id), row.provenance.removeprefix(MAPPING)
+        if ended is None:
+            self._say(identity, Kind.LEAVE_GROUP, Harm.LEAVE, object=name, before="member", mapping=mapping)
+        elif begun is None:
+            self._say(identity, Kind.JOIN_GROUP, object=name, after="member", mapping=mapping)
+
 
 _RESTORE: dict[str, Callable[[_Work, str, Any, Any], None]] = {
     "identity": _Work._identity,
@@ -285,6 +301,7 @@ _RESTORE: dict[str, Callable[[_Work, str, Any, Any], None]] = {
     "grants": _Work._grant,
     "waiting": _Work._wait,
     "roles": _Work._role,
+    "groups": _Work._group,
 }
 
 

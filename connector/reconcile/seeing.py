@@ -161,8 +161,9 @@ def _groups(reading: Reading, references: Sequence[str]) -> Mapping[str, GroupSe
             found[reference] = GroupSeen(reference, False, reason=reason, missing=bool(scope and scope.missing))
             continue
         found[reference] = GroupSeen(
-            reference, True, view.name, members=view.members, paths=view.paths, unresolved=view.unresolved
-        )
+            reference, True, view.name, members=view.members, paths=view.paths, unresolved=view.unresolved,
+            anchor=view.anchor, dn=view.dn,
+        )  # fmt: skip
     return found
 
 

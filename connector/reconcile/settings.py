@@ -94,6 +94,9 @@ class MappingSettings(SettingsModel):
     role: RoleSettings = RoleSettings.NONE
     """Admin role its people hold: primary_admin or secondary_admin of the Team, or sso_admin of the organization; only with ``[sync] allow_roles``."""  # noqa: E501
 
+    keep_group: bool = False
+    """Whether the directory's group itself is kept too, read-only: who is in it, since when; only with ``group``."""
+
     offerings: tuple[str, ...] = ()
     """Offering codes of which each of its people gets one seat from the Team's subscriptions."""
 

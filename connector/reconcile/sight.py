@@ -15,7 +15,10 @@ from connector.reconcile.recorded import IdentityRow, LinkRow
 
 
 class GroupSeen(msgspec.Struct, frozen=True):
-    """One mapped group of one reading; ``members`` are anchors, ``unresolved`` DN-like values nobody stands for."""
+    """One mapped group of one reading; ``members`` are anchors, ``unresolved`` DN-like values nobody stands for.
+
+    ``anchor``, ``dn``: of the group itself; empty while it is not complete.
+    """
 
     reference: str
     complete: bool
@@ -25,6 +28,8 @@ class GroupSeen(msgspec.Struct, frozen=True):
     members: Collection[str] = ()
     paths: Mapping[str, tuple[str, ...]] = {}
     unresolved: Collection[str] = ()
+    anchor: str = ""
+    dn: str = ""
 
 
 class SourceSeen(msgspec.Struct, frozen=True):

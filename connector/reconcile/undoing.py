@@ -21,7 +21,7 @@ from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
 from ledger.identity import IdentityState
 from ledger.instant import new_id
-from ledger.store import audit, last_readings, people, runs, seats
+from ledger.store import audit, kept_groups, last_readings, people, runs, seats
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 
@@ -57,10 +57,18 @@ async def _restoration(reader: Reader, policy: Policy, run_id: str, now: datetim
     if await runs.get(reader, run_id) is None:
         raise NotFound(f"no run {run_id}", next_step="rosterd report runs shows them")
     domains = await gatekeeping.look(reader, now)
-    rows = {**await people.touched_by(reader, run_id), **await seats.touched_by(reader, run_id)}
+    rows = {
+        **await people.touched_by(reader, run_id),
+        **await seats.touched_by(reader, run_id),
+        **await kept_groups.touched_by(reader, run_id),
+    }
     who = {row.id for row in rows["identity"]}
     who |= {row.identity_id for name, found in rows.items() if name != "identity" for row in found}
-    now_open = {**await people.open_of(reader, sorted(who)), **await seats.open_of(reader, sorted(who))}
+    now_open = {
+        **await people.open_of(reader, sorted(who)),
+        **await seats.open_of(reader, sorted(who)),
+        **await kept_groups.open_of(reader, sorted(who)),
+    }
     recorded = await load(reader)
     touched = Touched(
         run_id=run_id,
@@ -69,6 +77,7 @@ async def _restoration(reader: Reader, policy: Policy, run_id: str, now: datetim
         team_names=recorded.team_names(),
         free=Pools(recorded, now.date()).free(),
         frozen=lambda mail_key: guests.frozen(domains, policy, mail_key),
+        group_names=await kept_groups.names(reader, {row.group_id for row in rows["groups"]}),
     )
     return domains, restore(touched)
 
@@ -114,6 +123,7 @@ async def _write_rows(book: Book, policy: Policy, found: Restoration) -> None:
         "grants": (seats.end_grants, seats.begin_grants, _grant_row),
         "waiting": (seats.end_waiting, seats.begin_waiting, _waiting_row),
         "roles": (people.end_roles, people.begin_mapped_roles, _role_row),
+        "groups": (kept_groups.end_members, kept_groups.begin_members, _group_row),
     }
     for name, (end, _, _) in writers.items():
         await end(book, found.end[name])
@@ -122,6 +132,7 @@ async def _write_rows(book: Book, policy: Policy, found: Restoration) -> None:
         if name == "waiting":
             rows += [(identity, team, code, UNDO, FIRST_IN_LINE) for identity, team, code in found.waiting]
         await begin(book, rows)
+    await kept_groups.reopen_groups(book, {row.group_id for row, _ in found.begin["groups"]})
 
 
 async def _due_dates(book: Book, policy: Policy, found: Restoration) -> None:
@@ -159,3 +170,7 @@ def _waiting_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _role_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
     return (row.identity_id, row.role, row.team_id, row.provenance, row.cause)
+
+
+def _group_row(row: Any, _values: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (row.identity_id, row.group_id, row.provenance, row.cause)

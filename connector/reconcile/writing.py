@@ -23,7 +23,7 @@ from connector.reconcile.seating import running_by_pool, subscription_for
 from ledger.identity import MANUAL, IdentityState
 from ledger.instant import new_id, new_ids
 from ledger.seat import SeatState
-from ledger.store import outbox, people, runs, seats
+from ledger.store import kept_groups, outbox, people, runs, seats
 from ledger.store.book import Book
 
 _decode = msgspec.json.decode
@@ -143,6 +143,7 @@ _TABLES: dict[str, tuple[Any, Any]] = {
     "grants": (seats.end_grants, seats.begin_grants),
     "waiting": (seats.end_waiting, seats.begin_waiting),
     "roles": (people.end_roles, people.begin_mapped_roles),
+    "groups": (kept_groups.end_members, kept_groups.begin_members),
 }
 
 
@@ -267,6 +268,12 @@ class _BundleRows:
     def _end_role(self, change: Change) -> None:
         self.rows.end("roles", change.ref)
 
+    def _join_group(self, change: Change) -> None:
+        self.rows.begin("groups", (self.identity, change.ref, MAPPING + change.mapping, change.cause))
+
+    def _leave_group(self, change: Change) -> None:
+        self.rows.end("groups", change.ref)
+
     def _stop_waiting(self, offering: str) -> None:
         for row in self.rows.recorded.waiting.get(self.identity, ()):
             if row.offering_code == offering:
@@ -312,4 +319,6 @@ _WRITE = {
     Kind.WAIT: _BundleRows._wait,
     Kind.GRANT_ROLE: _BundleRows._grant_role,
     Kind.END_ROLE: _BundleRows._end_role,
+    Kind.JOIN_GROUP: _BundleRows._join_group,
+    Kind.LEAVE_GROUP: _BundleRows._leave_group,
 }

@@ -85,7 +85,10 @@ class Somebody:
 
 @dataclass
 class HandSource:
-    """A directory in memory. ``unknown``, ``missing``: scopes that are not complete, by name and reference."""
+    """A directory in memory. ``unknown``, ``missing``: scopes that are not complete, by name and reference.
+
+    ``named``: reference → what its group is called now; ``meant``: reference → anchor, where it means another group.
+    """
 
     id: str = "corp"
     people: dict[str, Somebody] = field(default_factory=dict)
@@ -96,6 +99,8 @@ class HandSource:
     tombstones: set[str] = field(default_factory=set)
     hidden_sentinels: set[str] = field(default_factory=set)
     reads: int = 0
+    named: dict[str, str] = field(default_factory=dict)
+    meant: dict[str, str] = field(default_factory=dict)
 
     def put(self, *everybody: Somebody | str, groups: Sequence[str] = ()) -> None:
         for item in everybody:
@@ -135,9 +140,9 @@ class HandSource:
             scopes[name] = self._scope(name, len(members))
             if scopes[name].complete:
                 unresolved = frozenset(self.unresolved.get(reference, ()))
-                groups[reference] = GroupView(
-                    reference, f"anchor-{reference}", reference, reference, frozenset(members), {}, unresolved
-                )
+                name = self.named.get(reference, reference)
+                anchor = self.meant.get(reference, f"anchor-{reference}")
+                groups[reference] = GroupView(reference, anchor, name, name, frozenset(members), {}, unresolved)
         entries = {person.key: person.entry() for person in self.people.values()}
         return Reading(self.id, now, now, entries, groups, scopes, frozenset(self.tombstones),
                        frozenset(self.hidden_sentinels), {"at": now.isoformat()})  # fmt: skip

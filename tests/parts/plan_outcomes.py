@@ -25,12 +25,14 @@ Pool = tuple[str, str]
 @dataclass
 class Standing:
     """``states``: person → state. ``teams``: row → (person, Team, provenance). ``seats``: seat → (person, Team,
-    offering, state). ``grants``: row → (seat, provenance). Somebody new is called by their mail key."""
+    offering, state). ``grants``: row → (seat, provenance). ``groups``: row → (person, group, provenance). Somebody new
+    is called by their mail key."""
 
     states: dict[str, str]
     teams: dict[str, tuple[str, str, str]]
     seats: dict[str, tuple[str, str, str, str]]
     grants: dict[str, tuple[str, str]]
+    groups: dict[str, tuple[str, str, str]]
 
     @classmethod
     def of(cls, recorded: Recorded) -> Standing:
@@ -40,12 +42,13 @@ class Standing:
             {m.row_id: (who, m.team_id, m.provenance) for who, rows in recorded.memberships.items() for m in rows},
             {s.id: (who, s.team_id, s.offering_code, s.state) for who, rows in recorded.seats.items() for s in rows},
             {g.row_id: (seat, g.provenance) for seat, rows in recorded.grants.items() for g in rows},
+            {m.row_id: (who, m.group_id, m.provenance) for who, rows in recorded.group_members.items() for m in rows},
         )
 
     def after(self, bundles: Iterable[Bundle]) -> Standing:
         """When exactly these bundles are applied."""
         out = replace(self, states=dict(self.states), teams=dict(self.teams), seats=dict(self.seats),
-                      grants=dict(self.grants))  # fmt: skip
+                      grants=dict(self.grants), groups=dict(self.groups))  # fmt: skip
         for bundle in bundles:
             who = bundle.identity or bundle.subject
             for change in sorted(bundle.changes, key=lambda c: c.kind is not Kind.ASSIGN_SEAT):
@@ -77,6 +80,10 @@ class Standing:
             self.grants = {row: grant for row, grant in self.grants.items() if grant[0] != change.ref}
         elif change.kind is Kind.MOVE_SEAT:
             self.seats[change.ref] = (self.seats[change.ref][0], change.team, *self.seats[change.ref][2:])
+        elif change.kind is Kind.JOIN_GROUP:
+            self.groups[f"new-{who}-{change.ref}"] = (who, change.ref, MAPPING + change.mapping)
+        elif change.kind is Kind.LEAVE_GROUP:
+            del self.groups[change.ref]
         elif change.kind in {Kind.PAUSE_SEAT, Kind.REINSTATE}:
             self.seats[change.ref] = (*self.seats[change.ref][:3], change.after)
 
@@ -90,6 +97,14 @@ class Standing:
         for who, team, _ in self.teams.values():
             if self.states.get(who) == "active":
                 found.setdefault(team, set()).add(who)
+        return found
+
+    def inside(self) -> dict[str, set[str]]:
+        """Kept group → the active people in it."""
+        found: dict[str, set[str]] = {}
+        for who, group, _ in self.groups.values():
+            if self.states.get(who) == "active":
+                found.setdefault(group, set()).add(who)
         return found
 
     def faults(self, start: Standing) -> list[str]:
@@ -106,6 +121,10 @@ class Standing:
                 found.append(f"grant {row} without its membership")
         removed = {who for who, state in self.states.items() if state == "removed"}
         found += [f"{who} is removed and in {team}" for who, team, _ in self.teams.values() if who in removed]
+        found += [f"{who} is removed and in {group}" for who, group, provenance in self.groups.values()
+                  if who in removed and provenance.startswith(MAPPING)]  # fmt: skip
+        both = Counter((who, group) for who, group, _ in self.groups.values())
+        found += [f"{who} is in {group} twice" for (who, group), count in both.items() if count > 1]
         return found
 
 
@@ -135,6 +154,8 @@ class Proof:
     def scope_fault(self, who: str, change: Change) -> str:
         """Why the scopes that were read do not reach this person; empty when they do (or none is needed)."""
         entry, (name, anchor) = self.entry(who), self.links.get(who, ("", ""))
+        if change.kind is Kind.LEAVE_GROUP and not self._leaver(who):
+            return self._kept_fault(who, change)
         if change.kind in {Kind.LEAVE_TEAM, Kind.RELEASE_SEAT} and not self._leaver(who):
             rules = [self.organization.policy.rules.get(mapping) for mapping in self._mappings(change)]
             unread = [r.group for r in rules if r is not None and not _group_read(self._source(r), r.group)]
@@ -160,6 +181,8 @@ class Proof:
             return self._stage_fault(who, change)
         if change.kind is Kind.LEAVE_TEAM:
             return self._left_fault(who, change.mapping)
+        if change.kind is Kind.LEAVE_GROUP:
+            return self._kept_fault(who, change)
         if change.kind is Kind.RELEASE_SEAT:
             faults = [self._left_fault(who, mapping) for mapping in self._mappings(change)]
             return "; ".join(fault for fault in faults if fault)
@@ -180,9 +203,10 @@ class Proof:
         """G7: paused at once, released and removed only when due."""
         state, now = self.recorded.identities[who].state, self.organization.now
         removal = self.recorded.removal_due.get(who)
-        if state not in {"disabled", "absent"} and change.kind in {Kind.LEAVE_TEAM, Kind.REMOVE_IDENTITY}:
+        last = {Kind.LEAVE_TEAM, Kind.LEAVE_GROUP, Kind.REMOVE_IDENTITY}
+        if state not in {"disabled", "absent"} and change.kind in last:
             return "removed before the delay began"
-        if change.kind in {Kind.LEAVE_TEAM, Kind.REMOVE_IDENTITY}:
+        if change.kind in last:
             return "" if removal is not None and removal <= now else "removed before it was due"
         if change.kind is Kind.RELEASE_SEAT:
             seat = next(row for row in self.recorded.seats[who] if row.id == change.ref)
@@ -192,6 +216,22 @@ class Proof:
                 removal is not None and removal <= now
             )
             return "" if due or at_once else "released before it was due"
+        return ""
+
+    def _kept_fault(self, who: str, change: Change) -> str:
+        """Why a kept group is not left yet: a mapping that keeps it still means the person, or may."""
+        group = next(row.group_id for row in self.recorded.group_members[who] if row.row_id == change.ref)
+        for rule in self.organization.policy.rules.values():
+            if not rule.keep_group or f"kept-{rule.directory}-{rule.group}" != group:
+                continue
+            held = any(row.provenance == rule.provenance for row in self.recorded.memberships.get(who, ()))
+            if held and (fault := self._left_fault(who, rule.id)):
+                return fault
+            if held and not _group_read(self._source(rule), rule.group):
+                return f"{rule.group} was not read to its end"
+            entry = self.entry(who)
+            if entry is not None and entry.uid in self._source(rule).groups.get(rule.group, ()):
+                return f"listed in {rule.group}"
         return ""
 
     def _left_fault(self, who: str, mapping: str) -> str:

@@ -18,6 +18,8 @@ from connector.directory.mapping import Person, map_entry
 from connector.reconcile.policy import Policy
 from connector.reconcile.recorded import (
     GrantRow,
+    GroupMemberRow,
+    GroupRow,
     IdentityRow,
     LinkRow,
     MembershipRow,
@@ -37,14 +39,15 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 OFFERINGS = ("CAD", "RENDER")
 GROUPS = {"corp": ("design", "site", "lab"), "eu": ("field", "studio")}
 MAPPINGS: tuple[MappingSettings, ...] = (
-    mapping("design", "Design", "CAD", "RENDER", priority=10),
-    mapping("site", "Site", "CAD", priority=20),
+    mapping("design", "Design", "CAD", "RENDER", priority=10, keep_group=True),
+    mapping("site", "Site", "CAD", priority=20, keep_group=True),
     mapping("lab", "Design", "CAD", priority=5, release_after="0"),
-    mapping("rendering", "Studio", "RENDER", group="design", priority=30),
-    mapping("field", "Site", "CAD", directory="eu", priority=20),
+    mapping("rendering", "Studio", "RENDER", group="design", priority=30, keep_group=True),
+    mapping("field", "Site", "CAD", directory="eu", priority=20, keep_group=True),
     mapping("studio", "Studio", "RENDER", "CAD", directory="eu", priority=15, remove_after="40d"),
 )
-"""Shared groups (design), Teams (Design, Site, Studio) and offerings (CAD, RENDER) over two directories."""
+"""Shared groups (design), Teams (Design, Site, Studio) and offerings (CAD, RENDER) over two directories; kept groups,
+one of them by two mappings."""
 LIMITS: tuple[dict[str, Any] | None, ...] = (
     None,
     {},
@@ -148,7 +151,7 @@ class _Ledger:
         self.policy = chosen
         self.values: dict[str, dict[Any, Any]] = {
             name: {} for name in ("identities", "links", "memberships", "seats", "grants", "waiting", "absences",
-                                  "removal_due")
+                                  "removal_due", "groups", "group_members")
         }  # fmt: skip
         self.signed_in: set[str] = set()
         self.manual = False
@@ -192,10 +195,28 @@ class _Ledger:
             rows.append(MembershipRow(f"m-{uid}-ended", rules[0].team_key if rules else "site", "mapping:ended"))
         if rows:
             self.values["memberships"][uid] = rows
+        self._groups(uid, rules, draw)
         for code in OFFERINGS:
             asking = sorted((r for r in rules if code in r.offerings), key=lambda rule: (rule.priority, rule.id))
             if asking:
                 self._seat(member, code, asking, draw)
+
+    def _groups(self, uid: str, rules: list[Any], draw: st.DrawFn) -> None:
+        """The kept groups, by whichever mapping came first; now and then one not joined yet, given by hand, or kept
+        by a mapping that no longer does."""
+        rows: dict[str, GroupMemberRow] = {}
+        for rule in rules:
+            group = f"kept-{rule.directory}-{rule.group}"
+            fate = draw(st.sampled_from(["joined"] * 6 + ["not yet", "by hand", "once"]))
+            if group not in rows and fate != "not yet" and (rule.keep_group or fate == "once"):
+                by = "manual" if fate == "by hand" else rule.provenance
+                rows[group] = GroupMemberRow(f"in-{uid}-{group}", group, by)
+                anchor = f"anchor-{rule.group}"
+                self.values["groups"][rule.directory, anchor] = GroupRow(
+                    f"row-{group}", group, rule.directory, anchor, rule.group, rule.group
+                )
+        if rows:
+            self.values["group_members"][uid] = list(rows.values())
 
     def _seat(self, member: _Member, code: str, asking: list[Any], draw: st.DrawFn) -> None:
         uid, seat = member.entry.uid, f"s-{member.entry.uid}-{code}"

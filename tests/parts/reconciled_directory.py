@@ -29,7 +29,7 @@ from connector.sso.saml import ServiceProvider
 from connector.sso.settings import SamlSettings
 from connector.sso.signing import ensure_key
 from ledger.secret import SecretRef
-from ledger.store import people, seats
+from ledger.store import kept_groups, people, seats
 from ledger.store.engine import Ledger
 from rosterd.demo import company
 from tests.parts.directories import ORGANIZATION, sell
@@ -54,11 +54,13 @@ PAGE = 50
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What everybody has, by natural names: (mail, state), (mail, Team), (mail, offering, Team, seat state)."""
+    """What everybody has, by natural names: (mail, state), (mail, Team), (mail, offering, Team, seat state), and
+    (mail, anchor of a kept group)."""
 
     people: tuple[tuple[str, str], ...]
     members: tuple[tuple[str, str], ...]
     seats: tuple[tuple[str, str, str, str], ...]
+    groups: tuple[tuple[str, str], ...]
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -103,9 +105,15 @@ class Reconciled:
             teams = {row[0]: row[1] for row in await people.open_teams(reader)}
             members = [(mails[row[1]], teams[row[2]]) for row in await people.open_memberships(reader)]
             held = [(mails[row[5]], row[4], teams[row[3]], row[6]) for row in await seats.open_seats(reader)]
-        return Holdings(
-            tuple(sorted((row[3], row[7]) for row in found)), tuple(sorted(members)), tuple(sorted(held))
-        )  # fmt: skip
+            anchors = {row[1]: row[3] for row in await kept_groups.open_groups(reader)}
+            inside = [(mails[row[1]], anchors[row[2]]) for row in await kept_groups.members(reader, None)]
+        states = tuple(sorted((row[3], row[7]) for row in found))
+        return Holdings(states, tuple(sorted(members)), tuple(sorted(held)), tuple(sorted(inside)))
+
+    async def group_names(self) -> dict[str, str]:
+        """Anchor → name of every kept group, as the ledger has it now."""
+        async with self.ledger.read(ORGANIZATION.id) as reader:
+            return {row[3]: row[5] for row in await kept_groups.open_groups(reader)}
 
     @asynccontextmanager
     async def _setup(self) -> AsyncIterator[Setup]:
@@ -119,11 +127,12 @@ class Reconciled:
 
 
 def policy(groups: Mapping[str, str]) -> Policy:
-    """One Team and one mapping per department, with the limits and delays of the product."""
+    """One Team and one mapping per department, with the limits and delays of the product; two groups are kept."""
     mappings = [
         MappingSettings(
             id=name, directory="corp", group=groups.get(name, company.group_dn(name)), team=name.title(),
             offerings=("CAD", "RENDER") if name == "design" else ("CAD",), priority=10 * position,
+            keep_group=name in {"design", "engineering"},
         )
         for position, name in enumerate(GROUPS, start=1)
     ]  # fmt: skip
@@ -170,7 +179,9 @@ async def found(ledger: Ledger, folder: Path) -> Reconciled:
     reconciled = Reconciled(ledger, folder, ldif_settings())
     outcome = await reconciled.run(NOW, digest=await reconciled.plan_digest(NOW))
     assert outcome.state is RunState.APPLIED, outcome.lines
-    assert (await reconciled.holdings()).counts == (300, 300, 360)
+    holdings = await reconciled.holdings()
+    assert holdings.counts == (300, 300, 360)
+    assert len({anchor for _, anchor in holdings.groups}) == 2
     return reconciled
 
 

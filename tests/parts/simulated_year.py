@@ -26,7 +26,7 @@ from connector.reconcile.teams import ensure_organization
 from ledger.errors import Stale
 from ledger.identity import Email
 from ledger.seat import Subscription, Tier
-from ledger.store import audit, people, runs, seats
+from ledger.store import audit, kept_groups, people, runs, seats
 from ledger.store.engine import Ledger
 from ledger.store.tables import audit as audit_tables
 from tests.parts.directories import BASE, ORGANIZATION, RULES, HandSource, Somebody, mapping, open_gate, policy, sell
@@ -66,10 +66,10 @@ class Told(HandSource):
 def year_policy() -> Policy:
     """Shared Teams and offerings, different delays, limits that trip in a small organization."""
     return policy(
-        mapping("design", "Design", "CAD", "RENDER", priority=10),
+        mapping("design", "Design", "CAD", "RENDER", priority=10, keep_group=True),
         mapping("site", "Site", "CAD", priority=20, release_after="2d", remove_after="10d"),
-        mapping("lab", "Design", "CAD", priority=5, release_after="0"),
-        mapping("field", "Site", "CAD", directory="eu", priority=30),
+        mapping("lab", "Design", "CAD", priority=5, release_after="0", keep_group=True),
+        mapping("field", "Site", "CAD", directory="eu", priority=30, keep_group=True),
         limits=LIMITS,
     )
 
@@ -147,7 +147,8 @@ class Year:
         self.now += max(timedelta(minutes=1), min(share, timedelta(days=25)))
 
     async def _happen(self) -> None:
-        """Directories, outages, sign-on, hands; several of them or none."""
+        """Directories, outages, sign-on, hands; several of them or none. Now and then a group has a new name."""
+        self.sources["corp"].named["design"] = f"design {self.names // 5}"
         for source in self.sources.values():
             if self.trouble <= 0:
                 source.unknown.clear()
@@ -366,6 +367,8 @@ class Year:
                                        for who, row in after.people.items())  # fmt: skip
         moved = {row[0] for row in before.members - after.members} & {row[0] for row in after.members - before.members}
         self.happened["moved"] += len(moved)
+        self.happened["joined a group"] += len(after.groups - before.groups)
+        self.happened["left a group"] += len(before.groups - after.groups)
 
     async def _capacity(self) -> Counter[tuple[str, str]]:
         found: Counter[tuple[str, str]] = Counter()
@@ -420,6 +423,7 @@ class Year:
             ended = {
                 **await people.touched_by(reader, done.outcome.run_id),
                 **await seats.touched_by(reader, done.outcome.run_id),
+                **await kept_groups.touched_by(reader, done.outcome.run_id),
             }
         foreign = [(name, row.run_id) for name, rows in ended.items() for row in rows
                    if row.ended_run == done.outcome.run_id and row.run_id != run_id]  # fmt: skip
@@ -428,6 +432,7 @@ class Year:
             known = {who: after.people[who] for who in before.people}
             assert known == before.people, "A3: people as they were"
             assert (after.members, after.seats, after.grants) == (before.members, before.seats, before.grants), "A3"
+            assert after.groups == before.groups, "A3: kept groups"
             assert all(state == "removed" for who, (_, state) in after.people.items() if who not in before.people)
         elif before is not None:
             self._count("undone in part")

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from connector.directory.base import Reading
-from ledger.store import people, seats
+from ledger.store import kept_groups, people, seats
 from ledger.store.book import Reader
 from ledger.store.tables import people as people_tables
 from ledger.store.tables import seats as seat_tables
@@ -27,7 +27,8 @@ Row = tuple[Any, ...]
 @dataclass(frozen=True)
 class Picture:
     """What holds now. ``people``: id → (mail, state). ``members``: (id, Team, provenance). ``seats``: seat → (id, Team,
-    offering, state). ``grants``: (seat, provenance). ``links``: id → (source, anchor). ``waiting``: (id, offering)."""
+    offering, state). ``grants``: (seat, provenance). ``links``: id → (source, anchor). ``waiting``: (id, offering).
+    ``groups``: (id, kept group, provenance)."""
 
     people: Mapping[str, tuple[str, str]]
     members: frozenset[tuple[str, str, str]]
@@ -35,6 +36,7 @@ class Picture:
     grants: frozenset[tuple[str, str]]
     links: Mapping[str, tuple[str, str]]
     waiting: frozenset[tuple[str, str]]
+    groups: frozenset[tuple[str, str, str]]
 
     @classmethod
     async def of(cls, reader: Reader) -> Picture:
@@ -46,13 +48,15 @@ class Picture:
             frozenset((row[1], row[3]) for row in await seats.open_grants(reader)),
             {row[1]: (row[2], row[3]) for row in await people.directory_links(reader)},
             frozenset((row[1], row[3]) for row in await seats.open_waiting(reader)),
+            frozenset((row[1], row[2], row[3]) for row in await kept_groups.members(reader, None)),
         )
 
     @property
-    def history(self) -> tuple[frozenset[Row], frozenset[Row], frozenset[Row]]:
-        """Identities, memberships, seats, as ``as_of`` gives them."""
+    def history(self) -> tuple[frozenset[Row], ...]:
+        """Identities, memberships, seats, memberships of groups, as ``as_of`` gives them."""
         identities = frozenset((who, *values) for who, values in self.people.items())
-        return identities, self.members, frozenset((seat, *values) for seat, values in self.seats.items())
+        seats = frozenset((seat, *values) for seat, values in self.seats.items())
+        return identities, self.members, seats, self.groups
 
     def active(self) -> dict[str, set[str]]:
         """Team → its active people."""
@@ -75,9 +79,11 @@ class Picture:
             for seat, provenance in self.grants
             if provenance.startswith("mapping:") and (self.seats[seat][0], provenance) not in members
         ]
+        found += [f"{self.people[who][0]} is in a group kept by {provenance} and not in its Team"
+                  for who, _, provenance in self.groups if (who, provenance) not in members]  # fmt: skip
         removed = {who for who, (_, state) in self.people.items() if state == "removed"}
         found += [f"removed and has something: {who}" for who in removed
-                  if any(who == row[0] for row in (*self.members, *self.seats.values()))]  # fmt: skip
+                  if any(who == row[0] for row in (*self.members, *self.seats.values(), *self.groups))]  # fmt: skip
         mails = Counter(mail for mail, state in self.people.values() if state != "removed")
         found += [f"{count} people have {mail}" for mail, count in mails.items() if count > 1]
         found += [f"waits for what they have: {row}" for row in self.waiting if row in held]
@@ -138,6 +144,9 @@ class Evidence:
         for who, team, provenance in before.members - after.members:
             if why := self._not_out(before, after, who, provenance, at):
                 found.append(f"{before.people[who][0]} left {team} ({provenance}): {why}")
+        for who, _, provenance in before.groups - after.groups:
+            if why := self._not_out(before, after, who, provenance, at):
+                found.append(f"{before.people[who][0]} left a group ({provenance}): {why}")
         for seat, (who, _, code, state) in before.seats.items():
             now = after.seats.get(seat, ("",) * 4)[3]
             if (now == "paused" and state != "paused") and (why := self._not_gone(before, who, at)):
@@ -237,24 +246,25 @@ class Moments:
             if position:
                 checks.append((at - timedelta(microseconds=1), self.kept[position - 1][1]))
             for moment, truth in checks:
-                for name, told, was in zip(("identities", "memberships", "seats"), await as_of(reader, moment),
-                                           truth.history, strict=True):  # fmt: skip
+                names = ("identities", "memberships", "seats", "groups")
+                for name, told, was in zip(names, await as_of(reader, moment), truth.history, strict=True):
                     if told != was:
                         found.append(f"{name} at {moment}: {sorted(told ^ was)[:4]}")
         return found
 
 
-async def as_of(reader: Reader, at: datetime) -> tuple[frozenset[Row], frozenset[Row], frozenset[Row]]:
-    """Identities, memberships and seats that held at ``at``, from history."""
+async def as_of(reader: Reader, at: datetime) -> tuple[frozenset[Row], ...]:
+    """Identities, memberships, seats and memberships of groups that held at ``at``, from history."""
     columns = (
         (people_tables.identity, ("id", "mail_key", "state")),
         (people_tables.team_membership, ("identity_id", "team_id", "provenance")),
         (seat_tables.seat, ("id", "identity_id", "team_id", "offering_code", "state")),
+        (people_tables.group_membership, ("identity_id", "group_id", "provenance")),
     )
     rows = [await reader.tuples(reader.as_of(table, at, *names)) for table, names in columns]
     found = [frozenset(tuple(row) for row in part) for part in rows]
     assert [len(part) for part in found] == [len(part) for part in rows], "two rows for one fact at one instant"
-    return found[0], found[1], found[2]
+    return tuple(found)
 
 
 INTERVALS: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -266,6 +276,8 @@ INTERVALS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "waiting": (seat_tables.waiting, ("identity_id", "team_id", "offering_code", "provenance")),
     "subscription": (seat_tables.subscription, ("id",)),
     "team": (people_tables.team, ("id",)),
+    "directory_group": (people_tables.directory_group, ("id",)),
+    "group_membership": (people_tables.group_membership, ("identity_id", "group_id")),
 }
 
 

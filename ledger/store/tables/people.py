@@ -85,4 +85,16 @@ directory_group = interval(
     key=("source_id", "anchor"),
 )
 
-group_membership = interval("group_membership", text("identity_id"), text("group_id"), key=("identity_id", "group_id"))
+"""A directory group that a mapping keeps; a rename or a moved DN is a new row of the same ``id`` (D5)."""
+
+group_membership = interval(
+    "group_membership",
+    text("identity_id"),
+    text("group_id"),
+    key=("identity_id", "group_id"),
+    indexes=(("group_id",),),
+    later=(
+        Column("provenance", Text, nullable=False, server_default="manual"),  # mapping:<id> that granted it first
+        Column("cause", Text, nullable=False, server_default=""),  # human-readable chain: group path → mapping
+    ),
+)

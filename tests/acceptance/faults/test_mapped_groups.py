@@ -51,10 +51,12 @@ async def test_d2_a_renamed_group_given_by_dn_freezes_its_mapping_alone(reconcil
 
 async def test_d5_a_renamed_group_given_by_anchor_is_the_same_group(reconciled: Reconciled) -> None:
     before = await reconciled.holdings()
+    assert (await reconciled.group_names())[_anchor()] == "design"
     with slapd.running(_renamed()) as server:
         reconciled.reads(ldap_settings(server.url), {"design": f"anchor:{_anchor()}"})
         outcomes = await reconciled.twice()
     assert await reconciled.holdings() == before
+    assert (await reconciled.group_names())[_anchor()] == "designers"
     assert all((item.state, item.exit_code) == (RunState.NOTHING, 0) for item in outcomes)
     # the server's clock is ahead of this test's, so that its changes are not followed; nothing else is to be said
     assert {problem.code for item in outcomes for problem in item.problems} <= {"read-whole"}

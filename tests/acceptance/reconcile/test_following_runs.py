@@ -16,7 +16,7 @@ from connector.directory.sources import open_source
 from connector.reconcile import run
 from connector.reconcile.outcome import RunOutcome, RunState
 from connector.reconcile.run import ConfiguredSource, Setup
-from ledger.store import last_readings, people, runs, seats
+from ledger.store import kept_groups, last_readings, people, runs, seats
 from ledger.store.engine import Ledger
 from rosterd.demo import company
 from tests.parts import company as slapd_company
@@ -63,7 +63,8 @@ class Followed:
     def setup(self) -> Setup:
         settings = ldap_settings(self.url)
         chosen = policy(
-            *(mapping(name, name.title(), "CAD", group=company.group_dn(name)) for name in GROUPS), limits=self.limits
+            *(mapping(name, name.title(), "CAD", group=company.group_dn(name), keep_group=True) for name in GROUPS),
+            limits=self.limits,
         )
         source = open_source(settings, folder=Path())
         return Setup(ORGANIZATION, chosen, (ConfiguredSource(source, AttributeRules.from_settings(settings)),))
@@ -92,6 +93,7 @@ class Followed:
                 "people": sorted(row[2:9] for row in await people.open_identities(reader)),
                 "links": sorted(row[2:4] for row in await people.directory_links(reader)),
                 "teams": sorted(row[1:] for row in await people.open_memberships(reader)),
+                "groups": sorted(row[1:] for row in await kept_groups.members(reader, None)),
                 "seats": sorted(row[3:7] for row in await seats.open_seats(reader)),
             }
 

@@ -62,9 +62,9 @@ class Admin:
 
 @pytest.fixture
 async def admin(ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Admin]:
-    """Two seats of CAD in Team Design are held, one is free; Team Site is empty."""
+    """Two seats of CAD in Team Design are held, one is free; Team Site is empty; the group design is kept."""
     stand_in_gate(monkeypatch)
-    rules = policy(mapping("design", "Design", "CAD"), mapping("site", "Site"))
+    rules = policy(mapping("design", "Design", "CAD", keep_group=True), mapping("site", "Site"))
     world = await make_world(ledger, now, rules, Design_CAD=3)
     world.source.put("anna", "bo", groups=["design"])
     world.source.groups["site"] = []

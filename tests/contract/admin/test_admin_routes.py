@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 from access.principal import Scope
+from connector.admin.answering import cursor_of
 from connector.admin.routes import table
 from tests.contract.admin.conftest import Admin
 
@@ -79,7 +80,7 @@ async def test_bad_parameters_are_problems_at_their_place(admin: Admin) -> None:
         *("/people?nonsense=1", "/people?limit=1&limit=2", "/people?state=gone", "/people?mail=nobody"),
         *("/audit?from=yesterday", "/audit?from=2026-03-02T09:00:00", "/audit?cursor=WyJ4Il0", "/audit?actor=%00"),
         *("/runs?cursor=Wy0xLCJ4Il0", "/runs?cursor=WzkyMjMzNzIwMzY4NTQ3NzU4MDcsIngiXQ", "/seats?offering=%00"),
-        *("/subscriptions?nonsense=1", "/people?cursor=WyJcdTAwMDAiLCJ4Il0"),
+        *("/subscriptions?nonsense=1", "/people?cursor=WyJcdTAwMDAiLCJ4Il0", "/groups?cursor=!!", "/groups?limit=0"),
     ):
         status, document = await admin.ask("GET", path)
         assert (status, is_problem(document, 400)) == (400, True), (path, document)
@@ -246,6 +247,45 @@ async def test_a_credential_bound_to_teams_sees_those_alone(admin: Admin) -> Non
     assert shown["explain"] == []
     assert (await admin.ask("DELETE", f"/people/{eve}?reason=x"))[0] == 409
     assert (await admin.ask("PUT", f"/teams/{design}/members/{eve}"))[0] == 404
+
+
+async def test_p2_kept_groups_are_listed_with_their_members(admin: Admin) -> None:
+    page = await admin.get("/groups")
+    group = page["groups"][0]
+    assert (len(page["groups"]), page["next"]) == (1, None)
+    assert group | {"id": ""} == {
+        "id": "",
+        "name": "design",
+        "dn": "design",
+        "anchor": "anchor-design",
+        "members": 2,
+        "source": "corp",
+        "named_since": "2026-03-02T09:00:00Z",
+    }
+    seen: list[dict[str, Any]] = []
+    path = f"/groups/{group['id']}/members?limit=1"
+    while path:
+        page = await admin.get(path)
+        assert page["group"] == {"id": group["id"], "name": "design"}
+        seen += page["members"]
+        path = f"/groups/{group['id']}/members?limit=1&cursor={page['next']}" if page["next"] else ""
+    assert [row["mail"] for row in seen] == ["anna@acme.example", "bo@acme.example"]
+    why = {"provenance": "mapping:design", "cause": "uid=anna,ou=People → design → mapping design",
+           "since": "2026-03-02T09:00:00Z"}  # fmt: skip
+    assert seen[0].items() >= why.items()
+    anna = await admin.get(f"/people/{seen[0]['id']}")
+    assert anna["groups"] == [{"group": {"id": group["id"], "name": "design"}, **why}]
+    assert any("in group design" in line for line in anna["explain"])
+    assert (await admin.get(f"/groups?cursor={cursor_of(group['id'])}"))["groups"] == []
+
+
+async def test_p2_kept_groups_are_not_for_credentials_bound_to_teams(admin: Admin) -> None:
+    group, anna = (await admin.get("/groups"))["groups"][0]["id"], await admin.person("anna")
+    admin.teams = frozenset({await admin.team("Design")})
+    for path in ("/groups", f"/groups/{group}/members"):
+        status, document = await admin.ask("GET", path)
+        assert (status, is_problem(document, 403), "bound to Teams" in document["detail"]) == (403, True, True), path
+    assert (await admin.get(f"/people/{anna}"))["groups"] == []
 
 
 async def test_runs_and_audit_are_paged(admin: Admin) -> None:

@@ -23,7 +23,7 @@ from connector.reconcile.plan import Plan
 from connector.reconcile.remembering import recall
 from connector.reconcile.run import Setup
 from connector.reconcile.teams import ensure_organization
-from ledger.store import runs
+from ledger.store import kept_groups, runs
 from ledger.store.engine import Ledger
 from tests.parts.directories import (
     BASE,
@@ -123,10 +123,10 @@ async def test_d14_near_a_change_is_all_there_is_to_plan(ledger: Ledger, now: da
     chance = random.Random(seed)
     limits: dict[str, Any] | None = {"day_floor": 3, "team_day_floor": 2} if seed % 2 else None
     chosen = policy(
-        mapping("design", "Design", "CAD", "RENDER", priority=10),
+        mapping("design", "Design", "CAD", "RENDER", priority=10, keep_group=seed % 4 > 0),
         mapping("site", "Site", "CAD", priority=20, release_after="1d"),
-        mapping("leads", "Design", "CAD", priority=5),
-        mapping("lab", "Lab", "RENDER", priority=7, directory="second"),
+        mapping("leads", "Design", "CAD", priority=5, keep_group=seed % 4 > 1),
+        mapping("lab", "Lab", "RENDER", priority=7, directory="second", keep_group=seed % 4 > 2),
         offboarding={"release_after": "2d", "remove_after": "5d"},
         limits=limits,
         sync={"protected": ["p1@acme.example"]},
@@ -164,8 +164,19 @@ async def test_d14_near_a_change_is_all_there_is_to_plan(ledger: Ledger, now: da
         world.others[0].unknown.clear()
         world.source.tombstones.clear()
         stir(world, chance, step)
+        regroup(world, step)
+        async with ledger.read(ORGANIZATION.id) as reader:
+            seen["in groups"] += len(await kept_groups.members(reader, None))
     assert seen["near"] >= STEPS // 3, seen
     assert seen["changes"] > 10, seen
+    assert bool(seen["in groups"]) is (seed % 4 > 0), seen
+
+
+def regroup(world: World, step: int) -> None:
+    """Now and then a group has a new name; once the names of two groups are exchanged: each means the other one."""
+    world.source.named["design"] = f"design {step // 7}"
+    if step == STEPS // 2:
+        world.source.meant |= {"design": "anchor-leads", "leads": "anchor-design"}
 
 
 async def _besides(world: World, chance: random.Random, run_id: str, state: RunState) -> None:

@@ -15,7 +15,7 @@ MUST_HAPPEN = {
     *("joined", "moved in the directory", "left", "tombstone", "disabled or enabled", "new address", "rehired"),
     *("outage", "partial reading", "lying reading", "sign-on lapsed", "sign-on back", "given by hand"),
     *("applied", "held", "unknown", "became a leaver", "removed", "moved", "invited", "waited", "shortage"),
-    *("promoted from the waitlist", "seen and applied"),
+    *("promoted from the waitlist", "seen and applied", "joined a group", "left a group"),
 }
 
 

@@ -191,6 +191,7 @@ def test_p3_unowned_rows_never_change(organization: Organization) -> None:
     seats = {seat.id for rows in recorded.seats.values() for seat in rows if recorded.manual_seat(seat)}
     by_hand = {m.row_id for rows in recorded.memberships.values() for m in rows if m.provenance == "manual"}
     by_hand |= {g.row_id for rows in recorded.grants.values() for g in rows if g.provenance == "manual"}
+    by_hand |= {m.row_id for rows in recorded.group_members.values() for m in rows if m.provenance == "manual"}
     event(f"by hand: {bool(by_hand)}")
     for bundle in planned(organization).plan.bundles:
         for change in bundle.changes:
@@ -218,6 +219,9 @@ def test_g1_no_team_goes_to_zero_unapproved(organization: Organization) -> None:
     start = Standing.of(organization.recorded)
     before, after = start.members(), start.after(result.allowed).members()
     assert [team for team, people in before.items() if people and not after.get(team)] == []
+    groups, left = start.inside(), start.after(result.allowed)
+    lost = {group for row, (_, group, _) in start.groups.items() if row not in left.groups}
+    assert [group for group in lost if groups.get(group) and not left.inside().get(group)] == []
     event(f"held for zero: {any(trip.window == 'zero' for trip in result.trips)}")
 
 
@@ -299,7 +303,7 @@ def count_traits(organization: Organization) -> None:
 def test_the_generator_makes_the_hard_cases() -> None:
     TRAITS.clear()
     count_traits()
-    kinds = {kind.value for kind in Kind} - {"AdoptGrant", "JoinGroup", "LeaveGroup", "GrantRole", "EndRole"}
+    kinds = {kind.value for kind in Kind} - {"AdoptGrant", "GrantRole", "EndRole"}
     problems = {"frozen", "unconfirmed", "collision", "recycled-mail", "relink-waits", "unmappable", "unresolved",
                 "group-missing", "protected", "kept-manual", "mail-taken"}  # fmt: skip
     wanted = EXPECTED | kinds | problems | {"zero", "24 hours"}
