@@ -88,6 +88,7 @@ class HandSource:
     """A directory in memory. ``unknown``, ``missing``: scopes that are not complete, by name and reference.
 
     ``named``: reference → what its group is called now; ``meant``: reference → anchor, where it means another group.
+    ``told``: like an inbox, it proves deletions only.
     """
 
     id: str = "corp"
@@ -97,6 +98,7 @@ class HandSource:
     missing: set[str] = field(default_factory=set)
     unresolved: dict[str, set[str]] = field(default_factory=dict)
     tombstones: set[str] = field(default_factory=set)
+    told: bool = False
     hidden_sentinels: set[str] = field(default_factory=set)
     reads: int = 0
     named: dict[str, str] = field(default_factory=dict)
@@ -145,7 +147,7 @@ class HandSource:
                 groups[reference] = GroupView(reference, anchor, name, name, frozenset(members), {}, unresolved)
         entries = {person.key: person.entry() for person in self.people.values()}
         return Reading(self.id, now, now, entries, groups, scopes, frozenset(self.tombstones),
-                       frozenset(self.hidden_sentinels), {"at": now.isoformat()})  # fmt: skip
+                       frozenset(self.hidden_sentinels), {"at": now.isoformat()}, deletions_told=self.told)  # fmt: skip
 
     def _scope(self, name: str, entries: int) -> Scope:
         reason = self.unknown.get(name, "")

@@ -167,6 +167,8 @@ class Proof:
         source = self.organization.sources[name]
         if anchor in source.tombstones:
             return ""
+        if source.told:
+            return "not there, and nobody said that it was deleted"
         if BASE in source.unknown or source.hidden_sentinels:
             return "the base was not read to its end"
         for row in self.recorded.memberships.get(who, ()):
@@ -197,7 +199,8 @@ class Proof:
             return False
         if any(fold(f"uid={who},ou=People") in {fold(v) for v in values} for values in self._unresolved(who)):
             return False
-        return anchor in self.organization.sources[name].tombstones or self._noted(name, anchor, "people")
+        source = self.organization.sources[name]
+        return anchor in source.tombstones or (not source.told and self._noted(name, anchor, "people"))
 
     def _stage_fault(self, who: str, change: Change) -> str:
         """G7: paused at once, released and removed only when due."""

@@ -60,6 +60,8 @@ FATES = (
     *("here", "here"),
 )
 STATES = ("active",) * 7 + ("disabled", "absent", "removed")
+TOLD = (False, False, False, True)
+"""Whether a directory proves deletions only, as an inbox does."""
 OPEN = Domains(frozenset({"acme.example", "eu.example"}), {"closed.example": "domain closed.example is closed: lapse"})
 AGES = tuple(NOW - timedelta(minutes=minutes) for minutes in (5, 14, 15, 120, 60 * 24 * 20))
 
@@ -93,8 +95,8 @@ def look(sources: Mapping[str, HandSource], chosen: Policy, now: datetime) -> di
 def organizations(draw: st.DrawFn, people: int = 8, *, limits: Any = None) -> Organization:
     """A whole organization; ``limits``: a strategy of limit settings in place of the usual ones."""
     chosen = draw(policies(limits))
-    before, ledger = _Ledger(chosen), {name: HandSource(name) for name in GROUPS}
-    traits: set[str] = set()
+    before, ledger = _Ledger(chosen), {name: HandSource(name, told=draw(st.sampled_from(TOLD))) for name in GROUPS}
+    traits: set[str] = {"told" for one in ledger.values() if one.told}
     everybody = [draw(_member(f"p{number}", traits)) for number in range(draw(st.integers(2, people)))]
     for member in everybody:
         before.add(member, draw)

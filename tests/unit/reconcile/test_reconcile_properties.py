@@ -284,11 +284,11 @@ TRAITS: Counter[str] = Counter()
 EXPECTED = {
     *("mover", "collision", "recycled address", "rehired", "moved-over", "shared seat", "newcomer", "manual row"),
     *("admin", "term ended", "frozen domain", "gone", "disabled", "renamed", "broken", "buried", "abroad"),
-    *("unknown base", "unknown group", "unknown sentinel", "missing", "unresolved"),
+    *("unknown base", "unknown group", "unknown sentinel", "missing", "unresolved", "told"),
 }
 
 
-@examples(250)
+@examples(400)
 @given(organizations())
 def count_traits(organization: Organization) -> None:
     draft = planned(organization)
