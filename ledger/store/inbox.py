@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func
+from sqlalchemy import and_, case, func, literal
 
 from ledger.errors import Stale
 from ledger.instant import new_id
@@ -72,7 +72,10 @@ class Write:
 async def put(
     book: Book, connection_id: str, kind: str, resource_id: str, *, external_id: str, key: str, document: Any
 ) -> Resource:
-    """Create or replace a resource whole, at the book's instant; answers it as stored."""
+    """Create or replace a resource whole, at the book's instant; answers it as stored.
+
+    Who waited for the other writers does not set its last change back before theirs.
+    """
     old = await get(book, connection_id, kind, resource_id)
     new = Resource(
         connection_id,
@@ -83,7 +86,7 @@ async def put(
         document,
         old.version + 1 if old else 1,
         old.created_at if old else book.at,
-        book.at,
+        max(book.at, old.modified_at) if old else book.at,
     )
     await book.upsert(_TABLE, _KEY, [{name: getattr(new, name) for name in _COLUMNS}])
     return new
@@ -129,7 +132,9 @@ async def some(reader: Reader, connection_id: str, kind: str, ids: Collection[st
 
 async def touch(book: Book, connection_id: str, kind: str, ids: Collection[str]) -> None:
     """Raise the version of resources that change by what happened to others: groups that lose a deleted member."""
-    values = {"version": _TABLE.c.version + 1, "modified_at": book.at}
+    modified = _TABLE.c.modified_at
+    later = case((modified > book.at, modified), else_=literal(book.at, modified.type))
+    values = {"version": _TABLE.c.version + 1, "modified_at": later}
     for one in sorted(set(ids)):
         here = (_TABLE.c.connection_id == connection_id, _TABLE.c.kind == kind, _TABLE.c.id == one)
         await book.update(_TABLE, values, *here)

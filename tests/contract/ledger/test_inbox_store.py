@@ -56,6 +56,24 @@ async def test_a_change_raises_the_version_and_keeps_the_birth(box: Inbox, now: 
         assert await inbox.get(book, "okta", "User", "u1") is None
 
 
+async def test_who_waited_does_not_set_the_last_change_back(box: Inbox, now: datetime) -> None:
+    later = await pushed(box, now + timedelta(seconds=5), "u1", "ewa@x.pl")
+    waited = await pushed(box, now, "u1", "ewa.nowak@x.pl")
+    assert (waited.version, waited.modified_at) == (2, later.modified_at)
+    async with box.write("acme", at=now) as book:
+        await inbox.touch(book, "okta", "User", ["u1", "u9"])
+    async with box.read("acme") as reader:
+        [touched] = await inbox.some(reader, "okta", "User", ["u1", "u9"])
+        assert (touched.version, touched.modified_at) == (3, later.modified_at)
+        assert (await inbox.count(reader, "okta", "User"), await inbox.count(reader, "okta", "Group")) == (1, 0)
+    async with box.write("acme", at=now + timedelta(hours=1)) as book:
+        await inbox.touch(book, "okta", "User", ["u1"])
+    async with box.read("acme") as reader:
+        [touched] = await inbox.part(reader, "okta", "User", skip=0, limit=5)
+        assert (touched.version, touched.modified_at) == (4, now + timedelta(hours=1))
+        assert await inbox.part(reader, "okta", "User", skip=1, limit=5) == []
+
+
 async def test_a_push_does_not_wait_for_a_long_run(box: Inbox, ledger: Ledger, now: datetime) -> None:
     async with ledger.write("acme", at=now):
         await pushed(box, now, "u1", "ewa@x.pl")
