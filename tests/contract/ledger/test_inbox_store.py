@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
 from ledger.errors import Stale
 from ledger.store import inbox
@@ -104,3 +108,26 @@ async def test_members_are_rows_and_a_deletion_is_remembered(box: Inbox, now: da
         assert await inbox.deleted(reader, "entra", inbox.USER) == set()
         [(at, write)] = await inbox.writes(reader, "okta")
         assert (at, write.verb, write.change) == (now, "delete", {"active": [True, None]})
+
+
+async def test_s_r43_sqlite_finds_names_and_memberships_by_their_index(sqlite_url: str) -> None:
+    box = Inbox.open(sqlite_url)
+    await box.migrate()
+    asked: list[Any] = []
+
+    async def note(statement: Any, **_options: Any) -> list[Any]:
+        asked.append(statement)
+        return []
+
+    async with box.read("acme") as reader:
+        reader.tuples = note  # type: ignore[method-assign]
+        await inbox.find(reader, "okta", "User", key="x")
+        await inbox.find(reader, "okta", "User", external_id="x")
+        await inbox.groups_of(reader, "okta", ["u1"])
+        await inbox.kinds(reader, "okta", ["u1"])
+    await box.close()
+    with closing(sqlite3.connect(f"{sqlite_url.removeprefix('sqlite:///')}/inbox.db")) as connection:
+        texts = [str(one.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})) for one in asked]
+        plans = [connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchone()[3] for text in texts]
+    looked = ["key=?", "external_id=?", "member_id=?", "id=?"]
+    assert [plan.rpartition(" AND ")[2].rstrip(")") for plan in plans] == looked
