@@ -158,6 +158,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise
         allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
         return _problem(error.status, _HTTP.get(error.status, error.reason), headers=allowed)
+    except ConnectionError:  # the client has gone
+        raise
     except Exception:
         _log.exception("scim.failed", extra={"fields": {"method": request.method, "path": request.path}})
         return _problem(500, "this request found a fault of the provider")
@@ -226,8 +228,11 @@ def _require_type(request: web.Request) -> None:
 
 async def _raw(request: web.Request) -> bytes:
     found = bytearray()
-    async for chunk in request.content.iter_any():
-        found += chunk
-        if len(found) > MOST_BODY:  # also what a small compressed body unpacks to
-            raise TooLarge(f"a body has at most {MOST_BODY} bytes", next_step="send less at a time")
+    try:
+        async for chunk in request.content.iter_any():
+            found += chunk
+            if len(found) > MOST_BODY:  # also what a small compressed body unpacks to
+                raise TooLarge(f"a body has at most {MOST_BODY} bytes", next_step="send less at a time")
+    except web.RequestPayloadError as error:
+        raise Fault("the body cannot be unpacked", "invalidSyntax") from error
     return bytes(found)

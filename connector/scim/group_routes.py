@@ -6,6 +6,7 @@ the writers of one organization queue, so that none of them undoes another's (S-
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from ledger.store.book import Book, Reader
 from ledger.store.inbox import Resource
 
 _NAMED = 20
+_MANY = 2000
+"""Members that are not shaped on the loop."""
 _LEAST, _SHARE = 5, 0.2
 """A whole list that takes at least so many members, and at least this share of them, is told as an alert (S-R41)."""
 
@@ -49,7 +52,12 @@ class Groups(Keeping):
     async def related(self, reader: Reader, asked: Asked, found: Sequence[Resource]) -> Mapping[str, Any]:
         """Id → ``members``."""
         inside = await inbox.members_with_kinds(reader, asked.pushing.connection_id, [one.id for one in found])
-        return {group: shaping.members_shown(members, self.base) for group, members in inside.items()}
+
+        def shape() -> dict[str, Any]:
+            return {group: shaping.members_shown(members, self.base) for group, members in inside.items()}
+
+        many = sum(len(members) for members in inside.values()) > _MANY
+        return await asyncio.to_thread(shape) if many else shape()
 
     async def create(self, asked: Asked) -> web.Response:
         """POST, with or without members."""
@@ -118,6 +126,9 @@ class Groups(Keeping):
         changed = Change.none()
         wanted = {one for step in steps if step.deed is not Deed.REMOVE for one in step.ids}
         known = await inbox.kinds(book, connection, wanted)
+        if known.pop(group_id, ""):
+            bending.bend("a group is no member of itself", "invalidValue", where="members")
+            wanted.discard(group_id)
         changed.unknown |= wanted - known.keys()
         if changed.unknown:
             bending.bend(f"{len(changed.unknown)} unknown: {_some(changed.unknown)}", "invalidValue", where="members")

@@ -127,7 +127,11 @@ def _whole(operation: Operation, bending: Bending) -> list[Step]:
         return []
     if operation.verb == "remove":
         bending.bend("remove with values in place of a filter", "invalidPath", where="members")
-    return [Step(Deed(operation.verb), member_ids(operation.value, bending))]
+    ids = member_ids(operation.value, bending)
+    if operation.verb == "replace" and not ids and operation.value != []:  # not read is not empty
+        bending.bend("no id can be read: nobody is added or removed", "invalidValue", where="members")
+        return []
+    return [Step(Deed(operation.verb), ids)]
 
 
 def _ids_of(chosen: Filter, path: str) -> tuple[str, ...]:

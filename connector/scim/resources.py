@@ -44,6 +44,9 @@ def group_of(body: Mapping[str, Any], bending: Bending) -> tuple[Document, tuple
             bending.bend("members are null: nobody is added or removed", "invalidValue")
         elif lowered == "members":
             members = member_ids(raw, bending)
+            if not members and raw != []:  # not read is not empty
+                bending.bend("no id can be read: nobody is added or removed", "invalidValue", where="members")
+                members = None
         elif lowered not in _IGNORED:
             attribute = GROUP.schema.find(key) or _common(key)
             if attribute is None:

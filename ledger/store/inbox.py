@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func
+from sqlalchemy import case, func, literal
 
 from ledger.errors import Stale
 from ledger.instant import new_id
@@ -24,6 +24,7 @@ GROUP = "Group"
 _TABLE = tables.inbox_resource
 _MEMBER = tables.inbox_member
 _DELETED = tables.inbox_deleted
+_FEW = 2000
 _KEY = ("connection_id", "kind", "id")
 _COLUMNS = ("connection_id", "kind", "id", "external_id", "key", "document", "version", "created_at", "modified_at")
 
@@ -72,7 +73,10 @@ class Write:
 async def put(
     book: Book, connection_id: str, kind: str, resource_id: str, *, external_id: str, key: str, document: Any
 ) -> Resource:
-    """Create or replace a resource whole, at the book's instant; answers it as stored."""
+    """Create or replace a resource whole, at the book's instant; answers it as stored.
+
+    Who waited for the other writers does not set its last change back before theirs.
+    """
     old = await get(book, connection_id, kind, resource_id)
     new = Resource(
         connection_id,
@@ -83,7 +87,7 @@ async def put(
         document,
         old.version + 1 if old else 1,
         old.created_at if old else book.at,
-        book.at,
+        max(book.at, old.modified_at) if old else book.at,
     )
     await book.upsert(_TABLE, _KEY, [{name: getattr(new, name) for name in _COLUMNS}])
     return new
@@ -100,8 +104,9 @@ async def find(
 ) -> list[Resource]:
     """Resources with this folded name, or this external id (case matters there, RFC 7643 §3.1), by id."""
     chosen = _TABLE.c.key == key if key else _TABLE.c.external_id == external_id
-    statement = _of(reader, connection_id, kind).where(chosen).order_by(_TABLE.c.id)
-    return [Resource(*row) for row in await reader.tuples(statement)]
+    # ordered here: for ORDER BY id SQLite goes through every id instead of the index of what is looked for
+    rows = await reader.tuples(_of(reader, connection_id, kind).where(chosen))
+    return sorted((Resource(*row) for row in rows), key=lambda one: one.id)
 
 
 async def page(reader: Reader, connection_id: str, kind: str, *, after: str = "", limit: int = 1000) -> list[Resource]:
@@ -134,7 +139,9 @@ async def some(reader: Reader, connection_id: str, kind: str, ids: Collection[st
 
 async def touch(book: Book, connection_id: str, kind: str, ids: Collection[str]) -> None:
     """Raise the version of resources that change by what happened to others: groups that lose a deleted member."""
-    values = {"version": _TABLE.c.version + 1, "modified_at": book.at}
+    modified = _TABLE.c.modified_at
+    later = case((modified > book.at, modified), else_=literal(book.at, modified.type))
+    values = {"version": _TABLE.c.version + 1, "modified_at": later}
     for one in sorted(set(ids)):
         here = (_TABLE.c.connection_id == connection_id, _TABLE.c.kind == kind, _TABLE.c.id == one)
         await book.update(_TABLE, values, *here)
@@ -163,7 +170,8 @@ async def deleted(reader: Reader, connection_id: str, kind: str) -> frozenset[st
 
 async def kinds(reader: Reader, connection_id: str, ids: Collection[str]) -> dict[str, str]:
     """id → ``User`` or ``Group``, of those of these ids that exist."""
-    statement = reader.select(_TABLE, "id", "kind").where(_TABLE.c.connection_id == connection_id)
+    here = (_TABLE.c.connection_id == connection_id, _TABLE.c.kind.in_((GROUP, USER)))  # the key begins with them
+    statement = reader.select(_TABLE, "id", "kind").where(*here)
     return {row[0]: row[1] for row in await reader.tuples_by_keys(statement, _TABLE.c.id, sorted(set(ids)))}
 
 
@@ -188,24 +196,24 @@ async def members_with_kinds(
     reader: Reader, connection_id: str, group_ids: Collection[str]
 ) -> dict[str, list[tuple[str, str]]]:
     """Group id → (id, kind) of its members in order, of these groups; a group without members is not in it."""
-    same = [getattr(_TABLE.c, name) == getattr(_MEMBER.c, name) for name in ("organization_id", "connection_id")]
-    statement = (
-        reader.select(_MEMBER, "group_id", "member_id")
-        .add_columns(_TABLE.c.kind)
-        .join(_TABLE, and_(*same, _TABLE.c.id == _MEMBER.c.member_id))
-        .where(_MEMBER.c.connection_id == connection_id)
-    )
-    found: dict[str, list[tuple[str, str]]] = {}
-    for group_id, *member in await reader.tuples_by_keys(statement, _MEMBER.c.group_id, sorted(set(group_ids))):
-        found.setdefault(group_id, []).append((member[0], member[1]))
-    return {group_id: sorted(inside) for group_id, inside in found.items()}
+    found = await members(reader, connection_id, group_ids)
+    inside = {one for ids in found.values() for one in ids}
+    statement = _of(reader, connection_id, GROUP, ("id",))
+    if len(inside) > _FEW:  # every group of the connection is one query, so many members would be very many
+        rows = await reader.tuples(statement)
+    else:
+        rows = await reader.tuples_by_keys(statement, _TABLE.c.id, sorted(inside))
+    nested = {row[0] for row in rows}
+    return {group: [(one, GROUP if one in nested else USER) for one in ids] for group, ids in found.items()}
 
 
 async def groups_of(reader: Reader, connection_id: str, member_ids: Collection[str]) -> dict[str, list[str]]:
     """Member id → the ids of the groups it is in itself, in order; who is in none is not in it."""
-    statement = reader.select(_MEMBER, "member_id", "group_id").where(_MEMBER.c.connection_id == connection_id)
+    # added_at is read so that the key covers nothing: else SQLite goes through it whole instead of the index
+    columns = ("member_id", "group_id", "added_at")
+    statement = reader.select(_MEMBER, *columns).where(_MEMBER.c.connection_id == connection_id)
     found: dict[str, list[str]] = {}
-    for member_id, group_id in await reader.tuples_by_keys(statement, _MEMBER.c.member_id, sorted(set(member_ids))):
+    for member_id, group_id, _ in await reader.tuples_by_keys(statement, _MEMBER.c.member_id, sorted(set(member_ids))):
         found.setdefault(member_id, []).append(group_id)
     return {member_id: sorted(inside) for member_id, inside in found.items()}
 

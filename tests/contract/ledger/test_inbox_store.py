@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy.dialects import sqlite
 
 from ledger.errors import Stale
 from ledger.store import inbox
@@ -56,6 +60,24 @@ async def test_a_change_raises_the_version_and_keeps_the_birth(box: Inbox, now: 
         assert await inbox.get(book, "okta", "User", "u1") is None
 
 
+async def test_who_waited_does_not_set_the_last_change_back(box: Inbox, now: datetime) -> None:
+    later = await pushed(box, now + timedelta(seconds=5), "u1", "ewa@x.pl")
+    waited = await pushed(box, now, "u1", "ewa.nowak@x.pl")
+    assert (waited.version, waited.modified_at) == (2, later.modified_at)
+    async with box.write("acme", at=now) as book:
+        await inbox.touch(book, "okta", "User", ["u1", "u9"])
+    async with box.read("acme") as reader:
+        [touched] = await inbox.some(reader, "okta", "User", ["u1", "u9"])
+        assert (touched.version, touched.modified_at) == (3, later.modified_at)
+        assert (await inbox.count(reader, "okta", "User"), await inbox.count(reader, "okta", "Group")) == (1, 0)
+    async with box.write("acme", at=now + timedelta(hours=1)) as book:
+        await inbox.touch(book, "okta", "User", ["u1"])
+    async with box.read("acme") as reader:
+        [touched] = await inbox.part(reader, "okta", "User", skip=0, limit=5)
+        assert (touched.version, touched.modified_at) == (4, now + timedelta(hours=1))
+        assert await inbox.part(reader, "okta", "User", skip=1, limit=5) == []
+
+
 async def test_a_push_does_not_wait_for_a_long_run(box: Inbox, ledger: Ledger, now: datetime) -> None:
     async with ledger.write("acme", at=now):
         await pushed(box, now, "u1", "ewa@x.pl")
@@ -86,3 +108,26 @@ async def test_members_are_rows_and_a_deletion_is_remembered(box: Inbox, now: da
         assert await inbox.deleted(reader, "entra", inbox.USER) == set()
         [(at, write)] = await inbox.writes(reader, "okta")
         assert (at, write.verb, write.change) == (now, "delete", {"active": [True, None]})
+
+
+async def test_s_r43_sqlite_finds_names_and_memberships_by_their_index(sqlite_url: str) -> None:
+    box = Inbox.open(sqlite_url)
+    await box.migrate()
+    asked: list[Any] = []
+
+    async def note(statement: Any, **_options: Any) -> list[Any]:
+        asked.append(statement)
+        return []
+
+    async with box.read("acme") as reader:
+        reader.tuples = note  # type: ignore[method-assign]
+        await inbox.find(reader, "okta", "User", key="x")
+        await inbox.find(reader, "okta", "User", external_id="x")
+        await inbox.groups_of(reader, "okta", ["u1"])
+        await inbox.kinds(reader, "okta", ["u1"])
+    await box.close()
+    with closing(sqlite3.connect(f"{sqlite_url.removeprefix('sqlite:///')}/inbox.db")) as connection:
+        texts = [str(one.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})) for one in asked]
+        plans = [connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchone()[3] for text in texts]
+    looked = ["key=?", "external_id=?", "member_id=?", "id=?"]
+    assert [plan.rpartition(" AND ")[2].rstrip(")") for plan in plans] == looked

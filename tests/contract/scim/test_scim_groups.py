@@ -63,6 +63,9 @@ async def test_s_r36_adding_and_removing_twice_changes_nothing(provider: Provide
         ({"op": "replace", "path": "members", "value": []}, ""),
         ({"op": "replace", "value": {"members": [], "id": "@g", "displayName": "CAD"}}, ""),
         ({"op": "replace", "path": "members", "value": None}, "012"),
+        ({"op": "replace", "path": "members", "value": [{"value": None}]}, "012"),
+        ({"op": "replace", "value": {"members": ""}}, "012"),
+        ({"op": "add", "path": "members", "value": [{"value": "@g"}]}, "012"),
         ({"op": "replace", "value": {"displayName": "CAM"}}, "012"),
         ({"op": "replace", "path": "members", "value": [{"value": "@2", "display": "c"}]}, "2"),
     ],
@@ -85,7 +88,9 @@ async def test_s_r37_s_r38_only_who_is_named_goes(provider: Provider, operation:
     assert await provider.members(cad) == {ids[int(number)] for number in left}
 
 
-@pytest.mark.parametrize(("more", "left"), [({}, 2), ({"members": None}, 2), ({"members": []}, 0)])
+@pytest.mark.parametrize(
+    ("more", "left"), [({}, 2), ({"members": None}, 2), ({"members": [{}]}, 2), ({"members": []}, 0)]
+)
 async def test_s_r38_put_without_members_leaves_them(provider: Provider, more: Any, left: int) -> None:
     ids = await people(provider, 2)
     cad = await provider.group("CAD", *ids)

@@ -151,7 +151,9 @@ def test_s_r42_members_in_every_shape(raw: Any, ids: tuple[str, ...]) -> None:
     assert resources.member_ids(raw, Bending(strict=False)) == ids
 
 
-@pytest.mark.parametrize(("more", "members"), [({}, None), ({"members": None}, None), ({"members": []}, ())])
+@pytest.mark.parametrize(
+    ("more", "members"), [({}, None), ({"members": None}, None), ({"members": [{"x": 1}]}, None), ({"members": []}, ())]
+)
 def test_s_r38_no_word_of_members_is_no_list(more: dict[str, Any], members: Any) -> None:
     body = {"schemas": [GROUP_URN], "displayName": "CAD", "externalId": "g", **more}
     found = resources.group_of(body, Bending(strict=False))
