@@ -66,14 +66,48 @@ class DisabledSign:
     values: tuple[str, ...] = ("false", "0")
 
 
-class ScimSettings(SettingsModel):
+class _Common(SettingsModel):
+    """What reading a provider and being pushed to have alike."""
+
+    id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    """Name of this directory in mappings, links and the tokens of an inbox; never change it: people are bound to it."""
+    sentinels: tuple[str, ...] = ()
+    """Users/<id or userName> or Groups/<id or displayName> that must be visible in every reading (D3)."""
+    attributes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    """Our field → SCIM attributes, the first with a usable value wins: userName, name.givenName, emails.work, emails.primary, addresses.work.country, enterprise.department, urn:…:attribute. Known fields: mail, given_name, family_name, display_name, employee_number; any other is kept as an attribute of the person."""  # noqa: E501
+    mail_domains: tuple[str, ...] = ()
+    """When a person has several mail addresses: domains in order of preference; then the alphabet decides."""
+
+    @field_validator("attributes")
+    @classmethod
+    def _fields(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return checked_fields(value, _ATTRIBUTE, "a SCIM attribute")
+
+    @field_validator("sentinels")
+    @classmethod
+    def _sentinels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not re.fullmatch(r"(?:Users|Groups)/.+", name):
+                raise ValueError(f"{name!r}: a sentinel is Users/<id or userName> or Groups/<id or displayName>")
+        return value
+
+    @property
+    def disabled(self) -> DisabledSign:
+        """How a disabled account looks."""
+        return DisabledSign()
+
+    def field_attributes(self) -> dict[str, tuple[str, ...]]:
+        """Every field with its attributes, defaults included, the enterprise extension by its short name."""
+        fields = {**SCIM_ATTRIBUTES, **self.attributes}
+        return {field: tuple(_short(name) for name in names) for field, names in fields.items()}
+
+
+class ScimSettings(_Common):
     """A SCIM 2.0 service provider that we read (RFC 7644): index paging, or RFC 9865 cursors where it has them."""
 
     # A token written where its reference belongs must not come back in an error.
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
-    """Name of this directory in mappings and links; never change it: people are bound to it."""
     kind: Literal["scim"] = "scim"
     """scim"""
     url: str
@@ -94,12 +128,6 @@ class ScimSettings(SettingsModel):
     """Where membership is read: members of groups, groups of users (user-groups), or one search of users per group (filter); auto: the first that shows anybody."""  # noqa: E501
     users_filter: str = ""
     """Which users are read (RFC 7644 §3.4.2.2); empty: all. Never leave out inactive ones: they would look deleted."""
-    sentinels: tuple[str, ...] = ()
-    """Users/<id or userName> or Groups/<id or displayName> that must be visible in every reading (D3)."""
-    attributes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Our field → SCIM attributes, the first with a usable value wins: userName, name.givenName, emails.work, emails.primary, addresses.work.country, enterprise.department, urn:…:attribute. Known fields: mail, given_name, family_name, display_name, employee_number; any other is kept as an attribute of the person."""  # noqa: E501
-    mail_domains: tuple[str, ...] = ()
-    """When a person has several mail addresses: domains in order of preference; then the alphabet decides."""
     page_size: int = Field(default=100, ge=2, le=10_000)
     """Resources per page; the server's own limit counts if it is smaller."""
     connect_timeout: Duration = timedelta(seconds=10)
@@ -127,78 +155,20 @@ class ScimSettings(SettingsModel):
             raise ValueError("url takes no query, no fragment and no password")
         return value.rstrip("/")
 
-    @field_validator("attributes")
-    @classmethod
-    def _fields(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        return checked_fields(value, _ATTRIBUTE, "a SCIM attribute")
-
-    @field_validator("sentinels")
-    @classmethod
-    def _sentinels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _checked_sentinels(value)
-
     @model_validator(mode="after")
     def _encrypted(self) -> ScimSettings:
         if urlsplit(self.url).scheme == "http" and not self.plaintext:
             raise ValueError("url must begin with https:// (or ask for plaintext = true)")
         return self
 
-    @property
-    def disabled(self) -> DisabledSign:
-        """How a disabled account looks."""
-        return DisabledSign()
 
-    def field_attributes(self) -> dict[str, tuple[str, ...]]:
-        """Every field with its attributes, defaults included, the enterprise extension by its short name."""
-        return _with_defaults(self.attributes)
-
-
-class ScimInboxSettings(SettingsModel):
+class ScimInboxSettings(_Common):
     """People and groups that an identity provider pushes to our ``/scim/v2`` (RFC 7644); nothing is fetched."""
 
-    id: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
-    """Name of this directory in mappings, links and its tokens; never change it: people are bound to it."""
     kind: Literal["scim_inbox"] = "scim_inbox"
     """scim_inbox"""
     profile: InboxProfile = "generic"
     """Who pushes: entra, okta or generic take what these providers really send, and note each time it was bent; strict refuses what departs from the standard."""  # noqa: E501
-    attributes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Our field → SCIM attributes, as for kind = "scim"."""
-    sentinels: tuple[str, ...] = ()
-    """Users/<id or userName> or Groups/<id or displayName> that must be there in every reading (D3)."""
-    mail_domains: tuple[str, ...] = ()
-    """When a person has several mail addresses: domains in order of preference; then the alphabet decides."""
-
-    @field_validator("attributes")
-    @classmethod
-    def _fields(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        return checked_fields(value, _ATTRIBUTE, "a SCIM attribute")
-
-    @field_validator("sentinels")
-    @classmethod
-    def _sentinels(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return _checked_sentinels(value)
-
-    @property
-    def disabled(self) -> DisabledSign:
-        """How a disabled account looks."""
-        return DisabledSign()
-
-    def field_attributes(self) -> dict[str, tuple[str, ...]]:
-        """Every field with its attributes, defaults included, the enterprise extension by its short name."""
-        return _with_defaults(self.attributes)
-
-
-def _checked_sentinels(value: tuple[str, ...]) -> tuple[str, ...]:
-    for name in value:
-        if not re.fullmatch(r"(?:Users|Groups)/.+", name):
-            raise ValueError(f"{name!r}: a sentinel is Users/<id or userName> or Groups/<id or displayName>")
-    return value
-
-
-def _with_defaults(attributes: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    fields = {**SCIM_ATTRIBUTES, **attributes}
-    return {field: tuple(_short(name) for name in names) for field, names in fields.items()}
 
 
 def _short(name: str) -> str:
