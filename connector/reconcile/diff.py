@@ -213,7 +213,7 @@ class _Work:
         rules, team_ids = item.rules, self.team_ids
         if self.recorded.absences:
             self.ending.note_seen(item, rows)
-        joins = [rule for rule in rules if (rule.provenance, team_ids[rule.id]) not in held]
+        joins = [rule for rule in rules if (rule.provenance, team_ids[rule.id]) not in held] if held else list(rules)
         ending, waiting = self.ending.of(item, rows, team_ids) if rows else ({}, False)
         if ending:
             stays = {row.team_id for row in rows if row.row_id not in ending} | {team_ids[rule.id] for rule in rules}
