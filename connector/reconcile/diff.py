@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -92,6 +93,7 @@ class _Work:
         self.pools = Pools(recorded, now.date())
         self._cause_person: PersonSeen | None = None
         self._causes: dict[str, str] = {}
+        self._endings: dict[tuple[str, str], str] = {}
         self.team_ids = {rule.id: self._team_id(rule) for rule in policy.rules.values()}
         self._team_of = {rule.provenance: self.team_ids[rule.id] for rule in policy.rules.values()}
         self.desk = Desk(recorded, policy, self.pools, self.team_ids, now)
@@ -207,10 +209,15 @@ class _Work:
     def _chain(self, person: PersonSeen, rule: Rule) -> str:
         if rule.where:
             return f"{person.dn} → {matched(rule, person)} → mapping {rule.id}"
-        group = self.sources[person.source_id].groups.get(rule.group)
-        name = (group.name or rule.group) if group else rule.group
-        path = group.paths.get(person.anchor) if group and group.paths else None
-        return f"{person.dn} → {' / '.join((name, *path)) if path else name} → mapping {rule.id}"
+        ending = self._endings.get((person.source_id, rule.id))  # the same for everybody in a group without groups
+        if ending is None:
+            group = self.sources[person.source_id].groups.get(rule.group)
+            name = (group.name or rule.group) if group else rule.group
+            path = group.paths.get(person.anchor) if group and group.paths else None
+            ending = f" → {' / '.join((name, *path)) if path else name} → mapping {rule.id}"
+            if group is None or not group.paths:
+                self._endings[person.source_id, rule.id] = ending
+        return person.dn + ending
 
     def _memberships(self, item: Present, subject: str, changes: list[Change]) -> None:
         person, identity = item.person, item.identity
@@ -219,7 +226,7 @@ class _Work:
         rules, team_ids = item.rules, self.team_ids
         if self.recorded.absences:
             self.ending.note_seen(item, rows)
-        joins = [rule for rule in rules if (rule.provenance, team_ids[rule.id]) not in held]
+        joins = [rule for rule in rules if (rule.provenance, team_ids[rule.id]) not in held] if held else list(rules)
         ending, waiting = self.ending.of(item, rows, team_ids) if rows else ({}, False)
         if ending:
             stays = {row.team_id for row in rows if row.row_id not in ending} | {team_ids[rule.id] for rule in rules}
@@ -236,11 +243,12 @@ class _Work:
                 Change(Kind.JOIN_TEAM, subject, rule.team, "", "member", rule.id, cause=self.cause(person, rule),
                        team=team_ids[rule.id])
             )  # fmt: skip
-        self.desk.serve(Case(subject, identity, rules, set(ending), changes, lambda rule: self.cause(person, rule)))
+        why = partial(self.cause, person)
+        self.desk.serve(Case(subject, identity, rules, set(ending), changes, why))
         stays_in = [row for row in rows if row.row_id not in ending]
-        changes += self.roles.changes(subject, identity, rules, stays_in, lambda rule: self.cause(person, rule))
+        changes += self.roles.changes(subject, identity, rules, stays_in, why)
         ends = {row.provenance: ending[row.row_id] for row in rows if row.row_id in ending} if ending else {}
-        changes += self.groups.changes(item, rules, stays_in, ends, lambda rule: self.cause(person, rule))
+        changes += self.groups.changes(item, rules, stays_in, ends, why)
 
 
 def _relink(subject: str, item: Present) -> Change:

@@ -17,6 +17,7 @@ from connector.reconcile.seating import PoolKey
 from connector.reconcile.wording import counted, people
 from ledger.seat import Subscription
 
+_MOVES_SEATS = frozenset({Kind.ASSIGN_SEAT, Kind.MOVE_SEAT, Kind.RELEASE_SEAT, Kind.WAIT})
 AHEAD = timedelta(days=30)
 """How far ahead terms are looked at."""
 
@@ -126,6 +127,8 @@ def _effect(
     queue: Counter[PoolKey] = Counter()
     for bundle in bundles:
         for change in bundle.changes:
+            if change.kind not in _MOVES_SEATS:
+                continue
             key = (change.team, change.offering)
             if change.kind is Kind.ASSIGN_SEAT:
                 wanted[key] += 1

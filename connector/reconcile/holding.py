@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from connector.reconcile.invites import expired
 from connector.reconcile.plan import Change, Harm, Kind, Problem
@@ -16,6 +17,8 @@ from connector.reconcile.recorded import GrantRow, IdentityRow, Recorded, SeatRo
 from connector.reconcile.seating import Allocation, Pools, Request, grant_change
 from ledger.identity import MANUAL, IdentityState, fold
 from ledger.seat import SeatState
+
+_PRECEDENCE = attrgetter("priority", "id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Desk:
     def serve(self, case: Case) -> None:
         """Existing seats first; what is asked for and not held becomes a request."""
         wanted: dict[str, list[Rule]] = {}
-        for rule in sorted(case.rules, key=lambda rule: (rule.priority, rule.id)):
+        for rule in sorted((rule for rule in case.rules if rule.offerings), key=_PRECEDENCE):
             for offering in rule.offerings:
                 wanted.setdefault(offering, []).append(rule)
         waits: list[WaitRow] = []
@@ -79,7 +82,8 @@ class Desk:
                     self._held(case, seat, asking)
             if lapsed:  # asked for again once the invite is sent again, or accepted
                 wanted.clear()
-        self._add_manual(wanted, waits, () if case.identity is None else self.recorded.seats.get(case.identity.id, ()))
+        if case.identity is not None and waits:
+            self._add_manual(wanted, waits, self.recorded.seats.get(case.identity.id, ()))
         for offering, asking in wanted.items():
             self._ask(case, offering, tuple(asking), tuple(row for row in waits if row.offering_code == offering))
         for row in waits:
@@ -115,7 +119,7 @@ class Desk:
             if row.provenance == MANUAL and row.offering_code not in have and row.team_id in self.names:
                 asking = wanted.setdefault(row.offering_code, [])
                 asking.append(_by_hand(row, self.names[row.team_id]))
-                asking.sort(key=lambda rule: (rule.priority, rule.id))
+                asking.sort(key=_PRECEDENCE)
 
     def _ask(self, case: Case, offering: str, asking: tuple[Rule, ...], waits: tuple[WaitRow, ...]) -> None:
         signed_in = case.identity is not None and case.identity.id in self.recorded.signed_in
@@ -127,8 +131,8 @@ class Desk:
                 state=SeatState.ACTIVE.value if signed_in else SeatState.INVITED.value,
                 cause=case.cause(asking[0]) if asking[0].id else "asked for by hand",
                 changes=case.changes,
-                priority=min([asking[0].priority, *(row.priority for row in waits)]),
-                since=min((row.since for row in waits), default=None),
+                priority=min(asking[0].priority, *(row.priority for row in waits)) if waits else asking[0].priority,
+                since=min(row.since for row in waits) if waits else None,
                 waiting=waits,
             )
         )

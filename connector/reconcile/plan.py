@@ -17,7 +17,7 @@ import msgspec
 
 from ledger.identity import Email
 
-_ENCODE = msgspec.json.Encoder().encode
+_ENCODE_LINES = msgspec.json.Encoder().encode_lines
 
 
 class Kind(StrEnum):
@@ -243,7 +243,7 @@ def digest_of(changes: Iterable[Change], policy_hash: str) -> str:
     rows = [(c.subject, c.kind, c.object, c.before, c.after, c.mapping) for c in changes]
     for start in range(0, len(rows), 10_000):
         total.update(b"\n")
-        total.update(b"\n".join(map(_ENCODE, rows[start : start + 10_000])))
+        total.update(_ENCODE_LINES(rows[start : start + 10_000])[:-1])
     return total.hexdigest()
 
 
@@ -264,6 +264,6 @@ def change_to_json(change: Change) -> dict[str, Any]:
 def witnessed(change: Change) -> tuple[str, ...]:
     """The change as the audit log keeps it: kind, object, before, after, mapping, cause. The cause of an addition is on
     the row it made, so only what takes something away repeats it."""
-    if change.harm in REMOVALS:
+    if change.harm and change.harm in REMOVALS:
         return (change.kind, change.object, change.before, change.after, change.mapping, change.cause)
     return (change.kind, change.object, change.before, change.after, change.mapping)

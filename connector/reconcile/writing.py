@@ -47,6 +47,7 @@ class Rows:
         self._used: dict[str, int] = dict(recorded.elsewhere.used)
         self._running = running_by_pool(recorded, now.date())
         self._links_of: dict[str, list[str]] = {}
+        self._provenances: dict[str, str] = {}
         for held in recorded.seats.values():
             for seat in held:
                 self._seat_by_id[seat.id] = seat
@@ -78,6 +79,10 @@ class Rows:
             if row_id not in ended and identity not in waiting:
                 self._ended["links"].append(row_id)
                 self._begun["links"].append((identity, source_id, anchor, fingerprint))
+
+    def provenance(self, mapping: str) -> str:
+        """Of what a mapping grants: one text for very many rows."""
+        return self._provenances.get(mapping) or self._provenances.setdefault(mapping, MAPPING + mapping)
 
     def begin(self, table: str, row: tuple[Any, ...]) -> None:
         """A row that begins now."""
@@ -199,7 +204,7 @@ class _BundleRows:
         self._link()
 
     def _join(self, change: Change) -> None:
-        provenance = MAPPING + change.mapping
+        provenance = self.rows.provenance(change.mapping)
         source = self.person.source_id
         self.rows.begin("memberships", (self.identity, change.team, provenance, source, change.cause))
 
@@ -222,7 +227,9 @@ class _BundleRows:
         self._grant(change, change.ref or self.new_seats[change.offering], change.team)
 
     def _grant(self, change: Change, seat_id: str, team: str) -> None:
-        provenance = MAPPING + change.mapping if change.mapping else MANUAL  # a manual place on the waitlist was served
+        provenance = (
+            self.rows.provenance(change.mapping) if change.mapping else MANUAL
+        )  # a manual place on the waitlist was served
         self.rows.begin("grants", (seat_id, self.identity, team, provenance, change.cause))
 
     def _move(self, change: Change) -> None:

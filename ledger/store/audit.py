@@ -14,9 +14,9 @@ from ledger.audit import (
     Head,
     Row,
     Verification,
-    event_digest,
+    event_digests,
     payload_digest,
-    payload_of,
+    payloads_of,
     seal_rows,
 )
 from ledger.instant import to_micros
@@ -34,23 +34,26 @@ async def append(book: Book, events: Sequence[AuditEvent]) -> range:
     if not events:
         return range(0)
     first = (await _last_seq(book)) + 1
-    at = to_micros(book.at)
-    organization, run_id = book.organization, book.run_id
-    salts = secrets.token_hex(_SALT_BYTES * len(events))
-    rows, payloads = [], []
-    for offset, event in enumerate(events):
-        seq = first + offset
-        salt = salts[offset * 2 * _SALT_BYTES : (offset + 1) * 2 * _SALT_BYTES]
-        payload = payload_of(event)
-        hidden = payload_digest(salt, payload)
-        fields = (organization, seq, at, event.actor, event.verb, event.subject, run_id, event.plan_digest, hidden)
-        digest = event_digest(fields)
-        rows.append((seq, event.actor, event.verb, event.subject, event.plan_digest, hidden, digest))
-        payloads.append((seq, salt, payload.decode()))
+    numbers = range(first, first + len(events))
+    at, organization, run_id = to_micros(book.at), book.organization, book.run_id
+    salt = secrets.token_hex(_SALT_BYTES * len(events))
+    salts = [salt[start : start + 2 * _SALT_BYTES] for start in range(0, len(salt), 2 * _SALT_BYTES)]
+    payloads = payloads_of(events)
+    fields = [
+        (organization, seq, at, event.actor, event.verb, event.subject, run_id, event.plan_digest, hidden)
+        for seq, event, hidden in zip(numbers, events, map(payload_digest, salts, payloads), strict=True)
+    ]
+    rows = [
+        (seq, actor, verb, subject, plan_digest, hidden, digest)
+        for (_, seq, _, actor, verb, subject, _, plan_digest, hidden), digest in zip(
+            fields, event_digests(fields), strict=True
+        )
+    ]
     columns = ("seq", "actor", "verb", "subject", "plan_digest", "payload_digest", "digest")
     await book.insert(audit.audit_event, columns, rows, same={"at": book.at, "run_id": run_id})
-    await book.insert(audit.audit_payload, ("seq", "salt", "payload"), payloads)
-    return range(first, first + len(events))
+    readable = list(zip(numbers, salts, map(bytes.decode, payloads), strict=True))
+    await book.insert(audit.audit_payload, ("seq", "salt", "payload"), readable)
+    return numbers
 
 
 async def seal(book: Book) -> Head | None:

@@ -70,6 +70,18 @@ async def test_any_text_survives(ledger: Ledger, now: datetime, names: list[str]
     ]
 
 
+@pytest.mark.parametrize("count", [399, 400, 401, 800])
+async def test_a1_every_row_survives_wherever_a_statement_or_block_ends(
+    ledger: Ledger, now: datetime, count: int
+) -> None:
+    """Ten columns with the row id: SQLite takes 400 rows a statement."""
+    async with ledger.write("acme", at=now, run_id="r") as book:
+        ids = await book.begin(people.identity, IDENTITY, [identity(n, AWKWARD[n % 14]) for n in range(count)])
+        statement = book.open(people.identity, "row_id", *IDENTITY).order_by(people.identity.c.row_id)
+        found = await book.tuples(statement)
+    assert found == [(row_id, *identity(n, AWKWARD[n % 14])) for n, row_id in enumerate(ids)]
+
+
 async def test_every_kind_of_value_survives(ledger: Ledger, now: datetime) -> None:
     exact = datetime(1999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
     async with ledger.write("acme", at=now) as book:

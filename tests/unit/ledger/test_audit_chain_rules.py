@@ -6,7 +6,18 @@ from hashlib import sha256
 
 import pytest
 
-from ledger.audit import GENESIS, AuditEvent, Head, event_digest, next_head, payload_digest, payload_of, seal_rows
+from ledger.audit import (
+    GENESIS,
+    AuditEvent,
+    Head,
+    event_digest,
+    event_digests,
+    next_head,
+    payload_digest,
+    payload_of,
+    payloads_of,
+    seal_rows,
+)
 
 
 def test_the_payload_is_canonical_and_leaves_out_what_is_not_said() -> None:
@@ -40,3 +51,11 @@ def test_a_head_survives_its_text_form() -> None:
 def test_what_is_no_head_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="audit head"):
         Head.parse(text)
+
+
+def test_a1_a_batch_is_encoded_as_its_events_are() -> None:
+    events = [AuditEvent("a", "v", f"i{n}", "two\nlines", changes=[("Invite", "", "Łódź")]) for n in range(3)]
+    assert payloads_of(events) == [payload_of(event) for event in events]
+    rows = [("acme", n, 0, "two\nlines") for n in range(3)]
+    assert event_digests(rows) == [event_digest(row) for row in rows]
+    assert payloads_of([]) == [] == event_digests([])
