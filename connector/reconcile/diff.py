@@ -228,6 +228,9 @@ class _Work:
             self.ending.note_seen(item, rows)
         joins = [rule for rule in rules if (rule.provenance, team_ids[rule.id]) not in held] if held else list(rules)
         ending, waiting = self.ending.of(item, rows, team_ids) if rows else ({}, False)
+        if waiting and joins:  # a mover whose leave is not confirmed yet: the whole bundle waits, ends too (P2)
+            rules = tuple(rule for rule in rules if rule not in joins)
+            joins, ending = [], {}
         if ending:
             stays = {row.team_id for row in rows if row.row_id not in ending} | {team_ids[rule.id] for rule in rules}
             changes += [
@@ -235,9 +238,6 @@ class _Work:
                 for row in rows
                 if row.row_id in ending
             ]
-        if waiting and joins:  # a mover whose leave is not confirmed yet: the whole bundle waits (P2)
-            rules = tuple(rule for rule in rules if rule not in joins)
-            joins = []
         for rule in joins:
             changes.append(
                 Change(Kind.JOIN_TEAM, subject, rule.team, "", "member", rule.id, cause=self.cause(person, rule),

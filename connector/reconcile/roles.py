@@ -52,7 +52,8 @@ class Roles:
         if not self._any:
             return []
         rows = self.recorded.roles.get(identity.id, ()) if identity else ()
-        wanted = {self._key(rule): rule for rule in reversed(rules) if rule.role}
+        by_preference = sorted(rules, key=lambda rule: (rule.priority, rule.id), reverse=True)  # not the file's order
+        wanted = {self._key(rule): rule for rule in by_preference if rule.role}
         kept = self._named.get(subject, set()) | {
             self._key(rule) for rule in map(self._granting, stays) if rule is not None
         }

@@ -128,17 +128,19 @@ class _Member:
     state: str
     linked: bool
     plot: str = ""
-    """``leaver`` and ``mover`` make sure that the ends of long stories are met, with all the evidence they need."""
+    """``leaver`` and ``mover`` make sure that the ends of long stories are met, with all the evidence they need;
+    who is ``half-moved`` has left two groups for a third one, and a second reading shows it of one of them only."""
 
 
 @st.composite
 def _member(draw: st.DrawFn, uid: str, traits: set[str]) -> _Member:
-    plot = draw(st.sampled_from(["", "", "", "leaver", "mover"]))
-    source = draw(st.sampled_from(["corp", "corp", "eu"]))
+    plot = draw(st.sampled_from(["", "", "", "", "leaver", "mover", "half-moved"]))
+    source = "corp" if plot == "half-moved" else draw(st.sampled_from(["corp", "corp", "eu"]))
     domain = "acme.example" if plot else draw(st.sampled_from(["acme.example"] * 6 + ["eu.example", "closed.example"]))
     number = draw(st.sampled_from([f"n{uid}", f"n{uid}", f"n{uid}", "", "shared"]))
     groups = draw(st.lists(st.sampled_from(GROUPS[source]), min_size=1, max_size=2, unique=True))
-    state = draw(st.sampled_from({"": STATES, "leaver": ("disabled", "absent"), "mover": ("active",)}[plot]))
+    groups = ["lab", "site"] if plot == "half-moved" else groups
+    state = draw(st.sampled_from({"": STATES, "leaver": ("disabled", "absent")}.get(plot, ("active",))))
     if domain == "closed.example":
         traits.add("frozen domain")
     linked = bool(plot) or draw(st.sampled_from([True] * 9 + [False]))
@@ -173,9 +175,10 @@ class _Ledger:
             values["links"].setdefault(member.source, {})[person.anchor] = link
             for scope in ("people", *(f"group:{name}" for name in GROUPS[member.source])):
                 if member.plot or draw(st.sampled_from([False, False, True])):
-                    values["absences"][member.source, person.anchor, scope] = draw(
-                        st.sampled_from(AGES[2:] if member.plot else AGES)
-                    )
+                    ages = AGES[2:] if member.plot else AGES
+                    if member.plot == "half-moved" and scope == "group:site":
+                        ages = AGES[:2]
+                    values["absences"][member.source, person.anchor, scope] = draw(st.sampled_from(ages))
         if draw(st.booleans()):
             self.signed_in.add(uid)
         if member.state == "removed":
@@ -288,7 +291,7 @@ TERMS = (
 def _today(draw: st.DrawFn, member: _Member, sources: dict[str, HandSource], traits: set[str]) -> None:
     """What the directory shows of somebody the ledger knows."""
     uid, source = member.entry.uid, member.source
-    fate = draw(st.sampled_from({"": FATES, "leaver": ("gone", "disabled"), "mover": ("here",)}[member.plot]))
+    fate = draw(st.sampled_from({"": FATES, "leaver": ("gone", "disabled")}.get(member.plot, ("here",))))
     traits.add(fate)
     if fate == "gone":
         return
@@ -313,6 +316,9 @@ def _today(draw: st.DrawFn, member: _Member, sources: dict[str, HandSource], tra
         groups = (draw(st.sampled_from([name for name in GROUPS[source] if name not in groups] or GROUPS[source])),)
     elif source != member.source or draw(st.sampled_from([False, True])):
         groups = tuple(draw(st.sets(st.sampled_from(GROUPS[source]), max_size=2)))
+    if member.plot == "half-moved":
+        groups = ("design",)  # it leads to the Team that lab led to
+        traits.add("half-moved")
     if source == member.source and groups and not set(groups) & set(member.groups):
         traits.add("mover")
     sources[source].put(entry, groups=sorted(groups))

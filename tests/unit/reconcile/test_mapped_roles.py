@@ -235,3 +235,32 @@ def test_p2_a_mover_whose_leave_waits_gets_no_role_yet(source: HandSource) -> No
     assert plan_for(source, chosen, recorded).plan.empty
     confirmed = msgspec.structs.replace(recorded, absences=absent("bo", scope="group:site"))
     assert plan_for(source, chosen, confirmed).plan.counts == {"JoinTeam": 1, "LeaveTeam": 1, "GrantRole": 1}
+
+
+def test_p1_the_mapping_that_grants_a_role_does_not_depend_on_the_order_of_the_file(source: HandSource) -> None:
+    one = mapping("leads", "Design", role="secondary_admin", priority=20)
+    other = mapping("heads", "Design", role="secondary_admin", priority=10)
+    source.groups["heads"] = ["anna"]
+    digests, granting = set(), set()
+    for order in ((one, other), (other, one)):
+        chosen = policy(mapping("design", "Design"), *order, sync=ALLOWED)
+        draft = plan_for(source, chosen, holding(chosen, HandSource()))
+        digests.add(draft.plan.digest)
+        granting |= {c.mapping for c in draft.plan.bundles[0].changes if c.kind is Kind.GRANT_ROLE}
+    assert len(digests) == 1
+    assert granting == {"heads"}, "the better priority"
+
+
+def test_p2_a_role_is_not_ended_for_a_mapping_that_only_waits(source: HandSource) -> None:
+    """Bo moves from one mapping with the role to another one, and a third membership still lacks its second reading."""
+    chosen = policy(
+        mapping("site", "Site"),
+        mapping("leads", "Design", role="secondary_admin"),
+        mapping("heads", "Design", role="secondary_admin"),
+        sync=ALLOWED,
+    )
+    source.groups = {"site": ["bo"], "leads": ["bo"], "heads": []}
+    recorded = with_roles(holding(chosen, source), ("bo", "secondary_admin", "design"))
+    source.groups = {"site": [], "leads": [], "heads": ["bo"]}
+    left = msgspec.structs.replace(recorded, absences=absent("bo", scope="group:leads"))
+    assert plan_for(source, chosen, left).plan.empty

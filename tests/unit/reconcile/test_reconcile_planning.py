@@ -617,3 +617,16 @@ def test_p3_a_removed_leaver_who_keeps_a_seat_by_hand_keeps_it_for_that_reason_a
     (bundle,) = plan_for(source, chosen, recorded).plan.bundles
     assert [change.kind for change in bundle.changes] == [Kind.LEAVE_TEAM, Kind.END_GRANT]
     assert bundle.changes[1].ref == "g-s-bo-CAD-design"
+
+
+def test_p2_nothing_ends_for_a_mapping_that_only_waits(source: HandSource) -> None:
+    """Bo changes the mapping that keeps the Team and the seat, and a third membership lacks its second reading."""
+    chosen = policy(mapping("site", "Site"), mapping("leads", "Design", "CAD"), mapping("heads", "Design", "CAD"))
+    source.groups = {"site": ["bo"], "leads": ["bo"], "heads": []}
+    recorded = holding(chosen, source)
+    source.groups = {"site": [], "leads": [], "heads": ["bo"]}
+    left = msgspec.structs.replace(recorded, absences=absent("bo", scope="group:leads"))
+    assert plan_for(source, chosen, left).plan.empty, "not even a reason ends before the next one holds"
+    both = {**absent("bo", scope="group:leads"), **absent("bo", scope="group:site")}
+    moved = plan_for(source, chosen, msgspec.structs.replace(recorded, absences=both))
+    assert moved.plan.counts == {"JoinTeam": 1, "LeaveTeam": 1, "EndGrant": 2, "AddGrant": 1}

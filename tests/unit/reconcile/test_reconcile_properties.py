@@ -212,6 +212,26 @@ def test_p2_no_mover_stands_in_two_teams(organization: Organization) -> None:
         assert bundle.subject not in left or not any(change.kind is Kind.JOIN_TEAM for change in bundle.changes)
 
 
+@examples(250)
+@given(organizations())
+def test_p2_a_reason_that_ends_takes_nothing_away(organization: Organization) -> None:
+    """EndGrant is no harm, so no limit looks at it: another reason holds the Team or the seat, or the same bundle says
+    by a change that limits count that it is lost."""
+    draft = planned(organization)
+    start = Standing.of(organization.recorded)
+    for bundles in (draft.plan.bundles, guarded(organization, draft).allowed):
+        end = start.after(bundles)
+        for bundle in bundles:
+            inside = {team for who, team, _ in end.teams.values() if who == bundle.identity}
+            inside |= {change.team for change in bundle.changes if change.kind is Kind.LEAVE_TEAM}
+            released = {change.ref for change in bundle.changes if change.kind is Kind.RELEASE_SEAT}
+            for change in bundle.changes:
+                if change.kind is Kind.END_GRANT:
+                    event("seat" if change.offering else "Team")
+                    seat = start.grants[change.ref][0] if change.offering else ""
+                    assert seat in end.seats or seat in released if seat else change.team in inside, change
+
+
 @examples(100)
 @given(organizations())
 def test_g1_no_team_goes_to_zero_unapproved(organization: Organization) -> None:
@@ -284,7 +304,7 @@ TRAITS: Counter[str] = Counter()
 EXPECTED = {
     *("mover", "collision", "recycled address", "rehired", "moved-over", "shared seat", "newcomer", "manual row"),
     *("admin", "term ended", "frozen domain", "gone", "disabled", "renamed", "broken", "buried", "abroad"),
-    *("unknown base", "unknown group", "unknown sentinel", "missing", "unresolved", "told"),
+    *("unknown base", "unknown group", "unknown sentinel", "missing", "unresolved", "told", "half-moved"),
 }
 
 
