@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 
 from aiohttp import web
-from connector.scim import routes as scim
-from connector.scim.routes import Pushing
 
 from access.errors import Forbidden
 from access.principal import Principal, Scope
 from connector.directory.scim_settings import ScimInboxSettings
+from connector.scim import routes as scim
+from connector.scim.routes import Pushing
 from ledger.errors import RosterdError
 from ledger.store import jobs
 from ledger.store.inbox import Inbox
