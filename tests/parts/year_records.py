@@ -79,8 +79,12 @@ class Picture:
             for seat, provenance in self.grants
             if provenance.startswith("mapping:") and (self.seats[seat][0], provenance) not in members
         ]
+        # whoever is in a Team by another mapping that keeps a group may keep this one until that one is read (D2)
+        keeping = {provenance for _, _, provenance in self.groups}
+        unsure = {who for who, provenance in members if provenance in keeping}
         found += [f"{self.people[who][0]} is in a group kept by {provenance} and not in its Team"
-                  for who, _, provenance in self.groups if (who, provenance) not in members]  # fmt: skip
+                  for who, _, provenance in self.groups
+                  if (who, provenance) not in members and who not in unsure]  # fmt: skip
         removed = {who for who, (_, state) in self.people.items() if state == "removed"}
         found += [f"removed and has something: {who}" for who in removed
                   if any(who == row[0] for row in (*self.members, *self.seats.values(), *self.groups))]  # fmt: skip
