@@ -181,9 +181,11 @@ class _Populations:
             self._active[ORGANIZATION, ""] = {row.id for row in everybody if row.state == IdentityState.ACTIVE}
 
     def of(self, scope: ScopeKey, start: int, *, recent: bool) -> int:
-        left: set[str] = set()
-        for harm in ENDS_USE:
-            left |= _past(self._past, scope, harm, recent)
+        disabled, left, removed = (
+            _past(self._past, place, harm, recent)
+            for place, harm in ((scope, Harm.DISABLE), (scope, Harm.LEAVE), ((ORGANIZATION, ""), Harm.REMOVE))
+        )
+        left = disabled | (left - removed)  # who is removed was disabled first: before the window, they were not there
         return min(start, len(self._active[scope] | left) + self._elsewhere.get(scope, 0))
 
 

@@ -19,7 +19,9 @@ import msgspec
 from connector.directory.base import Reading, ReadRequest
 from connector.reconcile import run
 from connector.reconcile.claiming import Arrival, claim
+from connector.reconcile.load import change_key
 from connector.reconcile.outcome import RunOutcome, RunState
+from connector.reconcile.plan import Kind
 from connector.reconcile.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.teams import ensure_organization
@@ -400,7 +402,20 @@ class Year:
         freed = await self._freed(outcome.run_id)
         left = [change.key for bundle in again.plan.bundles for change in bundle.changes
                 if change.key not in held and not (bundle.identity == "" and bundle.subject in freed)]  # fmt: skip
+        first = await self._held_by(outcome)
+        if outcome.counts.get("Reinstate") and not first <= held:
+            self._count("returns widened a limit")  # they are people of the organization again (G1)
+            return
+        # a seat dealt to somebody whose bundle is held goes to who is first in line by the next run
+        dealt = {key[2] for key in first if key[1] == Kind.ASSIGN_SEAT}
+        left = [key for key in left if key[1] != Kind.ASSIGN_SEAT or key[2] not in dealt]
         assert not left, f"apply, then plan: {left}"
+
+    async def _held_by(self, outcome: RunOutcome) -> set[Any]:
+        """Keys of the changes that this run held."""
+        async with self.ledger.read(ORGANIZATION.id) as reader:
+            sets = [item for item in await runs.held_sets(reader, ("open",)) if item.digest == outcome.held]
+        return {change_key(change) for item in sets for change in item.changes}
 
     async def _freed(self, run_id: str) -> set[str]:
         """Addresses of people whom this run removed: somebody new may be invited to one by the next run, not by the
@@ -435,8 +450,12 @@ class Year:
                 **await seats.touched_by(reader, done.outcome.run_id),
                 **await kept_groups.touched_by(reader, done.outcome.run_id),
             }
-        foreign = [(name, row.run_id) for name, rows in ended.items() for row in rows
-                   if row.ended_run == done.outcome.run_id and row.run_id != run_id]  # fmt: skip
+        foreign = [
+            (name, row.run_id)
+            for name, rows in ended.items()
+            for row in rows
+            if row.ended_run == done.outcome.run_id and row.run_id != run_id and name != "waiting"
+        ]  # a place in line ends with the seat that comes back
         assert not foreign, f"A3: ended what another run gave: {foreign}"
         if before is not None and not done.kept and not await self._over(before):
             known = {who: after.people[who] for who in before.people}

@@ -105,6 +105,7 @@ class Evidence:
     outside: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
     known: dict[str, set[str]] = field(default_factory=dict)
     off_since: dict[str, datetime] = field(default_factory=dict)
+    delay: dict[str, timedelta] = field(default_factory=dict)
     paused_since: dict[str, datetime] = field(default_factory=dict)
     last: dict[str, Reading] = field(default_factory=dict)
 
@@ -128,10 +129,13 @@ class Evidence:
                         self.outside.setdefault((name, group, anchor), at)
 
     def remember(self, before: Picture, after: Picture, at: datetime) -> None:
-        """Since when each leaver is off and each seat paused, as the ledger went."""
+        """Since when each leaver is off, and for how long before they are removed; since when each seat is paused."""
         for who, (_, state) in after.people.items():
             if state in OFF and (before.people.get(who, ("", ""))[1] not in OFF or who not in self.off_since):
                 self.off_since[who] = at
+                delays = [self.remove[p.removeprefix("mapping:")] for w, _, p in before.members
+                          if w == who and p.removeprefix("mapping:") in self.remove]  # fmt: skip
+                self.delay[who] = max(delays, default=timedelta(days=30))  # an undo that adds a Team moves no date
         for seat, row in after.seats.items():
             if row[3] == "paused" and before.seats.get(seat, ("",) * 4)[3] != "paused":
                 self.paused_since[seat] = at
@@ -143,12 +147,15 @@ class Evidence:
             now = after.people[who][1]
             if state == "active" and now != "active" and (why := self._not_gone(before, who, at)):
                 found.append(f"{mail} is {now}: {why}")
-            if state in OFF and now == "removed" and not self._due(who, before, at):
+            if state in OFF and now == "removed" and not self._due(who, at):
                 found.append(f"{mail} was removed before it was due")
         for who, team, provenance in before.members - after.members:
             if why := self._not_out(before, after, who, provenance, at):
                 found.append(f"{before.people[who][0]} left {team} ({provenance}): {why}")
+        through = {(who, provenance) for who, _, provenance in before.members}
         for who, _, provenance in before.groups - after.groups:
+            if (who, provenance) not in through:
+                continue  # the membership it came with ended before, on its own evidence
             if why := self._not_out(before, after, who, provenance, at):
                 found.append(f"{before.people[who][0]} left a group ({provenance}): {why}")
         for seat, (who, _, code, state) in before.seats.items():
@@ -194,16 +201,14 @@ class Evidence:
         first = self.absent.get((name, anchor), at)
         return "" if at - first >= CONFIRM else f"absent only since {first}"
 
-    def _due(self, who: str, before: Picture, at: datetime) -> bool:
-        delays = [self.remove[p.removeprefix("mapping:")] for w, _, p in before.members
-                  if w == who and p.removeprefix("mapping:") in self.remove]  # fmt: skip
-        return at - self.off_since[who] >= max(delays, default=timedelta(days=30))
+    def _due(self, who: str, at: datetime) -> bool:
+        return at - self.off_since[who] >= self.delay[who]
 
     def _not_out(self, before: Picture, after: Picture, who: str, provenance: str, at: datetime) -> str:
         if not provenance.startswith("mapping:"):
             return "it was given by hand"
         if before.people[who][1] in OFF and not self._not_gone(before, who, at):
-            return "" if self._due(who, before, at) else "removed before it was due"
+            return "" if self._due(who, at) else "removed before it was due"
         name, group = self.groups[provenance.removeprefix("mapping:")]
         link = after.links.get(who, ("", ""))  # a rehire is known by the new entry from now on
         if link[0] != name or self._entry(after, who) is None:

@@ -52,6 +52,14 @@ def test_g1_unapproved_leavers_stay_in_the_denominator() -> None:
     assert disabling(2, windows(110, *gone), size=100).held
 
 
+def test_g1_the_removal_of_who_left_long_ago_widens_no_limit() -> None:
+    """Off-boarded before the window began, removed inside it: they were not there at its start."""
+    kinds = ("remove", "leave")
+    removed = tuple(PastHarm(kind, f"gone{number}", "design", "design", True) for number in range(10) for kind in kinds)
+    assert not disabling(2, windows(200, *removed)).held
+    assert disabling(3, windows(200, *removed)).held, "ten per cent of the 20 who are there"
+
+
 def test_g1_growth_inside_the_window_loosens_nothing() -> None:
     assert disabling(3, windows(10), size=100).held
 
