@@ -406,9 +406,9 @@ class Year:
         if outcome.counts.get("Reinstate") and not first <= held:
             self._count("returns widened a limit")  # they are people of the organization again (G1)
             return
-        # a seat dealt to somebody whose bundle is held goes to who is first in line by the next run
+        # a seat dealt to somebody whose change is held goes to who waits for it by now, in the next run
         dealt = {key[2] for key in first if key[1] == Kind.ASSIGN_SEAT}
-        left = [key for key in left if key[1] != Kind.ASSIGN_SEAT or key[2] not in dealt]
+        left = [key for key in left if key[1] not in {Kind.ASSIGN_SEAT, Kind.WAIT} or key[2] not in dealt]
         assert not left, f"apply, then plan: {left}"
 
     async def _held_by(self, outcome: RunOutcome) -> set[Any]:
