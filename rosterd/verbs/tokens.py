@@ -41,6 +41,7 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make a token and print it, this once."""
+    # eleven parameters: what one types
 
     async def work(service: Service) -> Result:
         await service.register()
