@@ -23,18 +23,18 @@ from typing import Any
 
 from benchmarks import full_run_ldap
 from connector.directory.mapping import Person
-from connector.reconcile import gatekeeping
-from connector.reconcile.apply import commit
-from connector.reconcile.decide import decide
-from connector.reconcile.guard import guard
-from connector.reconcile.limits import Permit, Windows
-from connector.reconcile.load import load
-from connector.reconcile.observed import Observed
-from connector.reconcile.orders import Order
-from connector.reconcile.policy import Policy
-from connector.reconcile.settings import MappingSettings, TeamSettings
-from connector.reconcile.sight import Domains, GroupSeen, SourceSeen
-from connector.reconcile.teams import ensure_organization
+from connector.reconcile.apply.commit import commit
+from connector.reconcile.desired.seen import Domains, GroupSeen, SourceSeen
+from connector.reconcile.guard.guard import guard
+from connector.reconcile.guard.limits import Permit, Windows
+from connector.reconcile.pipeline import decide
+from connector.reconcile.plan.order import Order
+from connector.reconcile.plan.settings import MappingSettings, TeamSettings
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading.memory import Observed
+from connector.reconcile.state import gate
+from connector.reconcile.state.load import load
+from connector.reconcile.state.teams import ensure_organization
 from ledger.identity import Email, fold
 from ledger.seat import Offering, OfferingKind, Subscription, Tier
 from ledger.store import people, seats
@@ -105,8 +105,8 @@ async def measure(url: str, count: int, groups: int, per_person: int) -> list[Ro
     async def enabled(*_args: Any) -> bool:
         return False
 
-    gatekeeping.look = opened  # type: ignore[assignment]
-    gatekeeping.require_enabled = enabled  # type: ignore[assignment]
+    gate.look = opened  # type: ignore[assignment]
+    gate.require_enabled = enabled  # type: ignore[assignment]
     ledger = Ledger.open(url)
     await ledger.migrate()
     policy = make_policy(groups)

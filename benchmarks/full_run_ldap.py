@@ -83,11 +83,13 @@ def _one(url: str, ledger_url: str, groups: int, turn: int) -> dict[str, Any]:
         from connector.directory.mapping import AttributeRules
         from connector.directory.settings import LdapSettings
         from connector.directory.sources import open_source
-        from connector.reconcile import apply, gatekeeping, run
-        from connector.reconcile.limits import Permit
-        from connector.reconcile.policy import Policy
-        from connector.reconcile.settings import MappingSettings, TeamSettings
-        from connector.reconcile.sight import Domains
+        from connector.reconcile import run
+        from connector.reconcile.apply import commit
+        from connector.reconcile.desired.seen import Domains
+        from connector.reconcile.guard.limits import Permit
+        from connector.reconcile.plan.settings import MappingSettings, TeamSettings
+        from connector.reconcile.policy.policy import Policy
+        from connector.reconcile.state import gate
         from ledger.store.engine import Ledger
 
     async def opened(*_args: Any) -> Domains:
@@ -99,9 +101,9 @@ def _one(url: str, ledger_url: str, groups: int, turn: int) -> dict[str, Any]:
     async def approved(*_args: Any) -> Permit:
         return Permit(everything=True)  # a first run of thousands of invites is approved by somebody
 
-    apply.load_permit = approved  # type: ignore[assignment]
-    gatekeeping.look = opened  # type: ignore[assignment]
-    gatekeeping.require_enabled = enabled  # type: ignore[assignment]
+    commit.load_permit = approved  # type: ignore[assignment]
+    gate.look = opened  # type: ignore[assignment]
+    gate.require_enabled = enabled  # type: ignore[assignment]
     settings = LdapSettings.model_validate(
         {
             "id": "corp", "servers": [url], "plaintext": True, "bind_dn": company.READER,

@@ -17,7 +17,7 @@ from access.errors import Unauthenticated
 from access.principal import Principal
 from access.trail import Trail
 from connector.admin import routes as admin
-from connector.reconcile.claiming import Arrival, claim
+from connector.reconcile.by_hand.sign_in import Arrival, claim
 from connector.sso.routes import Entrance
 from connector.sso.sign_in import SignedIn
 from connector.usage import routes as ingest

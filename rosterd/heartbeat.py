@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
-from connector.reconcile.seeing import Progress
+from connector.reconcile.reading.whole import Progress
 from rosterd.logs import event
 
 INTERVAL = timedelta(seconds=10)

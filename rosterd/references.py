@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from connector.reconcile.policy import Policy
-from connector.reconcile.settings import (
+from connector.reconcile.plan.settings import (
     GuestSettings,
     MappingSettings,
     OffboardingSettings,
     SyncSettings,
     TeamSettings,
 )
+from connector.reconcile.policy.policy import Policy
 from ledger.errors import ManyErrors
 from ledger.identity import a_label
 from rosterd.toml_places import Path

@@ -19,10 +19,10 @@ from connector.directory.mapping import AttributeRules
 from connector.directory.scim_inbox import Mailbox
 from connector.directory.scim_settings import ScimInboxSettings
 from connector.directory.sources import open_source
-from connector.reconcile.asking import ConfiguredFinder
-from connector.reconcile.policy import Policy
+from connector.reconcile.explain.ask import ConfiguredFinder
+from connector.reconcile.policy.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
-from connector.reconcile.teams import ensure_organization
+from connector.reconcile.state.teams import ensure_organization
 from ledger.errors import BadInput
 from ledger.jobs import Lease, run_lease
 from ledger.store.engine import Ledger

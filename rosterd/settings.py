@@ -16,8 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, field_validator
 
 from connector.directory.settings import DirectorySettings
-from connector.reconcile.invites import InviteSettings
-from connector.reconcile.settings import (
+from connector.reconcile.plan.settings import (
     GuestSettings,
     LimitSettings,
     MappingSettings,
@@ -25,6 +24,7 @@ from connector.reconcile.settings import (
     SyncSettings,
     TeamSettings,
 )
+from connector.reconcile.policy.invites import InviteSettings
 from connector.sso.settings import DnsSettings, DomainSettings, SamlSettings, SsoSettings
 from connector.usage.settings import ReportingSettings
 from ledger.errors import NotFound

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from access.errors import Forbidden, Unauthenticated
 from access.principal import Principal, Scope
-from connector.reconcile.invites import InviteSettings
-from connector.reconcile.manual import Act, Exists
-from connector.reconcile.policy import Policy
+from connector.reconcile.by_hand.rules import Act, Exists
+from connector.reconcile.policy.invites import InviteSettings
+from connector.reconcile.policy.policy import Policy
 from ledger.errors import BadInput, ManyErrors, NotFound, Refused, Retryable, RosterdError, Stale, Unavailable
 from ledger.store.engine import Ledger
 

@@ -12,10 +12,13 @@ from access.principal import Principal, Scope
 from connector.admin import shown
 from connector.admin.answering import Answering, Asked, Body, Paged, answer, asked, body, cursor_of, paged, place_of
 from connector.admin.describing import Route
-from connector.reconcile import by_hand, explaining, inviting, linking
-from connector.reconcile.by_hand import Newcomer
-from connector.reconcile.invites import EXPIRY, parse_mail
-from connector.reconcile.manual import Person
+from connector.reconcile.by_hand import invites as invites_by_hand
+from connector.reconcile.by_hand import links
+from connector.reconcile.by_hand import people as by_hand
+from connector.reconcile.by_hand.people import Newcomer
+from connector.reconcile.by_hand.rules import Person
+from connector.reconcile.explain import explain
+from connector.reconcile.policy.invites import EXPIRY, parse_mail
 from ledger.identity import IdentityState
 from ledger.store import kept_groups, people, roster
 from ledger.store.book import Reader
@@ -162,7 +165,7 @@ class People(Answering):
         async with self.ledger.write(who.organization, at=act.now) as book:
             person = await by_hand.load(book, request.match_info["id"])
             person.require_seen_by(act)
-            done = await inviting.resend(book, person, invites, act)
+            done = await invites_by_hand.resend(book, person, invites, act)
         return answer(done.to_json())
 
     async def relink(self, request: web.Request) -> web.Response:
@@ -173,7 +176,7 @@ class People(Answering):
         directories = self.acts.declared(who.organization).directories
         act = self.act(who, wanted.reason)
         identity = request.match_info["id"]
-        done = await linking.relink(self.ledger, who.organization, identity, entry, directories, act)
+        done = await links.relink(self.ledger, who.organization, identity, entry, directories, act)
         return answer(done.to_json())
 
     async def unlink(self, request: web.Request) -> web.Response:
@@ -181,7 +184,7 @@ class People(Answering):
         who = await self.may(request, Scope.PEOPLE_WRITE)
         act = self.act(who, asked(request, Why).reason)
         source = request.match_info["source"]
-        await linking.refuse_unlink(self.ledger, who.organization, request.match_info["id"], source, act)
+        await links.refuse_unlink(self.ledger, who.organization, request.match_info["id"], source, act)
         return answer({})
 
     async def _whole(self, who: Principal, identity_id: str) -> dict[str, object]:
@@ -199,7 +202,7 @@ class People(Answering):
         if act.teams or person.identity.state == IdentityState.REMOVED:
             return {**document, "explain": []}
         policy = self.acts.declared(who.organization).policy
-        told = await explaining.explain(self.ledger, who.organization, policy, person.mail, act.now)
+        told = await explain.explain(self.ledger, who.organization, policy, person.mail, act.now)
         return {**document, "explain": list(told.lines)}
 
 

@@ -12,7 +12,8 @@ from connector.admin import shown
 from connector.admin.answering import Answering, Asked, Body, Paged, answer, asked, body, cursor_of, paged, place_of
 from connector.admin.describing import Route
 from connector.admin.people import Why
-from connector.reconcile import by_hand, seats_by_hand
+from connector.reconcile.by_hand import people as by_hand
+from connector.reconcile.by_hand import seats as seats_by_hand
 from ledger.store import people, roster, seats
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from connector.reconcile.manual import Person
+from connector.reconcile.by_hand.rules import Person
 from ledger.instant import to_text
 from ledger.seat import Subscription
 from ledger.store.pages import Event

@@ -12,7 +12,8 @@ from connector.admin import shown
 from connector.admin.answering import Answering, Body, Paged, answer, asked, body, cursor_of, paged, place_of
 from connector.admin.describing import Route
 from connector.admin.people import Why
-from connector.reconcile import by_hand, restricting
+from connector.reconcile.by_hand import people as by_hand
+from connector.reconcile.by_hand import restrictions
 from ledger.store import people, roster
 
 
@@ -97,12 +98,12 @@ class Teams(Answering):
         """What was done."""
         who = await self.may(request, Scope.TEAMS_RESTRICT)
         act = self.act(who, (await body(request, Restriction)).reason)
-        done = await restricting.restrict(self.ledger, who.organization, request.match_info["team"], act)
+        done = await restrictions.restrict(self.ledger, who.organization, request.match_info["team"], act)
         return answer(done.to_json())
 
     async def lift(self, request: web.Request) -> web.Response:
         """What was done."""
         who = await self.may(request, Scope.TEAMS_RESTRICT)
         act = self.act(who, asked(request, Why).reason)
-        done = await restricting.lift(self.ledger, who.organization, request.match_info["team"], act)
+        done = await restrictions.lift(self.ledger, who.organization, request.match_info["team"], act)
         return answer(done.to_json())

@@ -12,8 +12,7 @@ from datetime import datetime, timedelta
 
 from connector.directory.base import Source
 from connector.directory.mapping import AttributeRules
-from connector.reconcile import explaining, gatekeeping, undoing
-from connector.reconcile.apply import (
+from connector.reconcile.apply.commit import (
     PlanChanged,
     commit,
     record_one_approval,
@@ -21,27 +20,32 @@ from connector.reconcile.apply import (
     record_suspended,
     went_on,
 )
-from connector.reconcile.asking import ConfiguredFinder
-from connector.reconcile.closure import BaseMoved
-from connector.reconcile.decide import decide
-from connector.reconcile.explain import Explanation
-from connector.reconcile.foreseeing import foresee
-from connector.reconcile.guard import Guarded, guard
-from connector.reconcile.heldsets import find, standing, waiting_of
-from connector.reconcile.load import load, load_permit
-from connector.reconcile.measuring import measure
-from connector.reconcile.observing import observe
-from connector.reconcile.orders import Order
-from connector.reconcile.outcome import Planned, RunOutcome, Undone
-from connector.reconcile.plan import Plan
-from connector.reconcile.policy import Policy
-from connector.reconcile.recollecting import recollect
-from connector.reconcile.remembering import recall
-from connector.reconcile.seeing import Progress
-from connector.reconcile.teams import with_teams
+from connector.reconcile.apply.held_sets import find, standing, waiting_of
+from connector.reconcile.explain import explain as explaining
+from connector.reconcile.explain.answer import Explanation
+from connector.reconcile.explain.ask import ConfiguredFinder
+from connector.reconcile.guard.guard import Guarded, guard
+from connector.reconcile.outlook.outlook import foresee
+from connector.reconcile.pipeline import decide
+from connector.reconcile.plan.calm import calm
+from connector.reconcile.plan.changes import Plan
+from connector.reconcile.plan.order import Order
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading.affected import BaseMoved
+from connector.reconcile.reading.how import observe
+from connector.reconcile.reading.memory import recall
+from connector.reconcile.reading.replay import recollect
+from connector.reconcile.reading.whole import Progress
+from connector.reconcile.show.outcome import Planned, RunOutcome, Undone
+from connector.reconcile.state import gate
+from connector.reconcile.state.load import load
+from connector.reconcile.state.teams import with_teams
+from connector.reconcile.state.windows import load_permit, measure
+from connector.reconcile.undo import undo as undoing
 from ledger.errors import BadInput
 from ledger.instant import new_id, to_text
 from ledger.jobs import Lease
+from ledger.store import seats
 from ledger.store.engine import Ledger
 from ledger.team import Organization
 
@@ -72,7 +76,7 @@ async def plan(
     counts (P6). Raises ``BadInput`` for a policy that contradicts the ledger."""
     policy, organization = setup.policy, setup.organization.id
     async with ledger.read(organization) as reader:
-        reasons = gatekeeping.shut(await gatekeeping.look(reader, now))
+        reasons = gate.shut(await gate.look(reader, now))
     if reasons:
         return Planned(Plan(policy.hash, ()), Guarded(policy.hash, (), ()), reasons)
     if against_last:
@@ -81,14 +85,16 @@ async def plan(
     else:
         observed = await observe(setup.sources, policy, now, progress)
     async with ledger.read(organization) as reader:
-        domains = await gatekeeping.look(reader, now)
+        domains = await gate.look(reader, now)
         loaded = with_teams(await load(reader, with_dns=observed.with_dns), policy)
         recorded = (await went_on(reader, loaded, observed.sources, now)).recorded
         draft = decide(observed.sources, policy, recorded, domains, now)
         permit = await load_permit(reader, now)
         windows = await measure(reader, draft.plan, recorded, policy, permit, now)
         guarded = guard(draft.plan, draft.allocation, recorded, policy, windows, permit)
-        outlook = await foresee(reader, draft.plan, recorded, policy, now)
+        offerings = await seats.open_offerings(reader)
+        with calm():
+            outlook = foresee(draft.plan, recorded, offerings, policy, now.date())
         kept = await standing(reader, guarded.held_digest, now)
     expires = to_text(now + policy.limits.approval_expires)
     awaiting = waiting_of(kept, guarded, policy)
@@ -150,10 +156,10 @@ async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | 
     """Gate → read → map → decide, guard and commit in one transaction."""
     organization = setup.organization.id
     async with ledger.read(organization) as reader:
-        await gatekeeping.require_enabled(reader, order.now)
-        domains = await gatekeeping.look(reader, order.now)
+        await gate.require_enabled(reader, order.now)
+        domains = await gate.look(reader, order.now)
         memory = await recall(ledger, reader, setup.policy, domains, order.now, setup.whole_every)
-    if gatekeeping.shut(domains):
+    if gate.shut(domains):
         async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
             return await record_suspended(book, order, domains)
     if order.kind != "apply" or order.digest:

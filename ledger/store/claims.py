@@ -1,6 +1,6 @@
 """Whom a SAML subject is bound to, and what a first sign-in changes (D9). Small statements about one person.
 
-Prohibition: decides nothing; the rules of claiming are in ``connector.reconcile.claiming``.
+Prohibition: decides nothing; the rules of claiming are in ``connector.reconcile.by_hand.sign_in``.
 """
 
 from __future__ import annotations

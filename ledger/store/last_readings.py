@@ -1,6 +1,6 @@
 """The last reading of each directory, in parts, and the base the next run may build on (D13, D14).
 
-Prohibition: knows nothing of what the parts hold; packing them is ``connector/reconcile/last_reading.py``'s business.
+Prohibition: knows nothing of what the parts hold; ``connector/reconcile/reading/last_reading.py`` packs them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The rows of some people, by key: what planning for a part of an organization needs (D13, D14).
 
-Prohibition: decides nothing; who belongs to the part is ``connector/reconcile/closure.py``'s business. Rows are plain
-tuples, as the function of the same name without ``_of`` in ``people`` and ``seats`` gives them for everybody.
+Prohibition: decides nothing; who belongs to the part is said by ``connector/reconcile/reading/affected.py``. Rows are
+plain tuples, as the function of the same name without ``_of`` in ``people`` and ``seats`` gives them for everybody.
 """
 
 from __future__ import annotations

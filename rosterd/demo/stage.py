@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from connector.reconcile import run
-from connector.reconcile.outcome import Planned, RunOutcome
+from connector.reconcile.show.outcome import Planned, RunOutcome
 from connector.sso.domain_steps import recheck_domains
 from ledger.errors import Unavailable
 from ledger.store import people, seats

@@ -1,4 +1,4 @@
-"""adopt: takes what was given by hand under a mapping's care, through connector.reconcile.adoption (P3)."""
+"""adopt: takes what was given by hand under a mapping's care, through connector.reconcile.adopt.adopt (P3)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from connector.reconcile import adoption
-from connector.reconcile.orders import Order
+from connector.reconcile.adopt import adopt as adoption
+from connector.reconcile.plan.order import Order
 from rosterd.service import Service, actor
 from rosterd.verbs.console import Json, OneOrganization, Result, Session, choose, perform, reading
 

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from connector.reconcile import by_hand, inviting, linking, restricting
-from connector.reconcile.by_hand import Newcomer
-from connector.reconcile.invites import EXPIRY
-from connector.reconcile.manual import Act
+from connector.reconcile.by_hand import invites as invites_by_hand
+from connector.reconcile.by_hand import links, people, restrictions
+from connector.reconcile.by_hand.people import Newcomer
+from connector.reconcile.by_hand.rules import Act
+from connector.reconcile.policy.invites import EXPIRY
 from ledger.identity import IdentityState
 from ledger.instant import to_text
 from ledger.store import roster
@@ -42,7 +43,7 @@ def add(
         chosen = choose(service.settings, organization)
         newcomer = Newcomer(mail, given_name, family_name, team_ids=tuple(team or ()))
         invites = service.settings.customer(chosen).settings.invites
-        return await by_hand.invite(service.ledger, chosen, newcomer, invites, _act(service))
+        return await people.invite(service.ledger, chosen, newcomer, invites, _act(service))
 
     perform(context, as_json, work)
 
@@ -56,8 +57,8 @@ def resend(context: typer.Context, mail: Mail, organization: OneOrganization = "
         invites = service.settings.customer(chosen).settings.invites
         act = _act(service)
         async with service.ledger.write(chosen, at=act.now) as book:
-            person = await by_hand.load(book, await by_hand.find(book, mail))
-            return await inviting.resend(book, person, invites, act)
+            person = await people.load(book, await people.find(book, mail))
+            return await invites_by_hand.resend(book, person, invites, act)
 
     perform(context, as_json, work)
 
@@ -99,11 +100,11 @@ def relink(
 
     async def work(service: Service) -> Result:
         chosen = choose(service.settings, organization)
-        entry = linking.parse_entry(to)
+        entry = links.parse_entry(to)
         kinds = {item.id: item.kind for item in service.settings.customer(chosen).settings.directories}
         async with service.ledger.read(chosen) as reader:
-            identity = await by_hand.find(reader, mail)
-        return await linking.relink(service.ledger, chosen, identity, entry, kinds, _act(service, reason))
+            identity = await people.find(reader, mail)
+        return await links.relink(service.ledger, chosen, identity, entry, kinds, _act(service, reason))
 
     perform(context, as_json, work)
 
@@ -115,7 +116,7 @@ def restrict(
 
     async def work(service: Service) -> Result:
         chosen = choose(service.settings, organization)
-        return await restricting.restrict(service.ledger, chosen, team, _act(service, reason))
+        return await restrictions.restrict(service.ledger, chosen, team, _act(service, reason))
 
     perform(context, as_json, work)
 
@@ -127,7 +128,7 @@ def lift(
 
     async def work(service: Service) -> Result:
         chosen = choose(service.settings, organization)
-        return await restricting.lift(service.ledger, chosen, team, _act(service, reason))
+        return await restrictions.lift(service.ledger, chosen, team, _act(service, reason))
 
     perform(context, as_json, work)
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from connector.reconcile.seeing import Progress as Reading
+from connector.reconcile.reading.whole import Progress as Reading
 from ledger.errors import ManyErrors, RosterdError
 from rosterd import logs
 from rosterd.heartbeat import heartbeat

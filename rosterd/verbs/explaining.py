@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from connector.reconcile import run
-from connector.reconcile.explain import Explanation
+from connector.reconcile.explain.answer import Explanation
 from ledger.errors import NotFound, RosterdError
 from rosterd.service import Service
 from rosterd.verbs.console import Json, OneOrganization, Result, choose, perform

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from connector.reconcile import by_hand, seats_by_hand
-from connector.reconcile.by_hand import Edited
-from connector.reconcile.manual import Act
+from connector.reconcile.by_hand import people, seats
+from connector.reconcile.by_hand.people import Edited
+from connector.reconcile.by_hand.rules import Act
 from rosterd.service import Service, actor
 from rosterd.verbs.console import Json, OneOrganization, choose, perform
 
@@ -34,7 +34,7 @@ def join(
 
     async def work(service: Service) -> Edited:
         chosen, identity, act = await _whom(service, organization, mail, reason)
-        return await by_hand.join(service.ledger, chosen, name, identity, act)
+        return await people.join(service.ledger, chosen, name, identity, act)
 
     perform(context, as_json, work)
 
@@ -52,7 +52,7 @@ def leave(
 
     async def work(service: Service) -> Edited:
         chosen, identity, act = await _whom(service, organization, mail, reason)
-        return await by_hand.leave(service.ledger, chosen, name, identity, act)
+        return await people.leave(service.ledger, chosen, name, identity, act)
 
     perform(context, as_json, work)
 
@@ -75,7 +75,7 @@ def grant(
 
     async def work(service: Service) -> Edited:
         chosen, identity, act = await _whom(service, organization, mail, reason)
-        return await seats_by_hand.grant(service.ledger, chosen, (name, offering), identity, act, wait=wait)
+        return await seats.grant(service.ledger, chosen, (name, offering), identity, act, wait=wait)
 
     perform(context, as_json, work)
 
@@ -97,7 +97,7 @@ def release(
 
     async def work(service: Service) -> Edited:
         chosen, identity, act = await _whom(service, organization, mail, reason)
-        return await seats_by_hand.release(service.ledger, chosen, (name, offering), identity, act)
+        return await seats.release(service.ledger, chosen, (name, offering), identity, act)
 
     perform(context, as_json, work)
 
@@ -106,7 +106,7 @@ async def _whom(service: Service, organization: str, mail: str, reason: str) -> 
     """The organization, the identity of the person, and the edit; raises ``NotFound``."""
     chosen = choose(service.settings, organization)
     async with service.ledger.read(chosen) as reader:
-        identity = await by_hand.find(reader, mail)
+        identity = await people.find(reader, mail)
     return chosen, identity, Act(actor(), service.clock(), reason)
 
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from connector.reconcile.awaiting import approve_command
-from connector.reconcile.freezing import frozen
-from connector.reconcile.heldsets import find
-from connector.reconcile.settings import LimitSettings
-from connector.reconcile.wording import counted, expiry, moment, people
+from connector.reconcile.apply.held_sets import find
+from connector.reconcile.plan.approval import approve_command
+from connector.reconcile.plan.freeze import frozen
+from connector.reconcile.plan.settings import LimitSettings
+from connector.reconcile.plan.words import counted, expiry, moment, people
 from ledger.store import runs
 from rosterd.service import Service
 from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from connector.reconcile import run
-from connector.reconcile.outcome import Planned
+from connector.reconcile.show.outcome import Planned
 from ledger.errors import NotFound
 from ledger.store import runs
 from rosterd.loading import load_customer

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from connector.reconcile.wording import expiry
+from connector.reconcile.plan.words import expiry
 from connector.usage.publish import publish as publish_usage
 from ledger.errors import BadInput, NotFound
 from ledger.instant import to_text

@@ -24,7 +24,9 @@ PLANTED: dict[str, tuple[str, str]] = {
     "connector-layers": ("connector/directory/planted.py", "import connector.reconcile.run"),
     "directory-sources": ("connector/directory/ldap/planted.py", "import connector.directory.ldif"),
     "report-faces": ("reporting_api/rest/planted.py", "import reporting_api.odata"),
-    "pure": ("connector/reconcile/plan.py", "import asyncio"),
+    "reconcile-layers": ("connector/reconcile/diff/diff.py", "import connector.reconcile.guard.limits"),
+    "reconcile-values": ("connector/reconcile/plan/changes.py", "import connector.directory.base"),
+    "pure": ("connector/reconcile/plan/changes.py", "import asyncio"),
     "ldap3-room": ("connector/reconcile/planted.py", "import ldap3"),
     "saml2-room": ("rosterd/planted.py", "from saml2 import config"),
     "keycloak-room": ("connector/sso/planted.py", "from keycloak import KeycloakAdmin"),
@@ -35,10 +37,14 @@ PLANTED: dict[str, tuple[str, str]] = {
 }
 """Contract id → (file, import) that must break it."""
 
+TYPES_ONLY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import connector.reconcile.run"
+"""An import that only a type checker follows is an arrow like any other."""
+
 SECOND_ROOMS: dict[str, tuple[str, str]] = {
     "sqlalchemy-room": ("rosterd/planted.py", "import alembic.command"),
     "engine-room": ("rosterd/planted.py", "import trino"),
-    "pure": ("connector/sso/gate.py", "import time"),
+    "pure": ("connector/reconcile/pipeline.py", "import time"),
+    "reconcile-layers": ("connector/reconcile/desired/planted.py", TYPES_ONLY),
     "programs": ("ledger/planted.py", "import access"),
     "connector-layers": ("connector/clients/planted.py", "import connector.sso"),
 }

@@ -9,11 +9,8 @@ from typing import Any
 
 from connector.directory.base import CheckLine, Entry, GroupView, Reading, ReadRequest, Scope, ScopeState
 from connector.directory.mapping import AttributeRules
-from connector.reconcile import gatekeeping
-from connector.reconcile.invites import InviteSettings
-from connector.reconcile.policy import Policy
-from connector.reconcile.run import ConfiguredSource, Setup
-from connector.reconcile.settings import (
+from connector.reconcile.desired.seen import Domains
+from connector.reconcile.plan.settings import (
     GuestSettings,
     LimitSettings,
     MappingSettings,
@@ -21,8 +18,11 @@ from connector.reconcile.settings import (
     SyncSettings,
     TeamSettings,
 )
-from connector.reconcile.sight import Domains
-from connector.reconcile.teams import ensure_organization
+from connector.reconcile.policy.invites import InviteSettings
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.run import ConfiguredSource, Setup
+from connector.reconcile.state import gate
+from connector.reconcile.state.teams import ensure_organization
 from ledger.identity import fold
 from ledger.instant import new_id
 from ledger.seat import Offering, OfferingKind, Subscription, Tier
@@ -237,10 +237,10 @@ def stand_in_gate(monkeypatch: Any) -> None:
     async def nothing(*_args: Any) -> None:
         return None
 
-    monkeypatch.setattr(gatekeeping, "look", stand_in_look)
-    monkeypatch.setattr(gatekeeping, "require_enabled", enabled)
-    monkeypatch.setattr(gatekeeping, "suspend", nothing)
-    monkeypatch.setattr(gatekeeping, "resume", nothing)
+    monkeypatch.setattr(gate, "look", stand_in_look)
+    monkeypatch.setattr(gate, "require_enabled", enabled)
+    monkeypatch.setattr(gate, "suspend", nothing)
+    monkeypatch.setattr(gate, "resume", nothing)
 
 
 async def sell(ledger: Ledger, now: datetime, team: str, code: str, quantity: int, **terms: Any) -> str:

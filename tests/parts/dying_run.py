@@ -13,8 +13,10 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
-from connector.reconcile import gatekeeping, run, writing
-from connector.reconcile.policy import Policy
+from connector.reconcile import run
+from connector.reconcile.apply import rows
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.state import gate
 from ledger.store import audit, outbox, people, runs, seats
 from ledger.store.engine import Ledger
 from tests.parts import directories
@@ -64,8 +66,8 @@ def _stop_after(point: str) -> None:
         return result
 
     setattr(module, name, stopping)
-    for table, pair in writing._TABLES.items():  # made at import, so wrapped here too
-        writing._TABLES[table] = tuple(stopping if call is original else call for call in pair)  # type: ignore[assignment]
+    for table, pair in rows._TABLES.items():  # made at import, so wrapped here too
+        rows._TABLES[table] = tuple(stopping if call is original else call for call in pair)  # type: ignore[assignment]
 
 
 def pause(point: str) -> None:
@@ -80,8 +82,8 @@ async def main(url: str, now: datetime) -> None:
     async def enabled(_reader: Any, _now: datetime) -> bool:
         return False
 
-    gatekeeping.look = directories.stand_in_look
-    gatekeeping.require_enabled = enabled
+    gate.look = directories.stand_in_look
+    gate.require_enabled = enabled
     ledger = Ledger.open(url)
     world = World(ledger, now, two_teams(), changed_directory())
     await run.apply(ledger, world.setup, now=now, actor="dying", auto=True)

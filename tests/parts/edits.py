@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from connector.reconcile import by_hand
-from connector.reconcile.by_hand import Newcomer
-from connector.reconcile.invites import InviteSettings
-from connector.reconcile.manual import Act
+from connector.reconcile.by_hand import people as by_hand
+from connector.reconcile.by_hand.people import Newcomer
+from connector.reconcile.by_hand.rules import Act
+from connector.reconcile.policy.invites import InviteSettings
 from connector.sso import steps
 from ledger.store import people, seats
 from ledger.store.engine import Ledger

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from connector.reconcile.plan import Bundle, Change, Kind
-from connector.reconcile.policy import MAPPING, Rule
-from connector.reconcile.recorded import Recorded
+from connector.reconcile.plan.changes import Bundle, Change, Kind
+from connector.reconcile.plan.recorded import Recorded
+from connector.reconcile.policy.policy import MAPPING, Rule
 from ledger.identity import fold
 from tests.parts.directories import BASE, HandSource, Somebody
 from tests.parts.random_organization import Organization

@@ -15,8 +15,8 @@ import msgspec
 from hypothesis import strategies as st
 
 from connector.directory.mapping import Person, map_entry
-from connector.reconcile.policy import Policy
-from connector.reconcile.recorded import (
+from connector.reconcile.desired.seen import Domains, SourceSeen
+from connector.reconcile.plan.recorded import (
     GrantRow,
     GroupMemberRow,
     GroupRow,
@@ -28,9 +28,9 @@ from connector.reconcile.recorded import (
     TeamRow,
     WaitRow,
 )
-from connector.reconcile.seeing import see
-from connector.reconcile.settings import MappingSettings
-from connector.reconcile.sight import Domains, SourceSeen
+from connector.reconcile.plan.settings import MappingSettings
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading.whole import see
 from ledger.identity import fold
 from ledger.seat import Subscription, Tier
 from tests.parts.directories import BASE, RULES, HandSource, Somebody, mapping, policy

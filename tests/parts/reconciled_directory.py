@@ -18,12 +18,12 @@ from connector.directory.mapping import AttributeRules
 from connector.directory.settings import LdapSettings, LdifSettings
 from connector.directory.sources import open_source
 from connector.reconcile import run
-from connector.reconcile.outcome import RunOutcome, RunState
-from connector.reconcile.policy import Policy
+from connector.reconcile.plan.settings import MappingSettings, TeamSettings
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading.whole import Progress
 from connector.reconcile.run import ConfiguredSource, Setup
-from connector.reconcile.seeing import Progress
-from connector.reconcile.settings import MappingSettings, TeamSettings
-from connector.reconcile.teams import ensure_organization
+from connector.reconcile.show.outcome import RunOutcome, RunState
+from connector.reconcile.state.teams import ensure_organization
 from connector.sso import steps
 from connector.sso.saml import ServiceProvider
 from connector.sso.settings import SamlSettings

@@ -18,13 +18,13 @@ import msgspec
 
 from connector.directory.base import Reading, ReadRequest
 from connector.reconcile import run
-from connector.reconcile.claiming import Arrival, claim
-from connector.reconcile.load import change_key
-from connector.reconcile.outcome import RunOutcome, RunState
-from connector.reconcile.plan import Kind
-from connector.reconcile.policy import Policy
+from connector.reconcile.by_hand.sign_in import Arrival, claim
+from connector.reconcile.plan.changes import Kind
+from connector.reconcile.policy.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
-from connector.reconcile.teams import ensure_organization
+from connector.reconcile.show.outcome import RunOutcome, RunState
+from connector.reconcile.state.teams import ensure_organization
+from connector.reconcile.state.windows import change_key
 from ledger.errors import Stale
 from ledger.identity import Email
 from ledger.seat import Subscription, Tier

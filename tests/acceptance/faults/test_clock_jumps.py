@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from connector.reconcile.outcome import RunOutcome, RunState
+from connector.reconcile.show.outcome import RunOutcome, RunState
 from connector.sso import evidence
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION

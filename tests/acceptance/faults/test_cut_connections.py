@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connector.reconcile.outcome import RunState
+from connector.reconcile.show.outcome import RunState
 from tests.parts.proxy import Fault, between
 from tests.parts.reconciled_directory import (
     AGAIN_AT,

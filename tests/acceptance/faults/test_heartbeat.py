@@ -7,7 +7,7 @@ import logging
 import threading
 from datetime import timedelta
 
-from connector.reconcile.outcome import RunState
+from connector.reconcile.show.outcome import RunState
 from rosterd.heartbeat import heartbeat
 from tests.parts.proxy import Fault, between
 from tests.parts.reconciled_directory import FAULT_AT, PAGE, Reconciled, ldap_settings

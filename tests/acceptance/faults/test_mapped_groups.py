@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from connector.reconcile.outcome import RunState
+from connector.reconcile.show.outcome import RunState
 from rosterd.demo import company
 from tests.parts import slapd
 from tests.parts.reconciled_directory import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from connector.reconcile.outcome import RunState
+from connector.reconcile.show.outcome import RunState
 from rosterd.demo import company
 from tests.parts import slapd
 from tests.parts.reconciled_directory import (

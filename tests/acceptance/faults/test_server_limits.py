@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from connector.reconcile.outcome import RunState
+from connector.reconcile.show.outcome import RunState
 from rosterd.demo import company
 from tests.parts import slapd
 from tests.parts.proxy import Fault, between

@@ -14,8 +14,8 @@ from connector.directory.mapping import AttributeRules
 from connector.directory.settings import DirectorySettings
 from connector.directory.sources import open_source
 from connector.reconcile import run
-from connector.reconcile.outcome import RunOutcome, RunState
 from connector.reconcile.run import ConfiguredSource, Setup
+from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.store import runs
 from ledger.store.engine import Ledger
 from rosterd.demo import company

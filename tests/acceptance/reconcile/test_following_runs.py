@@ -14,8 +14,8 @@ from connector.directory.base import ReadRequest
 from connector.directory.mapping import AttributeRules
 from connector.directory.sources import open_source
 from connector.reconcile import run
-from connector.reconcile.outcome import RunOutcome, RunState
 from connector.reconcile.run import ConfiguredSource, Setup
+from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.store import kept_groups, last_readings, people, runs, seats
 from ledger.store.engine import Ledger
 from rosterd.demo import company

@@ -17,9 +17,9 @@ from connector.directory.scim_settings import ScimSettings
 from connector.directory.settings import DirectorySettings, LdapSettings, LdifSettings
 from connector.directory.sources import open_source
 from connector.reconcile import run
-from connector.reconcile.outcome import RunState
-from connector.reconcile.policy import Policy
+from connector.reconcile.policy.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
+from connector.reconcile.show.outcome import RunState
 from ledger.store.engine import Ledger
 from rosterd.demo import company
 from tests.parts import company_at_servers

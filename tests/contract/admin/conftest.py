@@ -15,7 +15,7 @@ from access.errors import Unauthenticated
 from access.principal import Principal, Scope
 from connector.admin.routes import PREFIX, Acts, Declared, make_app
 from connector.reconcile import run
-from connector.reconcile.invites import InviteSettings
+from connector.reconcile.policy.invites import InviteSettings
 from ledger.errors import NotFound
 from ledger.store.engine import Ledger
 from ledger.team import Role

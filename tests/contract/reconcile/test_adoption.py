@@ -6,9 +6,10 @@ from datetime import datetime
 
 import pytest
 
-from connector.reconcile import adoption, run
-from connector.reconcile.orders import Order
-from connector.reconcile.outcome import RunOutcome, RunState
+from connector.reconcile import run
+from connector.reconcile.adopt import adopt as adoption
+from connector.reconcile.plan.order import Order
+from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.errors import NotFound, Refused, Stale, Unavailable
 from ledger.instant import new_id
 from ledger.store import audit, people, runs, seats

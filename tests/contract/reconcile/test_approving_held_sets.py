@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from connector.reconcile import run
-from connector.reconcile.outcome import RunOutcome, RunState
-from connector.reconcile.policy import Policy
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.errors import Refused
 from ledger.store import outbox, runs, tokens
 from ledger.store.engine import Ledger

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from connector.reconcile.claiming import Arrival, claim
+from connector.reconcile.by_hand.sign_in import Arrival, claim
 from ledger.errors import Refused
 from ledger.identity import Email
 from ledger.store.engine import Ledger

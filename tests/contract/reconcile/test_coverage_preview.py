@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from connector.reconcile import run
-from connector.reconcile.load import load
-from connector.reconcile.recorded import Recorded
+from connector.reconcile.plan.recorded import Recorded
+from connector.reconcile.state.load import load
 from ledger.coverage import Facts, Manages, Member, coverage, violations
 from ledger.identity import fold
 from ledger.instant import new_id

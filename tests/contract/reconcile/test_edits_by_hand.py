@@ -6,11 +6,12 @@ from datetime import datetime
 
 import pytest
 
-from connector.reconcile import by_hand, run, seats_by_hand
-from connector.reconcile.by_hand import Newcomer
-from connector.reconcile.invites import InviteSettings
-from connector.reconcile.manual import Exists
-from connector.reconcile.outcome import RunState
+from connector.reconcile import run
+from connector.reconcile.by_hand import people, seats
+from connector.reconcile.by_hand.people import Newcomer
+from connector.reconcile.by_hand.rules import Exists
+from connector.reconcile.policy.invites import InviteSettings
+from connector.reconcile.show.outcome import RunState
 from ledger.errors import BadInput, NotFound, Refused
 from ledger.store import audit
 from ledger.store.engine import Ledger
@@ -61,30 +62,30 @@ async def test_an_address_is_invited_once(world: World) -> None:
     eve = await invite(world, "eve")
     newcomer = Newcomer("EVE@acme.example")
     with pytest.raises(Exists) as caught:
-        await by_hand.invite(world.ledger, ACME, newcomer, InviteSettings(), act(world.now))
+        await people.invite(world.ledger, ACME, newcomer, InviteSettings(), act(world.now))
     assert caught.value.identity_id == eve
 
 
 async def test_only_people_of_registered_or_allowed_domains_are_invited(world: World) -> None:
     newcomer = Newcomer("eve@acme.exmaple")
     with pytest.raises(Refused, match=r"registered: acme\.example"):
-        await by_hand.invite(world.ledger, ACME, newcomer, InviteSettings(), act(world.now))
+        await people.invite(world.ledger, ACME, newcomer, InviteSettings(), act(world.now))
     settings = InviteSettings(domains=("ACME.exmaple",))
-    made = await by_hand.invite(world.ledger, ACME, newcomer, settings, act(world.now))
+    made = await people.invite(world.ledger, ACME, newcomer, settings, act(world.now))
     assert made.changed
 
 
 @pytest.mark.parametrize("mail", ["eve", "eve@", "a b@acme.example", "eve@acme.example\n.x"])
 async def test_a_bad_address_is_refused_with_its_place(world: World, mail: str) -> None:
     with pytest.raises(BadInput) as caught:
-        await by_hand.invite(world.ledger, ACME, Newcomer(mail), InviteSettings(), act(world.now))
+        await people.invite(world.ledger, ACME, Newcomer(mail), InviteSettings(), act(world.now))
     assert caught.value.where == "mail"
 
 
 async def test_p3_a_manual_membership_beside_a_synced_one_outlives_it(world: World) -> None:
     anna = await identity(world, "anna")
     for expected in (True, False):
-        assert (await by_hand.join(world.ledger, ACME, "design", anna, act(world.now))).changed is expected
+        assert (await people.join(world.ledger, ACME, "design", anna, act(world.now))).changed is expected
     assert await settle(world) is RunState.NOTHING
     world.source.move("anna", "design", "site")
     for _ in range(2):
@@ -97,7 +98,7 @@ async def test_p3_a_synced_membership_is_refused_and_says_what_to_change(world: 
     anna = await identity(world, "anna")
     before = await holdings(world.ledger, "anna")
     with pytest.raises(Refused, match=r"granted by mapping design .*uid=anna") as caught:
-        await by_hand.leave(world.ledger, ACME, "Design", anna, act(world.now))
+        await people.leave(world.ledger, ACME, "Design", anna, act(world.now))
     assert caught.value.where == "mapping:design"
     assert "out of its group in the directory" in caught.value.next_step
     assert await holdings(world.ledger, "anna") == before
@@ -105,21 +106,21 @@ async def test_p3_a_synced_membership_is_refused_and_says_what_to_change(world: 
 
 async def test_p3_leaving_ends_the_manual_row_alone(world: World) -> None:
     anna = await identity(world, "anna")
-    await by_hand.join(world.ledger, ACME, "Design", anna, act(world.now))
-    left = await by_hand.leave(world.ledger, ACME, "Design", anna, act(world.now))
+    await people.join(world.ledger, ACME, "Design", anna, act(world.now))
+    left = await people.leave(world.ledger, ACME, "Design", anna, act(world.now))
     assert left.notes == ("still in Team Design through mapping:design",)
     assert (await holdings(world.ledger, "anna"))["teams"] == [("Design", "mapping:design")]
     eve = await invite(world, "eve", "Design")
-    assert (await by_hand.leave(world.ledger, ACME, "Design", eve, act(world.now))).changed
-    assert not (await by_hand.leave(world.ledger, ACME, "Design", eve, act(world.now))).changed
+    assert (await people.leave(world.ledger, ACME, "Design", eve, act(world.now))).changed
+    assert not (await people.leave(world.ledger, ACME, "Design", eve, act(world.now))).changed
 
 
 async def test_taking_away_needs_a_reason(world: World) -> None:
     eve = await invite(world, "eve", "Design")
     for edit in (
-        by_hand.leave(world.ledger, ACME, "Design", eve, act(world.now, " ")),
-        by_hand.remove(world.ledger, ACME, eve, act(world.now, "")),
-        seats_by_hand.release(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now, "")),
+        people.leave(world.ledger, ACME, "Design", eve, act(world.now, " ")),
+        people.remove(world.ledger, ACME, eve, act(world.now, "")),
+        seats.release(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now, "")),
     ):
         with pytest.raises(BadInput, match="needs a reason"):
             await edit
@@ -128,20 +129,20 @@ async def test_taking_away_needs_a_reason(world: World) -> None:
 
 async def test_r8_the_last_one_who_leaves_a_business_team_is_noted(world: World) -> None:
     eve = await invite(world, "eve", "Site")
-    left = await by_hand.leave(world.ledger, ACME, "Site", eve, act(world.now))
+    left = await people.leave(world.ledger, ACME, "Site", eve, act(world.now))
     assert "R8" in left.notes[0]
 
 
 async def test_p4_a_second_reason_is_a_second_grant_of_the_same_seat(world: World) -> None:
     anna = await identity(world, "anna")
     for expected in (True, False):
-        made = await seats_by_hand.grant(world.ledger, ACME, ("Design", "CAD"), anna, act(world.now), wait=False)
+        made = await seats.grant(world.ledger, ACME, ("Design", "CAD"), anna, act(world.now), wait=False)
         assert made.changed is expected
     found = await holdings(world.ledger, "anna")
     assert found["seats"] == [("CAD", "Design", "invited")]
     assert found["grants"] == [("CAD", "Design", "manual"), ("CAD", "Design", "mapping:design")]
     assert await settle(world) is RunState.NOTHING
-    released = await seats_by_hand.release(world.ledger, ACME, ("Design", "CAD"), anna, act(world.now))
+    released = await seats.release(world.ledger, ACME, ("Design", "CAD"), anna, act(world.now))
     assert released.notes == ("the seat is still held through mapping:design",)
     assert (await holdings(world.ledger, "anna"))["seats"] == [("CAD", "Design", "invited")]
 
@@ -149,32 +150,32 @@ async def test_p4_a_second_reason_is_a_second_grant_of_the_same_seat(world: Worl
 async def test_p3_a_synced_seat_is_not_released_by_hand(world: World) -> None:
     anna = await identity(world, "anna")
     with pytest.raises(Refused, match="granted by mapping design"):
-        await seats_by_hand.release(world.ledger, ACME, ("Design", "CAD"), anna, act(world.now))
+        await seats.release(world.ledger, ACME, ("Design", "CAD"), anna, act(world.now))
     assert (await holdings(world.ledger, "anna"))["seats"] == [("CAD", "Design", "invited")]
 
 
 async def test_p4_capacity_is_the_running_term_and_the_waitlist_is_named(world: World) -> None:
     place = ("Design", "CAD")
     eve, kim = await invite(world, "eve", "Design"), await invite(world, "kim", "Design")
-    assert (await seats_by_hand.grant(world.ledger, ACME, place, eve, act(world.now), wait=False)).changed
+    assert (await seats.grant(world.ledger, ACME, place, eve, act(world.now), wait=False)).changed
     with pytest.raises(Refused, match="3 of 3 are held and 0 wait on the waitlist"):
-        await seats_by_hand.grant(world.ledger, ACME, place, kim, act(world.now), wait=False)
+        await seats.grant(world.ledger, ACME, place, kim, act(world.now), wait=False)
     for expected in (True, False):
-        waits = await seats_by_hand.grant(world.ledger, ACME, place, kim, act(world.now), wait=True)
+        waits = await seats.grant(world.ledger, ACME, place, kim, act(world.now), wait=True)
         assert waits.changed is expected
     assert (await holdings(world.ledger, "kim"))["waiting"] == [("CAD", "Design", "manual")]
     world.later(days=400)
     with pytest.raises(Refused, match="no running subscription"):
-        await seats_by_hand.grant(world.ledger, ACME, place, kim, act(world.now), wait=True)
+        await seats.grant(world.ledger, ACME, place, kim, act(world.now), wait=True)
 
 
 async def test_p4_a_manual_place_on_the_waitlist_is_served_by_the_next_run(world: World) -> None:
     place = ("Design", "CAD")
     eve, kim = await invite(world, "eve", "Design"), await invite(world, "kim", "Design")
-    await seats_by_hand.grant(world.ledger, ACME, place, eve, act(world.now), wait=False)
-    await seats_by_hand.grant(world.ledger, ACME, place, kim, act(world.now), wait=True)
+    await seats.grant(world.ledger, ACME, place, eve, act(world.now), wait=False)
+    await seats.grant(world.ledger, ACME, place, kim, act(world.now), wait=True)
     assert await settle(world) is RunState.NOTHING, "nobody is evicted"
-    await seats_by_hand.release(world.ledger, ACME, place, eve, act(world.now))
+    await seats.release(world.ledger, ACME, place, eve, act(world.now))
     assert await settle(world) is RunState.APPLIED
     found = await holdings(world.ledger, "kim")
     assert found["seats"] == [("CAD", "Design", "invited")]
@@ -186,12 +187,12 @@ async def test_p4_a_manual_place_on_the_waitlist_is_served_by_the_next_run(world
 async def test_p4_a_manual_place_also_serves_the_mapping_that_asks_later(world: World) -> None:
     place = ("Design", "CAD")
     eve, kim = await invite(world, "eve", "Design"), await invite(world, "kim", "Design")
-    await seats_by_hand.grant(world.ledger, ACME, place, eve, act(world.now), wait=False)
-    await seats_by_hand.grant(world.ledger, ACME, place, kim, act(world.now), wait=True)
+    await seats.grant(world.ledger, ACME, place, eve, act(world.now), wait=False)
+    await seats.grant(world.ledger, ACME, place, kim, act(world.now), wait=True)
     world.source.put("kim", groups=["design"])
     await settle(world)
     assert (await holdings(world.ledger, "kim"))["waiting"] == [("CAD", "Design", "manual")]
-    await seats_by_hand.release(world.ledger, ACME, place, eve, act(world.now))
+    await seats.release(world.ledger, ACME, place, eve, act(world.now))
     await settle(world)
     found = await holdings(world.ledger, "kim")
     assert found["grants"] == [("CAD", "Design", "manual"), ("CAD", "Design", "mapping:design")]
@@ -203,25 +204,25 @@ async def test_a_leaver_is_not_served_from_the_waitlist(world: World) -> None:
     place = ("Site", "CAD")
     bo = await identity(world, "bo")
     eve, kim = await invite(world, "eve", "Site"), await invite(world, "kim", "Site")
-    await seats_by_hand.grant(world.ledger, ACME, place, eve, act(world.now), wait=False)
-    await seats_by_hand.grant(world.ledger, ACME, place, kim, act(world.now), wait=True)
-    await by_hand.remove(world.ledger, ACME, kim, act(world.now))
-    await seats_by_hand.release(world.ledger, ACME, place, eve, act(world.now))
+    await seats.grant(world.ledger, ACME, place, eve, act(world.now), wait=False)
+    await seats.grant(world.ledger, ACME, place, kim, act(world.now), wait=True)
+    await people.remove(world.ledger, ACME, kim, act(world.now))
+    await seats.release(world.ledger, ACME, place, eve, act(world.now))
     assert await settle(world) is RunState.NOTHING
     world.source.change("bo", disabled=True)
     await settle(world)
     with pytest.raises(Refused, match="is disabled"):
-        await seats_by_hand.grant(world.ledger, ACME, ("Design", "CAD"), bo, act(world.now), wait=True)
+        await seats.grant(world.ledger, ACME, ("Design", "CAD"), bo, act(world.now), wait=True)
 
 
 async def test_a_seat_needs_the_team_and_a_team_is_not_left_under_a_seat(world: World) -> None:
     eve = await invite(world, "eve")
     with pytest.raises(Refused, match="is not in Team Design"):
-        await seats_by_hand.grant(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now), wait=False)
-    await by_hand.join(world.ledger, ACME, "Design", eve, act(world.now))
-    await seats_by_hand.grant(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now), wait=False)
+        await seats.grant(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now), wait=False)
+    await people.join(world.ledger, ACME, "Design", eve, act(world.now))
+    await seats.grant(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now), wait=False)
     with pytest.raises(Refused, match="holds or waits for CAD"):
-        await by_hand.leave(world.ledger, ACME, "Design", eve, act(world.now))
+        await people.leave(world.ledger, ACME, "Design", eve, act(world.now))
     assert (await holdings(world.ledger, "eve"))["seats"] == [("CAD", "Design", "invited")]
 
 
@@ -229,10 +230,10 @@ async def test_p3_fields_of_linked_people_belong_to_their_directory(world: World
     anna = await identity(world, "anna")
     settings = InviteSettings()
     with pytest.raises(Refused, match=r"directory corp owns anna@acme\.example \(anchor anchor-anna\)") as caught:
-        await by_hand.change(world.ledger, ACME, anna, {"family_name": "X"}, settings, act(world.now))
+        await people.change(world.ledger, ACME, anna, {"family_name": "X"}, settings, act(world.now))
     assert "the directory owns this: change it there" in caught.value.next_step
     with pytest.raises(Refused, match="directory corp owns"):
-        await by_hand.remove(world.ledger, ACME, anna, act(world.now))
+        await people.remove(world.ledger, ACME, anna, act(world.now))
 
 
 async def test_r6_fields_of_unlinked_people_are_edited(world: World) -> None:
@@ -240,23 +241,23 @@ async def test_r6_fields_of_unlinked_people_are_edited(world: World) -> None:
     settings = InviteSettings()
     fields = {"mail": "eva@acme.example", "family_name": "Król"}
     for expected in (True, False):
-        done = await by_hand.change(world.ledger, ACME, eve, fields, settings, act(world.now))
+        done = await people.change(world.ledger, ACME, eve, fields, settings, act(world.now))
         assert done.changed is expected
     assert await identity(world, "eva") == eve
     with pytest.raises(Exists):
-        await by_hand.change(world.ledger, ACME, eve, {"mail": "anna@acme.example"}, settings, act(world.now))
+        await people.change(world.ledger, ACME, eve, {"mail": "anna@acme.example"}, settings, act(world.now))
     with pytest.raises(Refused, match="not a registered domain"):
-        await by_hand.change(world.ledger, ACME, eve, {"mail": "eve@other.example"}, settings, act(world.now))
+        await people.change(world.ledger, ACME, eve, {"mail": "eve@other.example"}, settings, act(world.now))
     with pytest.raises(BadInput):
-        await by_hand.change(world.ledger, ACME, eve, {"family_name": "a\x00b"}, settings, act(world.now))
+        await people.change(world.ledger, ACME, eve, {"family_name": "a\x00b"}, settings, act(world.now))
     assert await verbs(world.ledger, eve) == ["person.invited", "person.changed"]
 
 
 async def test_r6_who_was_invited_by_hand_is_removed_by_hand(world: World) -> None:
     eve = await invite(world, "eve", "Design")
-    await seats_by_hand.grant(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now), wait=False)
+    await seats.grant(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now), wait=False)
     for expected in (True, False):
-        assert (await by_hand.remove(world.ledger, ACME, eve, act(world.now))).changed is expected
+        assert (await people.remove(world.ledger, ACME, eve, act(world.now))).changed is expected
     assert await holdings(world.ledger, "eve") == {"teams": [], "seats": [], "grants": [], "waiting": []}
     assert await settle(world) is RunState.NOTHING
     assert await invite(world, "eve") != eve, "D9: a recycled address is somebody else"
@@ -264,27 +265,27 @@ async def test_r6_who_was_invited_by_hand_is_removed_by_hand(world: World) -> No
 
 async def test_an_actor_bound_to_teams_sees_and_edits_those_alone(world: World) -> None:
     async with world.ledger.read(ACME) as reader:
-        site, _ = await by_hand.team_named(reader, "Site", act(world.now))
+        site, _ = await people.team_named(reader, "Site", act(world.now))
     anna, bound = await identity(world, "anna"), act(world.now, teams=frozenset({site}))
     with pytest.raises(NotFound):
-        await by_hand.leave(world.ledger, ACME, "Design", anna, bound)
+        await people.leave(world.ledger, ACME, "Design", anna, bound)
     with pytest.raises(NotFound):
-        await by_hand.change(world.ledger, ACME, anna, {"family_name": "X"}, InviteSettings(), bound)
+        await people.change(world.ledger, ACME, anna, {"family_name": "X"}, InviteSettings(), bound)
     with pytest.raises(BadInput, match="one of them"):
-        await by_hand.invite(world.ledger, ACME, Newcomer("eve@acme.example"), InviteSettings(), bound)
+        await people.invite(world.ledger, ACME, Newcomer("eve@acme.example"), InviteSettings(), bound)
     eve = await invite(world, "eve", "Site", "Design")
     with pytest.raises(Refused, match="also in a Team"):
-        await by_hand.remove(world.ledger, ACME, eve, bound)
-    assert (await by_hand.leave(world.ledger, ACME, site, eve, bound)).changed
+        await people.remove(world.ledger, ACME, eve, bound)
+    assert (await people.leave(world.ledger, ACME, site, eve, bound)).changed
 
 
 async def test_unknown_people_teams_and_offerings_are_not_found(world: World) -> None:
     eve = await invite(world, "eve", "Design")
     for edit in (
-        by_hand.join(world.ledger, ACME, "Desing", eve, act(world.now)),
-        by_hand.join(world.ledger, ACME, "Design", "nobody", act(world.now)),
-        seats_by_hand.grant(world.ledger, ACME, ("Design", "CAM"), eve, act(world.now), wait=True),
-        seats_by_hand.release(world.ledger, ACME, ("Design", "CAM"), eve, act(world.now)),
+        people.join(world.ledger, ACME, "Desing", eve, act(world.now)),
+        people.join(world.ledger, ACME, "Design", "nobody", act(world.now)),
+        seats.grant(world.ledger, ACME, ("Design", "CAM"), eve, act(world.now), wait=True),
+        seats.release(world.ledger, ACME, ("Design", "CAM"), eve, act(world.now)),
     ):
         with pytest.raises(NotFound):
             await edit

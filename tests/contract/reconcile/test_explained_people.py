@@ -10,8 +10,8 @@ import pytest
 from connector.directory.finders import ReadingFinder
 from connector.directory.finding import Finding, FindRequest
 from connector.reconcile import run
-from connector.reconcile.asking import ConfiguredFinder
-from connector.reconcile.explain import Explanation
+from connector.reconcile.explain.answer import Explanation
+from connector.reconcile.explain.ask import ConfiguredFinder
 from ledger.errors import BadInput, NotFound, Unavailable
 from ledger.store.engine import Ledger
 from tests.contract.reconcile.test_reconcile_walk import apply, tiny

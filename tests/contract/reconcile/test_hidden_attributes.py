@@ -12,8 +12,8 @@ from connector.directory.mapping import AttributeRules
 from connector.directory.settings import LdapSettings
 from connector.directory.sources import open_source
 from connector.reconcile import run
-from connector.reconcile.outcome import RunOutcome
 from connector.reconcile.run import ConfiguredSource, Setup
+from connector.reconcile.show.outcome import RunOutcome
 from ledger.store import people
 from ledger.store.engine import Ledger
 from tests.parts import slapd

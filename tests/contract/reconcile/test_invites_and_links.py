@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from connector.reconcile import by_hand, inviting, linking, restricting, run, seats_by_hand
-from connector.reconcile.claiming import Arrival, claim
-from connector.reconcile.invites import InviteSettings
-from connector.reconcile.outcome import RunState
+from connector.reconcile import run
+from connector.reconcile.by_hand import invites, links, people, restrictions, seats
+from connector.reconcile.by_hand.sign_in import Arrival, claim
+from connector.reconcile.policy.invites import InviteSettings
+from connector.reconcile.show.outcome import RunState
 from ledger.errors import BadInput, NotFound, Refused
 from ledger.identity import Email
 from ledger.store.engine import Ledger
@@ -44,10 +45,10 @@ async def signs_in(world: World, name: str) -> tuple[str, ...]:
     return (await claim(world.ledger, ACME, arrival, now=world.now)).offerings
 
 
-async def resend(world: World, name: str, settings: InviteSettings | None = None) -> inviting.Resent:
+async def resend(world: World, name: str, settings: InviteSettings | None = None) -> invites.Resent:
     async with world.ledger.write(ACME, at=world.now) as book:
-        person = await by_hand.load(book, await by_hand.find(book, f"{name}@acme.example"))
-        return await inviting.resend(book, person, settings or InviteSettings(), act(world.now, ""))
+        person = await people.load(book, await people.find(book, f"{name}@acme.example"))
+        return await invites.resend(book, person, settings or InviteSettings(), act(world.now, ""))
 
 
 async def test_an_invite_expires_and_accepting_it_forgets_that(world: World) -> None:
@@ -109,7 +110,7 @@ async def test_an_expired_invite_releases_its_synced_seat_where_that_is_set(ledg
     await settle(world)
     await signs_in(world, "anna")
     cy = await identity(world, "cy")
-    await seats_by_hand.grant(ledger, ACME, ("Design", "CAD"), cy, act(world.now), wait=False)
+    await seats.grant(ledger, ACME, ("Design", "CAD"), cy, act(world.now), wait=False)
     world.later(days=31)
     outcome = await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
     assert outcome.counts == {"ReleaseSeat": 1}
@@ -149,12 +150,12 @@ async def test_d9_a_person_is_relinked_by_hand_and_keeps_everything(world: World
     world.source.put(Somebody("bo2", mail="bo@acme.example"), groups=["design"])
     await settle(world)
     entry = ("corp", "ANCHOR-bo2")
-    done = await linking.relink(world.ledger, ACME, bo, entry, DIRECTORIES, act(world.now, "new directory"))
+    done = await links.relink(world.ledger, ACME, bo, entry, DIRECTORIES, act(world.now, "new directory"))
     assert done.notes == ("corp:anchor-bo no longer stands for bo@acme.example",)
     world.later(days=2)
     await settle(world)
     assert await holdings(world.ledger, "bo") == before
-    assert not (await linking.relink(world.ledger, ACME, bo, entry, DIRECTORIES, act(world.now))).changed
+    assert not (await links.relink(world.ledger, ACME, bo, entry, DIRECTORIES, act(world.now))).changed
     world.later(days=2)
     assert await settle(world) is RunState.NOTHING
 
@@ -162,16 +163,16 @@ async def test_d9_a_person_is_relinked_by_hand_and_keeps_everything(world: World
 async def test_d9_an_entry_that_is_somebody_else_s_is_not_taken(world: World) -> None:
     bo = await identity(world, "bo")
     with pytest.raises(Refused, match=r"somebody else: anna@acme\.example"):
-        await linking.relink(world.ledger, ACME, bo, ("corp", "anchor-anna"), DIRECTORIES, act(world.now))
+        await links.relink(world.ledger, ACME, bo, ("corp", "anchor-anna"), DIRECTORIES, act(world.now))
     with pytest.raises(BadInput, match="no directory 'crop'"):
-        await linking.relink(world.ledger, ACME, bo, ("crop", "x"), DIRECTORIES, act(world.now))
+        await links.relink(world.ledger, ACME, bo, ("crop", "x"), DIRECTORIES, act(world.now))
     with pytest.raises(BadInput, match="needs a reason"):
-        await linking.relink(world.ledger, ACME, bo, ("corp", "x"), DIRECTORIES, act(world.now, ""))
+        await links.relink(world.ledger, ACME, bo, ("corp", "x"), DIRECTORIES, act(world.now, ""))
 
 
 async def test_d9_a_person_invited_by_hand_is_bound_to_a_scim_entry(world: World) -> None:
     eve = await invite(world, "eve")
-    done = await linking.relink(world.ledger, ACME, eve, ("hr", "2819C223-7F76"), DIRECTORIES, act(world.now))
+    done = await links.relink(world.ledger, ACME, eve, ("hr", "2819C223-7F76"), DIRECTORIES, act(world.now))
     assert done.what == "eve@acme.example is bound to hr:2819C223-7F76", "SCIM ids keep their case"
     assert (await verbs(world.ledger, eve))[-1] == "link.moved"
 
@@ -179,22 +180,22 @@ async def test_d9_a_person_invited_by_hand_is_bound_to_a_scim_entry(world: World
 async def test_p3_a_link_is_never_taken_away_by_hand(world: World) -> None:
     anna = await identity(world, "anna")
     with pytest.raises(Refused, match="owned by directory corp") as caught:
-        await linking.refuse_unlink(world.ledger, ACME, anna, "corp", act(world.now))
+        await links.refuse_unlink(world.ledger, ACME, anna, "corp", act(world.now))
     assert "rosterd relink" in caught.value.next_step
     with pytest.raises(NotFound):
-        await linking.refuse_unlink(world.ledger, ACME, anna, "hr", act(world.now))
+        await links.refuse_unlink(world.ledger, ACME, anna, "hr", act(world.now))
 
 
 @pytest.mark.parametrize("text", ["corp", ":x", "corp:", ""])
 def test_an_entry_is_source_and_anchor(text: str) -> None:
     with pytest.raises(BadInput, match="names no entry"):
-        linking.parse_entry(text)
-    assert linking.parse_entry("corp:a:b") == ("corp", "a:b")
+        links.parse_entry(text)
+    assert links.parse_entry("corp:a:b") == ("corp", "a:b")
 
 
 async def test_r16_a_restricted_team_assigns_and_activates_nothing_and_loses_nothing(world: World) -> None:
     before = await holdings(world.ledger, "anna")
-    await restricting.restrict(world.ledger, ACME, "Design", act(world.now, "unpaid since March"))
+    await restrictions.restrict(world.ledger, ACME, "Design", act(world.now, "unpaid since March"))
     world.source.put("cy", groups=["design"])
     outcome = await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)
     assert outcome.counts == {"Invite": 1, "JoinTeam": 1, "Wait": 1}
@@ -203,17 +204,17 @@ async def test_r16_a_restricted_team_assigns_and_activates_nothing_and_loses_not
     assert await holdings(world.ledger, "anna") == before
     eve = await invite(world, "eve", "Design")
     with pytest.raises(Refused, match=r"restricted \(R16: unpaid since March"):
-        await seats_by_hand.grant(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now), wait=True)
+        await seats.grant(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now), wait=True)
 
 
 async def test_r16_lifting_gives_everything_back(world: World) -> None:
     for expected in (True, False):
-        done = await restricting.restrict(world.ledger, ACME, "design", act(world.now, "unpaid"))
+        done = await restrictions.restrict(world.ledger, ACME, "design", act(world.now, "unpaid"))
         assert done.changed is expected
     world.source.put("cy", groups=["design"])
     await settle(world)
     for expected in (True, False):
-        assert (await restricting.lift(world.ledger, ACME, "Design", act(world.now, "paid"))).changed is expected
+        assert (await restrictions.lift(world.ledger, ACME, "Design", act(world.now, "paid"))).changed is expected
     await settle(world)
     assert (await holdings(world.ledger, "cy"))["seats"] == [("CAD", "Design", "invited")]
     assert await signs_in(world, "anna") == ("CAD",)
@@ -224,9 +225,9 @@ async def test_r16_lifting_gives_everything_back(world: World) -> None:
 
 async def test_r16_restricting_needs_a_reason_and_a_team(world: World) -> None:
     with pytest.raises(BadInput, match="needs a reason"):
-        await restricting.restrict(world.ledger, ACME, "Design", act(world.now, ""))
+        await restrictions.restrict(world.ledger, ACME, "Design", act(world.now, ""))
     with pytest.raises(NotFound):
-        await restricting.restrict(world.ledger, ACME, "Desing", act(world.now))
+        await restrictions.restrict(world.ledger, ACME, "Desing", act(world.now))
 
 
 async def test_r16_nothing_restricts_by_itself(world: World) -> None:

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import Engine, event
 
 from connector.reconcile import run
-from connector.reconcile.outcome import RunOutcome, RunState
-from connector.reconcile.policy import Policy
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.store import kept_groups, people
 from ledger.store.engine import Ledger
 from ledger.store.tables import people as tables

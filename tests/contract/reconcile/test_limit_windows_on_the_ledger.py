@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from connector.reconcile import run
-from connector.reconcile.outcome import RunOutcome, RunState
+from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.store.engine import Ledger
 from tests.parts.directories import World, make_world, mapping, policy, stand_in_gate
 

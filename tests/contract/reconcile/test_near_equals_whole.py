@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 
-from connector.reconcile import gatekeeping, run
-from connector.reconcile.apply import went_on
-from connector.reconcile.closure import Closure, counted
-from connector.reconcile.decide import decide
-from connector.reconcile.guard import Guarded, guard
-from connector.reconcile.load import load_permit
-from connector.reconcile.measuring import measure
-from connector.reconcile.observing import observe
-from connector.reconcile.outcome import RunState
-from connector.reconcile.plan import Plan
-from connector.reconcile.remembering import recall
+from connector.reconcile import run
+from connector.reconcile.apply.commit import went_on
+from connector.reconcile.guard.guard import Guarded, guard
+from connector.reconcile.pipeline import decide
+from connector.reconcile.plan.changes import Plan
+from connector.reconcile.reading.affected import Closure, counted
+from connector.reconcile.reading.how import observe
+from connector.reconcile.reading.memory import recall
 from connector.reconcile.run import Setup
-from connector.reconcile.teams import ensure_organization
+from connector.reconcile.show.outcome import RunState
+from connector.reconcile.state import gate
+from connector.reconcile.state.teams import ensure_organization
+from connector.reconcile.state.windows import load_permit, measure
 from ledger.store import kept_groups, runs
 from ledger.store.engine import Ledger
 from tests.parts.directories import (
@@ -51,7 +51,7 @@ def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
 async def near(ledger: Ledger, setup: Setup, now: datetime) -> tuple[Plan, Guarded] | None:
     """The plan of a run that looks only at who is near a change; None when it would look at everybody."""
     async with ledger.read(ORGANIZATION.id) as reader:
-        domains = await gatekeeping.look(reader, now)
+        domains = await gate.look(reader, now)
         memory = await recall(ledger, reader, setup.policy, domains, now, setup.whole_every)
     observed = await observe(setup.sources, setup.policy, now, None, memory)
     if not observed.near:

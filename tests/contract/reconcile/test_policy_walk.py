@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from connector.reconcile import run
-from connector.reconcile.outcome import RunOutcome
+from connector.reconcile.show.outcome import RunOutcome
 from ledger.store import people
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, Somebody, World, make_world, mapping, policy, stand_in_gate

@@ -14,9 +14,9 @@ from connector.directory.mapping import AttributeRules
 from connector.directory.scim_inbox import Mailbox, ScimInboxSource
 from connector.directory.scim_settings import ScimInboxSettings
 from connector.reconcile import run
-from connector.reconcile.outcome import RunOutcome, RunState
-from connector.reconcile.policy import Policy
+from connector.reconcile.policy.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
+from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.store import people, seats
 from ledger.store.engine import Ledger
 from ledger.store.inbox import Inbox

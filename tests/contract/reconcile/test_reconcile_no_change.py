@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from connector.reconcile import run
-from connector.reconcile.outcome import RunState
+from connector.reconcile.show.outcome import RunState
 from ledger.store.engine import Ledger
 from tests.parts.directories import make_world, mapping, policy, stand_in_gate
 from tests.parts.every_row import every_row

@@ -13,9 +13,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from connector.reconcile import gatekeeping, run
-from connector.reconcile.outcome import RunState
-from connector.reconcile.sight import Domains
+from connector.reconcile import run
+from connector.reconcile.desired.seen import Domains
+from connector.reconcile.show.outcome import RunState
+from connector.reconcile.state import gate
 from ledger.errors import Busy, Stale
 from ledger.store import audit, leases, people, runs, seats
 from ledger.store.book import Book
@@ -118,7 +119,7 @@ async def test_g5_a_gate_closed_between_reading_and_commit_writes_nothing(
             looks.append(1)
             return Domains(frozenset({"acme.example"}))
 
-        monkeypatch.setattr(gatekeeping, "look", first_answer_only)
+        monkeypatch.setattr(gate, "look", first_answer_only)
     outcome = await run.apply(ledger, world.setup, now=now + timedelta(hours=1), actor="test", auto=True)
     after = await everything(ledger)
     if checked:

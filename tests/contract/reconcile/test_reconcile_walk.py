@@ -7,8 +7,8 @@ from datetime import datetime
 import pytest
 
 from connector.reconcile import run
-from connector.reconcile.outcome import RunOutcome, RunState
-from connector.reconcile.policy import Policy
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.errors import NotFound, Refused, Stale
 from ledger.store import audit, people, runs, seats
 from ledger.store.engine import Ledger

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from connector.reconcile import notices, run
-from connector.reconcile.outcome import RunState
+from connector.reconcile import run
+from connector.reconcile.apply import notices
+from connector.reconcile.show.outcome import RunState
 from connector.sso import sync
 from ledger.store import outbox, runs
 from ledger.store import sso as rows

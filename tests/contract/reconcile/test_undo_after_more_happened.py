@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from connector.reconcile import run
-from connector.reconcile.claiming import Arrival, claim
-from connector.reconcile.outcome import Undone
+from connector.reconcile.by_hand.sign_in import Arrival, claim
+from connector.reconcile.show.outcome import Undone
 from ledger.identity import Email
 from ledger.store import people, seats
 from ledger.store.engine import Ledger

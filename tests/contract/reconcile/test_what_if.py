@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from connector.reconcile import run
-from connector.reconcile.outcome import RunState
+from connector.reconcile.show.outcome import RunState
 from ledger.store.engine import Ledger
 from tests.parts.directories import World, make_world, mapping, policy, stand_in_gate
 

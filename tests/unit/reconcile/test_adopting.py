@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from connector.reconcile.adopting import Adoption, adopt
-from connector.reconcile.plan import Harm, Kind
-from connector.reconcile.policy import Policy
-from connector.reconcile.recorded import GrantRow, LinkRow, MembershipRow, Recorded
-from connector.reconcile.sight import Domains
+from connector.reconcile.adopt.swaps import Adoption, adopt
+from connector.reconcile.desired.seen import Domains
+from connector.reconcile.plan.changes import Harm, Kind
+from connector.reconcile.plan.recorded import GrantRow, LinkRow, MembershipRow, Recorded
+from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import HandSource, mapping, policy
 from tests.unit.reconcile.test_reconcile_planning import OPEN, holding, plan_for, seen
 

@@ -8,13 +8,13 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connector.reconcile.decide import decide
-from connector.reconcile.diff import Draft
-from connector.reconcile.plan import REMOVALS, Kind
-from connector.reconcile.policy import Policy
-from connector.reconcile.recorded import Recorded
-from connector.reconcile.seeing import see
-from connector.reconcile.sight import Domains
+from connector.reconcile.desired.seen import Domains
+from connector.reconcile.diff.diff import Draft
+from connector.reconcile.pipeline import decide
+from connector.reconcile.plan.changes import REMOVALS, Kind
+from connector.reconcile.plan.recorded import Recorded
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading.whole import see
 from tests.parts.directories import BASE, RULES, HandSource, Somebody, mapping, policy
 from tests.unit.reconcile.test_reconcile_planning import holding
 

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connector.reconcile.freezing import frozen
-from connector.reconcile.guard import Guarded
-from connector.reconcile.limits import FREEZE, Permit, Windows
-from connector.reconcile.plan import Kind
-from connector.reconcile.settings import FreezeSettings, LimitSettings
+from connector.reconcile.guard.guard import Guarded
+from connector.reconcile.guard.limits import FREEZE, Permit, Windows
+from connector.reconcile.plan.changes import Kind
+from connector.reconcile.plan.freeze import frozen
+from connector.reconcile.plan.settings import FreezeSettings, LimitSettings
 from tests.parts.directories import HandSource, Somebody, mapping, policy
 from tests.unit.reconcile.test_reconcile_planning import absent, guard, holding, plan_for
 

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from connector.reconcile.diff import Draft
-from connector.reconcile.kept_groups import KeptGroups, left
-from connector.reconcile.plan import Harm, Kind
-from connector.reconcile.policy import Policy
-from connector.reconcile.recorded import GroupMemberRow, GroupRow, Recorded
+from connector.reconcile.diff.diff import Draft
+from connector.reconcile.diff.kept_groups import KeptGroups, left
+from connector.reconcile.plan.changes import Harm, Kind
+from connector.reconcile.plan.recorded import GroupMemberRow, GroupRow, Recorded
+from connector.reconcile.policy.policy import Policy
 from ledger.errors import ManyErrors
 from tests.parts.directories import HandSource, mapping, policy
 from tests.unit.reconcile.test_reconcile_planning import NOW, absent, codes, guarded, holding, plan_for

@@ -7,11 +7,11 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from connector.reconcile.guard import Guarded, guard
-from connector.reconcile.limits import ORGANIZATION, PastHarm, Permit, Windows
-from connector.reconcile.plan import Plan
-from connector.reconcile.policy import Policy
-from connector.reconcile.recorded import Recorded
+from connector.reconcile.guard.guard import Guarded, guard
+from connector.reconcile.guard.limits import ORGANIZATION, PastHarm, Permit, Windows
+from connector.reconcile.plan.changes import Plan
+from connector.reconcile.plan.recorded import Recorded
+from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import HandSource, Somebody, mapping, policy
 from tests.unit.reconcile.test_reconcile_planning import NOW, holding, plan_for
 

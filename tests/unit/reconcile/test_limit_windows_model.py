@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from connector.reconcile.guard import guard
-from connector.reconcile.limits import ORGANIZATION, PastHarm, Permit, ScopeKey, Windows, logged_scopes, scopes_of
-from connector.reconcile.plan import Bundle, Change, Harm, Kind, Plan
-from connector.reconcile.recorded import IdentityRow, MembershipRow, Recorded, TeamRow
-from connector.reconcile.seating import Allocation
+from connector.reconcile.diff.seat_pools import Allocation
+from connector.reconcile.guard.guard import guard
+from connector.reconcile.guard.limits import ORGANIZATION, PastHarm, Permit, ScopeKey, Windows, logged_scopes, scopes_of
+from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan
+from connector.reconcile.plan.recorded import IdentityRow, MembershipRow, Recorded, TeamRow
 from tests.parts.directories import mapping, policy
 
 DAY, MONTH = timedelta(days=1), timedelta(days=30)

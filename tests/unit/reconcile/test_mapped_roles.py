@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from connector.reconcile.diff import Draft
-from connector.reconcile.plan import Harm, Kind
-from connector.reconcile.policy import Policy
-from connector.reconcile.recorded import Recorded, RoleRow
+from connector.reconcile.diff.diff import Draft
+from connector.reconcile.plan.changes import Harm, Kind
+from connector.reconcile.plan.recorded import Recorded, RoleRow
+from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import HandSource, mapping, policy
 from tests.unit.reconcile.test_reconcile_planning import absent, codes, guarded, holding, plan_for
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from connector.reconcile import wording
-from connector.reconcile.awaiting import Awaiting
-from connector.reconcile.describing import grouped, headline, in_words
-from connector.reconcile.guard import guard
-from connector.reconcile.limits import Permit, Windows
-from connector.reconcile.outcome import Planned
-from connector.reconcile.outlook import Outlook
-from connector.reconcile.plan import Change, Harm, Kind
-from connector.reconcile.render import outcome_lines
+from connector.reconcile.guard.guard import guard
+from connector.reconcile.guard.limits import Permit, Windows
+from connector.reconcile.outlook.outlook import Outlook
+from connector.reconcile.plan import words
+from connector.reconcile.plan.approval import Awaiting
+from connector.reconcile.plan.changes import Change, Harm, Kind
+from connector.reconcile.show.in_words import grouped, headline, in_words
+from connector.reconcile.show.outcome import Planned
+from connector.reconcile.show.text import outcome_lines
 from tests.parts.directories import HandSource, Somebody, mapping, policy
 from tests.unit.reconcile.test_reconcile_planning import NOW, absent, holding, plan_for
 
@@ -156,7 +156,7 @@ def test_g2_a_held_run_names_the_command_the_people_and_the_expiry() -> None:
 )
 def test_g3_how_long_a_held_set_can_be_approved_is_said_to_the_nearest(left: timedelta, said: str) -> None:
     now = datetime(2026, 3, 2, 9, 0, 0, 5, tzinfo=UTC)
-    assert wording.expiry(now + left, now).startswith(said)
+    assert words.expiry(now + left, now).startswith(said)
 
 
 def test_p2_every_kind_of_change_has_its_words() -> None:

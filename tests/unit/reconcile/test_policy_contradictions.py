@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from connector.reconcile.policy import Policy
-from connector.reconcile.settings import (
-    GuestSettings,
-    LimitSettings,
-    MappingSettings,
-    SyncSettings,
-    TeamSettings,
-)
+from connector.reconcile.plan.settings import GuestSettings, LimitSettings, MappingSettings, SyncSettings, TeamSettings
+from connector.reconcile.policy.policy import Policy
 from ledger.errors import ManyErrors
 from tests.parts.directories import mapping, policy
 

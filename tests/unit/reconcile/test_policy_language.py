@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from connector.reconcile.continuity import continuity
-from connector.reconcile.diff import Draft
-from connector.reconcile.plan import Kind
-from connector.reconcile.policy import Policy
-from connector.reconcile.recorded import Recorded
-from connector.reconcile.sight import Domains
+from connector.reconcile.desired.clock_jumps import continuity
+from connector.reconcile.desired.seen import Domains
+from connector.reconcile.diff.diff import Draft
+from connector.reconcile.plan.changes import Kind
+from connector.reconcile.plan.recorded import Recorded
+from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import BASE, HandSource, Somebody, mapping, policy
 from tests.unit.reconcile.test_reconcile_planning import CONFIRMED, NOW, absent, codes, holding, plan_for, seen
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connector.reconcile.continuity import continuity
-from connector.reconcile.plan import Absence, ScopeLine
-from connector.reconcile.recorded import PEOPLE, Recorded
-from connector.reconcile.sight import SourceSeen
+from connector.reconcile.desired.clock_jumps import continuity
+from connector.reconcile.desired.seen import SourceSeen
+from connector.reconcile.plan.changes import Absence, ScopeLine
+from connector.reconcile.plan.recorded import PEOPLE, Recorded
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 BASE, GROUP = "people:ou=People", "group:design"

@@ -11,14 +11,13 @@ import msgspec
 import pytest
 
 from connector.directory.mapping import Person
-from connector.reconcile.decide import decide
-from connector.reconcile.diff import Draft
-from connector.reconcile.guard import Guarded, guard
-from connector.reconcile.limits import ORGANIZATION, PastHarm, Permit, Windows, day_limit
-from connector.reconcile.outcome import Planned
-from connector.reconcile.plan import Kind
-from connector.reconcile.policy import Policy
-from connector.reconcile.recorded import (
+from connector.reconcile.desired.seen import Domains, SourceSeen
+from connector.reconcile.diff.diff import Draft
+from connector.reconcile.guard.guard import Guarded, guard
+from connector.reconcile.guard.limits import ORGANIZATION, PastHarm, Permit, Windows, day_limit
+from connector.reconcile.pipeline import decide
+from connector.reconcile.plan.changes import Kind
+from connector.reconcile.plan.recorded import (
     GrantRow,
     IdentityRow,
     LinkRow,
@@ -28,9 +27,10 @@ from connector.reconcile.recorded import (
     TeamRow,
     WaitRow,
 )
-from connector.reconcile.seeing import see
-from connector.reconcile.settings import LimitSettings, MappingSettings, TeamSettings
-from connector.reconcile.sight import Domains, SourceSeen
+from connector.reconcile.plan.settings import LimitSettings, MappingSettings, TeamSettings
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading.whole import see
+from connector.reconcile.show.outcome import Planned
 from ledger.errors import ManyErrors
 from ledger.seat import Subscription, Tier
 from tests.parts.directories import BASE, RULES, HandSource, Somebody, mapping, policy

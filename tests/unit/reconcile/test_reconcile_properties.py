@@ -15,12 +15,12 @@ import msgspec
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from connector.reconcile.decide import decide
-from connector.reconcile.diff import Draft
-from connector.reconcile.guard import Guarded, guard
-from connector.reconcile.limits import Permit, Windows
-from connector.reconcile.plan import REMOVALS, Bundle, Harm, Kind
-from connector.reconcile.policy import MAPPING
+from connector.reconcile.diff.diff import Draft
+from connector.reconcile.guard.guard import Guarded, guard
+from connector.reconcile.guard.limits import Permit, Windows
+from connector.reconcile.pipeline import decide
+from connector.reconcile.plan.changes import REMOVALS, Bundle, Harm, Kind
+from connector.reconcile.policy.policy import MAPPING
 from tests.parts.directories import HandSource
 from tests.parts.effort import examples
 from tests.parts.plan_outcomes import Pool, Proof, Standing

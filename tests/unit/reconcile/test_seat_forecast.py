@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from connector.reconcile.forecast import PoolForecast, forecast
-from connector.reconcile.recorded import Recorded, WaitRow
+from connector.reconcile.outlook.seat_forecast import PoolForecast, forecast
+from connector.reconcile.plan.recorded import Recorded, WaitRow
 from ledger.seat import Subscription, Tier
 from tests.parts.directories import HandSource, Somebody, mapping, policy
 from tests.unit.reconcile.test_reconcile_planning import NOW, absent, holding, plan_for

@@ -12,9 +12,9 @@ from connector.directory.base import Entry
 from connector.directory.finding import Finding, FoundEntry, spellings
 from connector.directory.mapping import AttributeRules
 from connector.directory.settings import LdifSettings
-from connector.reconcile.policy import Policy
-from connector.reconcile.sight import Domains
-from connector.reconcile.source_side import Context, Known, SourceSide, compare
+from connector.reconcile.desired.seen import Domains
+from connector.reconcile.explain.directory_side import Context, Known, SourceSide, compare
+from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import RULES, Somebody, mapping, policy
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

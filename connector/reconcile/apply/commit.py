@@ -1,0 +1,265 @@
+"""Decides and commits one run inside one transaction (A1–A4, G1–G5).
+
+The transaction holds the organization's lock; in it the lease's fencing token and the gate are checked, the recorded
+state is loaded, the plan is made and guarded, and rows, history, audit, cursors, outbox, harm, the held set and the run
+row are written. What the plan was made from is therefore what it changes. Prohibition: no reading of directories here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from connector.reconcile.apply import held_sets, notices
+from connector.reconcile.apply.kept_groups import end_idle_groups, ensure_groups
+from connector.reconcile.apply.rows import Rows
+from connector.reconcile.by_hand import invites
+from connector.reconcile.desired.clock_jumps import Continuity, continuity
+from connector.reconcile.desired.seen import Domains, SourceSeen
+from connector.reconcile.diff.diff import Draft
+from connector.reconcile.diff.membership_ends import answered
+from connector.reconcile.guard.guard import Guarded, guard
+from connector.reconcile.guard.limits import Permit, logged_scopes
+from connector.reconcile.pipeline import decide
+from connector.reconcile.plan.approval import approve_command
+from connector.reconcile.plan.calm import calm
+from connector.reconcile.plan.changes import Harm, Kind, Problem, witnessed
+from connector.reconcile.plan.order import Order
+from connector.reconcile.plan.recorded import Recorded
+from connector.reconcile.plan.words import expiry
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading.affected import counted, noted, part_of, with_standing
+from connector.reconcile.reading.memory import Observed, Outcome, remember
+from connector.reconcile.show.outcome import RunOutcome, RunState, problem_json, scope_json
+from connector.reconcile.show.text import outcome_lines, short
+from connector.reconcile.state import gate
+from connector.reconcile.state.teams import ensure_teams
+from connector.reconcile.state.windows import load_permit, measure
+from ledger.audit import AuditEvent
+from ledger.errors import Stale
+from ledger.instant import new_id
+from ledger.store import audit, leases, outbox, people, runs
+from ledger.store.book import Book, Reader
+from ledger.store.engine import Ledger
+
+_EVENTS = 10_000
+
+
+class PlanChanged(Stale):
+    """The digest somebody saw is no longer the plan's."""
+
+
+async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Observed, order: Order) -> RunOutcome:
+    """The whole transaction. Raises ``Stale`` (digest, fencing token, rows), ``Busy``, ``BadInput``; then nothing is
+    written. A gate that closed meanwhile ends as ``SUSPENDED``: recorded, and nothing else."""
+    run_id = new_id()
+    async with ledger.write(organization, at=order.now, run_id=run_id) as book:
+        if order.lease is not None:
+            await leases.check(book, order.lease)
+        domains = await gate.look(book, order.now)
+        if gate.shut(domains):
+            return await record_suspended(book, order, domains)
+        if await gate.require_enabled(book, order.now):
+            await gate.resume(book)
+        await ensure_teams(book, policy.teams)
+        await ensure_groups(book, policy, observed)
+        part = await part_of(book, policy, observed, domains, order.now)
+        time = await went_on(book, part.recorded, part.sources, order.now)
+        await people.clear_absences(book, time.forgotten)
+        draft = decide(part.sources, policy, time.recorded, domains, order.now)
+        recorded = await counted(book, draft.plan, time.recorded, order.now) if observed.near else time.recorded
+        if observed.near:
+            draft = with_standing(draft, part, observed.memory)
+        draft = noted(draft, observed.notes)
+        with calm():
+            guarded = await _guarded(book, order, draft, recorded, policy)
+            outcome = await _write(book, order, draft, guarded, recorded, policy, observed)
+        await _seen(book, draft, time)
+        await _answered(book, guarded, policy, recorded)
+        await end_idle_groups(book, policy, part.sources, recorded)
+        await remember(book, policy, domains, observed, Outcome(draft, guarded, recorded))
+        return outcome
+
+
+async def went_on(reader: Reader, recorded: Recorded, sources: Mapping[str, SourceSeen], now: datetime) -> Continuity:
+    """The recorded state as far as the clock lets it be believed (D3)."""
+    rows = await runs.scopes(reader)
+    return continuity(recorded, {(row[0], row[1]): row[5] for row in rows if row[5]}, sources, now)
+
+
+async def record_suspended(book: Book, order: Order, domains: Domains) -> RunOutcome:
+    """The run record of a closed gate: all that may be written then (G5)."""
+    await gate.suspend(book, domains)
+    reasons = gate.shut(domains)
+    outcome = RunOutcome(
+        book.run_id, order.kind, RunState.SUSPENDED, 3, lines=(f"SUSPENDED {'; '.join(reasons)}. Nobody was removed.",)
+    )
+    await _record(book, order, outcome)
+    return outcome
+
+
+async def record_refused(book: Book, order: Order, why: str) -> None:
+    """The run record of an apply that was refused: every outcome can be looked up (A4)."""
+    outcome = RunOutcome(book.run_id, order.kind, RunState.REFUSED, 3, problems=(Problem("refused", why),))
+    await _record(book, order, outcome)
+
+
+async def record_one_approval(book: Book, order: Order, policy: Policy) -> RunOutcome | None:
+    """An approval that needs another one, recorded; None when it is the last one needed: then nothing is written (G3).
+
+    Raises as ``held_sets.approved``.
+    """
+    if await held_sets.completes(book, order, policy):
+        return None
+    held = await held_sets.approved(book, order, policy)
+    next_step = approve_command(held.digest, despite_freeze=order.despite_freeze)
+    lines = (
+        f"held set {short(held.digest)} is approved by {order.actor}; one more approval by another principal is needed",
+        f"nothing was changed; another principal runs `{next_step}`; the held set {expiry(held.expires_at, order.now)}",
+    )
+    payload = {"digest": held.digest, "approved_by": order.actor, "next": next_step}
+    await outbox.append(book, [outbox.Message("plan.approval_needed", held.digest, payload)])
+    outcome = RunOutcome(book.run_id, order.kind, RunState.HELD, 3, held=held.digest, lines=lines)
+    await _record(book, order, outcome)
+    return outcome
+
+
+async def _guarded(book: Book, order: Order, draft: Draft, recorded: Recorded, policy: Policy) -> Guarded:
+    plan = draft.plan
+    if order.kind == "approve":
+        found = await held_sets.approved(book, order, policy)
+        if held_sets.missing(found, policy):
+            raise Stale(f"held set {short(found.digest)} needs another approval", next_step="approve it again")
+        keys = frozenset(held_sets.keys(found))
+        permit = Permit(keys, only=True, despite_freeze=keys if found.despite_freeze else frozenset())
+    elif order.digest:
+        if not plan.digest.startswith(order.digest) or len(order.digest) < 12:
+            raise PlanChanged(
+                f"the plan is now {short(plan.digest)}, not {short(order.digest)}: the directory, the ledger or the"
+                " organization file changed since it was shown",
+                next_step="nothing was written; look at rosterd plan again",
+            )
+        # one principal alone approves nothing where two are asked for (G3)
+        permit = Permit(everything=True) if policy.limits.approvers == 1 else await load_permit(book, order.now)
+    else:
+        permit = await load_permit(book, order.now)
+    windows = await measure(book, plan, recorded, policy, permit, order.now)
+    return guard(plan, draft.allocation, recorded, policy, windows, permit)
+
+
+async def _write(
+    book: Book,
+    order: Order,
+    draft: Draft,
+    guarded: Guarded,
+    recorded: Recorded,
+    policy: Policy,
+    observed: Observed,
+) -> RunOutcome:
+    """Seven parameters: everything one transaction is made of, none of it state of the others."""
+    plan = draft.plan
+    rows = Rows(recorded, policy, order.now)
+    rows.add(guarded.allowed)
+    waiting = {bundle.identity for bundle in plan.bundles} - {bundle.identity for bundle in guarded.allowed}
+    rows.refresh(plan.notes, waiting)
+    await rows.write(book)
+    await ensure_teams(book, policy.teams)
+    if not guarded.held:  # a held plan keeps the old cursor (D13)
+        await _cursors(book, observed)
+    await _witness(book, order, guarded, rows, plan.digest)
+    await invites.announce(book, rows.invited, policy.invites)
+    held = await held_sets.keep(book, order, plan, guarded, policy)
+    await notices.tell(book, plan, guarded, recorded, policy)
+    state, code = _ending(guarded, bool(plan.unknown))
+    outcome = RunOutcome(
+        run_id=book.run_id,
+        kind=order.kind,
+        state=state,
+        exit_code=code,
+        digest=plan.digest,
+        counts=guarded.counts,
+        held=held.digest if held else "",
+        held_counts=guarded.held_counts,
+        lines=outcome_lines(plan, guarded, held_sets.waiting_of(held, guarded, policy), order.now),
+        problems=plan.problems,
+        scopes=plan.scopes,
+    )
+    await _record(book, order, outcome)
+    return outcome
+
+
+def _ending(guarded: Guarded, unknown: bool) -> tuple[RunState, int]:
+    """State and exit code: 3 something is held, 4 something was unknown, else 0."""
+    if guarded.held:
+        return RunState.HELD, 3
+    if guarded.allowed:
+        return RunState.APPLIED, 4 if unknown else 0
+    return (RunState.UNKNOWN, 4) if unknown else (RunState.NOTHING, 0)
+
+
+async def _seen(book: Book, draft: Draft, time: Continuity) -> None:
+    """What the next run compares with: absences begun and lifted, and when each scope was read."""
+    notes = draft.plan.notes
+    if notes.seen_again:
+        await people.clear_absences(book, [(item.source_id, item.anchor, item.scope) for item in notes.seen_again])
+    if absent := time.notable(notes.absent):
+        await people.note_absences(book, absent)
+    lines = time.steady(draft.plan.scopes)
+    await runs.put_scopes(book, [(s.source_id, s.scope, s.complete, s.reason, s.entries) for s in lines])
+
+
+async def _answered(book: Book, guarded: Guarded, policy: Policy, recorded: Recorded) -> None:
+    """Forget the absences whose consequences are drawn to the end: nothing rests on them any more."""
+    removed = [bundle.identity for bundle in guarded.allowed
+               if any(change.kind is Kind.REMOVE_IDENTITY for change in bundle.changes)]  # fmt: skip
+    await people.clear_absences_of(book, removed)
+    await people.clear_absences(book, answered(guarded.allowed, policy, recorded))
+
+
+async def _cursors(book: Book, observed: Observed) -> None:
+    for source_id, cursor in observed.cursors.items():
+        await runs.put_cursor(book, source_id, cursor)
+
+
+async def _witness(book: Book, order: Order, guarded: Guarded, rows: Rows, digest: str) -> None:
+    """One audit event per person, and the harm that later limits count."""
+    events: list[AuditEvent] = []
+    harm: list[tuple[str, str, str, str, bool]] = []
+    for bundle in guarded.allowed:
+        identity = bundle.identity or rows.identities[bundle.subject]
+        changes = [witnessed(change) for change in bundle.changes]
+        events.append(
+            AuditEvent(order.actor, "run.person", identity, order.reason, changes=changes, plan_digest=digest)
+        )
+        approved = bundle.subject in guarded.approved
+        for change in bundle.changes:
+            if change.harm and not (approved and change.harm is Harm.INVITE):
+                for team, mapping in logged_scopes(bundle, change):
+                    harm.append((change.harm.value, identity, team, mapping, approved))
+        if len(events) == _EVENTS:
+            await audit.append(book, events)
+            events.clear()
+    await audit.append(book, events)
+    if harm:
+        await runs.log_harm(book, harm)
+
+
+async def _record(book: Book, order: Order, outcome: RunOutcome) -> None:
+    row = runs.RunRow(
+        id=outcome.run_id,
+        kind=order.kind,
+        state=outcome.state.value,
+        actor=order.actor,
+        reason=order.reason,
+        started_at=order.now,
+        finished_at=book.at,
+        plan_digest=outcome.digest,
+        counts=dict(outcome.counts),
+        evidence=[scope_json(scope) for scope in outcome.scopes],
+        problems=[problem_json(problem) for problem in outcome.problems],
+    )
+    await runs.record(book, row)
+    payload = {"state": outcome.state.value, "counts": dict(outcome.counts), "held": outcome.held}
+    event = AuditEvent(order.actor, f"run.{order.kind}", outcome.run_id, order.reason, after=payload,
+                       plan_digest=outcome.digest)  # fmt: skip
+    await audit.append(book, [event])

@@ -1,0 +1,196 @@
+"""The guard: splits a plan into what may be applied and what must wait for a named approval (G1, G2, G4, G7).
+
+Pure: no I/O, no clock here. A limit that trips (``limits``) holds every unapproved change of that kind in that scope,
+whole bundles at a time, and every seat that counts on a held one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import msgspec
+
+from connector.reconcile.diff.roles import last_owners, protected_admins
+from connector.reconcile.diff.seat_pools import Allocation, PoolKey
+from connector.reconcile.guard import address_swaps
+from connector.reconcile.guard.limits import FREEZE, Permit, Trip, Windows, emptied, exceeded, scopes_of
+from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan, Problem, count_kinds, digest_of
+from connector.reconcile.plan.freeze import stands_still
+from connector.reconcile.plan.recorded import Recorded
+from connector.reconcile.plan.settings import OnHeld
+from connector.reconcile.policy.policy import Policy
+
+_FOLLOWS = frozenset({Harm.PAUSE, Harm.RELEASE, Harm.LEAVE, Harm.REMOVE})
+_UNLIMITED_FOR_PROTECTED = frozenset({Harm.NONE, Harm.INVITE, Harm.RENAME})
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """What goes and what waits. ``approved``: subjects whose harm an approval let through."""
+
+    policy_hash: str
+    allowed: tuple[Bundle, ...]
+    held: tuple[Bundle, ...]
+    trips: tuple[Trip, ...] = ()
+    approved: frozenset[str] = field(default_factory=frozenset)
+
+    @cached_property
+    def held_digest(self) -> str:
+        """SHA-256 that names exactly the held changes; empty when nothing is held."""
+        if not self.held:
+            return ""
+        return digest_of((change for bundle in self.held for change in bundle.changes), "held:" + self.policy_hash)
+
+    @property
+    def held_counts(self) -> Mapping[str, int]:
+        """Held changes by kind."""
+        return count_kinds(self.held)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Allowed changes by kind."""
+        return count_kinds(self.allowed)
+
+
+def protect(plan: Plan, recorded: Recorded, policy: Policy) -> Plan:
+    """The plan without what would harm protected principals (G4): skipped and reported, the rest goes on."""
+    protected = {row.id for row in recorded.identities.values() if row.mail_key in policy.protected}
+    protected |= {next(iter(owners)) for owners in recorded.primary_admins.values() if len(owners) == 1}
+    protected |= last_owners(plan, recorded)
+    if policy.protect_admins:
+        protected |= protected_admins(plan, recorded)
+    kept: list[Bundle] = []
+    spared: dict[str, str] = {}
+    for bundle in plan.bundles:
+        if bundle.identity in protected and any(c.harm not in _UNLIMITED_FOR_PROTECTED for c in bundle.changes):
+            spared[bundle.identity] = bundle.subject
+        else:
+            kept.append(bundle)
+    if not spared:
+        return plan
+    # with a new fingerprint the next run would take their entries for settled and no longer report them
+    prints = tuple(row for row in plan.notes.fingerprints if row[1] not in spared)
+    notes = msgspec.structs.replace(plan.notes, fingerprints=prints)
+    text = "protected (an admin, or listed under [sync] protected): nothing is changed; decide by hand"
+    problems = tuple(sorted((*plan.problems, Problem("protected", text, tuple(spared.values())))))
+    return Plan(plan.policy_hash, tuple(kept), problems, plan.scopes, notes)
+
+
+def guard(
+    plan: Plan, allocation: Allocation, recorded: Recorded, policy: Policy, windows: Windows, permit: Permit
+) -> Guarded:
+    """Split ``plan``; deterministic, and independent of the order of its input."""
+    if permit.only:
+        plan = _only(plan, permit)
+    still = _frozen(plan, windows, permit)
+    harmful = [bundle for bundle in plan.bundles if bundle.harmful]
+    barred = {b.subject for b in harmful if not (_permitted(b, permit) or _follows(b, windows))}
+    # a newcomer may have the address that somebody else is leaving: then both bundles have one subject
+    approved = {bundle.subject for bundle in harmful} - barred - still
+    counted = [bundle for bundle in harmful if bundle.subject not in approved and bundle.subject not in still]
+    tripped, trips = exceeded(counted, recorded, policy, windows)
+    held = {b.subject for b in counted if any((s, c.harm) in tripped for c in b.changes for s in scopes_of(b, c))}
+    held |= emptied(plan, counted, held | still, recorded, trips) | still
+    if still:
+        trips.insert(0, Trip(windows.frozen, "harm", FREEZE, len(still), 0, 0, 0))
+    allowed, waiting = _split(plan, held, allocation, permit)
+    allowed, taking = address_swaps.apart(allowed, recorded)
+    waiting = tuple(sorted((*waiting, *taking), key=lambda bundle: bundle.subject)) if taking else waiting
+    if waiting and policy.limits.on_held is OnHeld.APPLY_NOTHING and not permit.only:
+        untouched = tuple(bundle for bundle in allowed if bundle.subject in approved)
+        return Guarded(plan.policy_hash, untouched, waiting, tuple(trips), frozenset(approved))
+    return Guarded(plan.policy_hash, allowed, waiting, tuple(trips), frozenset(approved))
+
+
+def _only(plan: Plan, permit: Permit) -> Plan:
+    bundles = []
+    for bundle in plan.bundles:
+        changes = tuple(change for change in bundle.changes if change.key in permit.keys)
+        whole = all(change.key in permit.keys for change in _inseparable(bundle))
+        if changes and whole:
+            bundles.append(msgspec.structs.replace(bundle, changes=changes))
+    return Plan(plan.policy_hash, tuple(bundles), plan.problems, plan.scopes, plan.notes)
+
+
+def _frozen(plan: Plan, windows: Windows, permit: Permit) -> set[str]:
+    """Whom a freeze window holds: approved or not, unless the approval says so by name (G3)."""
+    if not windows.frozen:
+        return set()
+    return {
+        bundle.subject
+        for bundle in plan.bundles
+        if stands_still(bundle)
+        and not all(change.key in permit.despite_freeze for change in bundle.changes if change.harm)
+    }
+
+
+def _follows(bundle: Bundle, windows: Windows) -> bool:
+    """Whether all harm only follows, at its due dates, from an off-boarding that was approved (G7): counted then."""
+    harms = {change.harm for change in bundle.changes if change.harm}
+    return bundle.identity in windows.leavers and harms <= _FOLLOWS
+
+
+def _inseparable(bundle: Bundle) -> list[Change]:
+    """What must be named for any of the bundle to go: all that hurts, and where reasons for a seat end, those that take
+    their place, lest a seat be left with no reason, or with one whose membership ended (P3)."""
+    swaps = any(change.kind is Kind.END_GRANT for change in bundle.changes)
+    return [c for c in bundle.changes if c.harm or (swaps and c.kind in {Kind.END_GRANT, Kind.ADD_GRANT})]
+
+
+def _permitted(bundle: Bundle, permit: Permit) -> bool:
+    return permit.everything or all(change.key in permit.keys for change in bundle.changes if change.harm)
+
+
+def _split(
+    plan: Plan, held: set[str], allocation: Allocation, permit: Permit
+) -> tuple[tuple[Bundle, ...], tuple[Bundle, ...]]:
+    """Whole bundles wait; of the others, only the seats that count on a seat which is still held (P2)."""
+    if not held and len(plan.bundles) == allocation.bundles and not permit.only:
+        return plan.bundles, ()
+    free = dict(allocation.free)
+    for bundle in plan.bundles:
+        if bundle.subject not in held:
+            for change in bundle.changes:
+                if change.kind is Kind.RELEASE_SEAT and (change.team, change.offering) in free:
+                    free[change.team, change.offering] += 1
+    unserved: set[tuple[str, PoolKey]] = set()
+    present = {(b.subject, c.team, c.offering) for b in plan.bundles for c in b.changes
+               if c.kind in {Kind.ASSIGN_SEAT, Kind.MOVE_SEAT}}  # fmt: skip
+    for served in allocation.served:
+        if served.subject in held or (served.subject, *served.pool) not in present:
+            continue
+        if free.get(served.pool, 0) > 0:
+            free[served.pool] -= 1
+            if served.frees in free:
+                free[served.frees] += 1
+        else:
+            unserved.add((served.subject, served.pool))
+    return _waiting_apart(plan, held, unserved)
+
+
+def _waiting_apart(
+    plan: Plan, held: set[str], unserved: set[tuple[str, PoolKey]]
+) -> tuple[tuple[Bundle, ...], tuple[Bundle, ...]]:
+    codes: dict[str, set[str]] = {}
+    for subject, (_, code) in unserved:
+        codes.setdefault(subject, set()).add(code)
+    allowed: list[Bundle] = []
+    waiting: list[Bundle] = []
+    for bundle in plan.bundles:
+        if bundle.subject in held:
+            waiting.append(bundle)
+        elif bundle.subject not in codes:
+            allowed.append(bundle)
+        else:
+            later = tuple(c for c in bundle.changes if _seat_change(c) and c.offering in codes[bundle.subject])
+            now = tuple(c for c in bundle.changes if c not in later)
+            if now:
+                allowed.append(msgspec.structs.replace(bundle, changes=now))
+            waiting.append(msgspec.structs.replace(bundle, changes=later))
+    return tuple(allowed), tuple(waiting)
+
+
+def _seat_change(change: Change) -> bool:
+    return change.kind in {Kind.ASSIGN_SEAT, Kind.MOVE_SEAT} or (change.kind is Kind.ADD_GRANT and not change.ref)

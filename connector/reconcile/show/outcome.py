@@ -1,0 +1,161 @@
+"""What the verbs hand back: values that can be printed (``lines``) or serialised (``to_json``). Pure: no I/O here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from connector.reconcile.guard.guard import Guarded
+from connector.reconcile.outlook.outlook import Outlook
+from connector.reconcile.plan.approval import Awaiting
+from connector.reconcile.plan.changes import Change, Plan, Problem, ScopeLine, change_to_json
+from connector.reconcile.show.documents import planned_json, planned_markdown, suspended_markdown
+from connector.reconcile.show.text import planned_lines, suspended_lines, undone_lines
+
+
+class RunState(StrEnum):
+    """How a run ended; ``running`` only while it has not."""
+
+    RUNNING = "running"
+    APPLIED = "applied"
+    NOTHING = "nothing"
+    HELD = "held"
+    REFUSED = "refused"
+    SUSPENDED = "suspended"
+    UNKNOWN = "unknown"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan and what the guard would hold of it, made ``at``. ``suspended``: the gate's reasons, when nothing was read
+    at all. ``awaiting``: how the held set stands. ``outlook``: seats ahead and coverage (P4, P5)."""
+
+    plan: Plan
+    guarded: Guarded
+    suspended: tuple[str, ...] = ()
+    expires_at: str = ""
+    outlook: Outlook = field(default_factory=Outlook)
+    awaiting: Awaiting = field(default_factory=Awaiting)
+    at: datetime | None = None
+
+    @property
+    def digest(self) -> str:
+        """The plan's digest: what ``apply --digest`` must recompute."""
+        return self.plan.digest
+
+    @property
+    def exit_code(self) -> int:
+        """0 nothing in the way · 3 suspended or something is held · 4 something could not be read."""
+        if self.suspended or self.guarded.held:
+            return 3
+        return 4 if self.plan.unknown else 0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Plain text, long lists folded; the first line says what is unknown, when something is."""
+        return self._lines(every=False)
+
+    @property
+    def every_line(self) -> tuple[str, ...]:
+        """The same with everybody in it."""
+        return self._lines(every=True)
+
+    def _lines(self, *, every: bool) -> tuple[str, ...]:
+        if self.suspended:
+            return suspended_lines(self.suspended)
+        return planned_lines(self.plan, self.guarded, self.awaiting, self.outlook, self.at, every=every)
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document."""
+        rest = {"exit_code": self.exit_code, "suspended": list(self.suspended), "expires_at": self.expires_at}
+        return {**planned_json(self.plan, self.guarded, self.awaiting, self.outlook), **rest}
+
+    @property
+    def markdown(self) -> str:
+        """A Markdown document, for a ticket or a review."""
+        if self.suspended:
+            return suspended_markdown(suspended_lines(self.suspended))
+        return planned_markdown(self.plan, self.guarded, self.awaiting, self.outlook, self.at)
+
+
+@dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """What a run did, from what was committed (A4). ``held`` is the held set's digest, or empty."""
+
+    run_id: str
+    kind: str
+    state: RunState
+    exit_code: int
+    digest: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    held: str = ""
+    held_counts: Mapping[str, int] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    scopes: tuple[ScopeLine, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document."""
+        return {
+            "run_id": self.run_id,
+            "kind": self.kind,
+            "state": self.state.value,
+            "exit_code": self.exit_code,
+            "digest": self.digest,
+            "counts": dict(self.counts),
+            "held": self.held,
+            "held_counts": dict(self.held_counts),
+            "lines": list(self.lines),
+            "problems": [problem_json(problem) for problem in self.problems],
+            "scopes": [scope_json(scope) for scope in self.scopes],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """What ``undo`` would do (``outcome`` is None) or did. ``kept``: what was edited since, and is left alone (A3)."""
+
+    undoes: str
+    changes: tuple[Change, ...]
+    kept: tuple[Problem, ...]
+    outcome: RunOutcome | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 when it was shown or done."""
+        return self.outcome.exit_code if self.outcome else 0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Plain text."""
+        return undone_lines(self.undoes, self.changes, self.kept, done=self.outcome is not None)
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document."""
+        return {
+            "undoes": self.undoes,
+            "changes": [change_to_json(change) for change in self.changes],
+            "kept": [problem_json(problem) for problem in self.kept],
+            "outcome": self.outcome.to_json() if self.outcome else None,
+        }
+
+
+def problem_json(problem: Problem) -> dict[str, Any]:
+    """``code``, ``what``, ``subjects``."""
+    return {"code": problem.code, "what": problem.what, "subjects": list(problem.subjects)}
+
+
+def scope_json(scope: ScopeLine) -> dict[str, Any]:
+    """The evidence of one scope."""
+    return {
+        "source": scope.source_id,
+        "scope": scope.scope,
+        "complete": scope.complete,
+        "reason": scope.reason,
+        "entries": scope.entries,
+        "missing": scope.missing,
+    }

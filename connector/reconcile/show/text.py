@@ -1,0 +1,179 @@
+"""Plans and outcomes for people: plain text that needs no manual (P1, G2). Pure: strings out, nothing read.
+
+What happens, to how many, what is held, why, and the exact next command come first; the lists follow, folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from connector.reconcile.guard.guard import Guarded
+from connector.reconcile.guard.limits import reasons
+from connector.reconcile.outlook.outlook import Outlook
+from connector.reconcile.plan.approval import Awaiting
+from connector.reconcile.plan.changes import REMOVALS, Bundle, Change, Harm, Plan, Problem, ScopeLine
+from connector.reconcile.plan.words import people, some
+from connector.reconcile.show.in_words import Group, grouped, headline, in_words, person_line
+
+_SHOWN = 12
+"""Digits of a digest in messages; ``approve`` accepts any unique prefix of at least 8."""
+
+_ROWS = 40
+_PEOPLE = 20
+_NAMES = 5
+_SCOPES = 3
+_WORDS = {Harm.INVITE: "invites", Harm.RENAME: "renames", Harm.RELINK: "relinks"}
+
+
+def short(digest: str) -> str:
+    """The first digits of a digest, enough to name it on a command line."""
+    return digest[:_SHOWN]
+
+
+def unknown_line(scopes: Iterable[ScopeLine]) -> str:
+    """What could not be read, and that nothing is removed because of it; empty when everything was read."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for scope in sorted(scopes, key=lambda item: (not item.scope.startswith("people:"), item.scope)):
+        found.setdefault((scope.source_id, scope.reason or "not read to its end"), []).append(scope.scope)
+    parts = [f"{some(names, _SCOPES)} of {source}: {reason}" for (source, reason), names in found.items()]
+    return f"UNKNOWN {'; '.join(parts)}. Nothing will be removed because of it." if parts else ""
+
+
+def held_line(applied: Mapping[str, int], held: Mapping[str, int], command: str) -> str:
+    """``0 removals applied, 37 held; approve with `rosterd approve 9f3c…` `` (G2); people are counted, not changes."""
+    parts = [f"{applied.get(word, 0)} {word} applied, {count} held" for word, count in held.items()]
+    return f"{'; '.join(parts)}; approve with `{command}`"
+
+
+def people_by_word(bundles: Iterable[Bundle]) -> dict[str, int]:
+    """People per kind of harm in the words of messages: removals, invites, renames, relinks; otherwise additions."""
+    found: dict[str, set[str]] = {}
+    for bundle in bundles:
+        words = {"removals" if c.harm in REMOVALS else _WORDS[c.harm] for c in bundle.changes if c.harm}
+        for word in words or {"additions"}:
+            found.setdefault(word, set()).add(bundle.subject)
+    return {
+        word: len(found[word]) for word in ("removals", "invites", "renames", "relinks", "additions") if word in found
+    }
+
+
+def suspended_lines(reasons: Sequence[str]) -> tuple[str, ...]:
+    """A plan that was not made because no domain is open (G5)."""
+    why = "; ".join(reasons)
+    return (f"SUSPENDED {why}. Nothing was read and nobody is removed.", "what is missing: `rosterd sso status`")
+
+
+def planned_lines(
+    plan: Plan, guarded: Guarded, awaiting: Awaiting, outlook: Outlook, now: datetime | None, *, every: bool = False
+) -> tuple[str, ...]:
+    """Plain text lines of a plan; the first says what is unknown, when something is. ``every``: lists are not folded.
+    ``now`` is when it was made."""
+    out = [line for line in [unknown_line(plan.unknown)] if line]
+    if plan.empty:
+        out.append("nothing to change")
+    else:
+        out.append(f"plan {short(plan.digest)}: {headline(plan.bundles)}")
+        out += held_summary(guarded)
+        out += next_steps(plan, guarded, awaiting, now)
+        out += ["", *group_table(grouped(plan.bundles, guarded.held))]
+        out += ["", *people_lines(plan, guarded, None if every else _PEOPLE)]
+    notes = [*outlook.lines, *problem_lines(plan.problems)]
+    return (*out, *([""] if notes and not plan.empty else []), *notes)
+
+
+def held_summary(guarded: Guarded) -> list[str]:
+    """What waits and why; empty when nothing does."""
+    if not guarded.held:
+        return []
+    held = ", ".join(f"{count} {word}" for word, count in people_by_word(guarded.held).items())
+    who = people(len({bundle.subject for bundle in guarded.held}))
+    out = [f"HELD: the changes of {who} wait until they are approved ({held}); nothing of it happens before"]
+    return out + [f"held: {why}" for why in reasons(guarded.trips)]
+
+
+def next_steps(plan: Plan, guarded: Guarded, awaiting: Awaiting, now: datetime | None) -> list[str]:
+    """The exact next commands, and how the held set stands."""
+    whole = f"`rosterd apply --digest {short(plan.digest)}`"
+    if not guarded.held:
+        return [f"next: apply with {whole}"]
+    if awaiting.kept:
+        standing = f"; {awaiting.standing(now)}" if now else ""
+        out = [f"next: if this is meant, let what is held through with `{awaiting.command}`{standing}"]
+    elif awaiting.frozen or awaiting.approvers > 1:
+        rest = "what is not held and keeps the rest for approval"
+        out = [f"next: `rosterd apply --auto` applies {rest}; then, if it is meant, `{awaiting.command}`"]
+        if awaiting.approvers > 1:
+            out.append(f"      approving takes {awaiting.approvers} principals: each runs it once")
+    else:
+        out = [f"next: if this is meant, apply all of it, what is held included, with {whole}"]
+    return [*out, "      if it is not, correct the directory or the organization file, and plan again"]
+
+
+def group_table(groups: Sequence[Group]) -> list[str]:
+    """Team, kind of change, how many people, how many of them held."""
+    rows = [("Team", "change", "people", "held")]
+    rows += [(item.team, item.what, str(item.people), str(item.held or "·")) for item in groups]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return [
+        f"  {row[0].ljust(widths[0])}  {row[1].ljust(widths[1])}  {row[2].rjust(widths[2])}  {row[3].rjust(widths[3])}"
+        for row in rows
+    ]
+
+
+def people_lines(plan: Plan, guarded: Guarded, limit: int | None) -> list[str]:
+    """One line per person, held ones first, with the cause; the first ``limit`` of them (None: all)."""
+    held = {bundle.subject for bundle in guarded.held}
+    chosen = sorted(plan.bundles, key=lambda bundle: (bundle.subject not in held, bundle.subject))
+    lines = [f"  {person_line(bundle, held=bundle.subject in held)}" for bundle in chosen[:limit]]
+    if limit is not None and len(chosen) > limit:
+        lines.append(f"  … and {people(len(chosen) - limit)} more: `rosterd plan --all` lists everybody")
+    return lines
+
+
+def outcome_lines(plan: Plan, guarded: Guarded, awaiting: Awaiting, now: datetime) -> tuple[str, ...]:
+    """What a run did, in words: unknown first, then applied, held and why, notes."""
+    out = [line for line in [unknown_line(plan.unknown)] if line]
+    if guarded.held:
+        applied, held = people_by_word(guarded.allowed), people_by_word(guarded.held)
+        out.append(held_line(applied, held, _brief(awaiting)))
+        out += [f"held: {why}" for why in reasons(guarded.trips)]
+        if awaiting.kept:
+            out.append(f"who: `rosterd report held {short(awaiting.digest)}`; {awaiting.standing(now)}")
+    out.append(f"applied: {counts_text(guarded.counts)}" if guarded.allowed else "nothing was changed")
+    return (*out, *problem_lines(plan.problems))
+
+
+def _brief(awaiting: Awaiting) -> str:
+    """``rosterd approve 9f3c…``: the reason is asked for anyway, a freeze is not."""
+    return f"rosterd approve {short(awaiting.digest)}{' --despite-freeze' if awaiting.frozen else ''}"
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """``3 Invite, 3 JoinTeam``; ``nothing`` when empty."""
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "nothing"
+
+
+def what(change: Change) -> str:
+    """Before → after, with what it is about."""
+    arrow = f"{change.before or '·'} → {change.after or '·'}"
+    return f"{change.object}: {arrow}" if change.object else arrow
+
+
+def problem_lines(problems: Iterable[Problem]) -> list[str]:
+    """One line per problem with the first names it concerns."""
+    lines = []
+    for problem in problems:
+        names = some(problem.subjects, _NAMES)
+        lines.append(f"note: {problem.what}: {names}" if names else f"note: {problem.what}")
+    return lines
+
+
+def undone_lines(run_id: str, changes: Sequence[Change], kept: Sequence[Problem], *, done: bool) -> tuple[str, ...]:
+    """Plain text lines of an undo: what is (or would be) restored and what is kept because it was edited since."""
+    verb = "undid" if done else "would undo"
+    out = [f"{verb} run {run_id}: {len(changes)} change(s)"]
+    out += [f"  {change.subject}  {in_words(change)}" for change in changes[:_ROWS]]
+    if len(changes) > _ROWS:
+        out.append(f"  … and {len(changes) - _ROWS} more (--json shows all)")
+    return (*out, *problem_lines(kept))

@@ -1,0 +1,62 @@
+"""Asks the gate, before reading and again inside the apply transaction (R5, G5). Decides nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from connector.reconcile.desired.seen import Domains
+from connector.sso import evidence, sync
+from connector.sso.gate import Gate, GateState
+from ledger.errors import Refused
+from ledger.store.book import Book, Reader
+
+
+async def look(reader: Reader, now: datetime) -> Domains:
+    """Which domains are open now, and why the others are not; inside a ``Book`` this is the re-check of apply."""
+    return judge(await evidence.gates(reader, now=now))
+
+
+def judge(gates: Mapping[str, Gate]) -> Domains:
+    """Gates → open domains and reasons; unknown is not open (it pauses, G5)."""
+    shut = {name: gate for name, gate in gates.items() if gate.state is not GateState.OPEN}
+    texts = {
+        name: f"domain {name} is {gate.state.value}: {', '.join(gate.reasons) or 'no reason given'}"
+        for name, gate in shut.items()
+    }
+    lapsed = {
+        f"{name}: {reason}" for name, gate in shut.items() if gate.state is GateState.CLOSED for reason in gate.reasons
+    }
+    return Domains(frozenset(gates.keys() - shut.keys()), texts, tuple(sorted(lapsed)))
+
+
+def shut(domains: Domains) -> tuple[str, ...]:
+    """Why nothing may be read or written at all; empty when some domain is open."""
+    if domains.open:
+        return ()
+    return tuple(domains.closed[name] for name in sorted(domains.closed)) or ("no domain is registered",)
+
+
+async def require_enabled(reader: Reader, now: datetime) -> bool:
+    """Whether sync is suspended (it may resume); raises ``Refused`` when nobody ever enabled it (R5)."""
+    status = await sync.sync_status(reader, now=now)
+    if status.state in {sync.SyncState.OFF, sync.SyncState.READY}:
+        steps = "".join(f"\n  - {step}" for step in status.reasons)
+        missing = f"; single sign-on comes first (R5), missing:{steps}" if steps else ""
+        raise Refused(
+            f"directory sync is not enabled{missing}",
+            where=reader.organization,
+            next_step="rosterd sync enable",
+        )
+    return status.state is sync.SyncState.SUSPENDED
+
+
+async def suspend(book: Book, domains: Domains) -> None:
+    """Record that sync is suspended, given evidence of a lapse; what cannot be read only pauses the run (G5)."""
+    if domains.lapsed:
+        await sync.suspend(book, domains.lapsed)
+
+
+async def resume(book: Book) -> None:
+    """The gate is open again; this run is a full plan under the guards (G5). Raises ``Refused`` after seven days."""
+    await sync.resume(book)
