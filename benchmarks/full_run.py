@@ -24,6 +24,7 @@ from typing import Any
 from benchmarks import full_run_ldap
 from connector.directory.mapping import Person
 from connector.reconcile.apply.commit import commit
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Domains, GroupSeen, SourceSeen
 from connector.reconcile.guard.guard import guard
 from connector.reconcile.guard.limits import Permit, Windows
@@ -126,8 +127,8 @@ async def measure(url: str, count: int, groups: int, per_person: int) -> list[Ro
         async with ledger.read("acme") as reader:
             recorded = await load(reader)
         began = note(f"{name}: load the ledger", began)
-        draft = decide({"corp": source}, policy, recorded, OPEN, now)
-        guard(draft.plan, draft.allocation, recorded, policy, Windows(), Permit(everything=True))
+        draft = decide(ground := Ground({"corp": source}, recorded, policy, OPEN, now))
+        guard(draft, ground, Windows(), Permit(everything=True))
         digest = draft.plan.digest
         note(f"{name}: decide, guard, digest", began, f"{sum(draft.plan.counts.values())} changes")
         return digest

@@ -1,32 +1,79 @@
-"""The pure middle of a run: what was seen × policy × recorded → a plan with its seats dealt out. No I/O, no clock."""
+"""Ground → desired → diff → protect → guard: the one judgement, made once, returned as a value. Pure: no I/O here.
+
+What the guard measures against depends on the draft and stands in the ledger, so the caller hands in the function that
+reads it; what is decided is decided here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
 
 from connector.reconcile.desired.desired import desired
-from connector.reconcile.desired.seen import Domains, SourceSeen
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.desired.seen import Desired
 from connector.reconcile.diff.diff import Draft, diff
-from connector.reconcile.guard.guard import protect
+from connector.reconcile.guard.guard import Guarded, guard, protect
+from connector.reconcile.guard.limits import Permit, Windows
 from connector.reconcile.plan.calm import calm
-from connector.reconcile.plan.changes import Bundle
+from connector.reconcile.plan.changes import Bundle, Plan, Problem
 from connector.reconcile.plan.recorded import Recorded
-from connector.reconcile.policy.policy import Policy
 
 
-def decide(
-    sources: Mapping[str, SourceSeen], policy: Policy, recorded: Recorded, domains: Domains, now: datetime
-) -> Draft:
-    """desired → diff → protected principals out. Raises ``ManyErrors`` for a mapping whose offering does not exist."""
-    policy.require_offerings(recorded.offerings)
+class Measured(msgspec.Struct, frozen=True):
+    """What the guard holds a draft against. ``recorded``: with what it needs of people who are not planned."""
+
+    windows: Windows
+    permit: Permit
+    recorded: Recorded
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What was decided (``draft``), what of it may go (``guarded``), and on which ``ground``."""
+
+    ground: Ground
+    draft: Draft
+    guarded: Guarded
+
+    @property
+    def plan(self) -> Plan:
+        """The whole plan, before the guard."""
+        return self.draft.plan
+
+
+Problems = tuple[Problem, ...]
+
+
+async def judge(
+    ground: Ground,
+    measure: Callable[[Draft], Awaitable[Measured]],
+    report: Callable[[Problems], Problems] | None = None,
+) -> Judgement:
+    """Decide, measure, guard. ``report``: the plan's problems → what is reported in their place. Raises what ``decide``
+    and ``measure`` raise."""
+    draft = decide(ground)
+    if report is not None:
+        plan = msgspec.structs.replace(draft.plan, problems=report(draft.plan.problems))
+        draft = msgspec.structs.replace(draft, plan=plan)
+    measured = await measure(draft)
+    ground = ground.with_recorded(measured.recorded)
     with calm():
-        wanted = desired(sources, policy, recorded, domains, now)
-        draft = diff(wanted, recorded, policy, sources, now)
-        plan = protect(draft.plan, recorded, policy)
+        return Judgement(ground, draft, guard(draft, ground, measured.windows, measured.permit))
+
+
+def decide(ground: Ground, differ: Callable[[Desired, Ground], Draft] = diff) -> Draft:
+    """desired → diff → protected principals out. ``differ``: another way from what is wanted to changes (adoption).
+
+    Raises ``ManyErrors`` for a mapping whose offering does not exist.
+    """
+    ground.policy.require_offerings(ground.recorded.offerings)
+    with calm():
+        draft = differ(desired(ground), ground)
+        plan = protect(draft.plan, ground)
         spared = draft.plan.bundles if len(plan.bundles) < len(draft.plan.bundles) else ()
         kept = {bundle.subject for bundle in plan.bundles}
-        waits = anchors_of([bundle for bundle in spared if bundle.subject not in kept], recorded)
+        waits = anchors_of([bundle for bundle in spared if bundle.subject not in kept], ground.recorded)
         return Draft(plan, draft.allocation, draft.unsettled | waits)
 
 

@@ -18,29 +18,25 @@ from connector.reconcile.apply.commit import (
     record_one_approval,
     record_refused,
     record_suspended,
-    went_on,
 )
 from connector.reconcile.apply.held_sets import find, standing, waiting_of
 from connector.reconcile.explain import explain as explaining
 from connector.reconcile.explain.answer import Explanation
 from connector.reconcile.explain.ask import ConfiguredFinder
-from connector.reconcile.guard.guard import Guarded, guard
+from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.outlook.outlook import foresee
-from connector.reconcile.pipeline import decide
 from connector.reconcile.plan.calm import calm
 from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.order import Order
 from connector.reconcile.policy.policy import Policy
-from connector.reconcile.reading.affected import BaseMoved
+from connector.reconcile.reading.ground import BaseMoved, grounded, judged
 from connector.reconcile.reading.how import observe
 from connector.reconcile.reading.memory import recall
 from connector.reconcile.reading.replay import recollect
 from connector.reconcile.reading.whole import Progress
 from connector.reconcile.show.outcome import Planned, RunOutcome, Undone
 from connector.reconcile.state import gate
-from connector.reconcile.state.load import load
-from connector.reconcile.state.teams import with_teams
-from connector.reconcile.state.windows import load_permit, measure
+from connector.reconcile.state.windows import load_permit
 from connector.reconcile.undo import undo as undoing
 from ledger.errors import BadInput
 from ledger.instant import new_id, to_text
@@ -86,19 +82,15 @@ async def plan(
         observed = await observe(setup.sources, policy, now, progress)
     async with ledger.read(organization) as reader:
         domains = await gate.look(reader, now)
-        loaded = with_teams(await load(reader, with_dns=observed.with_dns), policy)
-        recorded = (await went_on(reader, loaded, observed.sources, now)).recorded
-        draft = decide(observed.sources, policy, recorded, domains, now)
-        permit = await load_permit(reader, now)
-        windows = await measure(reader, draft.plan, recorded, policy, permit, now)
-        guarded = guard(draft.plan, draft.allocation, recorded, policy, windows, permit)
+        base = await grounded(reader, policy, observed, domains, now)
+        judgement = await judged(reader, base, lambda _: load_permit(reader, now))
         offerings = await seats.open_offerings(reader)
         with calm():
-            outlook = foresee(draft.plan, recorded, offerings, policy, now.date())
-        kept = await standing(reader, guarded.held_digest, now)
+            outlook = foresee(judgement.plan, judgement.ground.recorded, offerings, policy, now.date())
+        kept = await standing(reader, judgement.guarded.held_digest, now)
     expires = to_text(now + policy.limits.approval_expires)
-    awaiting = waiting_of(kept, guarded, policy)
-    return Planned(draft.plan, guarded, expires_at=expires, outlook=outlook, awaiting=awaiting, at=now)
+    awaiting = waiting_of(kept, judgement.guarded, policy)
+    return Planned(judgement.plan, judgement.guarded, expires_at=expires, outlook=outlook, awaiting=awaiting, at=now)
 
 
 async def apply(

@@ -17,6 +17,7 @@ from connector.reconcile.plan.calm import calm
 from connector.reconcile.plan.changes import witnessed
 from connector.reconcile.plan.order import Order
 from connector.reconcile.policy.policy import Policy, Rule
+from connector.reconcile.reading.ground import grounded
 from connector.reconcile.reading.how import observe
 from connector.reconcile.reading.memory import Observed
 from connector.reconcile.reading.whole import Progress
@@ -24,7 +25,6 @@ from connector.reconcile.run import Setup
 from connector.reconcile.show.outcome import RunOutcome, RunState, problem_json, scope_json
 from connector.reconcile.show.text import counts_text, problem_lines, short
 from connector.reconcile.state import gate
-from connector.reconcile.state.load import load
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused, Unavailable
 from ledger.instant import new_id
@@ -100,10 +100,9 @@ def _require_open(domains: Domains) -> None:
 
 
 async def _decide(reader: Reader, wish: _Wish, observed: Observed, domains: Domains) -> Adoption:
-    recorded = await load(reader, with_dns=observed.with_dns)
-    wish.policy.require_offerings(recorded.offerings)
+    base = await grounded(reader, wish.policy, observed, domains, wish.order.now)
     with calm():
-        return swaps.adopt(wish.rule, observed.sources, wish.policy, recorded, domains, wish.order.now)
+        return swaps.adopt(wish.rule, base.ground)
 
 
 async def _commit(book: Book, wish: _Wish, observed: Observed) -> RunOutcome:

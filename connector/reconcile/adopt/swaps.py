@@ -6,18 +6,20 @@ mapping decides when a person leaves. Pure: no I/O, no clock here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
-from connector.reconcile.desired.desired import desired
-from connector.reconcile.desired.seen import Domains, Present, SourceSeen
-from connector.reconcile.guard.guard import Guarded, protect
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.desired.seen import Desired, Present, SourceSeen
+from connector.reconcile.diff.diff import Draft
+from connector.reconcile.diff.seat_pools import Allocation
+from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.outlook.outlook import Outlook
+from connector.reconcile.pipeline import decide
 from connector.reconcile.plan.approval import Awaiting
-from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan, Problem, ScopeLine, sort_changes
-from connector.reconcile.plan.recorded import GrantRow, Recorded, SeatRow
+from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan, Problem, sort_changes
+from connector.reconcile.plan.recorded import GrantRow, SeatRow
 from connector.reconcile.policy.policy import Policy, Rule
 from connector.reconcile.show.documents import planned_json
 from connector.reconcile.show.text import counts_text, people_lines, problem_lines, short, unknown_line
@@ -93,45 +95,41 @@ def suspended(rule: Rule, policy: Policy, reasons: Iterable[str]) -> Adoption:
     return Adoption(rule, Plan(policy.hash, ()), suspended=tuple(reasons))
 
 
-def adopt(
-    rule: Rule,
-    sources: Mapping[str, SourceSeen],
-    policy: Policy,
-    recorded: Recorded,
-    domains: Domains,
-    now: datetime,
-) -> Adoption:
+def adopt(rule: Rule, ground: Ground) -> Adoption:
     """The adoption of mapping ``rule``. People who hold something by hand and are not in the group are named, never
     touched; so is everybody whose presence is not proved (D3, D9, D11)."""
-    wanted = desired(sources, policy, recorded, domains, now)
-    scopes = tuple(line for _, source in sorted(sources.items()) for line in source.scopes)
-    scopes = tuple(line for line in scopes if line.source_id == rule.directory)
-    if rule.id in wanted.frozen_rules:
-        scopes = tuple(line for line in scopes if line.scope in {f"group:{rule.group}"} or not line.complete)
-        return Adoption(rule, Plan(policy.hash, (), scopes=scopes), unread=wanted.frozen_rules[rule.id])
-    work = _Work(rule, sources[rule.directory], policy, recorded)
-    present = [item for item in wanted.present if item.identity is not None]
-    return work.run(present, wanted.problems, scopes)
+    work = _Work(rule, ground)
+    return work.adoption(decide(ground, work.differ).plan)
 
 
 class _Work:
     """One adoption; lives for one call of ``adopt``."""
 
-    def __init__(self, rule: Rule, source: SourceSeen, policy: Policy, recorded: Recorded) -> None:
+    def __init__(self, rule: Rule, ground: Ground) -> None:
         self.rule = rule
-        self.source = source
-        self.policy = policy
-        self.recorded = recorded
-        team = recorded.teams.get(rule.team_key)
+        self.policy = ground.policy
+        self.recorded = ground.recorded
+        team = ground.recorded.teams.get(rule.team_key)
         self.team = team.id if team else ""
+        self.source = ground.sources.get(rule.directory) or SourceSeen(rule.directory, False)
         self.memberships, self.grants, self.links = Swap(), Swap(), Swap()
+        self.unread = ""
         self.left: dict[tuple[str, str], list[str]] = {}
+        self._whole: set[str] = set()
+        self._outside_of: set[str] = set()
+        self._problems: Iterable[Problem] = ()
 
-    def run(self, present: Iterable[Present], problems: Iterable[Problem], scopes: tuple[ScopeLine, ...]) -> Adoption:
+    def differ(self, wanted: Desired, ground: Ground) -> Draft:
+        """desired × recorded → the swaps of who is in the group, in place of ``diff``."""
+        scopes = tuple(line for line in self.source.scopes if line.source_id == self.rule.directory)
+        if self.rule.id in wanted.frozen_rules:
+            self.unread = wanted.frozen_rules[self.rule.id]
+            scopes = tuple(line for line in scopes if line.scope == f"group:{self.rule.group}" or not line.complete)
+            return Draft(Plan(ground.policy.hash, (), scopes=scopes), Allocation())
         holders = self._holders()
         bundles: list[Bundle] = []
         inside: set[str] = set()
-        for item in present:
+        for item in wanted.present:
             identity = item.identity
             if identity is None or identity.id not in holders or self.rule not in item.rules:
                 continue
@@ -139,12 +137,19 @@ class _Work:
             changes = self._one(item)
             if changes:
                 bundles.append(Bundle(identity.mail_key, identity.id, sort_changes(changes), item.person))
-        whole = Plan(self.policy.hash, tuple(sorted(bundles, key=lambda bundle: bundle.subject)))
-        plan = protect(whole, self.recorded, self.policy)
-        spared = {bundle.identity for bundle in whole.bundles} - {bundle.identity for bundle in plan.bundles}
-        notes = [*plan.problems, *self._outside(holders - inside, problems)]
+        self._whole = {bundle.identity for bundle in bundles}
+        self._outside_of, self._problems = holders - inside, wanted.problems
+        ordered = tuple(sorted(bundles, key=lambda bundle: bundle.subject))
+        return Draft(Plan(ground.policy.hash, ordered, scopes=scopes), Allocation(bundles=len(ordered)))
+
+    def adoption(self, plan: Plan) -> Adoption:
+        """The adoption of who is left of ``plan`` without protected people, with everything that is to be said."""
+        if self.unread:
+            return Adoption(self.rule, plan, unread=self.unread)
+        spared = self._whole - {bundle.identity for bundle in plan.bundles}
+        notes = [*plan.problems, *self._outside(self._outside_of, self._problems)]
         notes += [Problem(code, text, tuple(sorted(who))) for (code, text), who in self.left.items()]
-        plan = Plan(plan.policy_hash, plan.bundles, tuple(sorted(set(notes))), scopes)
+        plan = Plan(plan.policy_hash, plan.bundles, tuple(sorted(set(notes))), plan.scopes)
         return self._without(spared, plan)
 
     def _holders(self) -> set[str]:

@@ -7,39 +7,34 @@ row are written. What the plan was made from is therefore what it changes. Prohi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
-
 from connector.reconcile.apply import held_sets, notices
 from connector.reconcile.apply.kept_groups import end_idle_groups, ensure_groups
 from connector.reconcile.apply.rows import Rows
 from connector.reconcile.by_hand import invites
-from connector.reconcile.desired.clock_jumps import Continuity, continuity
-from connector.reconcile.desired.seen import Domains, SourceSeen
-from connector.reconcile.diff.diff import Draft
+from connector.reconcile.desired.clock_jumps import Continuity
+from connector.reconcile.desired.seen import Domains
 from connector.reconcile.diff.membership_ends import answered
-from connector.reconcile.guard.guard import Guarded, guard
+from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import Permit, logged_scopes
-from connector.reconcile.pipeline import decide
+from connector.reconcile.pipeline import Judgement
 from connector.reconcile.plan.approval import approve_command
 from connector.reconcile.plan.calm import calm
-from connector.reconcile.plan.changes import Harm, Kind, Problem, witnessed
+from connector.reconcile.plan.changes import Harm, Kind, Plan, Problem, witnessed
 from connector.reconcile.plan.order import Order
-from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.plan.words import expiry
 from connector.reconcile.policy.policy import Policy
-from connector.reconcile.reading.affected import counted, noted, part_of, with_standing
-from connector.reconcile.reading.memory import Observed, Outcome, remember
+from connector.reconcile.reading.ground import grounded, judged
+from connector.reconcile.reading.memory import Observed, remember
 from connector.reconcile.show.outcome import RunOutcome, RunState, problem_json, scope_json
 from connector.reconcile.show.text import outcome_lines, short
 from connector.reconcile.state import gate
 from connector.reconcile.state.teams import ensure_teams
-from connector.reconcile.state.windows import load_permit, measure
+from connector.reconcile.state.windows import load_permit
 from ledger.audit import AuditEvent
 from ledger.errors import Stale
 from ledger.instant import new_id
 from ledger.store import audit, leases, outbox, people, runs
-from ledger.store.book import Book, Reader
+from ledger.store.book import Book
 from ledger.store.engine import Ledger
 
 _EVENTS = 10_000
@@ -63,28 +58,16 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
             await gate.resume(book)
         await ensure_teams(book, policy.teams)
         await ensure_groups(book, policy, observed)
-        part = await part_of(book, policy, observed, domains, order.now)
-        time = await went_on(book, part.recorded, part.sources, order.now)
-        await people.clear_absences(book, time.forgotten)
-        draft = decide(part.sources, policy, time.recorded, domains, order.now)
-        recorded = await counted(book, draft.plan, time.recorded, order.now) if observed.near else time.recorded
-        if observed.near:
-            draft = with_standing(draft, part, observed.memory)
-        draft = noted(draft, observed.notes)
+        base = await grounded(book, policy, observed, domains, order.now)
+        await people.clear_absences(book, base.time.forgotten)
+        judgement = await judged(book, base, lambda draft: _permit(book, order, draft.plan, policy))
         with calm():
-            guarded = await _guarded(book, order, draft, recorded, policy)
-            outcome = await _write(book, order, draft, guarded, recorded, policy, observed)
-        await _seen(book, draft, time)
-        await _answered(book, guarded, policy, recorded)
-        await end_idle_groups(book, policy, part.sources, recorded)
-        await remember(book, policy, domains, observed, Outcome(draft, guarded, recorded))
+            outcome = await _write(book, order, judgement, observed)
+        await _seen(book, judgement.plan, base.time)
+        await _answered(book, judgement)
+        await end_idle_groups(book, judgement.ground)
+        await remember(book, observed, judgement)
         return outcome
-
-
-async def went_on(reader: Reader, recorded: Recorded, sources: Mapping[str, SourceSeen], now: datetime) -> Continuity:
-    """The recorded state as far as the clock lets it be believed (D3)."""
-    rows = await runs.scopes(reader)
-    return continuity(recorded, {(row[0], row[1]): row[5] for row in rows if row[5]}, sources, now)
 
 
 async def record_suspended(book: Book, order: Order, domains: Domains) -> RunOutcome:
@@ -124,41 +107,29 @@ async def record_one_approval(book: Book, order: Order, policy: Policy) -> RunOu
     return outcome
 
 
-async def _guarded(book: Book, order: Order, draft: Draft, recorded: Recorded, policy: Policy) -> Guarded:
-    plan = draft.plan
+async def _permit(book: Book, order: Order, plan: Plan, policy: Policy) -> Permit:
+    """What this order lets through: one held set and nothing else, the plan somebody saw, or earlier approvals."""
     if order.kind == "approve":
         found = await held_sets.approved(book, order, policy)
         if held_sets.missing(found, policy):
             raise Stale(f"held set {short(found.digest)} needs another approval", next_step="approve it again")
         keys = frozenset(held_sets.keys(found))
-        permit = Permit(keys, only=True, despite_freeze=keys if found.despite_freeze else frozenset())
-    elif order.digest:
+        return Permit(keys, only=True, despite_freeze=keys if found.despite_freeze else frozenset())
+    if order.digest:
         if not plan.digest.startswith(order.digest) or len(order.digest) < 12:
             raise PlanChanged(
                 f"the plan is now {short(plan.digest)}, not {short(order.digest)}: the directory, the ledger or the"
                 " organization file changed since it was shown",
                 next_step="nothing was written; look at rosterd plan again",
             )
-        # one principal alone approves nothing where two are asked for (G3)
-        permit = Permit(everything=True) if policy.limits.approvers == 1 else await load_permit(book, order.now)
-    else:
-        permit = await load_permit(book, order.now)
-    windows = await measure(book, plan, recorded, policy, permit, order.now)
-    return guard(plan, draft.allocation, recorded, policy, windows, permit)
+        if policy.limits.approvers == 1:  # one principal alone approves nothing where two are asked for (G3)
+            return Permit(everything=True)
+    return await load_permit(book, order.now)
 
 
-async def _write(
-    book: Book,
-    order: Order,
-    draft: Draft,
-    guarded: Guarded,
-    recorded: Recorded,
-    policy: Policy,
-    observed: Observed,
-) -> RunOutcome:
-    """Seven parameters: everything one transaction is made of, none of it state of the others."""
-    plan = draft.plan
-    rows = Rows(recorded, policy, order.now)
+async def _write(book: Book, order: Order, judgement: Judgement, observed: Observed) -> RunOutcome:
+    plan, guarded, policy = judgement.plan, judgement.guarded, judgement.ground.policy
+    rows = Rows(judgement.ground)
     rows.add(guarded.allowed)
     waiting = {bundle.identity for bundle in plan.bundles} - {bundle.identity for bundle in guarded.allowed}
     rows.refresh(plan.notes, waiting)
@@ -169,7 +140,7 @@ async def _write(
     await _witness(book, order, guarded, rows, plan.digest)
     await invites.announce(book, rows.invited, policy.invites)
     held = await held_sets.keep(book, order, plan, guarded, policy)
-    await notices.tell(book, plan, guarded, recorded, policy)
+    await notices.tell(book, judgement)
     state, code = _ending(guarded, bool(plan.unknown))
     outcome = RunOutcome(
         run_id=book.run_id,
@@ -197,23 +168,24 @@ def _ending(guarded: Guarded, unknown: bool) -> tuple[RunState, int]:
     return (RunState.UNKNOWN, 4) if unknown else (RunState.NOTHING, 0)
 
 
-async def _seen(book: Book, draft: Draft, time: Continuity) -> None:
+async def _seen(book: Book, plan: Plan, time: Continuity) -> None:
     """What the next run compares with: absences begun and lifted, and when each scope was read."""
-    notes = draft.plan.notes
+    notes = plan.notes
     if notes.seen_again:
         await people.clear_absences(book, [(item.source_id, item.anchor, item.scope) for item in notes.seen_again])
     if absent := time.notable(notes.absent):
         await people.note_absences(book, absent)
-    lines = time.steady(draft.plan.scopes)
+    lines = time.steady(plan.scopes)
     await runs.put_scopes(book, [(s.source_id, s.scope, s.complete, s.reason, s.entries) for s in lines])
 
 
-async def _answered(book: Book, guarded: Guarded, policy: Policy, recorded: Recorded) -> None:
+async def _answered(book: Book, judgement: Judgement) -> None:
     """Forget the absences whose consequences are drawn to the end: nothing rests on them any more."""
-    removed = [bundle.identity for bundle in guarded.allowed
+    allowed, ground = judgement.guarded.allowed, judgement.ground
+    removed = [bundle.identity for bundle in allowed
                if any(change.kind is Kind.REMOVE_IDENTITY for change in bundle.changes)]  # fmt: skip
     await people.clear_absences_of(book, removed)
-    await people.clear_absences(book, answered(guarded.allowed, policy, recorded))
+    await people.clear_absences(book, answered(allowed, ground.policy, ground.recorded))
 
 
 async def _cursors(book: Book, observed: Observed) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from connector.reconcile.desired.seen import SourceSeen
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.diff.kept_groups import Kept, Named, kept, read_groups
-from connector.reconcile.plan.recorded import GroupRow, Recorded
+from connector.reconcile.plan.recorded import GroupRow
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.memory import Observed
 from ledger.instant import new_id
@@ -33,12 +33,13 @@ async def ensure_groups(book: Book, policy: Policy, observed: Observed) -> None:
     await kept_groups.begin_groups(book, [(i, item.source_id, item.anchor, item.dn, item.name) for i, item in begun])
 
 
-async def end_idle_groups(book: Book, policy: Policy, sources: Mapping[str, SourceSeen], recorded: Recorded) -> None:
+async def end_idle_groups(book: Book, ground: Ground) -> None:
     """End the rows of groups that no mapping keeps any more and nobody is in. Where a group that is kept was not read,
     it is not known which row is its own: then none of its source ends (D2)."""
+    recorded, policy = ground.recorded, ground.policy
     if not recorded.groups:
         return
-    now = kept(read_groups(sources), policy)
+    now = kept(read_groups(ground.sources), policy)
     keys = {group.key for group in now.values()}
     unread = {rule.directory for rule in policy.rules.values() if rule.keep_group and rule.id not in now}
     idle = [row for key, row in recorded.groups.items() if key not in keys and row.source_id not in unread]

@@ -11,6 +11,7 @@ from datetime import datetime
 
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.outlook.seat_forecast import forecast
+from connector.reconcile.pipeline import Judgement
 from connector.reconcile.plan.changes import Kind, Plan, ScopeLine
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.plan.words import counted, moment, some
@@ -31,9 +32,10 @@ _DUE, _TOLD = "source_stale", "source_told"
 _SCOPES = 3
 
 
-async def tell(book: Book, plan: Plan, guarded: Guarded, recorded: Recorded, policy: Policy) -> None:
+async def tell(book: Book, judgement: Judgement) -> None:
     """Everything there is to tell about this run; called once, before its scopes are recorded."""
-    messages = [*_short(plan, guarded, recorded, book.at)]
+    plan, policy = judgement.plan, judgement.ground.policy
+    messages = [*_short(plan, judgement.guarded, judgement.ground.recorded, book.at)]
     for source in sorted({scope.source_id for scope in plan.scopes}):
         unknown = [scope for scope in plan.unknown if scope.source_id == source]
         messages += await _unread(book, source, unknown, policy) if unknown else await _read_again(book, source)

@@ -14,11 +14,12 @@ from typing import Any
 import msgspec
 
 from connector.reconcile.by_hand.invites import message
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.diff.offboarding import release_delay, removal_delay
 from connector.reconcile.diff.seat_pools import running_by_pool, subscription_for
 from connector.reconcile.plan.changes import Bundle, Change, Kind, Notes, PersonSeen
-from connector.reconcile.plan.recorded import IdentityRow, Recorded, SeatRow
-from connector.reconcile.policy.policy import MAPPING, Policy
+from connector.reconcile.plan.recorded import IdentityRow, SeatRow
+from connector.reconcile.policy.policy import MAPPING
 from connector.reconcile.state.load import REMOVAL
 from ledger.identity import MANUAL, IdentityState
 from ledger.instant import new_id, new_ids
@@ -32,10 +33,10 @@ _decode = msgspec.json.decode
 class Rows:
     """Collects the rows of one run. ``identities``: subject of somebody new → identity id, for audit and harm."""
 
-    def __init__(self, recorded: Recorded, policy: Policy, now: datetime) -> None:
-        self.recorded = recorded
-        self.policy = policy
-        self.now = now
+    def __init__(self, ground: Ground) -> None:
+        self.recorded = recorded = ground.recorded
+        self.policy = ground.policy
+        self.now = ground.now
         self.identities: dict[str, str] = {}
         self.invited: list[outbox.Message] = []
         self._begun: dict[str, list[Any]] = {name: [] for name in _TABLES}
@@ -45,7 +46,7 @@ class Rows:
         self._seat_rows: dict[str, SeatRow | None] = {}
         self._seat_by_id: dict[str, SeatRow] = {}
         self._used: dict[str, int] = dict(recorded.elsewhere.used)
-        self._running = running_by_pool(recorded, now.date())
+        self._running = running_by_pool(recorded, ground.now.date())
         self._links_of: dict[str, list[str]] = {}
         self._provenances: dict[str, str] = {}
         for held in recorded.seats.values():

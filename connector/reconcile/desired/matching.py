@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connector.reconcile.desired import guests
-from connector.reconcile.desired.seen import Desired, Domains, Present, SourceSeen
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.desired.seen import Present
 from connector.reconcile.desired.selection import Wants
 from connector.reconcile.plan.changes import Absence, PersonSeen, Problem
-from connector.reconcile.plan.recorded import PEOPLE, IdentityRow, LinkRow, Recorded
-from connector.reconcile.policy.policy import Policy, Rule
+from connector.reconcile.plan.recorded import PEOPLE, IdentityRow, LinkRow
+from connector.reconcile.policy.policy import Rule
 from ledger.identity import IdentityState
 
 _REMOVED = IdentityState.REMOVED.value
@@ -18,27 +19,22 @@ _REMOVED = IdentityState.REMOVED.value
 class Matcher:
     """Entries → identities. One pass over people, then one over contested mail addresses."""
 
-    def __init__(
-        self,
-        sources: Mapping[str, SourceSeen],
-        policy: Policy,
-        recorded: Recorded,
-        domains: Domains,
-        wants: Wants,
-        out: Desired,
-    ) -> None:
-        self.sources = sources
-        self.policy = policy
-        self.recorded = recorded
-        self.domains = domains
+    def __init__(self, ground: Ground, wants: Wants) -> None:
+        self.sources = ground.sources
+        self.policy = ground.policy
+        self.recorded = ground.recorded
+        self.domains = ground.domains
         self.wants = wants
-        self.out = out
+        self.present: list[Present] = []
+        self.problems: list[Problem] = []
+        self.seen_again: list[Absence] = []
+        self.unsettled: set[tuple[str, str]] = set()
         self.seen_identities: set[str] = set()
         self._by_mail: dict[str, IdentityRow] = {}
         self._by_number: dict[str, list[IdentityRow]] = {}
         self._links_of: dict[str, list[LinkRow]] = {}
         self._frozen: dict[str, list[str]] = {}
-        for row in recorded.identities.values():
+        for row in self.recorded.identities.values():
             if row.state != _REMOVED or row.mail_key not in self._by_mail:
                 self._by_mail[row.mail_key] = row
 
@@ -51,16 +47,16 @@ class Matcher:
             for anchor, reasons in source.unmappable.items():
                 if anchor in links:
                     self.seen_identities.add(links[anchor].identity_id)
-                self.out.problems.append(Problem("unmappable", "; ".join(reasons), (anchor,)))
+                self.problems.append(Problem("unmappable", "; ".join(reasons), (anchor,)))
             for anchor, person in source.people.items():
                 link = links.get(anchor)
                 if link is not None:
                     if link.identity_id in self.seen_identities:
-                        self.out.unsettled.add((person.source_id, anchor))
+                        self.unsettled.add((person.source_id, anchor))
                         continue
                     self.seen_identities.add(link.identity_id)
                 if person.mail.key in collisions:
-                    self.out.unsettled.add((person.source_id, anchor))
+                    self.unsettled.add((person.source_id, anchor))
                     continue
                 if self._stopped(person):
                     continue
@@ -69,10 +65,10 @@ class Matcher:
                     continue
                 rules, only = self._counting(person)
                 identity = self.recorded.identities[link.identity_id]
-                self.out.present.append(Present(person, identity, link, rules, (), only))
+                self.present.append(Present(person, identity, link, rules, (), only))
         for person in sorted(unlinked, key=lambda p: p.mail.key):
             self._unlinked(person)
-        self.out.problems.extend([Problem("frozen", why, tuple(sorted(who))) for why, who in self._frozen.items()])
+        self.problems.extend([Problem("frozen", why, tuple(sorted(who))) for why, who in self._frozen.items()])
 
     def _collisions(self) -> set[str]:
         """Mail keys that two entries claim (D9): reported, neither granted anything new, neither removed."""
@@ -88,7 +84,7 @@ class Matcher:
             where = tuple(
                 sorted(p.dn for source in self.sources.values() for p in source.people.values() if p.mail.key == key)
             )
-            self.out.problems.append(
+            self.problems.append(
                 Problem("collision", f"several entries have the address {key}: none is touched", where)
             )
         return twice
@@ -117,30 +113,30 @@ class Matcher:
         candidate = holder if holder is not None and self._correlates(person, holder) else self._rehire(person)
         if candidate is None and (holder is None or holder.state == _REMOVED or self._moved_away(holder)):
             if rules and person.enabled:
-                self.out.present.append(Present(person, None, None, rules, (), only))
+                self.present.append(Present(person, None, None, rules, (), only))
             return
         if candidate is None:
             text = f"{person.mail.key} belongs to somebody else who has left or cannot be seen: relink by hand"
-            self.out.problems.append(Problem("recycled-mail", text, (person.dn,)))
-            self.out.unsettled.add((person.source_id, person.anchor))
+            self.problems.append(Problem("recycled-mail", text, (person.dn,)))
+            self.unsettled.add((person.source_id, person.anchor))
             return
         if candidate.id in self.seen_identities:
-            self.out.unsettled.add((person.source_id, person.anchor))
+            self.unsettled.add((person.source_id, person.anchor))
             return
         old = tuple(self._links(candidate.id))
         if not person.enabled and (old or candidate is not holder):
-            self.out.unsettled.add((person.source_id, person.anchor))
+            self.unsettled.add((person.source_id, person.anchor))
             return  # beside the entry they are known by: two readings decide whether that one is gone (D3)
         if any(not self._proved_gone(link) for link in old):
             text = "looks like a person whose old entry cannot be proved gone: nothing is relinked"
-            self.out.problems.append(Problem("relink-waits", text, (person.mail.key,)))
-            self.out.unsettled.add((person.source_id, person.anchor))
+            self.problems.append(Problem("relink-waits", text, (person.mail.key,)))
+            self.unsettled.add((person.source_id, person.anchor))
             self.seen_identities.add(candidate.id)
             return
         self.seen_identities.add(candidate.id)
         keys = ((link.source_id, link.anchor, PEOPLE) for link in old)
-        self.out.seen_again.extend(Absence(*key) for key in keys if key in self.recorded.absences)
-        self.out.present.append(Present(person, candidate, None, rules, old, only))
+        self.seen_again.extend(Absence(*key) for key in keys if key in self.recorded.absences)
+        self.present.append(Present(person, candidate, None, rules, old, only))
 
     def _correlates(self, person: PersonSeen, holder: IdentityRow) -> bool:
         """Same address and: never linked to a directory, or the same employee number."""
@@ -161,7 +157,7 @@ class Matcher:
                     self._by_number.setdefault(row.employee_number, []).append(row)
         numbered = self._by_number.get(person.employee_number, ())
         if numbered:  # whoever has this number now may lose their entry one day, and this one is theirs then
-            self.out.unsettled.add((person.source_id, person.anchor))
+            self.unsettled.add((person.source_id, person.anchor))
         found = [row for row in numbered if row.id not in self.seen_identities]
         return found[0] if len(found) == 1 else None
 
@@ -182,7 +178,7 @@ class Matcher:
     def _moved_away(self, holder: IdentityRow) -> bool:
         """Whether ``holder`` is here under another address now."""
         return any(p.identity is not None and p.identity.id == holder.id and p.person.mail.key != holder.mail_key
-                   for p in self.out.present)  # fmt: skip
+                   for p in self.present)  # fmt: skip
 
     def settle_mails(self) -> set[str]:
         """Stop whoever would take an address that somebody else keeps, until nobody does: who is stopped keeps an
@@ -190,14 +186,14 @@ class Matcher:
         blocked: set[str] = set()
         taken = True
         while taken:
-            stays = {p.identity.id: p.person.mail.key for p in self.out.present if p.identity is not None}
-            kept = [item for item in self.out.present if not self._takes(item, stays)]
-            taken = len(kept) < len(self.out.present)
-            for item in self.out.present if taken else ():
+            stays = {p.identity.id: p.person.mail.key for p in self.present if p.identity is not None}
+            kept = [item for item in self.present if not self._takes(item, stays)]
+            taken = len(kept) < len(self.present)
+            for item in self.present if taken else ():
                 if self._takes(item, stays):
                     blocked.update({item.identity.id} if item.identity is not None else ())
                     self._stop_taking(item)
-            self.out.present[:] = kept
+            self.present = kept
         return blocked
 
     def _takes(self, item: Present, stays: Mapping[str, str]) -> bool:
@@ -212,10 +208,10 @@ class Matcher:
 
     def _stop_taking(self, item: Present) -> None:
         key = item.person.mail.key
-        self.out.unsettled.add((item.person.source_id, item.person.anchor))
+        self.unsettled.add((item.person.source_id, item.person.anchor))
         if item.identity is None:
             text = f"{key} is still the address of somebody else: not invited"
-            self.out.problems.append(Problem("mail-taken", text, (item.person.dn,)))
+            self.problems.append(Problem("mail-taken", text, (item.person.dn,)))
         else:
             text = f"{key} is still the address of somebody else: not renamed"
-            self.out.problems.append(Problem("mail-taken", text, (item.identity.mail_key,)))
+            self.problems.append(Problem("mail-taken", text, (item.identity.mail_key,)))

@@ -95,10 +95,10 @@ class Desired(msgspec.Struct, frozen=True):
     whoever every run has to look at again, though their entry may never change (D14).
     """
 
-    present: list[Present]
-    gone: list[Gone]
-    frozen_rules: dict[str, str]
-    problems: list[Problem]
-    absent: list[Absence]
-    seen_again: list[Absence]
-    unsettled: set[tuple[str, str]] = msgspec.field(default_factory=set)
+    present: tuple[Present, ...] = ()
+    gone: tuple[Gone, ...] = ()
+    frozen_rules: Mapping[str, str] = {}
+    problems: tuple[Problem, ...] = ()
+    absent: tuple[Absence, ...] = ()
+    seen_again: tuple[Absence, ...] = ()
+    unsettled: frozenset[tuple[str, str]] = frozenset()

@@ -6,14 +6,13 @@ and who is in neither list keeps everything. Only what this product's mappings g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 from typing import Any
 
 import msgspec
 
-from connector.reconcile.desired.seen import Desired, Present, SourceSeen
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.desired.seen import Desired, Present
 from connector.reconcile.desired.selection import matched
 from connector.reconcile.diff.kept_groups import KeptGroups
 from connector.reconcile.diff.membership_ends import Ending
@@ -22,8 +21,8 @@ from connector.reconcile.diff.roles import Roles
 from connector.reconcile.diff.seat_pools import Allocation, Pools
 from connector.reconcile.diff.seat_requests import Case, Desk
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Notes, PersonSeen, Plan, Problem, sort_changes
-from connector.reconcile.plan.recorded import IdentityRow, Recorded
-from connector.reconcile.policy.policy import MAPPING, Policy, Rule
+from connector.reconcile.plan.recorded import IdentityRow
+from connector.reconcile.policy.policy import MAPPING, Rule
 from ledger.identity import IdentityState
 
 _ACTIVE = IdentityState.ACTIVE.value
@@ -38,11 +37,9 @@ class Draft(msgspec.Struct, frozen=True):
     unsettled: frozenset[tuple[str, str]] = frozenset()
 
 
-def diff(
-    wanted: Desired, recorded: Recorded, policy: Policy, sources: Mapping[str, SourceSeen], now: datetime
-) -> Draft:
+def diff(wanted: Desired, ground: Ground) -> Draft:
     """The whole plan. ``now`` decides only what is due and which terms run."""
-    work = _Work(wanted, recorded, policy, sources, now)
+    work = _Work(wanted, ground)
     drafts: list[tuple[str, str, PersonSeen | None, list[Change]]] = []
     for item in wanted.present:
         identity = item.identity
@@ -60,46 +57,42 @@ def diff(
         changes = work.off(gone.identity, IdentityState.ABSENT, gone.cause)
         drafts.append((gone.identity.mail_key, gone.identity.id, None, changes))
     by_hand = work.desk.waiting_by_hand({identity for _, identity, _, _ in drafts})
-    drafts += [(identity.mail_key, identity.id, None, changes) for identity, changes in by_hand]
-    allocation = work.desk.deal()
-    wanted.unsettled.update(
-        (person.source_id, person.anchor)
-        for subject, _, person, _ in drafts
-        if person and subject in work.pools.unmoved
-    )
-    bundles = [
-        Bundle(subject, identity, sort_changes(changes), person, work.scopes_of(identity))
-        for subject, identity, person, changes in drafts
-        if changes
-    ]
+    drafts += [(identity.mail_key, identity.id, None, []) for identity in by_hand]
+    dealt = work.desk.deal()
+    bundles = []
+    for subject, identity_id, person, changes in drafts:
+        changes += dealt.changes.get((subject, identity_id), ())
+        if changes:
+            bundles.append(Bundle(subject, identity_id, sort_changes(changes), person, work.scopes_of(identity_id)))
     bundles.sort(key=lambda bundle: bundle.subject)
-    scopes = tuple(line for _, source in sorted(sources.items()) for line in source.scopes)
-    plan = Plan(policy.hash, tuple(bundles), tuple(sorted(work.problems())), scopes, work.notes())
-    allocation = msgspec.structs.replace(allocation, bundles=len(bundles))
-    return Draft(plan, allocation, frozenset(wanted.unsettled))
+    unmoved = {
+        (person.source_id, person.anchor) for subject, _, person, _ in drafts if person and subject in dealt.unmoved
+    }
+    scopes = tuple(line for _, source in sorted(ground.sources.items()) for line in source.scopes)
+    plan = Plan(ground.policy.hash, tuple(bundles), tuple(sorted(work.problems())), scopes, work.notes())
+    allocation = msgspec.structs.replace(dealt.allocation, bundles=len(bundles))
+    return Draft(plan, allocation, wanted.unsettled | work.ending.unsettled | unmoved)
 
 
 class _Work:
     """The state of one diff: pools, requests for seats, notes. Lives for one call of ``diff``."""
 
-    def __init__(
-        self, wanted: Desired, recorded: Recorded, policy: Policy, sources: Mapping[str, SourceSeen], now: datetime
-    ) -> None:
+    def __init__(self, wanted: Desired, ground: Ground) -> None:
         self.wanted = wanted
-        self.recorded = recorded
-        self.policy = policy
-        self.sources = sources
-        self.now = now
-        self.pools = Pools(recorded, now.date())
+        self.ground = ground
+        self.recorded = recorded = ground.recorded
+        self.sources = ground.sources
+        self.pools = Pools(recorded, ground.now.date())
         self._cause_person: PersonSeen | None = None
         self._causes: dict[str, str] = {}
         self._endings: dict[tuple[str, str], str] = {}
-        self.team_ids = {rule.id: self._team_id(rule) for rule in policy.rules.values()}
-        self._team_of = {rule.provenance: self.team_ids[rule.id] for rule in policy.rules.values()}
-        self.desk = Desk(recorded, policy, self.pools, self.team_ids, now)
-        self.roles = Roles(recorded, policy, self.team_ids)
-        self.groups = KeptGroups(recorded, policy, sources)
-        self.ending = Ending(wanted, recorded, policy, sources, now)
+        rules = ground.policy.rules.values()
+        self.team_ids = {rule.id: self._team_id(rule) for rule in rules}
+        self._team_of = {rule.provenance: self.team_ids[rule.id] for rule in rules}
+        self.desk = Desk(ground, self.pools, self.team_ids)
+        self.roles = Roles(ground, self.team_ids)
+        self.groups = KeptGroups(ground)
+        self.ending = Ending(wanted.frozen_rules, ground)
         self._fingerprints: list[tuple[str, str, str, str, str]] = []
         self._doubted = frozenset((source_id, anchor) for source_id, anchor, _ in recorded.absences)
         self._problems: list[Problem] = []
@@ -130,9 +123,9 @@ class _Work:
 
     def off(self, identity: IdentityRow, state: IdentityState, cause: str) -> list[Change]:
         """A leaver's changes, and the seats they give back."""
-        changes, problem = leave(identity, state, cause, self.recorded, self.policy, self.now)
+        changes, problem = leave(identity, state, cause, self.ground)
         changes += self.roles.off(identity, cause)
-        changes += self.groups.off(identity, self.now)
+        changes += self.groups.off(identity)
         self._give_back(identity.id, changes)
         if problem is not None:
             self._problems.append(problem)
@@ -244,7 +237,7 @@ class _Work:
                        team=team_ids[rule.id])
             )  # fmt: skip
         why = partial(self.cause, person)
-        self.desk.serve(Case(subject, identity, rules, set(ending), changes, why))
+        changes += self.desk.serve(Case(subject, identity, rules, frozenset(ending), why))
         stays_in = [row for row in rows if row.row_id not in ending]
         changes += self.roles.changes(subject, identity, rules, stays_in, why)
         ends = {row.provenance: ending[row.row_id] for row in rows if row.row_id in ending} if ending else {}

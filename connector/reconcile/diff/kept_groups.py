@@ -8,11 +8,11 @@ Only what a mapping granted is ever ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Present, SourceSeen
 from connector.reconcile.diff.offboarding import removal_is_due
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Problem
@@ -72,18 +72,19 @@ class KeptGroups:
     """The kept groups of one ``diff``. A group no row stands for yet is called ``new:<source>:<anchor>``. ``used``:
     whether any mapping keeps a group, or anybody is in one; else nobody is looked at."""
 
-    def __init__(self, recorded: Recorded, policy: Policy, sources: Mapping[str, SourceSeen]) -> None:
-        self.recorded = recorded
-        self.policy = policy
+    def __init__(self, ground: Ground) -> None:
+        self.recorded = recorded = ground.recorded
+        self.policy = policy = ground.policy
+        self._now = ground.now
         self.used = bool(recorded.group_members) or any(rule.keep_group for rule in policy.rules.values())
         self._names = {row.id: row.name for row in recorded.groups.values()}
         self._source_of = {row.id: row.source_id for row in recorded.groups.values()}
         self._ids: dict[str, str] = {}
-        for rule_id, group in kept(read_groups(sources), policy).items() if self.used else ():
+        for rule_id, group in kept(read_groups(ground.sources), policy).items() if self.used else ():
             row = recorded.groups.get(group.key)
             self._ids[rule_id] = row.id if row else f"new:{group.source_id}:{group.anchor}"
             self._names[self._ids[rule_id]] = group.name
-        self._sources = sources
+        self._sources = ground.sources
 
     def problems(self) -> list[Problem]:
         """Mappings that cannot keep their group: it was read and has no anchor, so that it could not be told again."""
@@ -131,11 +132,11 @@ class KeptGroups:
             found += [self._leave(subject, row, self._why(row, ends)) for row in ending if not stay(row)]
         return found
 
-    def off(self, identity: IdentityRow, now: datetime) -> list[Change]:
+    def off(self, identity: IdentityRow) -> list[Change]:
         """A leaver keeps their groups as long as their Teams: until they are removed, so that a return within the delay
         finds everything as it was (G7)."""
         rows = self.recorded.group_members.get(identity.id, ())
-        if not rows or not removal_is_due(identity, self.recorded, now):
+        if not rows or not removal_is_due(identity, self.recorded, self._now):
             return []
         cause = "off-boarding: the removal delay is over"
         return [self._leave(identity.mail_key, row, cause) for row in rows if row.provenance.startswith(MAPPING)]

@@ -8,9 +8,9 @@ guest's rule does not name, what this product's mappings did not grant.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
-from connector.reconcile.desired.seen import Desired, Present, SourceSeen
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.desired.seen import Present
 from connector.reconcile.desired.selection import blank, blank_scope, excluded, mismatch
 from connector.reconcile.plan.changes import Absence, Bundle, Change, Harm, Kind, Problem
 from connector.reconcile.plan.recorded import MembershipRow, Recorded
@@ -23,18 +23,16 @@ Key = tuple[str, str, str]
 class Ending:
     """Judges one person after the other, and collects what the next run needs to know. Lives for one ``diff``."""
 
-    def __init__(
-        self, wanted: Desired, recorded: Recorded, policy: Policy, sources: Mapping[str, SourceSeen], now: datetime
-    ) -> None:
-        self.wanted = wanted
-        self.recorded = recorded
-        self.policy = policy
-        self.sources = sources
-        self.now = now
+    def __init__(self, frozen_rules: Mapping[str, str], ground: Ground) -> None:
+        self.frozen_rules = frozen_rules
+        self.recorded = ground.recorded
+        self.policy = ground.policy
+        self.sources = ground.sources
+        self.now = ground.now
         self.absent: list[Absence] = []
         self.seen_again: list[Absence] = []
-        self.names = recorded.team_names()
-        self._keys = {team.id: key for key, team in recorded.teams.items()}
+        self.unsettled: set[tuple[str, str]] = set()
+        self.names = ground.recorded.team_names()
         self._unconfirmed: list[str] = []
 
     def problems(self) -> list[Problem]:
@@ -72,7 +70,7 @@ class Ending:
         rule = self.policy.rule_of(row.provenance)
         if rule is None:
             return f"mapping {row.provenance[len(MAPPING) :]} is no longer in the organization file"
-        if rule.id in self.wanted.frozen_rules or rule.directory != item.person.source_id:
+        if rule.id in self.frozen_rules or rule.directory != item.person.source_id:
             return None
         if item.only is not None and rule.id not in item.only:
             return None
@@ -94,7 +92,7 @@ class Ending:
                     return f"not in group {rule.group} in two complete readings"
                 return f"no value of {fields[position]} in two complete readings"
         self.absent.extend(Absence(*key) for key in keys if key not in self.recorded.absences)
-        self.wanted.unsettled.update((key[0], key[1]) for key in keys)
+        self.unsettled.update((key[0], key[1]) for key in keys)
         where = "" if rule.group else f": no value of {', '.join(fields)}"
         self._unconfirmed.append(f"{item.person.mail.key} in {self.names.get(row.team_id, row.team_id)}{where}")
         return ""

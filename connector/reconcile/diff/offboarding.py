@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.plan.changes import Change, Harm, Kind, Problem
 from connector.reconcile.plan.recorded import OFF, IdentityRow, Recorded, SeatRow
 from connector.reconcile.policy.policy import MAPPING, Policy
@@ -14,9 +15,10 @@ _PAUSABLE = frozenset({SeatState.INVITED.value, SeatState.ACTIVE.value})
 
 
 def leave(
-    identity: IdentityRow, state: IdentityState, cause: str, recorded: Recorded, policy: Policy, now: datetime
+    identity: IdentityRow, state: IdentityState, cause: str, ground: Ground
 ) -> tuple[list[Change], Problem | None]:
     """What a leaver loses in this run: first the pause, then what is due. Manual grants are never touched (P3)."""
+    recorded, policy, now = ground.recorded, ground.policy, ground.now
     if identity.state == IdentityState.REMOVED:
         return [], None
     changes: list[Change] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.plan.changes import Change, Harm, Kind, Plan
 from connector.reconcile.plan.recorded import IdentityRow, MembershipRow, Recorded, RoleRow
 from connector.reconcile.policy.policy import MAPPING, Policy, Rule
@@ -21,9 +22,9 @@ EVERYWHERE = "organization"
 class Roles:
     """The roles of one ``diff``. ``team_ids``: mapping id → Team id."""
 
-    def __init__(self, recorded: Recorded, policy: Policy, team_ids: Mapping[str, str]) -> None:
-        self.recorded = recorded
-        self.policy = policy
+    def __init__(self, ground: Ground, team_ids: Mapping[str, str]) -> None:
+        self.recorded = recorded = ground.recorded
+        self.policy = policy = ground.policy
         self.team_ids = team_ids
         self.names = recorded.team_names()
         self._named = _named_in_file(recorded, policy)

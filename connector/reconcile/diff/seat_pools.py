@@ -26,15 +26,15 @@ class Request(msgspec.Struct, frozen=True):
 
     ``priority``: of the best mapping, or of a better place on the waitlist. ``since``: when that place was taken, None
     for newcomers. ``seat`` is set when the person holds one of another Team already and only its owner should change (a
-    mover). ``changes`` is the person's list, to append to.
+    mover).
     """
 
     subject: str
+    identity: str
     offering: str
     rules: tuple[Rule, ...]
     state: str
     cause: str
-    changes: list[Change]
     priority: int
     since: datetime | None = None
     seat: SeatRow | None = None
@@ -47,6 +47,15 @@ class Served(msgspec.Struct, frozen=True, gc=False):
     subject: str
     pool: PoolKey
     frees: PoolKey | None = None
+
+
+class Dealt(msgspec.Struct, frozen=True):
+    """What dealing gave whom. ``changes``: (subject, identity id) → what they get, or why they wait. ``unmoved``:
+    subjects who keep a seat of another Team because the right pool has none."""
+
+    allocation: Allocation
+    changes: Mapping[tuple[str, str], Sequence[Change]]
+    unmoved: frozenset[str]
 
 
 class Allocation(msgspec.Struct, frozen=True):
@@ -81,8 +90,7 @@ class Pools:
         self._start = dict(self._left)
         self._restricted = recorded.restricted
         self._served: list[Served] = []
-        self.unmoved: frozenset[str] = frozenset()
-        """After ``deal``: who keeps a seat of another Team because the right pool has none."""
+        self._changes: dict[tuple[str, str], list[Change]] = {}
 
     def free(self) -> dict[PoolKey, int]:
         """Seats left in each pool; negative where more are held than the day's subscriptions allow."""
@@ -94,7 +102,7 @@ class Pools:
         if key in self._left:
             self._left[key] += 1
 
-    def deal(self, requests: list[Request]) -> Allocation:
+    def deal(self, requests: list[Request]) -> Dealt:
         """Serve movers first (they free a seat elsewhere), then everybody by priority, first come, mail key."""
         movers = sorted((item for item in requests if item.seat is not None), key=_order)
         moved = True
@@ -102,10 +110,13 @@ class Pools:
             waiting = [item for item in movers if not self._move(item)]
             moved = len(waiting) < len(movers)
             movers = waiting
-        self.unmoved = frozenset(item.subject for item in movers)
         for item in sorted((item for item in requests if item.seat is None), key=_order):
             self._assign(item)
-        return Allocation(self._start, tuple(self._served))
+        allocation = Allocation(self._start, tuple(self._served))
+        return Dealt(allocation, self._changes, frozenset(item.subject for item in movers))
+
+    def _give(self, item: Request, *changes: Change) -> None:
+        self._changes.setdefault((item.subject, item.identity), []).extend(changes)
 
     def _pool(self, rule: Rule, offering: str) -> PoolKey | None:
         key = (self._teams.get(rule.team_key, ""), offering)
@@ -124,9 +135,10 @@ class Pools:
             self._take(key, item.subject, (seat.team_id, seat.offering_code))
             self.reclaim(seat)
             old, new = self._names.get(seat.team_id, seat.team_id), self._names[key[0]]
-            item.changes.append(
+            self._give(
+                item,
                 Change(Kind.MOVE_SEAT, item.subject, item.offering, old, new, rule.id, cause=item.cause,
-                       team=key[0], offering=item.offering, ref=seat.id)
+                       team=key[0], offering=item.offering, ref=seat.id),
             )  # fmt: skip
             return True
         return False
@@ -137,11 +149,12 @@ class Pools:
             if key is not None:
                 self._take(key, item.subject)
                 name = f"{item.offering} @ {self._names[key[0]]}"
-                item.changes.append(
+                self._give(
+                    item,
                     Change(Kind.ASSIGN_SEAT, item.subject, name, "", item.state, rule.id, cause=item.cause,
-                           team=key[0], offering=item.offering)
+                           team=key[0], offering=item.offering),
+                    *(self._grant(item, other) for other in item.rules if other is not rule),
                 )  # fmt: skip
-                item.changes.extend(self._grant(item, other) for other in item.rules if other is not rule)
                 return
         best = item.rules[0]
         if any(row.provenance in (best.provenance, UNDO, MANUAL) for row in item.waiting):
@@ -149,9 +162,10 @@ class Pools:
         team = self._teams.get(best.team_key, "")
         shut = team in self._restricted
         cause = f"Team {best.team} is restricted" if shut else f"no free seat of {item.offering} in Team {best.team}"
-        item.changes.append(
+        self._give(
+            item,
             Change(Kind.WAIT, item.subject, f"{item.offering} @ {best.team}", "", "waiting", best.id, cause=cause,
-                   team=team, offering=item.offering)
+                   team=team, offering=item.offering),
         )  # fmt: skip
 
     def _grant(self, item: Request, rule: Rule) -> Change:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from operator import attrgetter
 
-from connector.reconcile.diff.seat_pools import Allocation, Pools, Request, grant_change
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.diff.seat_pools import Dealt, Pools, Request, grant_change
 from connector.reconcile.plan.changes import Change, Harm, Kind, Problem
-from connector.reconcile.plan.recorded import GrantRow, IdentityRow, Recorded, SeatRow, WaitRow
+from connector.reconcile.plan.recorded import GrantRow, IdentityRow, SeatRow, WaitRow
 from connector.reconcile.policy.invites import expired
-from connector.reconcile.policy.policy import MAPPING, Policy, Rule
+from connector.reconcile.policy.policy import MAPPING, Rule
 from ledger.identity import MANUAL, IdentityState, fold
 from ledger.seat import SeatState
 
@@ -24,29 +25,26 @@ _PRECEDENCE = attrgetter("priority", "id")
 @dataclass(frozen=True, slots=True)
 class Case:
     """One person who is here. ``rules``: the mappings that hold now; ``ended``: membership rows this plan ends;
-    ``changes``: the person's list, to append to; ``cause`` explains a mapping's grant."""
+    ``cause`` explains a mapping's grant."""
 
     subject: str
     identity: IdentityRow | None
     rules: tuple[Rule, ...]
-    ended: set[str]
-    changes: list[Change]
+    ended: frozenset[str]
     cause: Callable[[Rule], str]
 
 
 class Desk:
     """Hears every person, then deals out what is free."""
 
-    def __init__(
-        self, recorded: Recorded, policy: Policy, pools: Pools, team_ids: Mapping[str, str], now: datetime
-    ) -> None:
-        self.recorded = recorded
-        self.policy = policy
+    def __init__(self, ground: Ground, pools: Pools, team_ids: Mapping[str, str]) -> None:
+        self.recorded = ground.recorded
+        self.policy = ground.policy
         self.pools = pools
         self.team_ids = team_ids
-        self.names = recorded.team_names()
-        self.expired = expired(recorded.invite_due, self._is_invited, now)
-        self.lapsed = self.expired if policy.invites.release_expired else frozenset[str]()
+        self.names = ground.recorded.team_names()
+        self.expired = expired(ground.recorded.invite_due, self._is_invited, ground.now)
+        self.lapsed = self.expired if ground.policy.invites.release_expired else frozenset[str]()
         self._requests: list[Request] = []
 
     def _is_invited(self, identity_id: str) -> bool:
@@ -62,12 +60,13 @@ class Desk:
             found.append(Problem("invite-expired", "nobody accepted this invite in time", mails))
         return found
 
-    def deal(self) -> Allocation:
+    def deal(self) -> Dealt:
         """Serve everybody who asked."""
         return self.pools.deal(self._requests)
 
-    def serve(self, case: Case) -> None:
-        """Existing seats first; what is asked for and not held becomes a request."""
+    def serve(self, case: Case) -> list[Change]:
+        """What existing seats mean at once; what is asked for and not held becomes a request, dealt out later."""
+        changes: list[Change] = []
         wanted: dict[str, list[Rule]] = {}
         for rule in sorted((rule for rule in case.rules if rule.offerings), key=_PRECEDENCE):
             for offering in rule.offerings:
@@ -78,8 +77,8 @@ class Desk:
             lapsed = case.identity.id in self.lapsed
             for seat in self.recorded.seats.get(case.identity.id, ()):
                 asking = wanted.pop(seat.offering_code, [])
-                if not lapsed or not self._let_go(case, seat):
-                    self._held(case, seat, asking)
+                gone = self._let_go(case, seat) if lapsed else None
+                changes += [gone] if gone else self._held(case, seat, asking)
             if lapsed:  # asked for again once the invite is sent again, or accepted
                 wanted.clear()
         if case.identity is not None and waits:
@@ -90,26 +89,27 @@ class Desk:
             if row.offering_code not in wanted and self._unwanted(case, row):
                 name = f"{row.offering_code} @ {self.names.get(row.team_id, row.team_id)}"
                 mapping = row.provenance.removeprefix(MAPPING)
-                case.changes.append(
+                changes.append(
                     Change(Kind.WAIT, case.subject, name, "waiting", "", mapping, cause="no longer asked for",
                            team=row.team_id, offering=row.offering_code, ref=row.row_id)
                 )  # fmt: skip
+        return changes
 
-    def waiting_by_hand(self, heard: set[str]) -> list[tuple[IdentityRow, list[Change]]]:
+    def waiting_by_hand(self, heard: set[str]) -> list[IdentityRow]:
         """Manual places on the waitlist of active people whom nothing else concerns in this plan: invited by hand, or
         frozen. ``heard``: identities that were served, or are leaving."""
-        found: list[tuple[IdentityRow, list[Change]]] = []
+        found: list[IdentityRow] = []
         for identity_id, waits in sorted(self.recorded.waiting.items()):
             identity = self.recorded.identities.get(identity_id)
             if identity is None or identity_id in heard or identity.state != IdentityState.ACTIVE:
                 continue
             wanted: dict[str, list[Rule]] = {}
             self._add_manual(wanted, waits, self.recorded.seats.get(identity_id, ()))
-            case = Case(identity.mail_key, identity, (), set(), [], lambda rule: rule.team)
+            case = Case(identity.mail_key, identity, (), frozenset(), lambda rule: rule.team)
             for offering, asking in wanted.items():
                 self._ask(case, offering, tuple(asking), tuple(row for row in waits if row.offering_code == offering))
             if wanted:
-                found.append((identity, case.changes))
+                found.append(identity)
         return found
 
     def _add_manual(self, wanted: dict[str, list[Rule]], waits: Sequence[WaitRow], held: Sequence[SeatRow]) -> None:
@@ -126,11 +126,11 @@ class Desk:
         self._requests.append(
             Request(
                 subject=case.subject,
+                identity=case.identity.id if case.identity else "",
                 offering=offering,
                 rules=asking,
                 state=SeatState.ACTIVE.value if signed_in else SeatState.INVITED.value,
                 cause=case.cause(asking[0]) if asking[0].id else "asked for by hand",
-                changes=case.changes,
                 priority=min(asking[0].priority, *(row.priority for row in waits)) if waits else asking[0].priority,
                 since=min(row.since for row in waits) if waits else None,
                 waiting=waits,
@@ -146,38 +146,37 @@ class Desk:
         left = not any(item.provenance == row.provenance and item.row_id not in case.ended for item in rows)
         return left or row.offering_code not in rule.offerings or self.team_ids[rule.id] != row.team_id
 
-    def _held(self, case: Case, seat: SeatRow, asking: list[Rule]) -> None:
+    def _held(self, case: Case, seat: SeatRow, asking: list[Rule]) -> list[Change]:
         """A seat that exists: reasons are added and ended; it goes when the last one does (P3)."""
+        changes: list[Change] = []
         keep, end = self._reasons(case, seat)
         granted = {grant.provenance for grant in keep}
         add = [rule for rule in asking if rule.provenance not in granted]
         for rule in add:
             team = self.team_ids[rule.id]
-            case.changes.append(grant_change(case.subject, seat.offering_code, rule, team, case.cause(rule), seat.id))
+            changes.append(grant_change(case.subject, seat.offering_code, rule, team, case.cause(rule), seat.id))
         if not keep and not add:
             if end:
-                case.changes.append(self._release(case.subject, seat, end))
+                changes.append(self._release(case.subject, seat, end))
                 self.pools.reclaim(seat)
-            return
-        case.changes.extend(self._end_grant(case.subject, seat, grant) for grant in end)
+            return changes
+        changes.extend(self._end_grant(case.subject, seat, grant) for grant in end)
         owners = {grant.team_id for grant in keep} | {self.team_ids[rule.id] for rule in add}
         if seat.team_id not in owners and asking and not self.recorded.manual_seat(seat):
             cause = f"{seat.offering_code} is now granted through Team {asking[0].team}"
             self._requests.append(
-                Request(case.subject, seat.offering_code, tuple(asking), seat.state, cause, case.changes,
-                        asking[0].priority, seat=seat)
+                Request(case.subject, case.identity.id if case.identity else "", seat.offering_code, tuple(asking),
+                        seat.state, cause, asking[0].priority, seat=seat)
             )  # fmt: skip
+        return changes
 
-    def _let_go(self, case: Case, seat: SeatRow) -> bool:
+    def _let_go(self, case: Case, seat: SeatRow) -> Change | None:
         """A seat whose invite nobody accepted in time goes back, unless something manual holds it (P3)."""
         if seat.state != SeatState.INVITED or self.recorded.manual_seat(seat):
-            return False
-        case.changes.append(
-            Change(Kind.RELEASE_SEAT, case.subject, self._name(seat), seat.state, "", "", Harm.RELEASE,
-                   "nobody accepted the invite in time", seat.team_id, seat.offering_code, seat.id)
-        )  # fmt: skip
+            return None
         self.pools.reclaim(seat)
-        return True
+        return Change(Kind.RELEASE_SEAT, case.subject, self._name(seat), seat.state, "", "", Harm.RELEASE,
+                      "nobody accepted the invite in time", seat.team_id, seat.offering_code, seat.id)  # fmt: skip
 
     def _reasons(self, case: Case, seat: SeatRow) -> tuple[list[GrantRow], list[GrantRow]]:
         """The grants that stay (manual ones always) and those that end with their membership or mapping."""

@@ -12,15 +12,15 @@ from functools import cached_property
 
 import msgspec
 
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.diff.diff import Draft
 from connector.reconcile.diff.roles import last_owners, protected_admins
 from connector.reconcile.diff.seat_pools import Allocation, PoolKey
 from connector.reconcile.guard import address_swaps
 from connector.reconcile.guard.limits import FREEZE, Permit, Trip, Windows, emptied, exceeded, scopes_of
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan, Problem, count_kinds, digest_of
 from connector.reconcile.plan.freeze import stands_still
-from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.plan.settings import OnHeld
-from connector.reconcile.policy.policy import Policy
 
 _FOLLOWS = frozenset({Harm.PAUSE, Harm.RELEASE, Harm.LEAVE, Harm.REMOVE})
 _UNLIMITED_FOR_PROTECTED = frozenset({Harm.NONE, Harm.INVITE, Harm.RENAME})
@@ -54,8 +54,9 @@ class Guarded:
         return count_kinds(self.allowed)
 
 
-def protect(plan: Plan, recorded: Recorded, policy: Policy) -> Plan:
+def protect(plan: Plan, ground: Ground) -> Plan:
     """The plan without what would harm protected principals (G4): skipped and reported, the rest goes on."""
+    recorded, policy = ground.recorded, ground.policy
     protected = {row.id for row in recorded.identities.values() if row.mail_key in policy.protected}
     protected |= {next(iter(owners)) for owners in recorded.primary_admins.values() if len(owners) == 1}
     protected |= last_owners(plan, recorded)
@@ -78,10 +79,9 @@ def protect(plan: Plan, recorded: Recorded, policy: Policy) -> Plan:
     return Plan(plan.policy_hash, tuple(kept), problems, plan.scopes, notes)
 
 
-def guard(
-    plan: Plan, allocation: Allocation, recorded: Recorded, policy: Policy, windows: Windows, permit: Permit
-) -> Guarded:
-    """Split ``plan``; deterministic, and independent of the order of its input."""
+def guard(draft: Draft, ground: Ground, windows: Windows, permit: Permit) -> Guarded:
+    """Split the plan of ``draft``; deterministic, and independent of the order of its input."""
+    plan, recorded, policy = draft.plan, ground.recorded, ground.policy
     if permit.only:
         plan = _only(plan, permit)
     still = _frozen(plan, windows, permit)
@@ -95,7 +95,7 @@ def guard(
     held |= emptied(plan, counted, held | still, recorded, trips) | still
     if still:
         trips.insert(0, Trip(windows.frozen, "harm", FREEZE, len(still), 0, 0, 0))
-    allowed, waiting = _split(plan, held, allocation, permit)
+    allowed, waiting = _split(plan, held, draft.allocation, permit)
     allowed, taking = address_swaps.apart(allowed, recorded)
     waiting = tuple(sorted((*waiting, *taking), key=lambda bundle: bundle.subject)) if taking else waiting
     if waiting and policy.limits.on_held is OnHeld.APPLY_NOTHING and not permit.only:

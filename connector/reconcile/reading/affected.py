@@ -12,23 +12,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from connector.directory.mapping import Person
-from connector.reconcile.desired.seen import Domains, GroupSeen, SourceSeen
-from connector.reconcile.diff.diff import Draft
-from connector.reconcile.diff.kept_groups import left
+from connector.reconcile.desired.seen import GroupSeen, SourceSeen
 from connector.reconcile.diff.seat_pools import PoolKey, Pools
-from connector.reconcile.guard.limits import scopes_of
-from connector.reconcile.plan.calm import calm
-from connector.reconcile.plan.changes import Plan, Problem, ScopeLine
+from connector.reconcile.plan.changes import ScopeLine
 from connector.reconcile.plan.recorded import IdentityRow, LinkRow, Recorded
 from connector.reconcile.policy.invites import EXPIRY
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.last_reading import Kept
-from connector.reconcile.reading.memory import Memory, Observed, merged
 from connector.reconcile.reading.overlay import Overlay
-from connector.reconcile.state.load import REMOVAL, load, load_elsewhere, load_some
-from ledger.errors import Stale
-from ledger.store import last_readings, people, runs, some_people
-from ledger.store.book import Book, Reader
+from connector.reconcile.state.load import REMOVAL, load_some
+from ledger.store import people, runs, some_people
+from ledger.store.book import Reader
 
 Anchors = Iterable[tuple[str, str]]
 """(source id, anchor)."""
@@ -231,49 +225,3 @@ class Closure:
             scopes=tuple(line for line in scopes if line.source_id == source_id),
             deletions_told=overlay.delta.deletions_told,
         )
-
-
-async def part_of(book: Book, policy: Policy, observed: Observed, domains: Domains, now: datetime) -> Part:
-    """Who is planned: everybody who was seen, or only who is near what differs. Raises ``BaseMoved``."""
-    if not observed.near:
-        return Part(observed.sources, await load(book, with_dns=observed.with_dns))
-    memory, base = observed.memory, await last_readings.base(book)
-    if memory is None or base is None or base != memory.base or frozenset(base.domains) != domains.open:
-        raise BaseMoved("the ledger or a domain changed while the directories were read")
-    with calm():
-        closure = Closure(book, observed.overlays, policy, now)
-        part = await closure.part(memory.pending, observed.scopes)
-    for source_id in observed.followed:
-        delta = observed.overlays[source_id].delta
-        if not closure.unseen(source_id) <= delta.gone | delta.absent | delta.tombstones:
-            raise BaseMoved(f"not everybody who is absent from directory {source_id} was looked up")
-    return part
-
-
-async def counted(reader: Reader, plan: Plan, recorded: Recorded, now: datetime) -> Recorded:
-    """With what the guard needs of people who are not planned: whoever left, and how many are there (G1)."""
-    harmful = [(bundle, change) for bundle in plan.bundles for change in bundle.changes if change.harm]
-    scopes = {scope for bundle, change in harmful for scope in scopes_of(bundle, change)}
-    scopes |= {("group", group) for group in left(plan.bundles, recorded).values()}
-    return await load_elsewhere(reader, recorded, scopes, now) if scopes else recorded
-
-
-def with_standing(draft: Draft, part: Part, memory: Memory | None) -> Draft:
-    """The draft with the problems that still stand of everybody who was not looked at."""
-    if memory is None or memory.base is None:
-        return draft
-    return _with(draft, merged(draft.plan.problems, memory.base.standing, part.names))
-
-
-def noted(draft: Draft, notes: tuple[Problem, ...]) -> Draft:
-    """The draft with what is to be said of how the directories were read."""
-    return _with(draft, tuple(sorted((*draft.plan.problems, *notes)))) if notes else draft
-
-
-def _with(draft: Draft, problems: tuple[Problem, ...]) -> Draft:
-    plan = Plan(draft.plan.policy_hash, draft.plan.bundles, problems, draft.plan.scopes, draft.plan.notes)
-    return Draft(plan, draft.allocation, draft.unsettled)
-
-
-class BaseMoved(Stale):
-    """What the last run left is no longer so: everybody has to be looked at."""

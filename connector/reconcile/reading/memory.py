@@ -15,11 +15,8 @@ import msgspec
 
 from connector.directory.mapping import AttributeRules
 from connector.reconcile.desired.seen import Domains, SourceSeen
-from connector.reconcile.diff.diff import Draft
-from connector.reconcile.guard.guard import Guarded
-from connector.reconcile.pipeline import anchors_of
+from connector.reconcile.pipeline import Judgement, anchors_of
 from connector.reconcile.plan.changes import Problem, ScopeLine
-from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading import last_reading as parts
 from connector.reconcile.reading.last_reading import Gathered
@@ -91,15 +88,6 @@ class Observed:
     notes: tuple[Problem, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one run decided, on which recorded state."""
-
-    draft: Draft
-    guarded: Guarded
-    recorded: Recorded
-
-
 async def recall(
     ledger: Ledger, reader: Reader, policy: Policy, domains: Domains, now: datetime, whole_every: timedelta
 ) -> Memory:
@@ -115,9 +103,9 @@ async def recall(
     return Memory(ledger, reader.organization, readings, base, cursors, whole_every)
 
 
-async def remember(book: Book, policy: Policy, domains: Domains, observed: Observed, outcome: Outcome) -> None:
+async def remember(book: Book, observed: Observed, judgement: Judgement) -> None:
     """Keep the last readings and the base, or forget the base when not everything was read."""
-    draft, memory = outcome.draft, observed.memory
+    draft, ground, memory = judgement.draft, judgement.ground, observed.memory
     known = {*observed.overlays, *observed.gathered}
     if memory is None or draft.plan.unknown or not known.issuperset(observed.sources):
         await last_readings.forget_base(book)
@@ -128,16 +116,18 @@ async def remember(book: Book, policy: Policy, domains: Domains, observed: Obser
         await _save(book, source_id, gathered, observed.rules[source_id])
     if not observed.near:
         await last_readings.forget(book, known)
-    went = {bundle.subject: len(bundle.changes) for bundle in outcome.guarded.allowed}
+    went = {bundle.subject: len(bundle.changes) for bundle in judgement.guarded.allowed}
     waits = [bundle for bundle in draft.plan.bundles if went.get(bundle.subject) != len(bundle.changes)]
-    pending = sorted(draft.unsettled | anchors_of(waits, outcome.recorded))
+    pending = sorted(draft.unsettled | anchors_of(waits, ground.recorded))
     if len(pending) > MOST_PENDING:
         await last_readings.forget_base(book)
         return
     standing = [{"code": problem.code, "what": problem.what, "subjects": list(problem.subjects)}
                 for problem in draft.plan.problems if problem.code in _STANDING]  # fmt: skip
     whole_at = memory.base.whole_at if observed.near and memory.base is not None else book.at
-    base = Base(book.run_id, book.at, whole_at, policy.hash, sorted(domains.open), parts.pack(pending), standing)
+    base = Base(
+        book.run_id, book.at, whole_at, ground.policy.hash, sorted(ground.domains.open), parts.pack(pending), standing
+    )
     await last_readings.put_base(book, base)
 
 

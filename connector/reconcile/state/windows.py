@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.guard.limits import ORGANIZATION, PastHarm, Permit, Windows
 from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.freeze import frozen
-from connector.reconcile.plan.recorded import OFF, Recorded
-from connector.reconcile.policy.policy import MAPPING, Policy
+from connector.reconcile.plan.recorded import OFF
+from connector.reconcile.policy.policy import MAPPING
 from connector.reconcile.state.load import MONTH
 from ledger.store import people, runs
 from ledger.store.book import Reader
@@ -25,22 +26,20 @@ _LATE = timedelta(days=31)
 may have been down."""
 
 
-async def measure(
-    reader: Reader, plan: Plan, recorded: Recorded, policy: Policy, permit: Permit, now: datetime
-) -> Windows:
+async def measure(reader: Reader, plan: Plan, ground: Ground, permit: Permit) -> Windows:
     """The windows for ``plan``; what ``permit`` lets through as a whole is not measured, but a freeze still counts."""
     hurts = any(bundle.harmful for bundle in plan.bundles)
-    windows = await load_windows(reader, now) if hurts and not permit.everything else Windows()
+    windows = await load_windows(reader, ground.now) if hurts and not permit.everything else Windows()
     return msgspec.structs.replace(
         windows,
-        frozen=frozen(policy.limits.freeze, now),
-        leavers=await _leavers(reader, plan, recorded, policy, now) if hurts else frozenset(),
+        frozen=frozen(ground.policy.limits.freeze, ground.now),
+        leavers=await _leavers(reader, plan, ground) if hurts else frozenset(),
     )
 
 
-async def _leavers(reader: Reader, plan: Plan, recorded: Recorded, policy: Policy, now: datetime) -> frozenset[str]:
+async def _leavers(reader: Reader, plan: Plan, ground: Ground) -> frozenset[str]:
     """People of this plan who are off-boarding because somebody approved it, within the longest delay there is."""
-    identities = recorded.identities
+    identities, policy = ground.recorded.identities, ground.policy
     off = {
         bundle.identity
         for bundle in plan.bundles
@@ -49,7 +48,7 @@ async def _leavers(reader: Reader, plan: Plan, recorded: Recorded, policy: Polic
     if not off:
         return frozenset()
     delays = [policy.offboarding.remove_after, *(rule.remove_after for rule in policy.rules.values())]
-    approved = await runs.leavers_since(reader, now - max(delays) - _LATE)
+    approved = await runs.leavers_since(reader, ground.now - max(delays) - _LATE)
     return frozenset(identity for identity in off if approved.get(identity))
 
 

@@ -11,18 +11,16 @@ from typing import Any
 import pytest
 
 from connector.reconcile import run
-from connector.reconcile.apply.commit import went_on
-from connector.reconcile.guard.guard import Guarded, guard
-from connector.reconcile.pipeline import decide
+from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.plan.changes import Plan
-from connector.reconcile.reading.affected import Closure, counted
+from connector.reconcile.reading.ground import grounded, judged
 from connector.reconcile.reading.how import observe
 from connector.reconcile.reading.memory import recall
 from connector.reconcile.run import Setup
 from connector.reconcile.show.outcome import RunState
 from connector.reconcile.state import gate
 from connector.reconcile.state.teams import ensure_organization
-from connector.reconcile.state.windows import load_permit, measure
+from connector.reconcile.state.windows import load_permit
 from ledger.store import kept_groups, runs
 from ledger.store.engine import Ledger
 from tests.parts.directories import (
@@ -57,13 +55,9 @@ async def near(ledger: Ledger, setup: Setup, now: datetime) -> tuple[Plan, Guard
     if not observed.near:
         return None
     async with ledger.read(ORGANIZATION.id) as reader:
-        part = await Closure(reader, observed.overlays, setup.policy, now).part(memory.pending, observed.scopes)
-        recorded = (await went_on(reader, part.recorded, part.sources, now)).recorded
-        draft = decide(part.sources, setup.policy, recorded, domains, now)
-        recorded = await counted(reader, draft.plan, recorded, now)
-        permit = await load_permit(reader, now)
-        windows = await measure(reader, draft.plan, recorded, setup.policy, permit, now)
-    return draft.plan, guard(draft.plan, draft.allocation, recorded, setup.policy, windows, permit)
+        base = await grounded(reader, setup.policy, observed, domains, now)
+        judgement = await judged(reader, base, lambda _: load_permit(reader, now))
+    return judgement.plan, judgement.guarded
 
 
 def stir(world: World, chance: random.Random, step: int) -> None:

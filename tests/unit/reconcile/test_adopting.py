@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from connector.reconcile.adopt.swaps import Adoption, adopt
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Domains
 from connector.reconcile.plan.changes import Harm, Kind
 from connector.reconcile.plan.recorded import GrantRow, LinkRow, MembershipRow, Recorded
@@ -49,7 +50,7 @@ def brownfield(chosen: Policy, source: HandSource, *uids: str, linked: bool = Tr
 def adoption(
     source: HandSource, chosen: Policy, recorded: Recorded, name: str = "design", domains: Domains = OPEN
 ) -> Adoption:
-    return adopt(chosen.rules[name], {"corp": seen(source, chosen)}, chosen, recorded, domains, NOW)
+    return adopt(chosen.rules[name], Ground({"corp": seen(source, chosen)}, recorded, chosen, domains, NOW))
 
 
 def codes(found: Adoption) -> dict[str, tuple[str, ...]]:

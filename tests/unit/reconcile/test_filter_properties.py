@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Domains
 from connector.reconcile.diff.diff import Draft
 from connector.reconcile.pipeline import decide
@@ -27,7 +28,7 @@ RUNS = settings(max_examples=60, deadline=None, derandomize=True, suppress_healt
 def planned(source: HandSource, chosen: Policy, recorded: Recorded) -> Draft:
     references = chosen.groups_of("corp")
     view = see(source.reading(references, NOW), references, RULES, NOW)
-    return decide({"corp": view}, chosen, recorded, OPEN, NOW)
+    return decide(Ground({"corp": view}, recorded, chosen, OPEN, NOW))
 
 
 VALUES = ("", "Design", "Sales")

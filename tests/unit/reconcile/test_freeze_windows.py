@@ -14,7 +14,7 @@ from connector.reconcile.plan.changes import Kind
 from connector.reconcile.plan.freeze import frozen
 from connector.reconcile.plan.settings import FreezeSettings, LimitSettings
 from tests.parts.directories import HandSource, Somebody, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import absent, guard, holding, plan_for
+from tests.unit.reconcile.test_reconcile_planning import absent, ground, guard, holding, plan_for
 
 START = datetime(2026, 12, 24, tzinfo=UTC)
 END = datetime(2027, 1, 2, tzinfo=UTC)
@@ -80,9 +80,7 @@ def frozen_guard(permit: Permit | None = None, **limits: Any) -> tuple[Guarded, 
     source.put("new", groups=["design"])
     draft = plan_for(source, chosen, recorded)
     windows = Windows(frozen="no harm is applied before then: holidays")
-    made = [
-        guard(draft.plan, draft.allocation, recorded, chosen, item, permit or Permit()) for item in (windows, Windows())
-    ]
+    made = [guard(draft, ground(recorded, chosen), item, permit or Permit()) for item in (windows, Windows())]
     return made[0], made[1]
 
 
@@ -114,6 +112,6 @@ def test_g3_a_freeze_frees_no_seat_and_what_counts_on_one_waits() -> None:
     source.put("new", groups=["design"])
     draft = plan_for(source, chosen, recorded)
     assert draft.plan.counts["AssignSeat"] == 1
-    inside = guard(draft.plan, draft.allocation, recorded, chosen, Windows(frozen="holidays"), Permit())
+    inside = guard(draft, ground(recorded, chosen), Windows(frozen="holidays"), Permit())
     assert inside.counts == {"Invite": 1, "JoinTeam": 1}
     assert inside.held_counts == {"LeaveTeam": 1, "AssignSeat": 1, "ReleaseSeat": 1}

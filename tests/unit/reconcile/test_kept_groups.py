@@ -16,7 +16,7 @@ from connector.reconcile.plan.recorded import GroupMemberRow, GroupRow, Recorded
 from connector.reconcile.policy.policy import Policy
 from ledger.errors import ManyErrors
 from tests.parts.directories import HandSource, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import NOW, absent, codes, guarded, holding, plan_for
+from tests.unit.reconcile.test_reconcile_planning import NOW, absent, codes, ground, guarded, holding, plan_for
 
 CHOSEN = policy(mapping("design", "Design", "CAD", keep_group=True), mapping("site", "Site"))
 EVERYBODY = ("anna", "bo", "cy", "dan")
@@ -81,7 +81,7 @@ def test_p2_no_group_is_kept_that_nobody_asked_for(source: HandSource) -> None:
     plain = policy(mapping("design", "Design", "CAD"), mapping("site", "Site"))
     assert not groups_of(plan_for(source, plain, holding(plain, HandSource())))
     assert plan_for(source, plain, holding(plain, source)).plan.empty
-    assert not KeptGroups(Recorded(), plain, {}).used, "no look at anybody"
+    assert not KeptGroups(ground(Recorded(), plain)).used, "no look at anybody"
     assert "group-not-kept" not in codes(plan_for(source, CHOSEN, holding(CHOSEN, HandSource())))
 
 

@@ -13,7 +13,7 @@ from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import HandSource, Somebody, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import NOW, holding, plan_for
+from tests.unit.reconcile.test_reconcile_planning import NOW, ground, holding, plan_for
 
 LIMITS = {"day_percent": 10, "day_floor": 1, "month_percent": 25, "team_day_percent": 100, "team_day_floor": 99}
 
@@ -36,7 +36,7 @@ def disabling(count: int, measured: Windows, size: int = 20) -> Guarded:
     for number in range(count):
         source.change(f"p{number:03}", disabled=True)
     draft = plan_for(source, chosen, recorded)
-    return guard(draft.plan, draft.allocation, recorded, chosen, measured, Permit())
+    return guard(draft, ground(recorded, chosen), measured, Permit())
 
 
 def test_g1_approved_harm_is_not_counted_and_leaves_no_wide_limit_behind() -> None:
@@ -85,7 +85,7 @@ def test_g7_what_follows_from_an_approved_off_boarding_is_not_counted_anew(appro
     leavers = frozenset(f"p{number:03}" for number in range(approved))
     measured = msgspec.structs.replace(windows(20), leavers=leavers)
     draft = plan_for(source, chosen, recorded)
-    made = guard(draft.plan, draft.allocation, recorded, chosen, measured, Permit())
+    made = guard(draft, ground(recorded, chosen), measured, Permit())
     assert len(made.held) == held, "two are within the limit"
     assert len(made.approved) == approved
 
@@ -97,5 +97,5 @@ def test_g7_new_harm_of_an_approved_leaver_counts() -> None:
     draft = plan_for(source, chosen, recorded)
     everybody = frozenset(recorded.identities)
     measured = msgspec.structs.replace(windows(20), leavers=everybody)
-    made = guard(draft.plan, draft.allocation, recorded, chosen, measured, Permit())
+    made = guard(draft, ground(recorded, chosen), measured, Permit())
     assert len(made.held) == 5, "to be disabled again is decided again"

@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.desired.seen import Domains
+from connector.reconcile.diff.diff import Draft
 from connector.reconcile.diff.seat_pools import Allocation
 from connector.reconcile.guard.guard import guard
 from connector.reconcile.guard.limits import ORGANIZATION, PastHarm, Permit, ScopeKey, Windows, logged_scopes, scopes_of
@@ -193,8 +196,8 @@ class SlidingWindows(RuleBasedStateMachine):
         bundles.sort(key=lambda bundle: bundle.subject)
         permit = Permit(everything=True) if approved else Permit()
         windows = Windows() if approved else self._windows()
-        plan = Plan("", tuple(bundles))
-        made = guard(plan, Allocation(bundles=len(bundles)), self._recorded(), RULES, windows, permit)
+        draft = Draft(Plan("", tuple(bundles)), Allocation(bundles=len(bundles)))
+        made = guard(draft, Ground({}, self._recorded(), RULES, Domains(frozenset()), self.now), windows, permit)
         before = dict(self.people)
         for bundle in made.allowed:
             self._apply(bundle, approved=bundle.subject in made.approved)

@@ -17,7 +17,7 @@ from connector.reconcile.show.in_words import grouped, headline, in_words
 from connector.reconcile.show.outcome import Planned
 from connector.reconcile.show.text import outcome_lines
 from tests.parts.directories import HandSource, Somebody, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import NOW, absent, holding, plan_for
+from tests.unit.reconcile.test_reconcile_planning import NOW, absent, ground, holding, plan_for
 
 
 def planned(leavers: int = 9, *, awaiting: Awaiting | None = None, frozen: str = "", **limits: Any) -> Planned:
@@ -37,7 +37,7 @@ def planned(leavers: int = 9, *, awaiting: Awaiting | None = None, frozen: str =
     source.move("d29", "design", "site")
     draft = plan_for(source, chosen, recorded)
     windows = Windows({("organization", ""): 32, ("team", "design"): 30}, 32, frozen=frozen)
-    made = guard(draft.plan, draft.allocation, recorded, chosen, windows, Permit())
+    made = guard(draft, ground(recorded, chosen), windows, Permit())
     return Planned(draft.plan, made, outlook=Outlook(), awaiting=awaiting or Awaiting(made.held_digest), at=NOW)
 
 

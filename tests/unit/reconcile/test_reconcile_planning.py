@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from connector.directory.mapping import Person
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Domains, SourceSeen
 from connector.reconcile.diff.diff import Draft
 from connector.reconcile.guard.guard import Guarded, guard
@@ -50,12 +51,17 @@ def plan_for(
     source: HandSource, chosen: Policy, recorded: Recorded, *others: HandSource, domains: Domains = OPEN
 ) -> Draft:
     everything = {item.id: seen(item, chosen) for item in (source, *others)}
-    return decide(everything, chosen, recorded, domains, NOW)
+    return decide(Ground(everything, recorded, chosen, domains, NOW))
+
+
+def ground(recorded: Recorded, chosen: Policy) -> Ground:
+    """What the guard needs to stand on: no directory."""
+    return Ground({}, recorded, chosen, OPEN, NOW)
 
 
 def guarded(draft: Draft, chosen: Policy, recorded: Recorded, **values: Any) -> Guarded:
     windows = Windows(values.get("day", {}), values.get("month", 0), values.get("past", ()))
-    return guard(draft.plan, draft.allocation, recorded, chosen, windows, values.get("permit", Permit()))
+    return guard(draft, ground(recorded, chosen), windows, values.get("permit", Permit()))
 
 
 def holding(chosen: Policy, source: HandSource, seats: int = 100, **changes: Any) -> Recorded:

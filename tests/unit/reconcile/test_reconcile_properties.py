@@ -15,7 +15,9 @@ import msgspec
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from connector.reconcile.diff.diff import Draft
+from connector.reconcile.desired.desired import desired
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.diff.diff import Draft, diff
 from connector.reconcile.guard.guard import Guarded, guard
 from connector.reconcile.guard.limits import Permit, Windows
 from connector.reconcile.pipeline import decide
@@ -30,16 +32,19 @@ HOLDS_ALL = st.just({"day_floor": 0, "day_percent": 0, "month_percent": 0, "team
 """Every kind of harm waits for an approval."""
 
 
-def planned(organization: Organization) -> Draft:
-    return decide(
-        organization.seen(), organization.policy, organization.recorded, organization.domains, organization.now
+def ground(organization: Organization) -> Ground:
+    return Ground(
+        organization.seen(), organization.recorded, organization.policy, organization.domains, organization.now
     )
+
+
+def planned(organization: Organization) -> Draft:
+    return decide(ground(organization))
 
 
 def guarded(organization: Organization, draft: Draft, permit: Permit | None = None) -> Guarded:
     windows = Windows({("organization", ""): len(organization.recorded.identities)})
-    recorded, policy = organization.recorded, organization.policy
-    return guard(draft.plan, draft.allocation, recorded, policy, windows, permit or Permit())
+    return guard(draft, ground(organization), windows, permit or Permit())
 
 
 def capacity(organization: Organization) -> Counter[Pool]:
@@ -89,6 +94,19 @@ def half_moved(organization: Organization, start: Standing, end: Standing) -> li
         if joined and stale - well:
             found.append(f"{who} joined {joined}, still in {stale - well}")
     return found
+
+
+@examples(60)
+@given(organizations())
+def test_p1_a_judgement_changes_none_of_the_values_it_is_made_from(organization: Organization) -> None:
+    stood_on = ground(organization)
+    wanted = desired(stood_on)
+    before = repr(stood_on), repr(wanted)
+    draft = diff(wanted, stood_on)
+    assert (repr(stood_on), repr(wanted)) == before, "diff changes no input"
+    guard(draft, stood_on, Windows(), Permit())
+    assert repr(stood_on) == before[0]
+    assert decide(stood_on).plan == decide(stood_on).plan
 
 
 @examples(100)

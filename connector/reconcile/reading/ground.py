@@ -1,0 +1,106 @@
+"""What a run stands on: everybody who was seen, or who is near what differs, with what is recorded of them (A1, D14).
+
+Reads only. Together with ``pipeline.judge`` this is the one way from what was observed to a judgement; plan, apply,
+approve and adopt take it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from connector.reconcile.desired.clock_jumps import Continuity, continuity
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.desired.seen import Domains, SourceSeen
+from connector.reconcile.diff.diff import Draft
+from connector.reconcile.diff.kept_groups import left
+from connector.reconcile.guard.limits import Permit, scopes_of
+from connector.reconcile.pipeline import Judgement, Measured, Problems, judge
+from connector.reconcile.plan.calm import calm
+from connector.reconcile.plan.changes import Plan
+from connector.reconcile.plan.recorded import Recorded
+from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading.affected import Closure, Part
+from connector.reconcile.reading.memory import Observed, merged
+from connector.reconcile.state.load import load, load_elsewhere
+from connector.reconcile.state.teams import with_teams
+from connector.reconcile.state.windows import measure
+from ledger.errors import Stale
+from ledger.store import last_readings, runs
+from ledger.store.book import Reader
+
+
+class BaseMoved(Stale):
+    """What the last run left is no longer so: everybody has to be looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grounded:
+    """A ground, and what it was made of. ``names``: every name by which a problem may speak of who is planned; empty
+    when it is everybody. ``time``: what the clock lets be believed of earlier absences (D3)."""
+
+    ground: Ground
+    observed: Observed
+    time: Continuity
+    names: frozenset[str] = frozenset()
+
+
+async def grounded(reader: Reader, policy: Policy, observed: Observed, domains: Domains, now: datetime) -> Grounded:
+    """The ground of a run; inside a ``Book`` it is the state that the transaction changes. Raises ``BaseMoved``."""
+    part = await _part(reader, policy, observed, domains, now)
+    time = await _went_on(reader, part.recorded, part.sources, now)
+    return Grounded(
+        Ground(part.sources, with_teams(time.recorded, policy), policy, domains, now), observed, time, part.names
+    )
+
+
+async def judged(reader: Reader, base: Grounded, permit: Callable[[Draft], Awaitable[Permit]]) -> Judgement:
+    """The judgement on this ground. ``permit``: what approvals let through of a draft; whatever it raises goes on."""
+    ground, observed = base.ground, base.observed
+
+    async def measured(draft: Draft) -> Measured:
+        recorded = ground.recorded
+        if observed.near:
+            recorded = await _counted(reader, draft.plan, recorded, ground.now)
+        allowed = await permit(draft)
+        windows = await measure(reader, draft.plan, ground.with_recorded(recorded), allowed)
+        return Measured(windows, allowed, recorded)
+
+    def report(problems: Problems) -> Problems:
+        """With what still stands of everybody who was not looked at, and how the directories were read."""
+        standing = observed.memory.base if observed.near and observed.memory is not None else None
+        found = merged(problems, standing.standing, base.names) if standing is not None else problems
+        return tuple(sorted((*found, *observed.notes))) if observed.notes else found
+
+    return await judge(ground, measured, report)
+
+
+async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Domains, now: datetime) -> Part:
+    if not observed.near:
+        return Part(observed.sources, await load(reader, with_dns=observed.with_dns))
+    memory, base = observed.memory, await last_readings.base(reader)
+    if memory is None or base is None or base != memory.base or frozenset(base.domains) != domains.open:
+        raise BaseMoved("the ledger or a domain changed while the directories were read")
+    with calm():
+        closure = Closure(reader, observed.overlays, policy, now)
+        part = await closure.part(memory.pending, observed.scopes)
+    for source_id in observed.followed:
+        delta = observed.overlays[source_id].delta
+        if not closure.unseen(source_id) <= delta.gone | delta.absent | delta.tombstones:
+            raise BaseMoved(f"not everybody who is absent from directory {source_id} was looked up")
+    return part
+
+
+async def _went_on(reader: Reader, recorded: Recorded, sources: Mapping[str, SourceSeen], now: datetime) -> Continuity:
+    """The recorded state as far as the clock lets it be believed (D3)."""
+    rows = await runs.scopes(reader)
+    return continuity(recorded, {(row[0], row[1]): row[5] for row in rows if row[5]}, sources, now)
+
+
+async def _counted(reader: Reader, plan: Plan, recorded: Recorded, now: datetime) -> Recorded:
+    """With what the guard needs of people who are not planned: whoever left, and how many are there (G1)."""
+    harmful = [(bundle, change) for bundle in plan.bundles for change in bundle.changes if change.harm]
+    scopes = {scope for bundle, change in harmful for scope in scopes_of(bundle, change)}
+    scopes |= {("group", group) for group in left(plan.bundles, recorded).values()}
+    return await load_elsewhere(reader, recorded, scopes, now) if scopes else recorded
