@@ -101,7 +101,7 @@ async def _floor(url: str) -> dict[str, float]:
 async def _read(url: str) -> dict[str, float]:
     from connector.directory.base import ReadRequest
     from connector.directory.mapping import AttributeRules, fingerprint
-    from connector.directory.scim_settings import ScimSettings
+    from connector.directory.scim.settings import ScimSettings
     from connector.directory.sources import open_source
 
     settings = ScimSettings.model_validate(

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from access.errors import Forbidden
 from access.principal import Principal, Scope
-from connector.directory.scim_settings import ScimInboxSettings
+from connector.directory.scim.settings import ScimInboxSettings
 from connector.scim import routes as scim
 from connector.scim.routes import Pushing
 from ledger.errors import RosterdError

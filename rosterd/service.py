@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from access.principal import Principal, operator
-from connector.directory.finders import open_finder
 from connector.directory.mapping import AttributeRules
-from connector.directory.scim_inbox import Mailbox
-from connector.directory.scim_settings import ScimInboxSettings
-from connector.directory.sources import open_source
+from connector.directory.scim.inbox import Mailbox
+from connector.directory.scim.settings import ScimInboxSettings
+from connector.directory.sources import open_finder, open_source
 from connector.reconcile.explain.ask import ConfiguredFinder
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from connector.directory import dn
-from connector.directory.scim_settings import ScimInboxSettings, ScimSettings, checked_fields
+from connector.directory.scim.settings import ScimInboxSettings, ScimSettings, checked_fields
 from ledger.secret import SecretRef
 from ledger.settings import Duration, SettingsModel
 

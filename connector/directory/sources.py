@@ -1,19 +1,26 @@
-"""Opens the source an organization file describes; the one place that knows every kind.
+"""Opens the source, or the finder, that an organization file describes; the one place that knows every kind.
 
-Only constructs: nothing is connected or read before ``Source.read`` or ``Source.check``.
+Only constructs: nothing is connected or read before ``Source.read``, ``Source.check`` or ``Finder.find``.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
-from connector.directory.base import Source
-from connector.directory.ldap.active_directory import ActiveDirectorySource
-from connector.directory.ldap.openldap import LdapSource
+from connector.directory import finding
+from connector.directory.base import ReadRequest, Source
+from connector.directory.finding import Finder, Finding, FindRequest
+from connector.directory.ldap.active_directory.find import ActiveDirectoryFinder
+from connector.directory.ldap.active_directory.source import ActiveDirectorySource
+from connector.directory.ldap.find import LdapFinder
+from connector.directory.ldap.source import LdapSource
 from connector.directory.ldif import LdifSource
-from connector.directory.scim_inbox import Mailbox, ScimInboxSource
-from connector.directory.scim_pull import ScimSource
-from connector.directory.scim_settings import ScimInboxSettings, ScimSettings
+from connector.directory.mapping import AttributeRules
+from connector.directory.scim.find import ScimFinder
+from connector.directory.scim.inbox import Mailbox, ScimInboxSource
+from connector.directory.scim.pull import ScimSource
+from connector.directory.scim.settings import ScimInboxSettings, ScimSettings
 from connector.directory.settings import ActiveDirectorySettings, AnyDirectory, LdifSettings
 
 
@@ -33,3 +40,37 @@ def open_source(settings: AnyDirectory, *, folder: Path, mailbox: Mailbox | None
     if isinstance(settings, ActiveDirectorySettings):
         return ActiveDirectorySource(settings, folder=folder)
     return LdapSource(settings, folder=folder)
+
+
+class ReadingFinder:
+    """Answers from a whole reading: for a file, for an inbox, and for whatever cannot be asked for one person."""
+
+    def __init__(self, source: Source, rules: AttributeRules) -> None:
+        self._source = source
+        self._rules = rules
+
+    @property
+    def id(self) -> str:
+        """The directory's id in the organization file."""
+        return self._source.id
+
+    async def find(self, request: FindRequest, *, now: datetime) -> Finding:
+        """Read everything, then look."""
+        wanted = ReadRequest(request.groups, self._rules.requested, request.deadline)
+        return finding.of_reading(await self._source.read(wanted, now=now), request, self._rules)
+
+    async def close(self) -> None:
+        """Close the source."""
+        await self._source.close()
+
+
+def open_finder(settings: AnyDirectory, *, folder: Path, mailbox: Mailbox | None = None) -> Finder:
+    """The finder of one ``[[directories]]`` table; parameters as of ``open_source``."""
+    if isinstance(settings, ScimSettings):
+        return ScimFinder(settings, folder=folder)
+    if isinstance(settings, ActiveDirectorySettings):
+        return ActiveDirectoryFinder(settings, folder=folder)
+    if isinstance(settings, LdifSettings | ScimInboxSettings):
+        source = open_source(settings, folder=folder, mailbox=mailbox)
+        return ReadingFinder(source, AttributeRules.from_settings(settings))
+    return LdapFinder(settings, folder=folder)

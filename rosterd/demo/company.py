@@ -12,8 +12,6 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from rosterd.demo import names
-
 SUFFIX = "dc=acme,dc=example"
 DOMAIN = "acme.example"
 PEOPLE_BASE = f"ou=People,{SUFFIX}"
@@ -22,6 +20,19 @@ _NAMESPACE = uuid.UUID("5f0c2a52-6f0e-4d6c-9d55-0d2f1b7d9a01")
 
 DEPARTMENTS: dict[str, float] = {"design": 0.30, "engineering": 0.36, "site": 0.24, "visual": 0.10}
 """Group name → share of the company."""
+
+GIVEN = (
+    "Anna Łukasz Zofia Michał Małgorzata Grzegorz Elżbieta Paweł Agnieszka Tomasz Katarzyna Krzysztof Świętosława "
+    "Jędrzej Bożena Żaneta Wojciech Stanisław Ćwieczka Ewa Jürgen Zoë Søren Đorđe Renée Siân Ólafur Ngọc İrem Αλέξης"
+).split()
+
+FAMILY = (
+    "Nowak Wójcik Zając Król Wieczorek Wróbel Michalczyk Śliwa Brzęczyszczykiewicz Kaźmierczak Piątek Łuczak Dąbek "
+    "Gołąb Gżegżółka Szewczyk Żak Ćwik Jóźwiak Kędzior Pająk Müller O'Brien Šimić Nguyễn Çelik Ibáñez Weiß Grøn Kowal"
+).split()
+
+WITHOUT_LATIN_LETTERS = {"Αλέξης": "alexis"}
+"""Logins of names that no Latin letter is left of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +142,8 @@ def _anchor(text: str) -> str:
 
 
 def _ascii(text: str) -> str:
-    if text in names.WITHOUT_LATIN_LETTERS:
-        return names.WITHOUT_LATIN_LETTERS[text]
+    if text in WITHOUT_LATIN_LETTERS:
+        return WITHOUT_LATIN_LETTERS[text]
     plain = (
         text.replace("ł", "l")
         .replace("Ł", "L")
@@ -164,7 +175,7 @@ def found(people: int = 300, seed: int = 2026) -> Company:
     """A company of ``people`` employees; engineering's group holds one nested group (``bridges``)."""
     chance = random.Random(seed)
     staff: dict[str, Employee] = {}
-    pairs = [(given, family) for given in names.GIVEN for family in names.FAMILY]
+    pairs = [(given, family) for given in GIVEN for family in FAMILY]
     chance.shuffle(pairs)
     departments = [name for name, share in DEPARTMENTS.items() for _ in range(round(share * people))]
     departments = (departments + ["engineering"] * people)[:people]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
-from datetime import date, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,12 @@ from ledger.errors import Unavailable
 from ledger.publication import Publication
 from ledger.store import consent, people, reporting, seats
 from ledger.usage import BasisKind, LegalBasis
-from rosterd.demo import usage
 from rosterd.demo.files import ORGANIZATION
 from rosterd.demo.stage import Stage
 
 DAYS = 90
 _CHUNK = 30
+_VERSIONS = ("2025.2", "2026.0", "2026.1")
 _ENCODE = msgspec.json.Encoder().encode
 
 
@@ -80,7 +82,7 @@ async def _take_in(stage: Stage, first: date) -> int:
 def _write(path: Path, holders: list[tuple[str, str]], first: date) -> None:
     with path.open("wb") as out:
         for offset in range(_CHUNK):
-            for event in usage.events(holders, first + timedelta(days=offset)):
+            for event in _events(holders, first + timedelta(days=offset)):
                 out.write(_ENCODE(event) + b"\n")
 
 
@@ -175,3 +177,21 @@ async def _get(session: aiohttp.ClientSession, url: str, params: dict[str, str] 
 async def _team_id(stage: Stage, name: str) -> str:
     async with stage.service.ledger.read(ORGANIZATION) as reader:
         return next(str(row[0]) for row in await people.open_teams(reader) if row[1] == name)
+
+
+def _events(holders: Sequence[tuple[str, str]], day: date, *, seed: int = 2026) -> Iterator[dict[str, Any]]:
+    """Events of one day; ``holders``: (mail address, offering code) of every seat."""
+    if day.weekday() >= 5:
+        return
+    chance = random.Random(f"{seed}:{day.isoformat()}")
+    for mail, offering in holders:
+        if chance.random() < 0.35:
+            continue
+        at = datetime.combine(day, time(7, 0), UTC) + timedelta(seconds=chance.randrange(9 * 3600))
+        yield {
+            "event_id": f"{offering}-{day.isoformat()}-{mail}",
+            "occurred_at": at.isoformat(),
+            "mail": mail,
+            "offering_code": offering,
+            "version": _VERSIONS[chance.randrange(len(_VERSIONS))],
+        }

@@ -17,12 +17,17 @@ PACKAGES = ("rosterd", "ledger", "access", "connector", "reporting_api")
 ROOMS_TO_COME = ("reporting_api/rest", "reporting_api/odata", "reporting_api/exports", "reporting_api/query")
 """Rooms that a contract names and that may still be empty; the copy has them, so that each contract has a subject."""
 
+TYPES_ONLY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import {}"
+"""An import that only a type checker follows is an arrow like any other."""
+
 PLANTED: dict[str, tuple[str, str]] = {
     "programs": ("reporting_api/planted.py", "import connector.usage"),
     "ledger-layers": ("ledger/identity.py", "import ledger.store.engine"),
     "published-knows-no-tables": ("ledger/published/planted.py", "import ledger.store.tables.people"),
     "connector-layers": ("connector/directory/planted.py", "import connector.reconcile.run"),
     "directory-sources": ("connector/directory/ldap/planted.py", "import connector.directory.ldif"),
+    "ldap-layers": ("connector/directory/ldap/whole/planted.py", TYPES_ONLY.format("connector.directory.ldap.source")),
+    "scim-sources": ("connector/directory/scim/inbox.py", "import connector.directory.scim.pull"),
     "report-faces": ("reporting_api/rest/planted.py", "import reporting_api.odata"),
     "reconcile-layers": ("connector/reconcile/diff/diff.py", "import connector.reconcile.guard.limits"),
     "reconcile-values": ("connector/reconcile/plan/changes.py", "import connector.directory.base"),
@@ -37,14 +42,11 @@ PLANTED: dict[str, tuple[str, str]] = {
 }
 """Contract id → (file, import) that must break it."""
 
-TYPES_ONLY = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import connector.reconcile.run"
-"""An import that only a type checker follows is an arrow like any other."""
-
 SECOND_ROOMS: dict[str, tuple[str, str]] = {
     "sqlalchemy-room": ("rosterd/planted.py", "import alembic.command"),
     "engine-room": ("rosterd/planted.py", "import trino"),
     "pure": ("connector/reconcile/pipeline.py", "import time"),
-    "reconcile-layers": ("connector/reconcile/desired/planted.py", TYPES_ONLY),
+    "reconcile-layers": ("connector/reconcile/desired/planted.py", TYPES_ONLY.format("connector.reconcile.run")),
     "programs": ("ledger/planted.py", "import access"),
     "connector-layers": ("connector/clients/planted.py", "import connector.sso"),
 }

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from connector.directory.base import Reading
 from connector.directory.mapping import AttributeRules
-from connector.directory.scim_settings import ScimSettings
+from connector.directory.scim.settings import ScimSettings
 from connector.directory.settings import LdifSettings
 from tests.parts import company
 

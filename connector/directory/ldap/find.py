@@ -26,8 +26,10 @@ from connector.directory.groups import (
     dn_key,
     group_entry,
 )
-from connector.directory.ldap import decode, membership, search
-from connector.directory.ldap.connection import Clock, Failed, Session
+from connector.directory.ldap.session import search
+from connector.directory.ldap.session.connection import Clock, Failed, Session
+from connector.directory.ldap.whole import membership
+from connector.directory.ldap.wire import decode
 from connector.directory.mapping import AttributeRules, anchor_text
 from connector.directory.settings import LdapSettings
 from ledger.identity import fold

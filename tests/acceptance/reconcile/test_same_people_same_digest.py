@@ -13,7 +13,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from connector.directory.mapping import AttributeRules
-from connector.directory.scim_settings import ScimSettings
+from connector.directory.scim.settings import ScimSettings
 from connector.directory.settings import DirectorySettings, LdapSettings, LdifSettings
 from connector.directory.sources import open_source
 from connector.reconcile import run

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from connector.directory.base import Source
-from connector.directory.scim_inbox import Mailbox
-from connector.directory.scim_settings import ScimInboxSettings, ScimSettings
+from connector.directory.scim.inbox import Mailbox
+from connector.directory.scim.settings import ScimInboxSettings, ScimSettings
 from connector.directory.settings import ActiveDirectorySettings, LdapSettings, LdifSettings
 from connector.directory.sources import open_source
 from ledger.store.inbox import Inbox

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from connector.directory.base import ReadRequest
-from connector.directory.finders import open_finder
 from connector.directory.finding import Finder, Finding, FindRequest, of_reading
 from connector.directory.ldap.find import anchor_values, escaped
+from connector.directory.sources import open_finder
 from tests.contract.directory.conftest import OpenSource
 from tests.parts import company, directory_words, samba, slapd
 from tests.parts.scim_server import ScimServer, of_firm, serving
@@ -229,7 +229,7 @@ async def provider(firm: company.Firm, monkeypatch: pytest.MonkeyPatch) -> Async
 async def ask(
     running: ScimServer, folder: Path, *mails: str, anchors: tuple[str, ...] = (), **overrides: Any
 ) -> Finding:
-    from connector.directory.scim_settings import ScimSettings
+    from connector.directory.scim.settings import ScimSettings
 
     values = {
         "id": "corp",

@@ -15,9 +15,12 @@ import pytest
 from connector.directory.base import ReadRequest
 from connector.directory.changes import Changes, ChangesRequest, LookRequest
 from connector.directory.groups import GroupEntry
-from connector.directory.ldap import active_directory, dirsync, domain_changes, following, reread, usn
-from connector.directory.ldap.active_directory import ActiveDirectorySource
-from connector.directory.ldap.connection import Clock, Session
+from connector.directory.ldap.active_directory import dirsync, reread
+from connector.directory.ldap.active_directory import following as domain_changes
+from connector.directory.ldap.active_directory import source as active_directory
+from connector.directory.ldap.active_directory.source import ActiveDirectorySource
+from connector.directory.ldap.follow import following
+from connector.directory.ldap.session.connection import Clock, Session
 from connector.directory.settings import ActiveDirectorySettings
 from tests.contract.directory.conftest import CROWD, CROWD_GROUP, CROWD_SIZE, OpenSource
 from tests.contract.directory.test_active_directory import DOMAIN_USERS, NOW, Lab
@@ -486,7 +489,7 @@ def test_d13_a_domain_controller_put_back_to_an_earlier_state_is_lost(follow: Fo
 @pytest.mark.parametrize("method", METHODS)
 def test_d13_too_many_changes_are_lost(follow: Follow, lab: Lab, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     follower = follow(method)
-    for module in (dirsync, domain_changes, reread, usn):
+    for module in (dirsync, domain_changes, reread):
         monkeypatch.setattr(module, "MOST", 2)
     for name in ("ann", "bob"):
         lab.user(name)

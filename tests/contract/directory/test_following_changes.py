@@ -669,8 +669,8 @@ async def test_d13_a_filter_on_what_follows_from_other_entries_is_not_followed(
 async def test_d13_many_changes_are_read_as_a_whole(
     open_ldap: OpenSource, folk: company.Firm, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    for module in ("refreshing", "following"):
-        monkeypatch.setattr(f"connector.directory.ldap.{module}.MOST", 5)
+    for module in ("syncrepl", "following"):
+        monkeypatch.setattr(f"connector.directory.ldap.follow.{module}.MOST", 5)
     with serving(folk, way) as server:
         async with follower(open_ldap, server, way) as followed:
             await followed.read()

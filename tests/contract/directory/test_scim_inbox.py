@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from connector.directory.base import Reading, ReadRequest
-from connector.directory.scim_inbox import PEOPLE_SCOPE, Mailbox, ScimInboxSource
-from connector.directory.scim_settings import ScimInboxSettings
+from connector.directory.scim.inbox import PEOPLE_SCOPE, Mailbox, ScimInboxSource
+from connector.directory.scim.settings import ScimInboxSettings
 from ledger.store.inbox import Inbox
 from tests.parts.pushing import Provider
 

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from connector.directory.base import CheckLine, Reading, ReadRequest
 from connector.directory.mapping import AttributeRules, Person, map_entry
-from connector.directory.scim_settings import ScimSettings
+from connector.directory.scim.settings import ScimSettings
 from connector.directory.sources import open_source
 from tests.parts import scim_server, slapd
 from tests.parts.scim_server import ScimServer, error, identifier

@@ -7,8 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from connector.directory.finders import ReadingFinder
 from connector.directory.finding import Finding, FindRequest
+from connector.directory.sources import ReadingFinder
 from connector.reconcile import run
 from connector.reconcile.explain.answer import Explanation
 from connector.reconcile.explain.ask import ConfiguredFinder

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from connector.directory.mapping import AttributeRules
-from connector.directory.scim_inbox import Mailbox, ScimInboxSource
-from connector.directory.scim_settings import ScimInboxSettings
+from connector.directory.scim.inbox import Mailbox, ScimInboxSource
+from connector.directory.scim.settings import ScimInboxSettings
 from connector.reconcile import run
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup

@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from connector.directory.base import Entry
 from connector.directory.groups import group_entry
-from connector.directory.ldap import ranges
-from connector.directory.ldap.domain import is_partition
-from connector.directory.ldap.search import Proof, Query
+from connector.directory.ldap.active_directory.domain import is_partition
+from connector.directory.ldap.session.search import Proof, Query
+from connector.directory.ldap.whole import ranges
 from connector.directory.settings import ActiveDirectorySettings
 
 DN = "cn=crowd,dc=x"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.directory.ldap import decode
+from connector.directory.ldap.wire import decode
 
 
 def tlv(tag: int, content: bytes, *, octets: int = 0) -> bytes:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.directory.ldap import content_sync, decode
+from connector.directory.ldap.wire import content_sync, decode
 from tests.unit.directory.test_ber_decoding import entry, tlv
 
 SOMEBODY = uuid.UUID("0e2a1f4c-90c1-4a6e-8a55-2d3c0b6e1f00")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from connector.directory.scim_settings import ScimSettings
+from connector.directory.scim.settings import ScimSettings
 from connector.directory.settings import DirectorySettings, LdapSettings, LdifSettings
 
 ADAPTER: TypeAdapter[LdapSettings | LdifSettings] = TypeAdapter(DirectorySettings)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from ldap3.protocol.microsoft import DirSyncControlRequestValue
 from pyasn1.codec.ber import decoder, encoder
 
-from connector.directory.ldap import decode, dirsync_control, domain, touched
+from connector.directory.ldap.active_directory import domain, touched
+from connector.directory.ldap.wire import decode, dirsync_control
 
 DONE = b"\x65\x07\x0a\x01\x00\x04\x00\x04\x00"
 

@@ -1,0 +1,1 @@
+"""What a domain controller does otherwise than any LDAP server (D5–D7, D13)."""
