@@ -13,8 +13,9 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel
 
+from access import openapi
 from access.principal import Scope
-from connector.admin.answering import KINDS, MEDIA_TYPE, Handler
+from connector.admin.answering import KINDS, Handler
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +44,11 @@ class Route:
 def document(routes: Iterable[Route], prefix: str) -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, Any] = {}
-    schemas: dict[str, Any] = {"Problem": _problem()}
+    schemas: dict[str, Any] = {}
     for route in routes:
         paths.setdefault(prefix + route.path, {})[route.method.lower()] = _operation(route, schemas)
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "rosterd admin API", "version": "1"},
-        "security": [{"bearer": []}],
-        "paths": paths,
-        "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": schemas,
-            "responses": {
-                "Problem": {
-                    "description": "RFC 9457 problem",
-                    "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-                }
-            },
-        },
-    }
+    info = {"title": "rosterd admin API", "version": "1"}
+    return openapi.document(info, paths, schemes=("bearer",), problem=_problem(), schemas=schemas)
 
 
 def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +57,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
             "description": route.summary,
             "content": {"application/json": {"schema": {"type": "object"}}},
         },
-        "default": {"$ref": "#/components/responses/Problem"},
+        "default": openapi.PROBLEM,
     }
     found: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{re.sub('[^a-z]+', '_', route.path).rstrip('_')}",
@@ -91,7 +78,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
 
 def _in_path(path: str) -> list[dict[str, Any]]:
     names = re.findall(r"\{(\w+)\}", path)
-    return [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+    return [openapi.parameter(name, {"type": "string"}, place="path", required=True) for name in names]
 
 
 def _in_query(model: type[BaseModel] | None) -> list[dict[str, Any]]:
@@ -99,27 +86,12 @@ def _in_query(model: type[BaseModel] | None) -> list[dict[str, Any]]:
         return []
     schema = model.model_json_schema()
     required = schema.get("required", ())
-    return [
-        {"name": name, "in": "query", "required": name in required, "schema": value}
-        for name, value in schema["properties"].items()
-    ]
+    return [openapi.parameter(name, value, required=name in required) for name, value in schema["properties"].items()]
 
 
 def _problem() -> dict[str, Any]:
     text = {"type": "string"}
     fault = {"type": "object", "properties": {"where": text, "what": text}}
-    kinds = ", ".join(name for _, _, name in KINDS)
-    return {
-        "type": "object",
-        "required": ["type", "title", "status", "detail"],
-        "properties": {
-            "type": {"type": "string", "format": "uri", "description": f"Ends in one of: {kinds}."},
-            "title": text,
-            "status": {"type": "integer"},
-            "detail": text,
-            "next_step": text,
-            "where": text,
-            "errors": {"type": "array", "items": fault},
-            "id": {"type": "string", "description": "Of the person who has the address already (409 exists)."},
-        },
-    }
+    about = {"type": "string", "description": "Of the person who has the address already (409 exists)."}
+    kinds = [name for _, _, name in KINDS]
+    return openapi.problem(kinds, where=text, errors={"type": "array", "items": fault}, id=about)

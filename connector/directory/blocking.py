@@ -6,28 +6,11 @@ Starts and ends its own thread only; knows nothing of directories.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
-
-
-@contextlib.contextmanager
-def unhurried_collector() -> Iterator[None]:
-    """No garbage collection meanwhile: building a million lasting objects would start it again and again for nothing.
-
-    A quarter of the time of a large reading. Reference counting goes on; two at once are harmless.
-    """
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 class Bench:

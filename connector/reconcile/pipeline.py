@@ -16,9 +16,9 @@ from connector.reconcile.desired.seen import Desired
 from connector.reconcile.diff.diff import Draft, diff
 from connector.reconcile.guard.guard import Guarded, guard, protect
 from connector.reconcile.guard.limits import Permit, Windows
-from connector.reconcile.plan.calm import calm
 from connector.reconcile.plan.changes import Bundle, Plan, Problem
 from connector.reconcile.plan.recorded import Recorded
+from ledger.collector import without_collector
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -58,7 +58,7 @@ async def judge(
         draft = msgspec.structs.replace(draft, plan=plan)
     measured = await measure(draft)
     ground = ground.with_recorded(measured.recorded)
-    with calm():
+    with without_collector():
         return Judgement(ground, draft, guard(draft, ground, measured.windows, measured.permit))
 
 
@@ -68,7 +68,7 @@ def decide(ground: Ground, differ: Callable[[Desired, Ground], Draft] = diff) ->
     Raises ``ManyErrors`` for a mapping whose offering does not exist.
     """
     ground.policy.require_offerings(ground.recorded.offerings)
-    with calm():
+    with without_collector():
         draft = differ(desired(ground), ground)
         plan = protect(draft.plan, ground)
         spared = draft.plan.bundles if len(plan.bundles) < len(draft.plan.bundles) else ()

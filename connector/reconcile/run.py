@@ -25,7 +25,6 @@ from connector.reconcile.explain.answer import Explanation
 from connector.reconcile.explain.ask import ConfiguredFinder
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.outlook.outlook import foresee
-from connector.reconcile.plan.calm import calm
 from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.order import Order
 from connector.reconcile.policy.policy import Policy
@@ -38,6 +37,7 @@ from connector.reconcile.show.outcome import Planned, RunOutcome, Undone
 from connector.reconcile.state import gate
 from connector.reconcile.state.windows import load_permit
 from connector.reconcile.undo import undo as undoing
+from ledger.collector import without_collector
 from ledger.errors import BadInput
 from ledger.instant import new_id, to_text
 from ledger.jobs import Lease
@@ -85,7 +85,7 @@ async def plan(
         base = await grounded(reader, policy, observed, domains, now)
         judgement = await judged(reader, base, lambda _: load_permit(reader, now))
         offerings = await seats.open_offerings(reader)
-        with calm():
+        with without_collector():
             outlook = foresee(judgement.plan, judgement.ground.recorded, offerings, policy, now.date())
         kept = await standing(reader, judgement.guarded.held_digest, now)
     expires = to_text(now + policy.limits.approval_expires)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
+from access import entity_tags
 from connector.scim import resources, shaping
 from connector.scim.answering import Answering, Asked, answer
 from connector.scim.discovery import listed
@@ -80,7 +81,7 @@ class Keeping(Answering):
         wanted = self.wanted(asked)
         async with self.inbox.read(asked.pushing.organization) as reader:
             found = await self.found(reader, asked)
-            if (known := asked.header("If-None-Match")) and shaping.matches(known, found):
+            if (known := asked.header("If-None-Match")) and entity_tags.names(known, shaping.etag(found)):
                 return answer(None, status=304, headers={"ETag": shaping.etag(found)})
             [document] = await self.shown(reader, asked, [found], wanted)
         return answer(document, headers={"ETag": shaping.etag(found)})
@@ -115,7 +116,7 @@ class Keeping(Answering):
 
     def require_match(self, asked: Asked, found: Resource) -> None:
         """Raise ``Changed`` when ``If-Match`` names another version."""
-        if (given := asked.header("If-Match")) and not shaping.matches(given, found):
+        if (given := asked.header("If-Match")) and not entity_tags.names(given, shaping.etag(found)):
             raise Changed(f"the version is {shaping.etag(found)}", next_step="read it again")
 
     async def require_free(self, reader: Reader, asked: Asked, document: Document, own_id: str = "") -> None:

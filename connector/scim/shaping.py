@@ -56,12 +56,6 @@ def etag(resource: Resource) -> str:
     return f'W/"{resource.version}"'
 
 
-def matches(header: str, resource: Resource) -> bool:
-    """Whether an ``If-Match`` or ``If-None-Match`` names this version; strong and weak are the same here."""
-    given = [one.strip().removeprefix("W/") for one in header.split(",")]
-    return "*" in given or f'"{resource.version}"' in given
-
-
 def location(resource: Resource, base: str) -> str:
     """The address of a resource."""
     return f"{base}/{resource.kind}s/{resource.id}"

@@ -8,14 +8,13 @@ Prohibition: no statement is built here from anything but table and column objec
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import BigInteger, Select, Table, Text, type_coerce
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ledger.collector import without_collector
 from ledger.instant import from_micros
 from ledger.store.tables.base import Instant, Json, decode_json
 
@@ -235,7 +234,7 @@ async def read_tuples(
 ) -> list[tuple[Any, ...]]:
     """Every row as a plain tuple, decoded by whole columns. ``raw``: instants stay microseconds, JSON stays text."""
     plain, decoders = _undecoded(statement)
-    with _without_collector():
+    with without_collector():
         rows = await _fetched(connection, plain)
         if raw or not decoders:
             return rows
@@ -257,26 +256,6 @@ async def _fetched(connection: AsyncConnection, statement: Select[Any]) -> list[
     ):
         return await connection.run_sync(lambda plain: list(plain.execute(statement).cursor.fetchall()))
     return [tuple(row) for row in (await connection.execute(statement)).all()]
-
-
-_pauses = 0
-_was_enabled = True
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """No cyclic collection meanwhile: very many fresh tuples make it scan the heap again and again, for nothing."""
-    global _pauses, _was_enabled
-    if _pauses == 0:
-        _was_enabled = gc.isenabled()
-        gc.disable()
-    _pauses += 1
-    try:
-        yield
-    finally:
-        _pauses -= 1
-        if _pauses == 0 and _was_enabled:
-            gc.enable()
 
 
 def _undecoded(statement: Select[Any]) -> tuple[Select[Any], dict[int, Converter]]:

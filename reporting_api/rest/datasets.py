@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from access import entity_tags
 from ledger.errors import NotFound
 from ledger.publication import Freshness, Publication
 from ledger.published.datasets import DATASETS, Dataset
@@ -72,7 +73,7 @@ async def rows(request: web.Request) -> web.Response:
     )
     note(request, read)
     tag = _etag(answer)
-    if _matches(request.headers.get("If-None-Match", ""), tag):
+    if entity_tags.names(request.headers.get("If-None-Match", ""), tag):
         refund(request)
         return web.Response(status=304, headers={"ETag": tag})
     page, count = await _watched(request, _fetched(parts, answer))

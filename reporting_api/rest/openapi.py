@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from access import openapi
 from ledger.published.datasets import DATASETS, Column, ColumnType, Dataset
 from reporting_api.catalog import filters_of
-from reporting_api.errors import KINDS, MEDIA_TYPE
+from reporting_api.errors import KINDS
 from reporting_api.settings import ApiSettings
 
 _TYPES: dict[ColumnType, dict[str, Any]] = {
@@ -34,21 +35,14 @@ def document(settings: ApiSettings, public_url: str, version: str) -> dict[str, 
     }
     for dataset in DATASETS.values():
         paths[f"/v1/datasets/{dataset.name}"] = {"get": _dataset(dataset, settings)}
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "rosterd reporting API", "version": version},
-        "servers": [{"url": public_url}],
-        "security": [{"bearer": []}, {"basic": []}],
-        "paths": paths,
-        "components": {
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
-                "basic": {"type": "http", "scheme": "basic", "description": "The token is the password."},
-            },
-            "schemas": {"Problem": _problem(), **{name: _row(dataset) for name, dataset in DATASETS.items()}},
-            "responses": {"Problem": _problem_response()},
-        },
-    }
+    return openapi.document(
+        {"title": "rosterd reporting API", "version": version},
+        paths,
+        schemes=("bearer", "basic"),
+        problem=openapi.problem(KINDS),
+        schemas={name: _row(dataset) for name, dataset in DATASETS.items()},
+        servers=(public_url,),
+    )
 
 
 def _simple(summary: str, name: str) -> dict[str, Any]:
@@ -87,27 +81,31 @@ def _dataset(dataset: Dataset, settings: ApiSettings) -> dict[str, Any]:
 def _parameters(dataset: Dataset, settings: ApiSettings) -> list[dict[str, Any]]:
     found = []
     if dataset.day_column:
-        found.append(_parameter("from", _DAY, "First day, inclusive."))
-        found.append(_parameter("to", _DAY, "Day after the last one, exclusive."))
+        found.append(openapi.parameter("from", _DAY, what="First day, inclusive."))
+        found.append(openapi.parameter("to", _DAY, what="Day after the last one, exclusive."))
     for name in filters_of(dataset):
-        found.append(_parameter(name, {"type": "array", "items": _TEXT}, "May be repeated: any of the values."))
+        found.append(
+            openapi.parameter(name, {"type": "array", "items": _TEXT}, what="May be repeated: any of the values.")
+        )
     most = {"type": "integer", "minimum": 1, "maximum": settings.max_page_rows, "default": settings.page_rows}
     names = ", ".join(dataset.names)
     return [
         *found,
-        _parameter("select", _TEXT, f"Columns, separated by commas, out of: {names}."),
-        _parameter("order", _TEXT, "Columns, separated by commas; - before a name for descending. Nulls come last."),
-        _parameter("limit", most, "Rows of a page. A greater limit is an error."),
-        _parameter("cursor", _TEXT, "From `next`; opaque."),
-        _parameter("count", {"type": "string", "enum": ["none", "exact"]}, "exact: rows on all pages, in meta.count."),
-        _parameter("format", {"type": "string", "enum": ["json", "csv"]}, "Wins over Accept."),
-        _parameter("shape", {"type": "string", "enum": ["arrays", "objects"]}, "Rows as arrays, or as objects."),
-        _parameter("snapshot", _TEXT, "A publication to answer from instead of the latest."),
+        openapi.parameter("select", _TEXT, what=f"Columns, separated by commas, out of: {names}."),
+        openapi.parameter(
+            "order", _TEXT, what="Columns, separated by commas; - before a name for descending. Nulls come last."
+        ),
+        openapi.parameter("limit", most, what="Rows of a page. A greater limit is an error."),
+        openapi.parameter("cursor", _TEXT, what="From `next`; opaque."),
+        openapi.parameter(
+            "count", {"type": "string", "enum": ["none", "exact"]}, what="exact: rows on all pages, in meta.count."
+        ),
+        openapi.parameter("format", {"type": "string", "enum": ["json", "csv"]}, what="Wins over Accept."),
+        openapi.parameter(
+            "shape", {"type": "string", "enum": ["arrays", "objects"]}, what="Rows as arrays, or as objects."
+        ),
+        openapi.parameter("snapshot", _TEXT, what="A publication to answer from instead of the latest."),
     ]
-
-
-def _parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "required": False, "schema": schema, "description": description}
 
 
 def _row(dataset: Dataset) -> dict[str, Any]:
@@ -126,25 +124,4 @@ def _column(column: Column) -> dict[str, Any]:
 
 
 def _failures() -> dict[str, Any]:
-    return {
-        str(status): {"$ref": "#/components/responses/Problem"} for status in sorted({k.status for k in KINDS.values()})
-    }
-
-
-def _problem() -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": ["type", "title", "status", "detail"],
-        "properties": {
-            "type": {"type": "string", "format": "uri", "description": f"Ends in one of: {', '.join(KINDS)}."},
-            "title": _TEXT,
-            "status": {"type": "integer"},
-            "detail": _TEXT,
-            "next_step": _TEXT,
-        },
-    }
-
-
-def _problem_response() -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": "RFC 9457 problem", "content": {MEDIA_TYPE: {"schema": schema}}}
+    return {str(status): openapi.PROBLEM for status in sorted({kind.status for kind in KINDS.values()})}

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from connector.directory import assembly
 from connector.directory.base import CheckLine, Reading, ReadRequest
-from connector.directory.blocking import Bench, unhurried_collector
+from connector.directory.blocking import Bench
 from connector.directory.changes import Changes, ChangesRequest, Look, LookRequest
 from connector.directory.ldap.follow import following, syncrepl
 from connector.directory.ldap.session.connection import Clock, Failed, Session
@@ -25,6 +25,7 @@ from connector.directory.ldap.wire import decode
 from connector.directory.mapping import AttributeRules
 from connector.directory.report import fix_for, reading_lines
 from connector.directory.settings import LdapSettings
+from ledger.collector import without_collector
 
 T = TypeVar("T")
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -101,7 +102,7 @@ class LdapSource:
         for attempt in range(self._settings.attempts):
             if attempt and not self._wait(attempt):
                 break
-            with unhurried_collector():
+            with without_collector():
                 outcome = self._attempt(request, self._ticking).run(servers)
             best = outcome if best is None or outcome.unknown <= best.unknown else best
             if not outcome.transient:

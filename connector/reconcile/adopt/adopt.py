@@ -13,7 +13,6 @@ from connector.reconcile.adopt import swaps
 from connector.reconcile.adopt.swaps import Adoption
 from connector.reconcile.apply.commit import PlanChanged, record_refused
 from connector.reconcile.desired.seen import Domains
-from connector.reconcile.plan.calm import calm
 from connector.reconcile.plan.changes import witnessed
 from connector.reconcile.plan.order import Order
 from connector.reconcile.policy.policy import Policy, Rule
@@ -26,6 +25,7 @@ from connector.reconcile.show.outcome import RunOutcome, RunState, problem_json,
 from connector.reconcile.show.text import counts_text, problem_lines, short
 from connector.reconcile.state import gate
 from ledger.audit import AuditEvent
+from ledger.collector import without_collector
 from ledger.errors import NotFound, Refused, Unavailable
 from ledger.instant import new_id
 from ledger.store import audit, last_readings, leases, people, runs, seats
@@ -101,7 +101,7 @@ def _require_open(domains: Domains) -> None:
 
 async def _decide(reader: Reader, wish: _Wish, observed: Observed, domains: Domains) -> Adoption:
     base = await grounded(reader, wish.policy, observed, domains, wish.order.now)
-    with calm():
+    with without_collector():
         return swaps.adopt(wish.rule, base.ground)
 
 

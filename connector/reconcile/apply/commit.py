@@ -18,7 +18,6 @@ from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import Permit, logged_scopes
 from connector.reconcile.pipeline import Judgement
 from connector.reconcile.plan.approval import approve_command
-from connector.reconcile.plan.calm import calm
 from connector.reconcile.plan.changes import Harm, Kind, Plan, Problem, witnessed
 from connector.reconcile.plan.order import Order
 from connector.reconcile.plan.words import expiry
@@ -31,6 +30,7 @@ from connector.reconcile.state import gate
 from connector.reconcile.state.teams import ensure_teams
 from connector.reconcile.state.windows import load_permit
 from ledger.audit import AuditEvent
+from ledger.collector import without_collector
 from ledger.errors import Stale
 from ledger.instant import new_id
 from ledger.store import audit, leases, outbox, people, runs
@@ -61,7 +61,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         base = await grounded(book, policy, observed, domains, order.now)
         await people.clear_absences(book, base.time.forgotten)
         judgement = await judged(book, base, lambda draft: _permit(book, order, draft.plan, policy))
-        with calm():
+        with without_collector():
             outcome = await _write(book, order, judgement, observed)
         await _seen(book, judgement.plan, base.time)
         await _answered(book, judgement)

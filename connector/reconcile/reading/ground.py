@@ -17,7 +17,6 @@ from connector.reconcile.diff.diff import Draft
 from connector.reconcile.diff.kept_groups import left
 from connector.reconcile.guard.limits import Permit, scopes_of
 from connector.reconcile.pipeline import Judgement, Measured, Problems, judge
-from connector.reconcile.plan.calm import calm
 from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
@@ -26,6 +25,7 @@ from connector.reconcile.reading.memory import Observed, merged
 from connector.reconcile.state.load import load, load_elsewhere
 from connector.reconcile.state.teams import with_teams
 from connector.reconcile.state.windows import measure
+from ledger.collector import without_collector
 from ledger.errors import Stale
 from ledger.store import last_readings, runs
 from ledger.store.book import Reader
@@ -82,7 +82,7 @@ async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Dom
     memory, base = observed.memory, await last_readings.base(reader)
     if memory is None or base is None or base != memory.base or frozenset(base.domains) != domains.open:
         raise BaseMoved("the ledger or a domain changed while the directories were read")
-    with calm():
+    with without_collector():
         closure = Closure(reader, observed.overlays, policy, now)
         part = await closure.part(memory.pending, observed.scopes)
     for source_id in observed.followed:

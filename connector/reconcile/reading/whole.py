@@ -14,13 +14,13 @@ from connector.directory.base import Entry, Reading, ReadRequest, Source
 from connector.directory.groups import dn_key
 from connector.directory.mapping import AttributeRules, Person, entry_mark, map_entry
 from connector.reconcile.desired.seen import GroupSeen, SourceSeen
-from connector.reconcile.plan.calm import calm
 from connector.reconcile.plan.changes import ScopeLine
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading import last_reading as parts
 from connector.reconcile.reading.last_reading import Delta, Gathered
 from connector.reconcile.reading.memory import Memory, Observed
 from connector.reconcile.reading.overlay import Overlay
+from ledger.collector import without_collector
 from ledger.instant import to_micros
 
 
@@ -91,7 +91,7 @@ async def differs(item: Configured, reading: Reading, policy: Policy, memory: Me
     marks = await memory.marks(reading.source_id)
     entries: dict[str, Entry] = {}
     changed: dict[str, bytes] = {}
-    with calm():
+    with without_collector():
         for anchor, entry in reading.people.items():
             mark = entry_mark(entry, item.rules)
             if marks.pop(anchor, b"") != mark:
@@ -127,7 +127,7 @@ def see(
     """One reading after mapping (D8). ``gathered`` takes every entry, to be remembered."""
     people: dict[str, Person] = {}
     unmappable: dict[str, tuple[str, ...]] = {}
-    with calm():
+    with without_collector():
         for anchor, entry in reading.people.items():
             mapped = map_entry(entry, rules, now=now)
             if isinstance(mapped, Person):

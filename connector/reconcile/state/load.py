@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from connector.reconcile.guard.limits import ORGANIZATION, ScopeKey
-from connector.reconcile.plan.calm import calm
 from connector.reconcile.plan.recorded import (
     Elsewhere,
     GrantRow,
@@ -30,6 +29,7 @@ from connector.reconcile.plan.recorded import (
 )
 from connector.reconcile.policy.invites import EXPIRY
 from connector.reconcile.policy.policy import MAPPING
+from ledger.collector import without_collector
 from ledger.identity import IdentityState, fold
 from ledger.store import kept_groups, people, roster, runs, seats, some_people
 from ledger.store.book import Reader
@@ -45,7 +45,7 @@ ARROW = " → "
 
 async def load(reader: Reader, *, with_dns: bool = False) -> Recorded:
     """The recorded state. ``with_dns``: also the DNs by which groups listed people (for unresolved members)."""
-    with calm():
+    with without_collector():
         return await _load(reader, with_dns)
 
 

@@ -23,7 +23,7 @@ from connector.directory.ldap.follow import following
 from connector.directory.ldap.session.connection import Clock, Session
 from connector.directory.settings import ActiveDirectorySettings
 from tests.contract.directory.conftest import CROWD, CROWD_GROUP, CROWD_SIZE, OpenSource
-from tests.contract.directory.test_active_directory import DOMAIN_USERS, NOW, Lab
+from tests.contract.directory.ldap.test_active_directory import DOMAIN_USERS, NOW, Lab
 from tests.parts import company, samba
 from tests.parts.proxy import Fault, Proxy, between
 

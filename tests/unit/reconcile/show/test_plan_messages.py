@@ -17,7 +17,7 @@ from connector.reconcile.show.in_words import grouped, headline, in_words
 from connector.reconcile.show.outcome import Planned
 from connector.reconcile.show.text import outcome_lines
 from tests.parts.directories import HandSource, Somebody, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import NOW, absent, ground, holding, plan_for
+from tests.unit.reconcile.test_pipeline import NOW, absent, ground, holding, plan_for
 
 
 def planned(leavers: int = 9, *, awaiting: Awaiting | None = None, frozen: str = "", **limits: Any) -> Planned:

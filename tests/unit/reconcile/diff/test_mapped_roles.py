@@ -12,7 +12,7 @@ from connector.reconcile.plan.changes import Harm, Kind
 from connector.reconcile.plan.recorded import Recorded, RoleRow
 from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import HandSource, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import absent, codes, guarded, holding, plan_for
+from tests.unit.reconcile.test_pipeline import absent, codes, guarded, holding, plan_for
 
 ALLOWED = {"allow_roles": True}
 

@@ -16,7 +16,7 @@ from connector.reconcile.plan.changes import Harm, Kind
 from connector.reconcile.plan.recorded import GrantRow, LinkRow, MembershipRow, Recorded
 from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import HandSource, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import OPEN, holding, plan_for, seen
+from tests.unit.reconcile.test_pipeline import OPEN, holding, plan_for, seen
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from connector.reconcile.outlook.seat_forecast import PoolForecast, forecast
 from connector.reconcile.plan.recorded import Recorded, WaitRow
 from ledger.seat import Subscription, Tier
 from tests.parts.directories import HandSource, Somebody, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import NOW, absent, holding, plan_for
+from tests.unit.reconcile.test_pipeline import NOW, absent, holding, plan_for
 
 TODAY = NOW.date()
 CHOSEN = policy(mapping("design", "Design", "CAD", priority=10), mapping("site", "Site", "CAD", priority=20))

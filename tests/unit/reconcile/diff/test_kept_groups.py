@@ -16,7 +16,7 @@ from connector.reconcile.plan.recorded import GroupMemberRow, GroupRow, Recorded
 from connector.reconcile.policy.policy import Policy
 from ledger.errors import ManyErrors
 from tests.parts.directories import HandSource, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import NOW, absent, codes, ground, guarded, holding, plan_for
+from tests.unit.reconcile.test_pipeline import NOW, absent, codes, ground, guarded, holding, plan_for
 
 CHOSEN = policy(mapping("design", "Design", "CAD", keep_group=True), mapping("site", "Site"))
 EVERYBODY = ("anna", "bo", "cy", "dan")

@@ -231,7 +231,7 @@ async def test_d12_the_account_is_named_by_dn_or_by_principal_name(open_samba: O
 
 
 async def test_the_guide_shows_settings_that_are_accepted() -> None:
-    guide = (Path(__file__).parents[3] / "docs" / "guides" / "active-directory.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[4] / "docs" / "guides" / "active-directory.md").read_text(encoding="utf-8")
     table = tomllib.loads(guide.partition("```toml\n")[2].partition("```")[0])
     settings = ActiveDirectorySettings.model_validate(table["directories"][0])
     assert AttributeRules.from_settings(settings).fields["employee_number"] == ("employeeid",)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connector.directory.ldap.wire import content_sync, decode
-from tests.unit.directory.test_ber_decoding import entry, tlv
+from tests.unit.directory.ldap.test_ber_decoding import entry, tlv
 
 SOMEBODY = uuid.UUID("0e2a1f4c-90c1-4a6e-8a55-2d3c0b6e1f00")
 ANOTHER = uuid.UUID("f0000000-0000-4000-8000-000000000001")

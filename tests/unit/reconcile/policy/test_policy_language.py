@@ -15,7 +15,7 @@ from connector.reconcile.plan.changes import Kind
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import BASE, HandSource, Somebody, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import CONFIRMED, NOW, absent, codes, holding, plan_for, seen
+from tests.unit.reconcile.test_pipeline import CONFIRMED, NOW, absent, codes, holding, plan_for, seen
 
 DEPARTMENT = "where:design/department"
 COUNTRY = "where:design/country"

@@ -14,7 +14,7 @@ from connector.reconcile.plan.changes import Kind
 from connector.reconcile.plan.freeze import frozen
 from connector.reconcile.plan.settings import FreezeSettings, LimitSettings
 from tests.parts.directories import HandSource, Somebody, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import absent, ground, guard, holding, plan_for
+from tests.unit.reconcile.test_pipeline import absent, ground, guard, holding, plan_for
 
 START = datetime(2026, 12, 24, tzinfo=UTC)
 END = datetime(2027, 1, 2, tzinfo=UTC)

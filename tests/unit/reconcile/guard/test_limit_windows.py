@@ -13,7 +13,7 @@ from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import HandSource, Somebody, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import NOW, ground, holding, plan_for
+from tests.unit.reconcile.test_pipeline import NOW, ground, holding, plan_for
 
 LIMITS = {"day_percent": 10, "day_floor": 1, "month_percent": 25, "team_day_percent": 100, "team_day_floor": 99}
 

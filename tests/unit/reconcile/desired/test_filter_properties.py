@@ -17,7 +17,7 @@ from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.whole import see
 from tests.parts.directories import BASE, RULES, HandSource, Somebody, mapping, policy
-from tests.unit.reconcile.test_reconcile_planning import holding
+from tests.unit.reconcile.test_pipeline import holding
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 OPEN = Domains(frozenset({"acme.example"}))
