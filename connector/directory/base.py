@@ -11,8 +11,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
-from ledger.errors import Unavailable
-
 
 class ScopeState(StrEnum):
     """Whether absence from a scope proves anything."""
@@ -154,7 +152,3 @@ class CheckLine:
     ok: bool
     what: str
     fix: str = ""
-
-
-class SourceUnavailable(Unavailable):
-    """A source could not be used at all (configuration or connection); a reading would be all unknown."""

@@ -6,7 +6,7 @@ Pure: no I/O here. Values stay as they came, byte for byte; names, shapes and th
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from connector.scim.bending import Bending
@@ -153,10 +153,6 @@ def entry_of(attribute: Attribute, raw: Any, bending: Bending, where: str = "") 
         return None
     return found or None
 
-
-def primary_of(entries: Sequence[Document]) -> list[int]:
-    """Which of them are primary."""
-    return [position for position, item in enumerate(entries) if item.get("primary") is True]
 
 
 def refuse_control_characters(value: Any) -> None:

@@ -272,9 +272,3 @@ def _etag(answer: Answer) -> str:
         answer.fresh,
     )
     return f'W/"{hashlib.sha256(repr(facts).encode("utf-8")).hexdigest()[:32]}"'
-
-
-def _matches(header: str, tag: str) -> bool:
-    """``If-None-Match`` by weak comparison (RFC 9110 §13.1.2)."""
-    wanted = tag.removeprefix("W/")
-    return any(item.strip() == "*" or item.strip().removeprefix("W/") == wanted for item in header.split(",") if item)
