@@ -222,7 +222,7 @@ def _load(folder: Path, ldif: str, *, schema: bool) -> None:
 
 def _start(folder: Path, authority: Authority) -> Slapd:
     for _ in range(5):
-        port, tls_port = free_port(), free_port()
+        port, tls_port = free_ports(2)
         process = _launched(folder, port, tls_port)
         server = Slapd(folder, port, tls_port, authority.ca, process)
         until = time.monotonic() + _START_SECONDS
@@ -250,6 +250,13 @@ def _answers(port: int) -> bool:
 
 def free_port() -> int:
     """A loopback port that nothing listens on right now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    """So many different ports; asked for one after the other, the system may give the same one twice."""
+    with contextlib.ExitStack() as held:
+        found = [held.enter_context(socket.socket()) for _ in range(count)]
+        for each in found:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in found]
