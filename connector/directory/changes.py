@@ -33,8 +33,10 @@ class Changes:
     """What changed since a cursor, as it is now.
 
     ``people``: added or changed entries that are people, by anchor, whole. ``groups``: added or changed groups under
-    the groups' base, whole. ``gone``: anchors that the server calls deleted, or that left the base or the filter:
-    hints, each proved by ``look`` before anything rests on it. ``present``: where the server lists what did not
+    the groups' base, whole. ``gone``: anchors that the server no longer shows: hints, each looked up before anything
+    rests on it. ``deleted``: those of them whose deletion the server proves (AD ``isDeleted``). A syncrepl delete is no
+    such proof: it is said alike of an entry that was deleted, hidden, moved out of the base, or left the filter
+    (RFC 4533, E2). ``present``: where the server lists what did not
     change instead of what was deleted (RFC 4533 §3.3.2), every anchor it listed; None otherwise. ``deletes``: whether
     a deletion would have shown. ``lost``: why the changes are not all known; then nothing else counts and everything
     has to be read. ``groups_base``: changes of groups under this DN are told; others have to be looked up. ``cursor``:
@@ -47,6 +49,7 @@ class Changes:
     people: Mapping[str, Entry] = field(default_factory=dict)
     groups: tuple[GroupEntry, ...] = ()
     gone: frozenset[str] = frozenset()
+    deleted: frozenset[str] = frozenset()
     present: frozenset[str] | None = None
     cursor: Mapping[str, Any] = field(default_factory=dict)
     deletes: bool = True

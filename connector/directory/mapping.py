@@ -57,12 +57,17 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Unmappable:
-    """An entry that cannot be a person as it is; ``reasons`` are all of them, each naming its attribute."""
+    """An entry that cannot be a person as it is; ``reasons`` are all of them, each naming its attribute.
+
+    It still says whether its account is ``enabled`` (E1): ``expires_at`` as of a ``Person``.
+    """
 
     anchor: str
     source_id: str
     dn: str
     reasons: tuple[str, ...]
+    enabled: bool = True
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +128,13 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
         reasons.append("the entry has no anchor")
     mail = _mail(entry, rules, reasons)
     texts = {name: _text(entry, name, names, reasons) for name, names in rules.fields.items() if name != "mail"}
-    if reasons or mail is None:
-        return Unmappable(entry.anchor, rules.source_id, entry.dn, tuple(reasons))
     enabled, expires_at = rules.account(entry)
-    given, family = texts.pop("given_name", ""), texts.pop("family_name", "")
-    display = texts.pop("display_name", "") or f"{given} {family}".strip() or mail.text
     if now is not None and expires_at is not None and now >= expires_at:
         enabled = False
+    if reasons or mail is None:
+        return Unmappable(entry.anchor, rules.source_id, entry.dn, tuple(reasons), enabled, expires_at)
+    given, family = texts.pop("given_name", ""), texts.pop("family_name", "")
+    display = texts.pop("display_name", "") or f"{given} {family}".strip() or mail.text
     return Person(
         anchor=entry.anchor,
         source_id=rules.source_id,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from connector.reconcile.desired import guests
 from connector.reconcile.desired.ground import Ground
-from connector.reconcile.desired.seen import Present
+from connector.reconcile.desired.seen import AsRecorded, Present
 from connector.reconcile.desired.selection import Wants
 from connector.reconcile.plan.changes import Absence, PersonSeen, Problem
 from connector.reconcile.plan.recorded import PEOPLE, IdentityRow, LinkRow
@@ -39,36 +39,80 @@ class Matcher:
                 self._by_mail[row.mail_key] = row
 
     def people(self) -> None:
-        """Match every mapped entry; unmappable ones freeze whom they are linked to (D8)."""
+        """Match every entry. What a linked one states of its account comes first, whatever else is wrong with it (E1);
+        one that cannot be mapped stands for its person as recorded (D8, E9)."""
         collisions = self._collisions()
         unlinked: list[PersonSeen] = []
+        leavers: list[tuple[LinkRow, PersonSeen]] = []
         for source in self.sources.values():
             links = self.recorded.links.get(source.source_id, {})
-            for anchor, reasons in source.unmappable.items():
-                if anchor in links:
-                    self.seen_identities.add(links[anchor].identity_id)
-                self.problems.append(Problem("unmappable", "; ".join(reasons), (anchor,)))
+            for anchor, entry in source.unmappable.items():
+                self.problems.append(Problem("unmappable", "; ".join(entry.reasons), (anchor,)))
+                link = links.get(anchor)
+                if link is None:
+                    continue
+                identity = self.recorded.identities[link.identity_id]
+                recorded = AsRecorded(identity, link, entry)
+                if not entry.enabled:
+                    leavers.append((link, recorded))
+                elif self._first(recorded, link) and identity.state == IdentityState.ACTIVE:
+                    self._unread(recorded, identity, link)
             for anchor, person in source.people.items():
                 link = links.get(anchor)
-                if link is not None:
-                    if link.identity_id in self.seen_identities:
-                        self.unsettled.add((person.source_id, anchor))
-                        continue
-                    self.seen_identities.add(link.identity_id)
+                if link is not None and not person.enabled:
+                    leavers.append((link, person))
+                    continue
+                if link is not None and not self._first(person, link):
+                    continue
                 if person.mail.key in collisions:
                     self.unsettled.add((person.source_id, anchor))
                     continue
-                if self._stopped(person):
+                if self._stopped(person, person.mail.key):
                     continue
                 if link is None:
                     unlinked.append(person)
                     continue
                 rules, only = self._counting(person)
-                identity = self.recorded.identities[link.identity_id]
-                self.present.append(Present(person, identity, link, rules, (), only))
+                self.present.append(Present(person, self.recorded.identities[link.identity_id], link, rules, (), only))
+        for link, person in leavers:
+            self._leaves(person, self.recorded.identities[link.identity_id], link)
         for person in sorted(unlinked, key=lambda p: p.mail.key):
             self._unlinked(person)
         self.problems.extend([Problem("frozen", why, tuple(sorted(who))) for why, who in self._frozen.items()])
+
+    def _first(self, person: PersonSeen, link: LinkRow) -> bool:
+        """Whether no other entry that is linked to the identity spoke for it before."""
+        if link.identity_id in self.seen_identities:
+            self.unsettled.add((person.source_id, person.anchor))
+            return False
+        self.seen_identities.add(link.identity_id)
+        return True
+
+    def _leaves(self, person: PersonSeen, identity: IdentityRow, link: LinkRow) -> None:
+        """A linked entry says that its account is disabled: its holder is, unless another linked entry is enabled, or
+        may be. The domain that counts is that of the identity (E1, E9)."""
+        if not self._first(person, link):
+            return
+        for other in self._links(identity.id):
+            source = self.sources.get(other.source_id)
+            if other is not link and (source is None or not (source.shows(other.anchor) or source.complete)):
+                why = f"directory {other.source_id} was not read to its end: another entry of theirs may be enabled"
+                self._frozen.setdefault(why, []).append(identity.mail_key)
+                self.unsettled.add((person.source_id, person.anchor))
+                return
+        if not self._stopped(person, identity.mail_key):
+            rules, only = self._counting(person)
+            self.present.append(Present(person, identity, link, rules, (), only))
+
+    def _unread(self, person: PersonSeen, identity: IdentityRow, link: LinkRow) -> None:
+        """An enabled entry that cannot be mapped: its person keeps everything but what its groups prove is over."""
+        if self._stopped(person, identity.mail_key):
+            return
+        held = {row.provenance for row in self.recorded.memberships.get(identity.id, ())}
+        meant = self.wants[person.source_id].get(person.anchor, ())
+        rules = tuple(rule for rule in meant if rule.provenance in held)
+        by_group = (rule.id for rule in self.policy.rules.values() if rule.group and not (rule.where or rule.exclude))
+        self.present.append(Present(person, identity, link, rules, (), frozenset(by_group), unread=True))
 
     def _collisions(self) -> set[str]:
         """Mail keys that two entries claim (D9): reported, neither granted anything new, neither removed."""
@@ -77,21 +121,28 @@ class Matcher:
         for source in self.sources.values():
             for person in source.people.values():
                 key = person.mail.key
+                if not person.enabled:
+                    continue  # it claims nothing; what it states is said of whom it is linked to
                 if key in seen:
                     twice.add(key)
                 seen.add(key)
         for key in sorted(twice):
             where = tuple(
-                sorted(p.dn for source in self.sources.values() for p in source.people.values() if p.mail.key == key)
+                sorted(
+                    p.dn
+                    for source in self.sources.values()
+                    for p in source.people.values()
+                    if p.enabled and p.mail.key == key
+                )
             )
             self.problems.append(
                 Problem("collision", f"several entries have the address {key}: none is touched", where)
             )
         return twice
 
-    def _stopped(self, person: PersonSeen) -> bool:
-        key = person.mail.key
-        if person.mail.domain in self.domains.open:
+    def _stopped(self, person: PersonSeen, key: str) -> bool:
+        """Whether the domain of the address ``key`` lets nothing be changed for this person."""
+        if key.rpartition("@")[2] in self.domains.open:
             return False
         why = guests.frozen(self.domains, self.policy, key)
         if why:

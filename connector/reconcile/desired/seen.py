@@ -6,12 +6,14 @@ Pure: values only; no I/O here. Whatever cannot be proved ends frozen with its r
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 
 from connector.reconcile.plan.changes import Absence, PersonSeen, Problem, ScopeLine
 from connector.reconcile.plan.recorded import IdentityRow, LinkRow
 from connector.reconcile.policy.policy import Rule
+from ledger.identity import Email
 
 
 class GroupSeen(msgspec.Struct, frozen=True):
@@ -32,18 +34,88 @@ class GroupSeen(msgspec.Struct, frozen=True):
     dn: str = ""
 
 
+class UnmappableSeen(msgspec.Struct, frozen=True):
+    """An entry that cannot be a person as it is, with every reason why; ``enabled``: what its account says all the same
+    (E1)."""
+
+    reasons: tuple[str, ...]
+    enabled: bool = True
+    dn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AsRecorded:
+    """Somebody whose entry cannot be mapped, as recorded: a ``PersonSeen`` of whom nothing is new but whether the
+    account is enabled."""
+
+    identity: IdentityRow
+    link: LinkRow
+    entry: UnmappableSeen
+    employee_number: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def anchor(self) -> str:
+        """The entry's."""
+        return self.link.anchor
+
+    @property
+    def source_id(self) -> str:
+        """The entry's."""
+        return self.link.source_id
+
+    @property
+    def dn(self) -> str:
+        """The entry's."""
+        return self.entry.dn
+
+    @property
+    def enabled(self) -> bool:
+        """The entry's."""
+        return self.entry.enabled
+
+    @property
+    def fingerprint(self) -> str:
+        """The last one that could be mapped."""
+        return self.link.fingerprint
+
+    @property
+    def mail(self) -> Email:
+        """As recorded."""
+        return Email.parse(self.identity.mail)
+
+    @property
+    def given_name(self) -> str:
+        """As recorded."""
+        return self.identity.given_name
+
+    @property
+    def family_name(self) -> str:
+        """As recorded."""
+        return self.identity.family_name
+
+    @property
+    def display_name(self) -> str:
+        """As recorded."""
+        return self.identity.display_name
+
+
 class SourceSeen(msgspec.Struct, frozen=True):
-    """One reading after mapping. ``people`` and ``unmappable`` (reasons) are by anchor. ``complete``: whoever may
+    """One reading after mapping. ``people`` and ``unmappable`` are by anchor. ``complete``: whoever may
     be asked about and is not among them is not there, unless ``deletions_told``: then only ``tombstones`` prove it."""
 
     source_id: str
     complete: bool
     people: Mapping[str, PersonSeen] = {}
-    unmappable: Mapping[str, tuple[str, ...]] = {}
+    unmappable: Mapping[str, UnmappableSeen] = {}
     groups: Mapping[str, GroupSeen] = {}
     tombstones: Collection[str] = ()
     scopes: tuple[ScopeLine, ...] = ()
     deletions_told: bool = False
+
+    def shows(self, anchor: str) -> bool:
+        """Whether an entry is there, mapped or not."""
+        return anchor in self.people or anchor in self.unmappable
 
     def proved_absent(self, anchor: str) -> bool:
         """Whether an anchor that is not among the people is proved not to be there."""
@@ -71,7 +143,8 @@ class Domains(msgspec.Struct, frozen=True):
 
 class Present(msgspec.Struct, frozen=True):
     """A person who is here. ``identity`` None: somebody new. ``replaces``: links a relink ends (D9). ``only``: the
-    mappings that count for a guest (D11), no others being given or taken; None: all."""
+    mappings that count for a guest (D11), no others being given or taken; None: all. ``unread``: the entry could not be
+    mapped, so that ``person`` is as recorded: nothing new is given, and only what its groups prove ends (E9)."""
 
     person: PersonSeen
     identity: IdentityRow | None
@@ -79,6 +152,7 @@ class Present(msgspec.Struct, frozen=True):
     rules: tuple[Rule, ...]
     replaces: tuple[LinkRow, ...] = ()
     only: frozenset[str] | None = None
+    unread: bool = False
 
 
 class Gone(msgspec.Struct, frozen=True):

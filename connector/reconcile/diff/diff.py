@@ -237,7 +237,8 @@ class _Work:
                        team=team_ids[rule.id])
             )  # fmt: skip
         why = partial(self.cause, person)
-        changes += self.desk.serve(Case(subject, identity, rules, frozenset(ending), why))
+        asking = () if item.unread else rules  # what cannot be mapped is given nothing new
+        changes += self.desk.serve(Case(subject, identity, asking, frozenset(ending), why))
         stays_in = [row for row in rows if row.row_id not in ending]
         changes += self.roles.changes(subject, identity, rules, stays_in, why)
         ends = {row.provenance: ending[row.row_id] for row in rows if row.row_id in ending} if ending else {}

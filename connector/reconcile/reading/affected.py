@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from connector.directory.mapping import Person
-from connector.reconcile.desired.seen import GroupSeen, SourceSeen
+from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSeen
 from connector.reconcile.diff.seat_pools import PoolKey, Pools
 from connector.reconcile.plan.changes import ScopeLine
 from connector.reconcile.plan.recorded import IdentityRow, LinkRow, Recorded
@@ -197,14 +197,14 @@ class Closure:
     async def _seen(self, source_id: str, scopes: tuple[ScopeLine, ...]) -> SourceSeen:
         overlay = self._overlays[source_id]
         persons: dict[str, Person] = {}
-        unmappable: dict[str, tuple[str, ...]] = {}
+        unmappable: dict[str, UnmappableSeen] = {}
         members: dict[int, list[str]] = {}
         for anchor, kept in self._kept[source_id].items():
             found = overlay.mapped(kept)
             if isinstance(found, Person):
                 persons[anchor] = found
             else:
-                unmappable[anchor] = found.reasons
+                unmappable[anchor] = UnmappableSeen(found.reasons, found.enabled, found.dn)
             for place in kept.groups:
                 members.setdefault(place, []).append(anchor)
         groups: dict[str, GroupSeen] = {}

@@ -85,7 +85,7 @@ async def follow(
     known = frozenset(await last.people(reader, look.absent))
     delta = replace(
         delta, entries=entries, marks=_marks(entries, track.rules), gone=known,
-        absent=look.absent - known, tombstones=look.absent & changes.gone,
+        absent=look.absent - known, tombstones=look.absent & changes.deleted,
     )  # fmt: skip
     delta = await _fresh(reader, last, delta)
     views = await _Groups(reader, track, last, delta, changes).views()

@@ -191,9 +191,9 @@ class Overlay:
         stays = [item for item in self.header.expiries
                  if item[0] > micros and item[1] not in delta.entries and item[1] not in delta.gone]  # fmt: skip
         for anchor in delta.entries:
-            person = self._mapped[anchor]
-            if isinstance(person, Person) and person.expires_at is not None and person.expires_at > self._now:
-                stays.append((to_micros(person.expires_at), anchor))
+            expires_at = self._mapped[anchor].expires_at
+            if expires_at is not None and expires_at > self._now:
+                stays.append((to_micros(expires_at), anchor))
         return tuple(sorted(stays))
 
     def _record(self, entry: Entry, old: Kept | None) -> Kept:

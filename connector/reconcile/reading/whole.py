@@ -13,7 +13,7 @@ from typing import Protocol
 from connector.directory.base import Entry, Reading, ReadRequest, Source
 from connector.directory.groups import dn_key
 from connector.directory.mapping import AttributeRules, Person, entry_mark, map_entry
-from connector.reconcile.desired.seen import GroupSeen, SourceSeen
+from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSeen
 from connector.reconcile.plan.changes import ScopeLine
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading import last_reading as parts
@@ -126,17 +126,17 @@ def see(
 ) -> SourceSeen:
     """One reading after mapping (D8). ``gathered`` takes every entry, to be remembered."""
     people: dict[str, Person] = {}
-    unmappable: dict[str, tuple[str, ...]] = {}
+    unmappable: dict[str, UnmappableSeen] = {}
     with without_collector():
         for anchor, entry in reading.people.items():
             mapped = map_entry(entry, rules, now=now)
             if isinstance(mapped, Person):
                 people[anchor] = mapped
-                if gathered is not None and mapped.expires_at is not None and mapped.expires_at > now:
-                    gathered.expiries.append((to_micros(mapped.expires_at), anchor))
             else:
-                unmappable[anchor] = mapped.reasons
+                unmappable[anchor] = UnmappableSeen(mapped.reasons, mapped.enabled, mapped.dn)
             if gathered is not None:
+                if mapped.expires_at is not None and mapped.expires_at > now:
+                    gathered.expiries.append((to_micros(mapped.expires_at), anchor))
                 known = (mapped.mail.key, mapped.fingerprint) if isinstance(mapped, Person) else ("", "")
                 gathered.add(entry, entry_mark(entry, rules, known[1]), dn_key(entry.dn), known[0])
     return SourceSeen(

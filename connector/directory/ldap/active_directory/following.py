@@ -100,6 +100,7 @@ class _Followed:
         return Changes(
             self._settings.id, since.method, now.people, now.groups,
             gone=frozenset(map(reread.anchor, (*rest, *found.deleted))) - seen,
+            deleted=frozenset(map(reread.anchor, found.deleted)) - seen,
             cursor=position.as_cursor(),
             deletes=shown, server=self._session.url,
         )  # fmt: skip

@@ -1,0 +1,93 @@
+"""Exports of a directory that cost somebody access, or left a leaver with it (E0–E7): before → after, with the right
+value. The first is applied as somebody saw it, the second read twice by what the guard lets through."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from connector.directory.mapping import AttributeRules
+from connector.directory.settings import LdifSettings
+from connector.directory.sources import open_source
+from connector.reconcile import run
+from connector.reconcile.run import ConfiguredSource, Setup
+from connector.reconcile.show.outcome import RunOutcome
+from ledger.store import people, seats
+from ledger.store.engine import Ledger
+from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+
+CASES = Path(__file__).parents[3] / "cases" / "directory"
+KEEPS: dict[str, int] = {}
+LEAVER = {"PauseSeat": 1, "DisableIdentity": 1}
+DESIGN = mapping("design", "Design", "CAD")
+
+
+@dataclass
+class Case:
+    """One installation that reads an export of which the test decides the content."""
+
+    ledger: Ledger
+    setup: Setup
+    file: Path
+    name: str
+    outcomes: list[RunOutcome]
+    planned: run.Planned
+
+    async def held(self) -> tuple[str, ...]:
+        """Addresses, Teams and seat states, one line each."""
+        async with self.ledger.read(ORGANIZATION.id) as reader:
+            who = {row[1]: (row[3], row[7]) for row in await people.open_identities(reader)}
+            members = {who[row[1]][0] for row in await people.open_memberships(reader)}
+            states = {who[row[5]][0]: row[6] for row in await seats.open_seats(reader)}
+        return tuple(sorted(f"{mail} {state} {mail in members} {states.get(mail)}" for mail, state in who.values()))
+
+
+@pytest.fixture(autouse=True)
+def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in_gate(monkeypatch)
+
+
+async def play(ledger: Ledger, tmp_path: Path, name: str) -> Case:
+    """Apply the first export, then read the second one twice, ``confirm_after`` being over each time."""
+    chosen = policy(DESIGN, offboarding={"confirm_after": "0"}, limits={})
+    world = await make_world(ledger, __import__("datetime").datetime(2026, 3, 2, 9, tzinfo=__import__("datetime").UTC),
+                             chosen, Design_CAD=50)  # fmt: skip
+    file = tmp_path / "people.ldif"
+    settings = LdifSettings.model_validate({
+        "id": "corp", "kind": "ldif", "file": str(file), "people_base": "ou=people,dc=acme,dc=example",
+        "groups_base": "ou=groups,dc=acme,dc=example",
+    })  # fmt: skip
+    source = open_source(settings, folder=tmp_path)
+    setup = Setup(ORGANIZATION, chosen, (ConfiguredSource(source, AttributeRules.from_settings(settings)),))
+    shutil.copy(CASES / f"{name}.before.ldif", file)
+    seen = await run.plan(ledger, setup, now=world.now)
+    await run.apply(ledger, setup, now=world.now, actor="ada", digest=seen.digest)
+    shutil.copy(CASES / f"{name}.after.ldif", file)
+    planned = await run.plan(ledger, setup, now=world.later(hours=1))
+    outcomes = [
+        await run.apply(ledger, setup, now=world.later(hours=1), actor="service:schedule", auto=True) for _ in range(2)
+    ]
+    await source.close()
+    return Case(ledger, setup, file, name, outcomes, planned)
+
+
+@pytest.mark.parametrize(
+    "name", ["disabled-mail-removed", "disabled-mail-spoiled", "disabled-name-control", "disabled-foreign-mail",
+             "disabled-collision"],
+)  # fmt: skip
+async def test_e1_what_the_linked_entry_states_acts_whatever_else_is_wrong_with_it(
+    ledger: Ledger, tmp_path: Path, name: str
+) -> None:
+    case = await play(ledger, tmp_path, name)
+    assert case.outcomes[0].counts == LEAVER
+    assert case.outcomes[1].counts == {}
+    assert "p0@acme.example disabled True paused" in await case.held()
+
+
+async def test_e9_somebody_unmappable_leaves_a_group_that_no_longer_lists_them(ledger: Ledger, tmp_path: Path) -> None:
+    case = await play(ledger, tmp_path, "unmappable-left-group")
+    assert [outcome.counts for outcome in case.outcomes] == [{}, {"LeaveTeam": 1, "ReleaseSeat": 1}]
+    assert "p0@acme.example active False None" in await case.held()
