@@ -275,7 +275,10 @@ class _Ledger:
             admins=frozenset().union(*owners.values()),
             primary_admins=owners,
             signed_in=frozenset(self.signed_in),
-            dns={uid: frozenset({fold(f"uid={uid},ou=People")}) for uid in self.values["identities"]},
+            causes={
+                uid: {row.provenance: f"uid={uid},ou=People → group → mapping" for row in rows}
+                for uid, rows in self.values["memberships"].items()
+            },
         )
 
 

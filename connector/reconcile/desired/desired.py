@@ -11,9 +11,10 @@ from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.matching import Matcher
 from connector.reconcile.desired.seen import Desired, Gone
 from connector.reconcile.desired.selection import choose
+from connector.reconcile.evidence.edges import edges_of
 from connector.reconcile.plan.changes import Absence, Problem
 from connector.reconcile.plan.recorded import PEOPLE, IdentityRow, LinkRow
-from ledger.identity import IdentityState, fold
+from ledger.identity import IdentityState
 
 _REMOVED = IdentityState.REMOVED.value
 
@@ -108,16 +109,17 @@ def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) ->
             return source.doubt
     if why := guests.frozen(ground.domains, ground.policy, identity.mail_key):
         return why
-    dns = ground.recorded.dns.get(identity.id, frozenset())
+    causes = ground.recorded.causes.get(identity.id, {})
     for row in ground.recorded.memberships.get(identity.id, ()):
         rule = ground.policy.rule_of(row.provenance)
-        group = (
-            ground.sources[rule.directory].groups.get(rule.group) if rule and rule.directory in ground.sources else None
-        )
+        source = ground.sources.get(rule.directory) if rule else None
+        group = source.groups.get(rule.group) if rule and source else None
         if rule is None or group is None:
             continue
-        if not group.complete and not group.missing:
+        if group.missing:
+            return f"group {rule.group} is missing: nobody leaves for absence because of it"
+        if not group.complete:
             return f"group {rule.group} was not read to its end"
-        if dns and any(fold(value) in dns for value in group.unresolved):
-            return f"the entry is hidden or gone, but group {rule.group} still lists it: remove that member value"
+        if value := edges_of(causes.get(row.provenance, "")).standing(group):
+            return f"the entry is hidden or gone, but group {rule.group} still lists {value}: remove that member value"
     return ""

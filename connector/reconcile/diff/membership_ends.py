@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Present
 from connector.reconcile.desired.selection import blank, blank_scope, excluded, mismatch
+from connector.reconcile.evidence.edges import edges_of
 from connector.reconcile.plan.changes import Absence, Bundle, Change, Harm, Kind, Problem
 from connector.reconcile.plan.recorded import MembershipRow, Recorded
 from connector.reconcile.policy.person_fields import value_of
@@ -34,13 +35,15 @@ class Ending:
         self.unsettled: set[tuple[str, str]] = set()
         self.names = ground.recorded.team_names()
         self._unconfirmed: list[str] = []
+        self._kept: dict[str, list[str]] = {}
 
     def problems(self) -> list[Problem]:
-        """Whose absence from a group or attribute is not confirmed yet."""
+        """Whose absence from a group or attribute is not confirmed yet, and whom a member value keeps."""
+        kept = [Problem("frozen", what, tuple(sorted(who))) for what, who in self._kept.items()]
         if not self._unconfirmed:
-            return []
+            return kept
         text = "no longer in the group; counts only when another complete reading confirms it"
-        return [Problem("unconfirmed", text, tuple(sorted(self._unconfirmed)))]
+        return [*kept, Problem("unconfirmed", text, tuple(sorted(self._unconfirmed)))]
 
     def of(
         self, item: Present, rows: Sequence[MembershipRow], team_ids: Mapping[str, str]
@@ -79,8 +82,13 @@ class Ending:
         shown = excluded(rule, item.person, self.sources[rule.directory]) or mismatch(rule, item.person)
         return shown or self._confirmed(item, rule, row)
 
-    def _confirmed(self, item: Present, rule: Rule, row: MembershipRow) -> str:
-        """The cause, when a second complete reading, late enough, shows the same absence; else it is noted."""
+    def _confirmed(self, item: Present, rule: Rule, row: MembershipRow) -> str | None:
+        """The cause, when a second complete reading, late enough, shows the same absence; else it is noted. None while
+        a member value still means the person (E3)."""
+        if rule.group and (value := self._standing(item, rule, row)):
+            what = f"group {rule.group} still lists {value}, which was theirs: they keep what they have through it"
+            self._kept.setdefault(what, []).append(item.person.mail.key)
+            return None
         fields = blank(rule, item.person)
         scopes = [f"group:{rule.group}"] if rule.group else [blank_scope(rule, name) for name in fields]
         keys: list[Key] = [(item.person.source_id, item.person.anchor, scope) for scope in scopes]
@@ -96,6 +104,10 @@ class Ending:
         where = "" if rule.group else f": no value of {', '.join(fields)}"
         self._unconfirmed.append(f"{item.person.mail.key} in {self.names.get(row.team_id, row.team_id)}{where}")
         return ""
+
+    def _standing(self, item: Present, rule: Rule, row: MembershipRow) -> str:
+        causes = self.recorded.causes.get(item.identity.id, {}) if item.identity else {}
+        return edges_of(causes.get(row.provenance, "")).standing(self.sources[rule.directory].groups[rule.group])
 
     def note_seen(self, item: Present, rows: Sequence[MembershipRow]) -> None:
         """Lift the absences from groups that list the person again, and from fields that have a value again."""

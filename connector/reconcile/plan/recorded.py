@@ -141,8 +141,8 @@ class Recorded(msgspec.Struct, frozen=True):
     ``links``: source id → anchor → row. ``memberships``, ``seats``, ``waiting``, ``roles``: by identity id.
     ``grants``: by seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``:
     everybody with a role. ``absences``: (source, anchor, scope) → first complete reading that did not show it.
-    ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``dns``: identity → DN keys
-    by which a group listed it, filled only when some group has unresolved members (D6). ``restricted``: Team ids
+    ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``causes``: identity →
+    provenance → why it was granted, filled only when some group has unresolved members (E3). ``restricted``: Team ids
     (R16). ``invite_due``: identity → when an invite nobody accepted expires. ``groups``: kept groups by (source,
     anchor); ``group_members``: by identity id.
     """
@@ -161,7 +161,7 @@ class Recorded(msgspec.Struct, frozen=True):
     absences: dict[tuple[str, str, str], datetime] = {}
     removal_due: dict[str, datetime] = {}
     signed_in: frozenset[str] = frozenset()
-    dns: dict[str, frozenset[str]] = {}
+    causes: dict[str, dict[str, str]] = {}
     elsewhere: Elsewhere = Elsewhere()
     roles: dict[str, list[RoleRow]] = {}
     restricted: frozenset[str] = frozenset()

@@ -191,8 +191,8 @@ class Closure:
         """The recorded state of these people, and what the others count for."""
         if self._counts is None:
             self._counts = await some_people.seat_counts(self._reader)
-        with_dns = any(group.unresolved for overlay in self._overlays.values() for group in overlay.groups)
-        return await load_some(self._reader, self._rows, self._links, self._counts, with_dns=with_dns)
+        with_causes = any(group.unresolved for overlay in self._overlays.values() for group in overlay.groups)
+        return await load_some(self._reader, self._rows, self._links, self._counts, with_causes=with_causes)
 
     async def _seen(self, source_id: str, scopes: tuple[ScopeLine, ...]) -> SourceSeen:
         overlay = self._overlays[source_id]

@@ -78,7 +78,7 @@ async def judged(reader: Reader, base: Grounded, permit: Callable[[Draft], Await
 
 async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Domains, now: datetime) -> Part:
     if not observed.near:
-        return Part(observed.sources, await load(reader, with_dns=observed.with_dns))
+        return Part(observed.sources, await load(reader, with_causes=observed.with_causes))
     memory, base = observed.memory, await last_readings.base(reader)
     if memory is None or base is None or base != memory.base or frozenset(base.domains) != domains.open:
         raise BaseMoved("the ledger or a domain changed while the directories were read")

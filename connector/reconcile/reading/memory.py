@@ -71,13 +71,13 @@ class Memory:
 class Observed:
     """What was read. ``near``: only what differs from the last readings, when that is enough; ``sources`` is empty
     then. Otherwise ``sources`` has everybody; ``overlays`` and ``gathered`` are what to remember of each whole reading,
-    as a difference or anew, ``rules`` the mark of the rules by which each was mapped. ``with_dns``: some group has
-    unresolved members, so recorded DNs are needed (D6). ``scopes``: the evidence of a near reading. ``followed``:
-    sources of which only the changes were read; ``notes``: what is to be said of how sources were read."""
+    as a difference or anew, ``rules`` the mark of the rules by which each was mapped. ``with_causes``: some group has
+    unresolved members, so the causes of memberships are needed (D6). ``scopes``: the evidence of a near reading.
+    ``followed``: sources of which only the changes were read; ``notes``: what is to be said of how they were read."""
 
     sources: Mapping[str, SourceSeen]
     cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    with_dns: bool = False
+    with_causes: bool = False
     near: bool = False
     scopes: tuple[ScopeLine, ...] = ()
     overlays: Mapping[str, Overlay] = field(default_factory=dict)

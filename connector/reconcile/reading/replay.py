@@ -31,8 +31,8 @@ async def recollect(reader: Reader, sources: Sequence[Configured], policy: Polic
         last = kept.get(source_id)
         reading = _nothing(source_id, references, now) if last is None else await _read(reader, last, references)
         seen[source_id] = see(reading, references, item.rules, now)
-    with_dns = any(group.unresolved for source in seen.values() for group in source.groups.values())
-    return Observed(seen, with_dns=with_dns)
+    with_causes = any(group.unresolved for source in seen.values() for group in source.groups.values())
+    return Observed(seen, with_causes=with_causes)
 
 
 def _nothing(source_id: str, references: Sequence[str], now: datetime) -> Reading:

@@ -70,9 +70,9 @@ async def read_all(
         if memory is not None and source_id not in overlays and is_whole(reading, policy):
             gathered[source_id] = Gathered(reading.groups.values(), len(reading.people))
         seen[source_id] = see(reading, policy.groups_of(source_id), item.rules, now, gathered.get(source_id))
-    with_dns = any(group.unresolved for source in seen.values() for group in source.groups.values())
+    with_causes = any(group.unresolved for source in seen.values() for group in source.groups.values())
     rules = {item.source.id: item.rules.mark.hex() for item in sources}
-    return Observed(seen, cursors, with_dns, overlays=overlays, gathered=gathered, rules=rules, memory=memory)
+    return Observed(seen, cursors, with_causes, overlays=overlays, gathered=gathered, rules=rules, memory=memory)
 
 
 def is_whole(reading: Reading, policy: Policy) -> bool:

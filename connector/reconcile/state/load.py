@@ -30,7 +30,7 @@ from connector.reconcile.plan.recorded import (
 from connector.reconcile.policy.invites import EXPIRY
 from connector.reconcile.policy.policy import MAPPING
 from ledger.collector import without_collector
-from ledger.identity import IdentityState, fold
+from ledger.identity import IdentityState
 from ledger.store import kept_groups, people, roster, runs, seats, some_people
 from ledger.store.book import Reader
 from ledger.team import Role
@@ -39,17 +39,17 @@ REMOVAL = "identity_removal"
 """Kind of the due date at which a leaver's identity is removed (G7)."""
 
 MONTH = timedelta(days=30)
-ARROW = " → "
 """Joins the parts of a cause; its first part is the entry's DN."""
 
 
-async def load(reader: Reader, *, with_dns: bool = False) -> Recorded:
-    """The recorded state. ``with_dns``: also the DNs by which groups listed people (for unresolved members)."""
+async def load(reader: Reader, *, with_causes: bool = False) -> Recorded:
+    """The recorded state. ``with_causes``: also the cause of every membership, which says by which names groups listed
+    somebody (for unresolved members)."""
     with without_collector():
-        return await _load(reader, with_dns)
+        return await _load(reader, with_causes)
 
 
-async def _load(reader: Reader, with_dns: bool) -> Recorded:
+async def _load(reader: Reader, with_causes: bool) -> Recorded:
     links: dict[str, dict[str, LinkRow]] = {}
     for row in await people.directory_links(reader):
         links.setdefault(row[2], {})[row[3]] = LinkRow(*row)
@@ -62,7 +62,7 @@ async def _load(reader: Reader, with_dns: bool) -> Recorded:
         waiting=_grouped(await seats.open_waiting(reader), 1, WaitRow),
         signed_in=await people.signed_in(reader),
         invite_due=await runs.due_dates(reader, EXPIRY),
-        dns=_dns(await people.membership_causes(reader)) if with_dns else {},
+        causes=_causes(await people.membership_causes(reader)) if with_causes else {},
         **await _shared(reader),
         **await _groups(reader, None),
     )
@@ -74,7 +74,7 @@ async def load_some(
     links: dict[str, dict[str, LinkRow]],
     counts: Mapping[tuple[str, str, str], int],
     *,
-    with_dns: bool,
+    with_causes: bool,
 ) -> Recorded:
     """The recorded state of these people; ``counts`` (``some_people.seat_counts``) says what the others hold."""
     ids = identities.keys()
@@ -88,7 +88,7 @@ async def load_some(
         waiting=_grouped(await some_people.waiting_of(reader, ids), 1, WaitRow),
         signed_in=await some_people.signed_in_of(reader, ids),
         invite_due=await runs.due_dates_of(reader, EXPIRY, ids),
-        dns=_dns(await some_people.membership_causes_of(reader, ids)) if with_dns else {},
+        causes=_causes(await some_people.membership_causes_of(reader, ids)) if with_causes else {},
         elsewhere=_elsewhere(counts, held),
         **await _shared(reader),
         **await _groups(reader, ids),
@@ -204,9 +204,8 @@ def _grouped(rows: Iterable[tuple[Any, ...]], key: int, make: Any) -> dict[str, 
     return found
 
 
-def _dns(causes: Iterable[tuple[Any, ...]]) -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
-    for identity, _, cause in causes:
-        if ARROW in cause:
-            found[identity].add(fold(cause.partition(ARROW)[0]))
-    return {identity: frozenset(names) for identity, names in found.items()}
+def _causes(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for identity, provenance, cause in rows:
+        found[identity][provenance] = cause
+    return found

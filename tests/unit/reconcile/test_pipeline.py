@@ -236,8 +236,8 @@ def test_d3_seen_again_forgets_the_absence(source: HandSource, chosen: Policy) -
 
 
 def test_d6_a_hidden_entry_that_its_group_still_lists_keeps_everything(source: HandSource, chosen: Policy) -> None:
-    dns = {"bo": frozenset({"uid=bo,ou=people"})}
-    recorded = holding(chosen, source, absences=absent("bo"), dns=dns)
+    causes = {"bo": {"mapping:design": "uid=bo,ou=People → design → mapping design"}}
+    recorded = holding(chosen, source, absences=absent("bo"), causes=causes)
     source.drop("bo")
     source.unresolved["design"] = {"UID=bo,ou=People"}
     draft = plan_for(source, chosen, recorded)

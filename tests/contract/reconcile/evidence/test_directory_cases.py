@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,6 @@ from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
 
 CASES = Path(__file__).parents[3] / "cases" / "directory"
-KEEPS: dict[str, int] = {}
 LEAVER = {"PauseSeat": 1, "DisableIdentity": 1}
 DESIGN = mapping("design", "Design", "CAD")
 
@@ -53,8 +53,7 @@ def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
 async def play(ledger: Ledger, tmp_path: Path, name: str) -> Case:
     """Apply the first export, then read the second one twice, ``confirm_after`` being over each time."""
     chosen = policy(DESIGN, offboarding={"confirm_after": "0"}, limits={})
-    world = await make_world(ledger, __import__("datetime").datetime(2026, 3, 2, 9, tzinfo=__import__("datetime").UTC),
-                             chosen, Design_CAD=50)  # fmt: skip
+    world = await make_world(ledger, datetime(2026, 3, 2, 9, tzinfo=UTC), chosen, Design_CAD=50)
     file = tmp_path / "people.ldif"
     settings = LdifSettings.model_validate({
         "id": "corp", "kind": "ldif", "file": str(file), "people_base": "ou=people,dc=acme,dc=example",
@@ -91,3 +90,22 @@ async def test_e9_somebody_unmappable_leaves_a_group_that_no_longer_lists_them(l
     case = await play(ledger, tmp_path, "unmappable-left-group")
     assert [outcome.counts for outcome in case.outcomes] == [{}, {"LeaveTeam": 1, "ReleaseSeat": 1}]
     assert "p0@acme.example active False None" in await case.held()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("rename-stale-member", "group design still lists uid=p0,ou=people,dc=acme,dc=example"),
+        ("memberuid-hidden", "group design still lists memberUid=p0"),
+        ("spelled-member-hidden", "group design still lists"),
+        ("nested-group-hidden", "group design still lists cn=inner,ou=groups,dc=acme,dc=example"),
+        ("group-missing-person-absent", "group design is missing: nobody leaves for absence because of it"),
+    ],
+)
+async def test_e3_e4_who_is_still_listed_or_whose_group_is_unknown_keeps_everything(
+    ledger: Ledger, tmp_path: Path, name: str, said: str
+) -> None:
+    case = await play(ledger, tmp_path, name)
+    assert [outcome.counts for outcome in case.outcomes] == [{}, {}]
+    assert {line.partition(" ")[2] for line in await case.held()} == {"active True invited"}
+    assert any(said in problem.what and "p0@acme.example" in problem.subjects for problem in case.outcomes[1].problems)

@@ -119,7 +119,9 @@ def test_d2_a_group_that_proves_nothing_loses_nobody(source: HandSource, trouble
         source.missing.add("design")
     else:
         source.unresolved["design"] = {"uid=bo,ou=People"}
-        recorded = msgspec.structs.replace(recorded, dns={"bo": frozenset({"uid=bo,ou=people"})})
+        recorded = msgspec.structs.replace(
+            recorded, causes={"bo": {"mapping:design": "uid=bo,ou=People → design → mapping design"}}
+        )
         source.people.pop("bo")
         recorded = msgspec.structs.replace(recorded, absences=absent("bo"))
     assert not groups_of(plan_for(source, CHOSEN, recorded))
