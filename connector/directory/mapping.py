@@ -53,6 +53,13 @@ class Person:
     fingerprint: str
     dn: str
     expires_at: datetime | None = None
+    other_mails: tuple[Email, ...] = ()
+    """Further usable addresses, in order: which one counts is chosen by who knows the person (E7)."""
+
+    def with_mail(self, mail: Email) -> Person:
+        """The same entry with another of its addresses as the one that counts."""
+        rest = (item for item in (self.mail, *self.other_mails) if item != mail)
+        return replace(self, mail=mail, other_mails=tuple(rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,13 @@ class AttributeRules:
         return blake2b(_CANONICAL(content), digest_size=16).digest()
 
 
+def mail_keys(mapped: Person | Unmappable) -> tuple[str, ...]:
+    """Every address by which an entry may be meant, as it is compared; the first is the one it is mapped with."""
+    if isinstance(mapped, Unmappable):
+        return ()
+    return (mapped.mail.key, *(mail.key for mail in mapped.other_mails))
+
+
 def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = None) -> Person | Unmappable:
     """The person an entry stands for, or all reasons why it stands for none (D8).
 
@@ -126,19 +140,19 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
     reasons: list[str] = []
     if not entry.anchor:
         reasons.append("the entry has no anchor")
-    mail = _mail(entry, rules, reasons)
+    mails = _mails(entry, rules, reasons)
     texts = {name: _text(entry, name, names, reasons) for name, names in rules.fields.items() if name != "mail"}
     enabled, expires_at = rules.account(entry)
     if now is not None and expires_at is not None and now >= expires_at:
         enabled = False
-    if reasons or mail is None:
+    if reasons or not mails:
         return Unmappable(entry.anchor, rules.source_id, entry.dn, tuple(reasons), enabled, expires_at)
     given, family = texts.pop("given_name", ""), texts.pop("family_name", "")
-    display = texts.pop("display_name", "") or f"{given} {family}".strip() or mail.text
+    display = texts.pop("display_name", "") or f"{given} {family}".strip() or mails[0].text
     return Person(
         anchor=entry.anchor,
         source_id=rules.source_id,
-        mail=mail,
+        mail=mails[0],
         given_name=given,
         family_name=family,
         display_name=display,
@@ -148,6 +162,7 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
         fingerprint=fingerprint(entry, rules, now=now),
         dn=entry.dn,
         expires_at=expires_at,
+        other_mails=tuple(mails[1:]),
     )
 
 
@@ -244,8 +259,10 @@ def _text(entry: Entry, name: str, attributes: Sequence[str], reasons: list[str]
     return ""
 
 
-def _mail(entry: Entry, rules: AttributeRules, reasons: list[str]) -> Email | None:
+def _mails(entry: Entry, rules: AttributeRules, reasons: list[str]) -> list[Email]:
+    """Every usable address once: by attribute in the stated order, by ``mail_domains``, then by the alphabet."""
     faults: list[str] = []
+    found: dict[str, Email] = {}
     for attribute in rules.fields["mail"]:
         usable: list[Email] = []
         for value in _values(entry, attribute):
@@ -260,7 +277,8 @@ def _mail(entry: Entry, rules: AttributeRules, reasons: list[str]) -> Email | No
         if len(usable) > 1 and rules.mail_domains:
             order = {domain: place for place, domain in enumerate(rules.mail_domains)}
             usable.sort(key=lambda mail: order.get(mail.domain, len(order)))
-        if usable:
-            return usable[0]
-    reasons.extend(faults or [f"mail: no value in {', '.join(rules.fields['mail'])}"])
-    return None
+        for mail in usable:
+            found.setdefault(mail.key, mail)
+    if not found:
+        reasons.extend(faults or [f"mail: no value in {', '.join(rules.fields['mail'])}"])
+    return list(found.values())

@@ -69,6 +69,7 @@ def decide(ground: Ground, differ: Callable[[Desired, Ground], Draft] = diff) ->
     """
     ground.policy.require_offerings(ground.recorded.offerings)
     with without_collector():
+        ground = ground.addressed()
         draft = differ(desired(ground), ground)
         plan = protect(draft.plan, ground)
         spared = draft.plan.bundles if len(plan.bundles) < len(draft.plan.bundles) else ()

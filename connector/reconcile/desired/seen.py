@@ -53,6 +53,11 @@ class AsRecorded:
     entry: UnmappableSeen
     employee_number: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
+    other_mails: tuple[Email, ...] = ()
+
+    def with_mail(self, _mail: Email) -> AsRecorded:
+        """It has one address only."""
+        return self
 
     @property
     def anchor(self) -> str:

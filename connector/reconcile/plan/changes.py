@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, Protocol
@@ -107,6 +107,13 @@ class PersonSeen(Protocol):
     @property
     def mail(self) -> Email:
         """The address by which the person is invited and signs in."""
+
+    @property
+    def other_mails(self) -> Sequence[Email]:
+        """Further addresses of the entry, any of which may be the one that counts (E7)."""
+
+    def with_mail(self, mail: Email) -> PersonSeen:
+        """The same entry with another of its addresses as the one that counts."""
 
     @property
     def given_name(self) -> str:

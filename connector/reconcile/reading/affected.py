@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from connector.directory.mapping import Person
+from connector.directory.mapping import Person, mail_keys
 from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSeen
 from connector.reconcile.diff.seat_pools import PoolKey, Pools
 from connector.reconcile.plan.changes import ScopeLine
@@ -138,13 +138,12 @@ class Closure:
             fresh.ids.add(row[1])
         found = await overlay.people(self._reader, anchors)
         self._kept[source_id].update(found)
-        for mail, number in overlay.before(anchors):  # whom the entry was taken for may be somebody else's now
-            fresh.mails.update({mail} - {""})
+        for mails, number in overlay.before(anchors):  # whom the entry was taken for may be somebody else's now
+            fresh.mails.update(mails)
             fresh.numbers.update({number} - {""})
         for anchor, kept in found.items():
-            if kept.mail:
-                fresh.mails.add(kept.mail)
             person = overlay.mapped(kept)
+            fresh.mails.update(mail_keys(person))
             if anchor not in linked and isinstance(person, Person) and person.employee_number:
                 fresh.numbers.add(person.employee_number)
 

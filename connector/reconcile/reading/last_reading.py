@@ -157,16 +157,16 @@ class Gathered:
         self._mails: dict[str, dict[str, list[str]]] = {}
         self.expiries: list[tuple[int, str]] = []
 
-    def add(self, entry: Entry, mark: bytes, name_key: str, mail: str) -> None:
-        """One entry; ``mail`` is empty when it cannot be mapped."""
+    def add(self, entry: Entry, mark: bytes, name_key: str, mails: Sequence[str]) -> None:
+        """One entry; ``mails``: the keys of its addresses, none when it cannot be mapped."""
         anchor, buckets = entry.anchor, self.buckets
         bucket = bucket_of(anchor, buckets)
         # encoded at once, so that the entry itself can go; as ``Kept`` would be
-        kept = (anchor, entry.dn, entry.attributes, self._wants.get(anchor, ()), mail)
+        kept = (anchor, entry.dn, entry.attributes, self._wants.get(anchor, ()), mails[0] if mails else "")
         self._people.setdefault(bucket, {})[anchor] = msgspec.Raw(_encode(kept))
         self._prints.setdefault(bucket, {})[anchor] = mark
         self._names.setdefault(bucket_of(name_key, buckets), {})[name_key] = anchor
-        if mail:
+        for mail in mails:
             self._mails.setdefault(bucket_of(mail, buckets), {}).setdefault(mail, []).append(anchor)
 
     def header(self) -> Header:

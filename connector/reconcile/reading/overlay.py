@@ -13,7 +13,7 @@ import msgspec
 
 from connector.directory.base import Entry
 from connector.directory.groups import dn_key
-from connector.directory.mapping import AttributeRules, Person, Unmappable, map_entry
+from connector.directory.mapping import AttributeRules, Person, Unmappable, mail_keys, map_entry
 from connector.reconcile.reading import last_reading as parts
 from connector.reconcile.reading.last_reading import Delta, Header, Kept, Members, bucket_of
 from ledger.instant import to_micros
@@ -38,8 +38,8 @@ class Overlay:
         self._new_mails: dict[str, list[str]] = {}
         for anchor, entry in delta.entries.items():
             mapped = self._mapped[anchor] = map_entry(entry, rules, now=now)
-            if isinstance(mapped, Person):
-                self._new_mails.setdefault(mapped.mail.key, []).append(anchor)
+            for mail in mail_keys(mapped):
+                self._new_mails.setdefault(mail, []).append(anchor)
 
     def mapped(self, kept: Kept) -> Person | Unmappable:
         """The person a record stands for."""
@@ -73,15 +73,15 @@ class Overlay:
         """Everybody's anchor in the last reading."""
         return set(parts.marks_of(await last_readings.parts(reader, self.kept.source_id, parts.PRINT)))
 
-    def before(self, anchors: Iterable[str]) -> list[tuple[str, str]]:
-        """(mail key, employee number) as last read of those of these anchors that changed or are gone; ``people`` was
+    def before(self, anchors: Iterable[str]) -> list[tuple[Collection[str], str]]:
+        """(mail keys, employee number) as last read of those of these anchors that changed or are gone; ``people`` was
         asked for them first."""
-        found: list[tuple[str, str]] = []
+        found: list[tuple[Collection[str], str]] = []
         for anchor in anchors:
             old: Kept | None = self._bucket(parts.PERSON, anchor).get(anchor)
             if old is not None and (anchor in self.delta.entries or anchor in self.delta.gone):
                 person = map_entry(old.entry, self._rules, now=self._now)
-                found.append((old.mail, person.employee_number if isinstance(person, Person) else ""))
+                found.append((mail_keys(person), person.employee_number if isinstance(person, Person) else ""))
         return found
 
     async def with_mail(self, reader: Reader, keys: Collection[str]) -> dict[str, list[str]]:
@@ -158,9 +158,10 @@ class Overlay:
         now = await self.people(book, touched)
         was = {a: old for a in touched if (old := self._bucket(parts.PERSON, a).get(a)) is not None}
         records = [*was.values(), *now.values()]
+        mails_of = {id(record): mail_keys(map_entry(record.entry, self._rules)) for record in records}
         await self._load(book, parts.PRINT, touched)
         await self._load(book, parts.NAME, [dn_key(record.dn) for record in records])
-        await self._load(book, parts.MAIL, [record.mail for record in records])
+        await self._load(book, parts.MAIL, [mail for found in mails_of.values() for mail in found])
         changed: set[tuple[str, str]] = set()
 
         def bucket(kind: str, key: str) -> dict[str, Any]:
@@ -172,14 +173,14 @@ class Overlay:
             names = bucket(parts.NAME, dn_key(old.dn))
             if names.get(dn_key(old.dn)) == anchor:
                 del names[dn_key(old.dn)]
-            if old.mail:
-                mails = bucket(parts.MAIL, old.mail)
-                mails[old.mail] = [other for other in mails.get(old.mail, ()) if other != anchor]
+            for mail in mails_of[id(old)]:
+                mails = bucket(parts.MAIL, mail)
+                mails[mail] = [other for other in mails.get(mail, ()) if other != anchor]
         for anchor, record in now.items():
             bucket(parts.PERSON, anchor)[anchor] = record
             bucket(parts.NAME, dn_key(record.dn))[dn_key(record.dn)] = anchor
-            if record.mail:
-                bucket(parts.MAIL, record.mail).setdefault(record.mail, []).append(anchor)
+            for mail in mails_of[id(record)]:
+                bucket(parts.MAIL, mail).setdefault(mail, []).append(anchor)
         for anchor in self.delta.gone:
             bucket(parts.PRINT, anchor).pop(anchor, None)
         for anchor, mark in self.delta.marks.items():

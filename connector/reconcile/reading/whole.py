@@ -12,7 +12,7 @@ from typing import Protocol
 
 from connector.directory.base import Entry, Reading, ReadRequest, Source
 from connector.directory.groups import dn_key
-from connector.directory.mapping import AttributeRules, Person, entry_mark, map_entry
+from connector.directory.mapping import AttributeRules, Person, entry_mark, mail_keys, map_entry
 from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSeen
 from connector.reconcile.plan.changes import ScopeLine
 from connector.reconcile.policy.policy import Policy
@@ -137,8 +137,8 @@ def see(
             if gathered is not None:
                 if mapped.expires_at is not None and mapped.expires_at > now:
                     gathered.expiries.append((to_micros(mapped.expires_at), anchor))
-                known = (mapped.mail.key, mapped.fingerprint) if isinstance(mapped, Person) else ("", "")
-                gathered.add(entry, entry_mark(entry, rules, known[1]), dn_key(entry.dn), known[0])
+                known = mapped.fingerprint if isinstance(mapped, Person) else ""
+                gathered.add(entry, entry_mark(entry, rules, known), dn_key(entry.dn), mail_keys(mapped))
     return SourceSeen(
         source_id=reading.source_id,
         complete=reading.people_complete,

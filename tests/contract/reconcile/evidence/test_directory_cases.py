@@ -109,3 +109,11 @@ async def test_e3_e4_who_is_still_listed_or_whose_group_is_unknown_keeps_everyth
     assert [outcome.counts for outcome in case.outcomes] == [{}, {}]
     assert {line.partition(" ")[2] for line in await case.held()} == {"active True invited"}
     assert any(said in problem.what and "p0@acme.example" in problem.subjects for problem in case.outcomes[1].problems)
+
+
+@pytest.mark.parametrize("name", ["alias-sorts-first", "alias-foreign-domain"])
+async def test_e7_an_alias_renames_and_freezes_nobody(ledger: Ledger, tmp_path: Path, name: str) -> None:
+    case = await play(ledger, tmp_path, name)
+    assert [outcome.counts for outcome in case.outcomes] == [{}, {}]
+    assert "zoe@acme.example active True invited" in await case.held()
+    assert not any(problem.code == "frozen" for problem in case.outcomes[1].problems)
