@@ -77,6 +77,15 @@ def needed(arguments: Sequence[str]) -> tuple[str, ...]:
     return tuple(VERBS)
 
 
+def in_question(typed: Sequence[str]) -> tuple[str, ...]:
+    """The modules with a verb that one of the typed words is, or begins; all of them where no word does."""
+    words = tuple(word for word in typed if word)
+    found = tuple(
+        module for module, verbs in VERBS.items() if any(verb.startswith(word) for verb in verbs for word in words)
+    )
+    return found or tuple(VERBS)
+
+
 def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
@@ -104,11 +113,14 @@ def options(
 def run(arguments: Sequence[str]) -> int:
     """Run one command; returns its exit code and lets no exception out."""
     session = Session(Path("rosterd.toml"), as_json="--json" in arguments)
+    modules = needed(arguments)
     if COMPLETE in os.environ:  # a shell asks what comes next
+        typed = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")  # bash, or zsh and fish
+        modules = in_question(typed.split()[1:])
         get_completion_inspect_parameters()  # makes the shells known, which typer does for its own options only
         sys.modules["rich"] = None  # type: ignore[assignment]  # typer takes markup out with it, and there is none
     try:
-        command = get_command(make(needed(arguments)))
+        command = get_command(make(modules))
         code = command.main(list(arguments), prog_name="rosterd", standalone_mode=False, obj=session)
     except TyperException as error:
         show = getattr(error, "show", None)  # usage errors print themselves; typer types them loosely

@@ -97,7 +97,7 @@ def connect(
     """Take in the identity provider's metadata and link every registered domain to it."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import connection_steps
+        from connector.sso import steps
         from connector.sso.settings import SsoSettings
         from rosterd.service import actor
 
@@ -107,7 +107,7 @@ def connect(
         given = Path.cwd() if metadata else customer.file.parent
         document = await _metadata(metadata or settings.metadata, given)
         loopback = service.settings.installation.saml.allow_http_on_loopback
-        report = await connection_steps.connect(
+        report = await steps.connect(
             service.ledger,
             name,
             document,
@@ -132,11 +132,11 @@ def begin_test(
     """Print a page to open in a browser for one test sign-in (the daemon must be running)."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import sign_in
+        from connector.sso import steps
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
-        ticket = await sign_in.begin_test(
+        ticket = await steps.begin_test(
             service.ledger, service.provider(), name, _label(domain), actor=actor(), now=service.clock()
         )
         document = {"url": ticket.url, "domain": ticket.domain, "expires_at": ticket.expires_at}
