@@ -154,7 +154,6 @@ def entry_of(attribute: Attribute, raw: Any, bending: Bending, where: str = "") 
     return found or None
 
 
-
 def refuse_control_characters(value: Any) -> None:
     """Raise ``Fault`` for a text anywhere in ``value`` that holds NUL or its like; line breaks and tabs may be."""
     waiting: list[Any] = [value]
