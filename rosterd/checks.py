@@ -1,6 +1,7 @@
 """What ``rosterd check`` looks at, step by step; each failed step carries its fix.
 
-Offline steps read files only; live steps really connect. Nothing here changes anything.
+Offline steps read files only; live steps really connect, and import what they connect with. Nothing here changes
+anything.
 """
 
 from __future__ import annotations
@@ -9,17 +10,16 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
-
-import aiohttp
+from typing import TYPE_CHECKING
 
 from connector.directory.base import CheckLine, ReadRequest, Source
-from connector.sso import evidence
-from connector.sso.gate import GateState
 from ledger.errors import RosterdError
 from ledger.secret import SecretRef
-from ledger.store import audit, seats
-from rosterd.service import Service, policy
+from rosterd.readiness import ask_daemon
 from rosterd.settings import Settings
+
+if TYPE_CHECKING:
+    from rosterd.service import Service
 
 _DEADLINE = timedelta(minutes=2)
 
@@ -45,6 +45,9 @@ def offline(settings: Settings) -> list[CheckLine]:
 
 async def known_offerings(service: Service) -> AsyncIterator[CheckLine]:
     """Every offering that a mapping names is in the ledger."""
+    from ledger.store import seats
+    from rosterd.service import policy
+
     for name, customer in service.settings.customers.items():
         async with service.ledger.read(name) as reader:
             known = [item.code for item in await seats.open_offerings(reader)]
@@ -56,8 +59,8 @@ async def known_offerings(service: Service) -> AsyncIterator[CheckLine]:
         yield line
 
 
-async def live(service: Service, *, daemon: bool) -> AsyncIterator[CheckLine]:
-    """Database, warehouse, every directory, every domain's gate, and the daemon itself."""
+async def live(service: Service) -> AsyncIterator[CheckLine]:
+    """Database, warehouse, every directory, every domain's gate, and the daemon where one runs."""
     dialect = service.ledger.dialect
     yield await _step(f"database ({dialect}) answers and its schema is current", service.ledger.migrate())
     yield await _step("published tables can be opened", asyncio.to_thread(service.warehouse))
@@ -66,11 +69,13 @@ async def live(service: Service, *, daemon: bool) -> AsyncIterator[CheckLine]:
             yield line
         async for line in _domains(service, name):
             yield line
-    yield await _daemon(service, required=daemon)
+    yield await asyncio.to_thread(ask_daemon, service.settings.installation.server, required=False)
 
 
 async def audits(service: Service) -> AsyncIterator[CheckLine]:
     """The audit chain of every organization."""
+    from ledger.store import audit
+
     for name in service.settings.customers:
         async with service.ledger.read(name) as reader:
             verdict = await audit.verify(reader)
@@ -103,26 +108,15 @@ async def _directory(source: Source, request: ReadRequest) -> AsyncIterator[Chec
 
 
 async def _domains(service: Service, name: str) -> AsyncIterator[CheckLine]:
+    from connector.sso import evidence
+    from connector.sso.gate import GateState
+
     async with service.ledger.read(name) as reader:
         gates = await evidence.gates(reader, now=service.clock())
     for domain, gate in sorted(gates.items()):
         reasons = ", ".join((*gate.reasons, *gate.warnings))
         what = f"{name}: sign-on of {domain} is {gate.state}" + (f" ({reasons})" if reasons else "")
         yield CheckLine(gate.state is not GateState.UNKNOWN, what, f"rosterd sso status --organization {name}")
-
-
-async def _daemon(service: Service, *, required: bool) -> CheckLine:
-    host, port = service.settings.installation.server.address
-    host = "127.0.0.1" if host in {"0.0.0.0", ""} else "::1" if host == "::" else host  # noqa: S104 - compared only
-    shown = f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{port}/health/ready"
-    try:
-        timeout = aiohttp.ClientTimeout(total=5)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as answer:
-            fix = "read the daemon's log"
-            return CheckLine(answer.status == 200, f"daemon at {url} answers {answer.status}", fix)
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return CheckLine(not required, f"daemon: nothing answers at {url}", "rosterd serve")
 
 
 async def _step(what: str, work: Awaitable[object]) -> CheckLine:

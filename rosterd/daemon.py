@@ -9,7 +9,6 @@ import asyncio
 import logging
 import signal
 from contextlib import suppress
-from enum import StrEnum
 from typing import Any
 
 from aiohttp import web
@@ -19,20 +18,13 @@ from rosterd import faces
 from rosterd.health import Metrics
 from rosterd.loading import load
 from rosterd.logs import event
+from rosterd.programs import Only
 from rosterd.schedule import Schedule
 from rosterd.service import Service
 from rosterd.settings import Settings
 from rosterd.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
-
-
-class Only(StrEnum):
-    """Which of the two programs this process is."""
-
-    BOTH = "both"
-    CONNECTOR = "connector"
-    API = "api"
 
 
 class Daemon:

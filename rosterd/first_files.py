@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 INSTALLATION = """\
 # rosterd.toml: one per installation. Every other key, with its meaning: config/rosterd.example.toml
+# (`python -m rosterd.settings_docs --write` writes config/ here, out of the rosterd that is installed)
 organizations = "organizations/*.toml"
 
 [server]

@@ -11,9 +11,12 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from connector.reconcile.reading.whole import Progress
 from rosterd.logs import event
+
+if TYPE_CHECKING:  # reading loads most of a run; the words of its progress need none of it
+    from connector.reconcile.reading.whole import Progress
 
 INTERVAL = timedelta(seconds=10)
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from ledger.errors import BadInput, ManyErrors, RosterdError
 from ledger.secret import SecretRef
 from rosterd import environment, references
 from rosterd.faults import model_faults
-from rosterd.settings import Customer, InstallationSettings, OrganizationSettings, Settings
+from rosterd.settings import Customer, InstallationSettings, OrganizationSettings, ServerSettings, Settings
 from rosterd.toml_places import Path as Place
 from rosterd.toml_places import line_of, locate, show_path
 
@@ -61,6 +61,27 @@ def load(file: Path, variables: Mapping[str, str] | None = None) -> Settings:
     if faults:
         raise faults[0]
     return Settings(installation, {item.organization.id: item for item in customers}, file)
+
+
+def load_server(file: Path, variables: Mapping[str, str] | None = None) -> ServerSettings:
+    """Where the daemon listens, whatever else is wrong in the file: a running daemon keeps what it began with.
+
+    Raises ``BadInput`` when the file cannot be read, ``ManyErrors`` or ``BadInput`` when ``[server]`` itself is wrong.
+    """
+    variables = os.environ if variables is None else variables
+    faults: list[RosterdError] = []
+    document = _read(file, faults)
+    loaded: InstallationSettings | None = None
+    if document is not None:
+        overrides, _ = environment.overrides(InstallationSettings, variables)
+        raw = environment.merged(document.raw, overrides)
+        alone = {name: value for name, value in raw.items() if name == "server"}
+        loaded = _validated(InstallationSettings, alone, document, overrides, faults)
+    if len(faults) > 1:
+        raise ManyErrors(faults, next_step=NEXT_STEP)
+    if loaded is None:
+        raise faults[0]
+    return loaded.server
 
 
 def load_customer(file: Path) -> Customer:

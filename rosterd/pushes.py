@@ -21,8 +21,8 @@ from connector.scim.routes import Pushing
 from ledger.errors import RosterdError
 from ledger.store import jobs
 from ledger.store.inbox import Inbox
+from rosterd.job_kinds import RECONCILE
 from rosterd.logs import event
-from rosterd.schedule import RECONCILE
 from rosterd.service import Service
 
 PATH = "/scim/v2"

@@ -10,18 +10,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from ledger.errors import RosterdError
 from ledger.store import jobs
+from rosterd.job_kinds import EVIDENCE, PUBLISH, RECONCILE, SEAL
 from rosterd.logs import event
 from rosterd.service import Service
-
-RECONCILE = "reconcile"
-PUBLISH = "publish"
-EVIDENCE = "evidence"
-SEAL = "seal"
-APPROVE = "approve"
-PLAN = "plan"
-UNDO = "undo"
-KINDS = (RECONCILE, PUBLISH, EVIDENCE, SEAL, APPROVE, PLAN, UNDO)
-"""Every kind of job; ``worker`` has a function for each."""
 
 _SEAL_EVERY = timedelta(hours=1)
 _log = logging.getLogger(__name__)

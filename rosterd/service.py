@@ -1,6 +1,7 @@
 """The only place that constructs: settings → ledger, sources, policy, warehouse, keys. Reads the clock.
 
-Decides nothing; hands out what it made and closes it again.
+Decides nothing; hands out what it made and closes it again. Opened is the ledger alone; what only some commands and
+jobs need (directories, the reconciling run, the inbox, published tables, SAML) is imported by what hands it out.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from access.principal import Principal, operator
-from connector.directory.mapping import AttributeRules
-from connector.directory.scim.inbox import Mailbox
-from connector.directory.scim.settings import ScimInboxSettings
-from connector.directory.sources import open_finder, open_source
-from connector.reconcile.explain.ask import ConfiguredFinder
-from connector.reconcile.policy.policy import Policy
-from connector.reconcile.run import ConfiguredSource, Setup
-from connector.reconcile.state.teams import ensure_organization
 from ledger.errors import BadInput
 from ledger.jobs import Lease, run_lease
 from ledger.store.engine import Ledger
-from ledger.store.inbox import Inbox
 from rosterd.clock import Clock, utc_now
 from rosterd.leasing import leased
 from rosterd.settings import Customer, Settings
+
+if TYPE_CHECKING:
+    from connector.directory.scim.inbox import Mailbox
+    from connector.reconcile.explain.ask import ConfiguredFinder
+    from connector.reconcile.policy.policy import Policy
+    from connector.reconcile.run import Setup
+    from connector.sso.saml import ServiceProvider
+    from ledger.published.iceberg import Warehouse
+    from ledger.store.inbox import Inbox
 
 
 def actor() -> str:
@@ -37,11 +38,6 @@ def actor() -> str:
         return f"operator:{getpass.getuser()}"
     except (KeyError, OSError):  # a container may run under a number that has no name
         return "operator:unknown"
-
-
-if TYPE_CHECKING:
-    from connector.sso.saml import ServiceProvider
-    from ledger.published.iceberg import Warehouse
 
 
 class Service:
@@ -69,6 +65,8 @@ class Service:
 
     async def register(self) -> dict[str, tuple[str, ...]]:
         """Bring every organization file's Teams and admins into the ledger; returns addresses not known yet."""
+        from connector.reconcile.state.teams import ensure_organization
+
         unknown: dict[str, tuple[str, ...]] = {}
         for identifier, customer in self.settings.customers.items():
             unknown[identifier] = await ensure_organization(
@@ -84,6 +82,10 @@ class Service:
     @asynccontextmanager
     async def setup(self, organization: str) -> AsyncIterator[Setup]:
         """What a run of one organization needs; its sources are closed at the end."""
+        from connector.directory.mapping import AttributeRules
+        from connector.directory.sources import open_source
+        from connector.reconcile.run import ConfiguredSource, Setup
+
         customer = self.settings.customer(organization)
         mailbox = await self._mailbox(customer)
         sources = tuple(
@@ -102,6 +104,10 @@ class Service:
     @asynccontextmanager
     async def finders(self, organization: str) -> AsyncIterator[tuple[ConfiguredFinder, ...]]:
         """The organization's directories, to be asked for one person; closed at the end."""
+        from connector.directory.mapping import AttributeRules
+        from connector.directory.sources import open_finder
+        from connector.reconcile.explain.ask import ConfiguredFinder
+
         customer = self.settings.customer(organization)
         mailbox = await self._mailbox(customer)
         found = tuple(
@@ -118,6 +124,8 @@ class Service:
 
     async def inbox(self) -> Inbox:
         """What identity providers pushed, opened and brought up to date at first use."""
+        from ledger.store.inbox import Inbox
+
         if self._inbox is None:
             opened = Inbox.open(self.settings.installation.database.connection_url())
             try:
@@ -133,8 +141,10 @@ class Service:
 
     async def _mailbox(self, customer: Customer) -> Mailbox | None:
         """The inbox of an organization that has one."""
-        if not any(isinstance(item, ScimInboxSettings) for item in customer.settings.directories):
+        if not any(item.kind == "scim_inbox" for item in customer.settings.directories):
             return None
+        from connector.directory.scim.inbox import Mailbox
+
         return Mailbox(await self.inbox(), customer.organization.id)
 
     def leased(self, organization: str) -> AbstractAsyncContextManager[Lease]:
@@ -143,7 +153,6 @@ class Service:
 
     def warehouse(self) -> Warehouse:
         """The published tables, opened at first use."""
-        # pyiceberg and pyarrow take a second to import, and few commands need them
         from ledger.published.iceberg import Warehouse
 
         if self._warehouse is None:
@@ -153,7 +162,6 @@ class Service:
 
     def provider(self) -> ServiceProvider:
         """Our SAML service provider, made at first use; its key too, where the files do not exist yet."""
-        # pysaml2 takes a second to import, and few commands need it
         from connector.sso.saml import ServiceProvider
         from connector.sso.signing import ensure_key
 
@@ -192,6 +200,8 @@ class Service:
 
 def policy(customer: Customer) -> Policy:
     """The policy of one organization file."""
+    from connector.reconcile.policy.policy import Policy
+
     settings = customer.settings
     return Policy.build(
         teams=settings.teams,

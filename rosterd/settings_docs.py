@@ -1,7 +1,8 @@
 """Writes the example files and JSON Schemas of ``config/`` from the settings models.
 
-``python -m rosterd.settings_docs --write`` writes them; without ``--write`` it says which are stale (exit 1). The
-docstring of a setting is its comment, so a setting is described once.
+``python -m rosterd.settings_docs --write`` writes them into ``config/`` of the current folder: the checkout's, or that
+of whoever installed the wheel, which holds none of these files. Without ``--write`` it says which are stale (exit 1).
+The docstring of a setting is its comment, so a setting is described once.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def _schema(model: type[BaseModel]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write, or compare; returns the exit code."""
-    folder = Path(__file__).resolve().parents[1] / "config"
+    folder = Path("config")
     stale = 0
     for name, content in generated().items():
         path = folder / name

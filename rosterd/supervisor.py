@@ -20,9 +20,9 @@ from ledger.jobs import Job, JobState, RetryRules
 from ledger.store import jobs
 from rosterd.handover import Handover
 from rosterd.health import Metrics
+from rosterd.job_kinds import KINDS
 from rosterd.leasing import holder
 from rosterd.logs import event
-from rosterd.schedule import KINDS
 from rosterd.service import Service
 
 _log = logging.getLogger(__name__)

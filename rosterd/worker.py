@@ -1,5 +1,7 @@
 """A worker process: does one job and answers with one JSON line. ``python -m rosterd.worker``, run by ``supervisor``.
 
+Each kind of job imports what it needs where it is done: sealing loads no directory and no name server.
+
 Standard input gives one ``Handover`` line and then stays open: when it closes, the supervisor is gone and so is this
 process; its transaction never happened (A1, A4).
 """
@@ -16,12 +18,8 @@ from typing import Any
 import msgspec
 import uvloop
 
-from connector.reconcile import run
-from connector.sso.domain_steps import recheck_domains
-from connector.sso.sync import SyncState, sync_status
 from ledger.errors import Retryable, RosterdError
-from ledger.store import audit
-from rosterd import logs, schedule
+from rosterd import job_kinds, logs
 from rosterd.handover import Handover
 from rosterd.heartbeat import heartbeat
 from rosterd.service import Service
@@ -35,6 +33,9 @@ Work = Callable[[Service, str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 async def reconcile(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
     """Read, decide, apply what the guard lets through; nothing at all while nobody has enabled sync (R5)."""
+    from connector.reconcile import run
+    from connector.sso.sync import SyncState, sync_status
+
     async with service.ledger.read(organization) as reader:
         status = await sync_status(reader)
     if status.state is SyncState.OFF:
@@ -53,6 +54,8 @@ async def reconcile(service: Service, organization: str, _payload: Mapping[str, 
 
 async def approve(service: Service, organization: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Let one held set through, in the name of who asked."""
+    from connector.reconcile import run
+
     async with service.leased(organization), service.setup(organization) as setup:
         outcome = await run.approve(
             service.ledger,
@@ -68,6 +71,8 @@ async def approve(service: Service, organization: str, payload: Mapping[str, Any
 
 async def plan(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
     """Read and decide; write nothing (P1). Long lists are cut, and say how long they are."""
+    from connector.reconcile import run
+
     async with heartbeat(organization) as step, service.setup(organization) as setup:
         document = (await run.plan(service.ledger, setup, now=service.clock(), progress=step)).to_json()
     for name in ("changes", "problems"):
@@ -81,6 +86,8 @@ async def plan(service: Service, organization: str, _payload: Mapping[str, Any])
 
 async def undo(service: Service, organization: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     """Show or do the undo of one run, in the name of who asked (A3)."""
+    from connector.reconcile import run
+
     async with service.leased(organization), service.setup(organization) as setup:
         undone = await run.undo(
             service.ledger,
@@ -97,6 +104,8 @@ async def undo(service: Service, organization: str, payload: Mapping[str, Any]) 
 
 async def evidence(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
     """Look again at every domain that is or was proved."""
+    from connector.sso.domain_steps import recheck_domains
+
     dns = service.settings.installation.dns
     reports = await recheck_domains(service.ledger, organization, dns=dns, now=service.clock())
     return {report.domain: report.gate.state.value for report in reports}
@@ -104,7 +113,7 @@ async def evidence(service: Service, organization: str, _payload: Mapping[str, A
 
 async def publish_usage(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
     """Make what was taken in visible."""
-    from connector.usage.publish import publish  # pyarrow takes a second to import: only where it is needed
+    from connector.usage.publish import publish
 
     made = await publish(
         service.ledger,
@@ -119,19 +128,21 @@ async def publish_usage(service: Service, organization: str, _payload: Mapping[s
 
 async def seal(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
     """Seal the audit events committed so far; the head goes into the log, out of a database administrator's reach."""
+    from ledger.store import audit
+
     async with service.ledger.write(organization, at=service.clock()) as book:
         head = await audit.seal(book)
     return {"head": head.head, "through": head.seq} if head else {}
 
 
 WORK: Mapping[str, Work] = {
-    schedule.RECONCILE: reconcile,
-    schedule.APPROVE: approve,
-    schedule.EVIDENCE: evidence,
-    schedule.PUBLISH: publish_usage,
-    schedule.SEAL: seal,
-    schedule.PLAN: plan,
-    schedule.UNDO: undo,
+    job_kinds.RECONCILE: reconcile,
+    job_kinds.APPROVE: approve,
+    job_kinds.EVIDENCE: evidence,
+    job_kinds.PUBLISH: publish_usage,
+    job_kinds.SEAL: seal,
+    job_kinds.PLAN: plan,
+    job_kinds.UNDO: undo,
 }
 """Job kind → what does it."""
 

@@ -1,27 +1,24 @@
 """Opens the source, or the finder, that an organization file describes; the one place that knows every kind.
 
-Only constructs: nothing is connected or read before ``Source.read``, ``Source.check`` or ``Finder.find``.
+Only constructs: nothing is connected or read before ``Source.read``, ``Source.check`` or ``Finder.find``. Each kind's
+module is imported when a directory of that kind is opened: who reads a file loads no LDAP library.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from connector.directory import finding
 from connector.directory.base import ReadRequest, Source
 from connector.directory.finding import Finder, Finding, FindRequest
-from connector.directory.ldap.active_directory.find import ActiveDirectoryFinder
-from connector.directory.ldap.active_directory.source import ActiveDirectorySource
-from connector.directory.ldap.find import LdapFinder
-from connector.directory.ldap.source import LdapSource
-from connector.directory.ldif import LdifSource
 from connector.directory.mapping import AttributeRules
-from connector.directory.scim.find import ScimFinder
-from connector.directory.scim.inbox import Mailbox, ScimInboxSource
-from connector.directory.scim.pull import ScimSource
 from connector.directory.scim.settings import ScimInboxSettings, ScimSettings
 from connector.directory.settings import ActiveDirectorySettings, AnyDirectory, LdifSettings
+
+if TYPE_CHECKING:
+    from connector.directory.scim.inbox import Mailbox
 
 
 def open_source(settings: AnyDirectory, *, folder: Path, mailbox: Mailbox | None = None) -> Source:
@@ -32,13 +29,23 @@ def open_source(settings: AnyDirectory, *, folder: Path, mailbox: Mailbox | None
     if isinstance(settings, ScimInboxSettings):
         if mailbox is None:
             raise ValueError(f"directory {settings.id} is an inbox, and no inbox is open")
+        from connector.directory.scim.inbox import ScimInboxSource
+
         return ScimInboxSource(settings, mailbox)
     if isinstance(settings, LdifSettings):
+        from connector.directory.ldif import LdifSource
+
         return LdifSource(settings, folder=folder)
     if isinstance(settings, ScimSettings):
+        from connector.directory.scim.pull import ScimSource
+
         return ScimSource(settings, folder=folder)
     if isinstance(settings, ActiveDirectorySettings):
+        from connector.directory.ldap.active_directory.source import ActiveDirectorySource
+
         return ActiveDirectorySource(settings, folder=folder)
+    from connector.directory.ldap.source import LdapSource
+
     return LdapSource(settings, folder=folder)
 
 
@@ -67,10 +74,16 @@ class ReadingFinder:
 def open_finder(settings: AnyDirectory, *, folder: Path, mailbox: Mailbox | None = None) -> Finder:
     """The finder of one ``[[directories]]`` table; parameters as of ``open_source``."""
     if isinstance(settings, ScimSettings):
+        from connector.directory.scim.find import ScimFinder
+
         return ScimFinder(settings, folder=folder)
     if isinstance(settings, ActiveDirectorySettings):
+        from connector.directory.ldap.active_directory.find import ActiveDirectoryFinder
+
         return ActiveDirectoryFinder(settings, folder=folder)
     if isinstance(settings, LdifSettings | ScimInboxSettings):
         source = open_source(settings, folder=folder, mailbox=mailbox)
         return ReadingFinder(source, AttributeRules.from_settings(settings))
+    from connector.directory.ldap.find import LdapFinder
+
     return LdapFinder(settings, folder=folder)

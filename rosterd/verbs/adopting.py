@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.reconcile.adopt import adopt as adoption
-from connector.reconcile.plan.order import Order
-from rosterd.service import Service, actor
 from rosterd.verbs.console import Json, OneOrganization, Result, Session, choose, perform, reading
+
+if TYPE_CHECKING:
+    from rosterd.service import Service
 
 
 def adopt(
@@ -27,6 +27,10 @@ def adopt(
         raise typer.BadParameter("give --digest DIGEST to adopt or --dry-run to look, not both")
 
     async def work(service: Service) -> Result:
+        from connector.reconcile.adopt import adopt as adoption
+        from connector.reconcile.plan.order import Order
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
         if not digest:
             async with reading(session, name) as step, service.setup(name) as setup:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.reconcile.by_hand import invites as invites_by_hand
-from connector.reconcile.by_hand import links, people, restrictions
-from connector.reconcile.by_hand.people import Newcomer
-from connector.reconcile.by_hand.rules import Act
-from connector.reconcile.policy.invites import EXPIRY
-from ledger.identity import IdentityState
-from ledger.instant import to_text
-from ledger.store import roster
-from ledger.store.roster import Wanted
-from rosterd.service import Service, actor
 from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform
+
+if TYPE_CHECKING:
+    from connector.reconcile.by_hand.rules import Act
+    from rosterd.service import Service
 
 app = typer.Typer(help="Invites of people: by hand, again, and those nobody accepted.", no_args_is_help=True)
 
@@ -39,6 +33,9 @@ def add(
     """Invite somebody no directory brings in."""
 
     async def work(service: Service) -> Result:
+        from connector.reconcile.by_hand import people
+        from connector.reconcile.by_hand.people import Newcomer
+
         await service.register()
         chosen = choose(service.settings, organization)
         newcomer = Newcomer(mail, given_name, family_name, team_ids=tuple(team or ()))
@@ -53,6 +50,9 @@ def resend(context: typer.Context, mail: Mail, organization: OneOrganization = "
     """Send the invite of one person again; it stands anew from now on."""
 
     async def work(service: Service) -> Result:
+        from connector.reconcile.by_hand import invites as invites_by_hand
+        from connector.reconcile.by_hand import people
+
         chosen = choose(service.settings, organization)
         invites = service.settings.customer(chosen).settings.invites
         act = _act(service)
@@ -73,6 +73,12 @@ def list_invites(
     """List the invites nobody accepted yet, the first thousand by address."""
 
     async def work(service: Service) -> Result:
+        from connector.reconcile.policy.invites import EXPIRY
+        from ledger.identity import IdentityState
+        from ledger.instant import to_text
+        from ledger.store import roster
+        from ledger.store.roster import Wanted
+
         chosen = choose(service.settings, organization)
         now = service.clock()
         wanted = Wanted(state=IdentityState.ACTIVE.value, due=EXPIRY, due_before=now if expired else None)
@@ -99,6 +105,8 @@ def relink(
     """Bind another directory entry to a person who stays the same: a migration, a rehire. Nothing is lost."""
 
     async def work(service: Service) -> Result:
+        from connector.reconcile.by_hand import links, people
+
         chosen = choose(service.settings, organization)
         entry = links.parse_entry(to)
         kinds = {item.id: item.kind for item in service.settings.customer(chosen).settings.directories}
@@ -115,6 +123,8 @@ def restrict(
     """Restrict a Team at once (R16): its seats give no access and none is assigned, until it is lifted."""
 
     async def work(service: Service) -> Result:
+        from connector.reconcile.by_hand import restrictions
+
         chosen = choose(service.settings, organization)
         return await restrictions.restrict(service.ledger, chosen, team, _act(service, reason))
 
@@ -127,6 +137,8 @@ def lift(
     """Lift the restriction of a Team at once."""
 
     async def work(service: Service) -> Result:
+        from connector.reconcile.by_hand import restrictions
+
         chosen = choose(service.settings, organization)
         return await restrictions.lift(service.ledger, chosen, team, _act(service, reason))
 
@@ -134,6 +146,9 @@ def lift(
 
 
 def _act(service: Service, reason: str = "") -> Act:
+    from connector.reconcile.by_hand.rules import Act
+    from rosterd.service import actor
+
     return Act(actor(), service.clock(), reason)
 
 

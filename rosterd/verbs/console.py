@@ -12,22 +12,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
-import msgspec
 import typer
-import uvloop
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from connector.reconcile.reading.whole import Progress as Reading
 from ledger.errors import ManyErrors, RosterdError
-from rosterd import logs
-from rosterd.heartbeat import heartbeat
-from rosterd.loading import load
-from rosterd.service import Service
-from rosterd.settings import Settings
+
+if TYPE_CHECKING:
+    from connector.reconcile.reading.whole import Progress as Reading
+    from rosterd.service import Service
+    from rosterd.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 OneOrganization = Annotated[
@@ -101,6 +95,9 @@ class Session:
 
     def load(self) -> Settings:
         """The settings, read once; also sets up logging as they say."""
+        from rosterd import logs
+        from rosterd.loading import load
+
         if self.settings is None:
             self.settings = load(self.config)
             section = self.settings.installation.logging
@@ -113,6 +110,9 @@ def perform(context: typer.Context, as_json: bool, work: Callable[[Service], Awa
     session: Session = context.obj
     session.as_json = session.as_json or as_json
     settings = session.load()
+    import uvloop
+
+    from rosterd.service import Service
 
     async def run() -> Result:
         async with Service.opened(settings) as service:
@@ -149,6 +149,8 @@ def choose(settings: Settings, organization: str) -> str:
 
 def write_json(document: Any) -> None:
     """One document on stdout."""
+    import msgspec
+
     text = msgspec.json.format(msgspec.json.encode(document, enc_hook=str), indent=2)
     sys.stdout.write(text.decode("utf-8") + "\n")
     sys.stdout.flush()
@@ -164,6 +166,9 @@ def write_lines(lines: Sequence[str]) -> None:
 def write_grid(grid: Grid) -> None:
     """A table."""
     if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
         table = Table(*grid.columns, title=grid.title or None, title_justify="left")
         for row in grid.rows:
             table.add_row(*row)
@@ -182,6 +187,9 @@ def progress(session: Session) -> Iterator[Reading | None]:
     if session.as_json or not sys.stderr.isatty():
         yield None
         return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
     seen = TextColumn("{task.fields[seen]}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), seen, TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
@@ -203,6 +211,8 @@ async def reading(session: Session, organization: str) -> AsyncIterator[Reading]
         if step is not None:
             yield step
             return
+        from rosterd.heartbeat import heartbeat
+
         if not session.debug and session.load().installation.logging.level == "info":
             logging.getLogger("rosterd.heartbeat").setLevel("INFO")  # the rest of the log is quieter here
         async with heartbeat(organization) as beating:

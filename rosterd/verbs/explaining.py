@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.reconcile import run
-from connector.reconcile.explain.answer import Explanation
 from ledger.errors import NotFound, RosterdError
-from rosterd.service import Service
 from rosterd.verbs.console import Json, OneOrganization, Result, choose, perform
+
+if TYPE_CHECKING:
+    from connector.reconcile.explain.answer import Explanation
+    from rosterd.service import Service
 
 
 def explain(
@@ -44,6 +45,8 @@ def explain(
 
 
 async def _explained(service: Service, name: str, mail: str, offline: bool) -> Explanation:
+    from connector.reconcile import run
+
     async with AsyncExitStack() as opened:
         setup = await opened.enter_async_context(service.setup(name))
         finders = () if offline else await opened.enter_async_context(service.finders(name))

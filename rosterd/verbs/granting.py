@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.reconcile.by_hand import people, seats
-from connector.reconcile.by_hand.people import Edited
-from connector.reconcile.by_hand.rules import Act
-from rosterd.service import Service, actor
 from rosterd.verbs.console import Json, OneOrganization, choose, perform
+
+if TYPE_CHECKING:
+    from connector.reconcile.by_hand.people import Edited
+    from connector.reconcile.by_hand.rules import Act
+    from rosterd.service import Service
 
 team = typer.Typer(help="Memberships of Teams by hand.", no_args_is_help=True)
 seat = typer.Typer(help="Seats by hand.", no_args_is_help=True)
@@ -33,6 +34,8 @@ def join(
     """Add a person to a Team, beside what directories grant."""
 
     async def work(service: Service) -> Edited:
+        from connector.reconcile.by_hand import people
+
         chosen, identity, act = await _whom(service, organization, mail, reason)
         return await people.join(service.ledger, chosen, name, identity, act)
 
@@ -51,6 +54,8 @@ def leave(
     """End a membership that was made by hand; what a directory grants is changed there."""
 
     async def work(service: Service) -> Edited:
+        from connector.reconcile.by_hand import people
+
         chosen, identity, act = await _whom(service, organization, mail, reason)
         return await people.leave(service.ledger, chosen, name, identity, act)
 
@@ -74,6 +79,8 @@ def grant(
     """
 
     async def work(service: Service) -> Edited:
+        from connector.reconcile.by_hand import seats
+
         chosen, identity, act = await _whom(service, organization, mail, reason)
         return await seats.grant(service.ledger, chosen, (name, offering), identity, act, wait=wait)
 
@@ -96,6 +103,8 @@ def release(
     """
 
     async def work(service: Service) -> Edited:
+        from connector.reconcile.by_hand import seats
+
         chosen, identity, act = await _whom(service, organization, mail, reason)
         return await seats.release(service.ledger, chosen, (name, offering), identity, act)
 
@@ -104,6 +113,10 @@ def release(
 
 async def _whom(service: Service, organization: str, mail: str, reason: str) -> tuple[str, str, Act]:
     """The organization, the identity of the person, and the edit; raises ``NotFound``."""
+    from connector.reconcile.by_hand import people
+    from connector.reconcile.by_hand.rules import Act
+    from rosterd.service import actor
+
     chosen = choose(service.settings, organization)
     async with service.ledger.read(chosen) as reader:
         identity = await people.find(reader, mail)

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.usage import files
-from connector.usage.ingest import IngestReport
-from connector.usage.judge import NO_BASIS
 from ledger.errors import BadInput
-from ledger.store import people, seats
-from rosterd import tabular
-from rosterd.service import Service
 from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, choose, perform, progress
+
+if TYPE_CHECKING:
+    from connector.usage.ingest import IngestReport
+    from rosterd.service import Service
 
 
 class What(StrEnum):
@@ -51,6 +49,9 @@ def import_file(
 
 async def offerings(service: Service, name: str, file: Path) -> Result:
     """Import the offerings of a file into organization ``name``; all of them or, with ``ManyErrors``, none."""
+    from ledger.store import seats
+    from rosterd import tabular
+
     values = tabular.offerings(file, tabular.read(file))
     changed = 0
     async with service.ledger.write(name, at=service.clock()) as book:
@@ -61,6 +62,9 @@ async def offerings(service: Service, name: str, file: Path) -> Result:
 
 async def subscriptions(service: Service, name: str, file: Path) -> Result:
     """Import the subscriptions of a file into organization ``name``; all of them or, with ``ManyErrors``, none."""
+    from ledger.store import people, seats
+    from rosterd import tabular
+
     rows = tabular.read(file)
     async with service.ledger.write(name, at=service.clock()) as book:
         teams = {row[1]: row[0] for row in await people.open_teams(book)}
@@ -74,6 +78,8 @@ async def subscriptions(service: Service, name: str, file: Path) -> Result:
 
 
 async def _usage(session: Session, service: Service, name: str, file: Path) -> Result:
+    from connector.usage import files
+
     settings = service.settings.customer(name).settings.reporting
     with progress(session) as step:
         counted = None if step is None else lambda done, total: step("rows", done, total)
@@ -100,6 +106,8 @@ class UsageImported:
     @property
     def lines(self) -> tuple[str, ...]:
         """The counters and the first bad rows."""
+        from connector.usage.judge import NO_BASIS
+
         report = self._report
         lines = [
             f"{report.accepted} accepted, {report.duplicates} known already, {report.quarantined_count} quarantined,"

@@ -5,19 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from connector.reconcile import run
-from connector.reconcile.show.outcome import Planned
 from ledger.errors import NotFound
-from ledger.store import runs
-from rosterd.loading import load_customer
-from rosterd.service import Service, actor
 from rosterd.verbs.console import Json, OneOrganization, Result, Session, Several, choose, perform, reading
 
-Named = Annotated[str, typer.Argument(metavar="[ORGANIZATION]", help="Id of the organization; all when left out.")]
+if TYPE_CHECKING:
+    from connector.reconcile.show.outcome import Planned
+    from rosterd.service import Service
+
+Named = Annotated[str, typer.Argument(metavar="ORGANIZATION", help="Id of the organization; all when left out.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 
 
@@ -43,8 +42,12 @@ def plan(
     session: Session = context.obj
 
     async def work(service: Service) -> Result:
+        from connector.reconcile import run
+
         names = [choose(service.settings, organization)] if organization else list(service.settings.customers)
         if other is not None:
+            from rosterd.loading import load_customer
+
             customer = load_customer(other)
             names = [choose(service.settings, customer.organization.id)]
             service.try_out(customer)
@@ -74,6 +77,9 @@ def apply(
         raise typer.BadParameter("give exactly one of --digest DIGEST (see rosterd plan) and --auto")
 
     async def work(service: Service) -> Result:
+        from connector.reconcile import run
+        from rosterd.service import actor
+
         await service.register()
         names = [choose(service.settings, organization)]
         if auto and not organization:
@@ -111,6 +117,9 @@ def approve(
     """Let exactly one held set through (what of it is still true)."""
 
     async def work(service: Service) -> Result:
+        from connector.reconcile import run
+        from rosterd.service import actor
+
         await service.register()
         name = organization or await _holder(service, digest)
         async with service.leased(name), service.setup(name) as setup:
@@ -140,6 +149,9 @@ def undo(
         raise typer.BadParameter("an undo needs --reason (or --dry-run to look first)")
 
     async def work(service: Service) -> Result:
+        from connector.reconcile import run
+        from rosterd.service import actor
+
         name = organization or await _owner(service, run_id)
         async with service.leased(name), service.setup(name) as setup:
             return await run.undo(
@@ -168,6 +180,8 @@ class _Document:
 
 async def _holder(service: Service, digest: str) -> str:
     """The organization with a held set of this digest."""
+    from ledger.store import runs
+
     for name in service.settings.customers:
         async with service.ledger.read(name) as reader:
             held = await runs.held_sets(reader, ("open", "approved", "applied", "superseded", "expired"))
@@ -178,6 +192,8 @@ async def _holder(service: Service, digest: str) -> str:
 
 async def _owner(service: Service, run_id: str) -> str:
     """The organization a run belongs to."""
+    from ledger.store import runs
+
     for name in service.settings.customers:
         async with service.ledger.read(name) as reader:
             if await runs.get(reader, run_id) is not None:

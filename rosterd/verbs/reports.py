@@ -1,24 +1,27 @@
-"""publish · report usage · report runs: what was published, and what runs did, on the terminal."""
+"""publish · report held · report runs · report usage: what waits, what runs did, and what was published.
+
+``report held`` says what waits for approval, why, for how long, and who is in it (G2, G3).
+"""
 
 from __future__ import annotations
 
-from datetime import date, timedelta
-from typing import Annotated, Any
+from collections import Counter
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 
-from connector.reconcile.plan.words import expiry
-from connector.usage.publish import publish as publish_usage
 from ledger.errors import BadInput, NotFound
-from ledger.instant import to_text
-from ledger.publication import Publication
-from ledger.published.datasets import TEAMS, USAGE_DAILY
-from ledger.store import publications, runs
-from rosterd.service import Service
-from rosterd.verbs import held
 from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Session, Shown, choose, perform, progress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from connector.reconcile.plan.settings import LimitSettings
+    from ledger.publication import Publication
+    from ledger.store.runs import HeldSet
+    from rosterd.service import Service
 
 app = typer.Typer(help="What was published, and what runs did.", no_args_is_help=True)
 _COLUMNS = ["team_id", "user_key", "is_active", "usage_date"]
@@ -29,6 +32,8 @@ def publish(context: typer.Context, organization: OneOrganization = "", as_json:
     session: Session = context.obj
 
     async def work(service: Service) -> Result:
+        from connector.usage.publish import publish as publish_usage
+
         await service.register()
         name = choose(service.settings, organization)
         settings = service.settings.customer(name).settings.reporting
@@ -61,6 +66,8 @@ def usage(
     """Published usage by Team; groups below the organization's smallest size are not counted out."""
 
     async def work(service: Service) -> Result:
+        from ledger.store import publications
+
         name = choose(service.settings, organization)
         last = _day(until) if until else service.clock().date() + timedelta(days=1)
         first = _day(since) if since else last - timedelta(days=30)
@@ -90,6 +97,10 @@ def list_runs(
     """The newest runs: what each did, from what was committed (A4)."""
 
     async def work(service: Service) -> Result:
+        from connector.reconcile.plan.words import expiry
+        from ledger.instant import to_text
+        from ledger.store import runs
+
         name = choose(service.settings, organization)
         async with service.ledger.read(name) as reader:
             rows = await runs.latest(reader, limit)
@@ -106,7 +117,39 @@ def list_runs(
     perform(context, as_json, work)
 
 
+@app.command()
+def held(
+    context: typer.Context,
+    digest: Annotated[str, typer.Argument(metavar="DIGEST", help="Only this one, with everybody in it.")] = "",
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """What waits for approval; with a digest, everybody in that held set."""
+
+    async def work(service: Service) -> Result:
+        from connector.reconcile.apply.held_sets import find
+        from connector.reconcile.plan.words import expiry
+        from ledger.store import runs
+
+        name = choose(service.settings, organization)
+        limits = service.settings.customer(name).settings.limits
+        async with service.ledger.read(name) as reader:
+            found = [await find(reader, digest)] if digest else await runs.held_sets(reader, ("open",))
+        now = service.clock()
+        lines = [line for item in found for line in _held_lines(item, limits, now)]
+        documents = [{**item.to_json(), "expires": expiry(item.expires_at, now)} for item in found]
+        if not digest:
+            return Shown(tuple(lines) or ("nothing is held",), {"held": documents})
+        rows = tuple(_held_row(change) for change in found[0].changes)
+        document = {**documents[0], "state": found[0].state, "what": list(found[0].changes)}
+        return Shown(tuple(lines), document, Grid(("person", "change", "what", "because"), rows))
+
+    perform(context, as_json, work)
+
+
 async def _team_names(service: Service, organization: str, publication: Publication) -> dict[str, str]:
+    from ledger.published.datasets import TEAMS
+
     table = await _table(service, organization, publication, TEAMS.name, ["team_id", "team_name"])
     return dict(zip(table["team_id"].to_pylist(), table["team_name"].to_pylist(), strict=True))
 
@@ -114,6 +157,11 @@ async def _team_names(service: Service, organization: str, publication: Publicat
 async def _by_team(
     service: Service, organization: str, publication: Publication, first: date, last: date
 ) -> list[dict[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from ledger.published.datasets import USAGE_DAILY
+
     table = await _table(service, organization, publication, USAGE_DAILY.name, _COLUMNS, first, last)
     days = table["usage_date"]
     bounds = (pa.scalar(first, pa.date32()), pa.scalar(last, pa.date32()))
@@ -160,6 +208,8 @@ def _counts(counts: Any) -> str:
 
 
 def _named(publication: Publication) -> str:
+    from ledger.instant import to_text
+
     return f"publication {publication.number} ({publication.id}) of {to_text(publication.created_at)}"
 
 
@@ -170,8 +220,34 @@ def _day(text: str) -> date:
         raise BadInput(f"{text!r} is not a day", next_step="write YYYY-MM-DD") from error
 
 
+def _held_lines(item: HeldSet, limits: LimitSettings, now: datetime) -> Sequence[str]:
+    from connector.reconcile.plan.approval import approve_command
+    from connector.reconcile.plan.freeze import frozen
+    from connector.reconcile.plan.words import counted, expiry, moment, people
+
+    kinds = Counter(str(change["kind"]) for change in item.changes)
+    who = people(len({change["subject"] for change in item.changes}))
+    what = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    since = f"held since {moment(item.created_at)}, {expiry(item.expires_at, now)}"
+    lines = [f"held set {item.digest[:12]} ({item.state}): {who}, {what}; {since}"]
+    lines += [f"  because {why}" for why in item.why.splitlines()]
+    lines += [f"  approved by {entry['by']}: {entry['reason']}" for entry in item.approvals]
+    left = limits.approvers - len(item.approvals)
+    if item.state in {"open", "superseded"} and item.expires_at > now:
+        if item.approvals or left > 1:
+            lines.append(f"  needs {counted(left, 'more approval')}, each by another principal")
+        through = bool(frozen(limits.freeze, now))
+        lines.append(f"  if it is meant: {approve_command(item.digest, despite_freeze=through)}")
+    return [*lines, f"  everybody in it: rosterd report held {item.digest[:12]}"]
+
+
+def _held_row(change: Any) -> tuple[str, str, str, str]:
+    arrow = f"{change['before'] or '·'} → {change['after'] or '·'}"
+    what = f"{change['object']}: {arrow}" if change["object"] else arrow
+    return (str(change["subject"]), str(change["kind"]), what, str(change["cause"]))
+
+
 def add_to(root: typer.Typer) -> None:
     """Register the verbs."""
     root.command()(publish)
-    held.add_to(app)
     root.add_typer(app, name="report")

@@ -6,12 +6,9 @@ import importlib
 from typing import Annotated
 
 import typer
-import uvloop
 
 from ledger.errors import NotFound
-from rosterd import logs
-from rosterd.daemon import Only, serve
-from rosterd.service import Service
+from rosterd.programs import Only
 from rosterd.verbs.console import Json, Session
 
 
@@ -22,6 +19,12 @@ def serve_command(
     """Run the daemon until SIGTERM; SIGHUP reloads the files."""
     session: Session = context.obj
     settings = session.load()
+    import uvloop
+
+    from rosterd import logs
+    from rosterd.daemon import serve
+    from rosterd.service import Service
+
     section = settings.installation.logging
     logs.configure(form=section.format, level="debug" if session.debug else section.level)
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connector.sso import steps
-from connector.sso.settings import SsoSettings
-from connector.sso.status import SsoStatus
-from connector.sso.sync import SyncStatus
 from ledger.errors import BadInput, Refused
-from ledger.identity import a_label
-from rosterd.fetching import fetch
-from rosterd.service import Service, actor
 from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
+
+if TYPE_CHECKING:
+    from connector.sso.status import SsoStatus
+    from connector.sso.sync import SyncStatus
+    from rosterd.service import Service
 
 sso = typer.Typer(
     help="Single sign-on: prove a domain, connect the identity provider, test, turn on.", no_args_is_help=True
@@ -30,8 +28,10 @@ def status(context: typer.Context, organization: OneOrganization = "", as_json: 
     """Where every domain and connection stands, what is missing, what will lapse."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import status as standing
+
         async with service.ledger.read(choose(service.settings, organization)) as reader:
-            return _status(await steps.status(reader, now=service.clock()))
+            return _status(await standing.status(reader, now=service.clock()))
 
     perform(context, as_json, work)
 
@@ -41,6 +41,9 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
     """Register a domain and print the DNS record that proves it (its token is shown this once)."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import domain_steps
+        from rosterd.service import actor
+
         await service.register()
         name = choose(service.settings, organization)
         listed = {item.name: item for item in service.settings.customer(name).settings.domains}
@@ -52,7 +55,7 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
                 where=str(service.settings.customer(name).file),
                 next_step=f'add [[domains]] name = "{domain}" to the file',
             )
-        made = await steps.add_domain(
+        made = await domain_steps.add_domain(
             service.ledger, name, key, actor=actor(), now=service.clock(), grace=listed[key].grace
         )
         lines = (
@@ -69,9 +72,14 @@ def verify(context: typer.Context, domain: Domain, organization: OneOrganization
     """Look for the record by every resolver."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import domain_steps
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
         dns = service.settings.installation.dns
-        report = await steps.verify_domain(service.ledger, name, domain, dns=dns, actor=actor(), now=service.clock())
+        report = await domain_steps.verify_domain(
+            service.ledger, name, domain, dns=dns, actor=actor(), now=service.clock()
+        )
         why = f": {report.why}" if report.why else ""
         line = f"{report.domain} is {report.standing.state.value}{why}"
         return Shown((line,), report.to_json(), exit_code=0 if report.proved else 3)
@@ -89,6 +97,10 @@ def connect(
     """Take in the identity provider's metadata and link every registered domain to it."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import steps
+        from connector.sso.settings import SsoSettings
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
         customer = service.settings.customer(name)
         settings = customer.settings.sso or SsoSettings()
@@ -120,6 +132,9 @@ def begin_test(
     """Print a page to open in a browser for one test sign-in (the daemon must be running)."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import steps
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
         ticket = await steps.begin_test(
             service.ledger, service.provider(), name, _label(domain), actor=actor(), now=service.clock()
@@ -141,8 +156,11 @@ def on(
     """Turn single sign-on on with exactly what was tested."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import connection_steps
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
-        report = await steps.turn_on(service.ledger, name, actor=actor(), now=service.clock())
+        report = await connection_steps.turn_on(service.ledger, name, actor=actor(), now=service.clock())
         if domain and _label(domain) not in report.domains:
             raise BadInput(f"{domain} is not linked to {report.entity_id}", next_step="rosterd sso status")
         lines = (f"single sign-on is on for {', '.join(report.domains)}", "  → rosterd sync enable")
@@ -156,8 +174,11 @@ def off(context: typer.Context, reason: Reason, organization: OneOrganization = 
     """Turn single sign-on off. Sync is suspended with it; nobody loses anything."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import connection_steps
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
-        done = await steps.turn_off(service.ledger, name, reason=reason, actor=actor(), now=service.clock())
+        done = await connection_steps.turn_off(service.ledger, name, reason=reason, actor=actor(), now=service.clock())
         return Shown(("single sign-on is off" if done else "it was off already",), {"changed": done})
 
     perform(context, as_json, work)
@@ -174,8 +195,13 @@ def release(
     """Give a domain up; nobody else may claim it for 30 days."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import domain_steps
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
-        await steps.release_domain(service.ledger, name, domain, actor=actor(), now=service.clock(), confirmed=yes)
+        await domain_steps.release_domain(
+            service.ledger, name, domain, actor=actor(), now=service.clock(), confirmed=yes
+        )
         return Shown((f"{domain} is released",), {"domain": domain, "released": True})
 
     perform(context, as_json, work)
@@ -186,8 +212,10 @@ def sync_status(context: typer.Context, organization: OneOrganization = "", as_j
     """Whether sync is off, ready, enabled or suspended, and why."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import sync as switch
+
         async with service.ledger.read(choose(service.settings, organization)) as reader:
-            return _sync(await steps.sync_status(reader, now=service.clock()))
+            return _sync(await switch.sync_status(reader, now=service.clock()))
 
     perform(context, as_json, work)
 
@@ -197,12 +225,15 @@ def enable(context: typer.Context, organization: OneOrganization = "", as_json: 
     """Enable directory sync; refused with every missing step until single sign-on is on (R5)."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import sync as switch
+        from rosterd.service import actor
+
         await service.register()
         name = choose(service.settings, organization)
         now = service.clock()
-        await steps.enable_sync(service.ledger, name, actor=actor(), now=now)
+        await switch.enable_sync(service.ledger, name, actor=actor(), now=now)
         async with service.ledger.read(name) as reader:
-            return _sync(await steps.sync_status(reader, now=now))
+            return _sync(await switch.sync_status(reader, now=now))
 
     perform(context, as_json, work)
 
@@ -212,11 +243,14 @@ def disable(context: typer.Context, organization: OneOrganization = "", as_json:
     """Switch directory sync off; what it granted stays as it is."""
 
     async def work(service: Service) -> Result:
+        from connector.sso import sync as switch
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
         now = service.clock()
-        await steps.disable_sync(service.ledger, name, actor=actor(), now=now)
+        await switch.disable_sync(service.ledger, name, actor=actor(), now=now)
         async with service.ledger.read(name) as reader:
-            return _sync(await steps.sync_status(reader, now=now))
+            return _sync(await switch.sync_status(reader, now=now))
 
     perform(context, as_json, work)
 
@@ -246,6 +280,8 @@ async def _metadata(reference: str, folder: Path) -> bytes:
             "no metadata is given", where="sso.metadata", next_step="rosterd sso connect FILE, or set sso.metadata"
         )
     if reference.startswith("https://"):
+        from rosterd.fetching import fetch
+
         return await fetch(reference)
     path = folder / reference.removeprefix("file:")
     try:
@@ -255,6 +291,8 @@ async def _metadata(reference: str, folder: Path) -> bytes:
 
 
 def _label(domain: str) -> str:
+    from ledger.identity import a_label
+
     try:
         return a_label(domain)
     except ValueError as error:

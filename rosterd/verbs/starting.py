@@ -8,10 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from connector.sso.signing import ensure_key
 from ledger.errors import BadInput
-from rosterd.clock import utc_now
-from rosterd.first_files import SAML_CERTIFICATE, SAML_KEY, first_files
 from rosterd.verbs.console import Json, Session, Shown, answer
 
 
@@ -23,6 +20,10 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write a first configuration and generate its keys (mode 0600). Overwrites nothing."""
+    from connector.sso.signing import ensure_key
+    from rosterd.clock import utc_now
+    from rosterd.first_files import SAML_CERTIFICATE, SAML_KEY, first_files
+
     session: Session = context.obj
     session.as_json = session.as_json or as_json
     files = first_files(organization, domain)

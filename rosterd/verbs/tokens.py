@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from access import tokens
 from access.principal import Purpose, Scope
 from ledger.errors import BadInput, NotFound
-from ledger.identity import fold
-from ledger.settings import parse_duration
-from ledger.store import people
-from ledger.store.tokens import TokenRow
 from ledger.team import Role
-from rosterd.faults import close
-from rosterd.service import Service
 from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform
+
+if TYPE_CHECKING:
+    from ledger.store.tokens import TokenRow
+    from rosterd.service import Service
 
 app = typer.Typer(help="API tokens of an organization.", no_args_is_help=True)
 
@@ -44,6 +41,8 @@ def create(
     # eleven parameters: what one types
 
     async def work(service: Service) -> Result:
+        from access import tokens
+
         await service.register()
         chosen = choose(service.settings, organization)
         now = service.clock()
@@ -75,6 +74,8 @@ def list_tokens(context: typer.Context, organization: OneOrganization = "", as_j
     """List the tokens; their text is not kept."""
 
     async def work(service: Service) -> Result:
+        from access import tokens
+
         rows = await tokens.list(service.ledger, choose(service.settings, organization))
         columns = ("id", "name", "state", "scopes", "teams", "expires", "last used")
         grid = Grid(columns, tuple(_shown(row, service) for row in rows))
@@ -93,6 +94,8 @@ def revoke(
     """Revoke a token at once."""
 
     async def work(service: Service) -> Result:
+        from access import tokens
+
         chosen = choose(service.settings, organization)
         who = service.operator(chosen)
         await tokens.revoke(service.ledger, chosen, token_id, actor=who, now=service.clock())
@@ -119,6 +122,8 @@ def _inbox(service: Service, organization: str, directory: str, scopes: list[Sco
     """The directory a pushing token is for: the named one, or the only one there is. Raises ``BadInput``."""
     if Scope.SCIM not in scopes:
         return directory
+    from rosterd.faults import close
+
     declared = service.settings.customer(organization).settings.directories
     known = [item.id for item in declared if item.kind == "scim_inbox"]
     if directory in known or (not directory and len(known) == 1):
@@ -137,6 +142,8 @@ def _inbox(service: Service, organization: str, directory: str, scopes: list[Sco
 
 
 def _life(text: str) -> timedelta:
+    from ledger.settings import parse_duration
+
     try:
         return parse_duration(text)
     except ValueError as error:
@@ -145,6 +152,10 @@ def _life(text: str) -> timedelta:
 
 async def _team_ids(service: Service, organization: str, names: list[str]) -> tuple[str, ...]:
     """Ids of the named Teams; raises ``NotFound`` with the closest name."""
+    from ledger.identity import fold
+    from ledger.store import people
+    from rosterd.faults import close
+
     async with service.ledger.read(organization) as reader:
         teams = await people.open_teams(reader)
     by_key = {row[2]: row[0] for row in teams}

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ledger.errors import BadInput, NotFound
-from ledger.identity import Email, IdentityState, fold
-from ledger.reporting import TeamReporting
-from ledger.store import consent, people, reporting
-from ledger.store.book import Reader
 from ledger.usage import BasisKind, LegalBasis
-from rosterd.faults import close
-from rosterd.service import Service, actor
 from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform
+
+if TYPE_CHECKING:
+    from ledger.reporting import TeamReporting
+    from ledger.store.book import Reader
+    from rosterd.service import Service
 
 app = typer.Typer(help="What permits looking at people's usage (R11, R13c).", no_args_is_help=True)
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
@@ -27,6 +26,8 @@ def status(context: typer.Context, organization: OneOrganization = "", as_json: 
     """The legal basis in force, and which Teams' user-level reports are switched on."""
 
     async def work(service: Service) -> Result:
+        from ledger.store import consent, reporting
+
         name = choose(service.settings, organization)
         async with service.ledger.read(name) as reader:
             basis = await consent.legal_basis(reader)
@@ -57,6 +58,9 @@ def basis(
     """Record the legal basis: from then on usage is collected. Which one applies is your own judgement (R13c)."""
 
     async def work(service: Service) -> Result:
+        from ledger.store import consent
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
         first = _day(effective_on) if effective_on else service.clock().date()
         try:
@@ -75,6 +79,9 @@ def withdraw(context: typer.Context, reason: Reason, organization: OneOrganizati
     """End the legal basis: nothing more is collected."""
 
     async def work(service: Service) -> Result:
+        from ledger.store import consent
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
         async with service.ledger.write(name, at=service.clock()) as book:
             done = await consent.withdraw_basis(book, actor=actor(), reason=reason)
@@ -98,6 +105,9 @@ def user_level(
     """Switch a Team's user-level usage reports on or off (R11)."""
 
     async def work(service: Service) -> Result:
+        from ledger.store import reporting
+        from rosterd.service import actor
+
         await service.register()
         name = choose(service.settings, organization)
         async with service.ledger.write(name, at=service.clock()) as book:
@@ -128,6 +138,9 @@ def opt_in(
 
 def _opt(context: typer.Context, mails: list[str], reason: str, organization: str, as_json: bool, *, out: bool) -> None:
     async def work(service: Service) -> Result:
+        from ledger.store import consent
+        from rosterd.service import actor
+
         name = choose(service.settings, organization)
         async with service.ledger.write(name, at=service.clock()) as book:
             ids = await _identities(book, mails)
@@ -142,6 +155,9 @@ def _opt(context: typer.Context, mails: list[str], reason: str, organization: st
 
 async def _identities(reader: Reader, mails: list[str]) -> list[str]:
     """Ids by address; raises ``NotFound`` naming every address nobody has."""
+    from ledger.identity import Email, IdentityState
+    from ledger.store import people
+
     found: list[str] = []
     missing: list[str] = []
     for mail in mails:
@@ -159,6 +175,10 @@ async def _identities(reader: Reader, mails: list[str]) -> list[str]:
 
 
 async def _team_id(reader: Reader, name: str) -> tuple[str, str]:
+    from ledger.identity import fold
+    from ledger.store import people
+    from rosterd.faults import close
+
     teams = await people.open_teams(reader)
     for row in teams:
         if row[2] == fold(name):

@@ -44,7 +44,7 @@ def test_the_health_check_and_the_command_are_verbs() -> None:
     verbs = {verb for module in VERBS.values() for verb in module}
     health = next(rest for name, rest in instructions() if name == "HEALTHCHECK")
     command = json.loads(re.search(r"\[.*\]", health)[0])  # type: ignore[index]
-    assert command[:3] == ["rosterd", "check", "--live"]
+    assert command == ["rosterd", "check", "--live", "--daemon"], "the daemon alone: no directory ends a container"
     assert json.loads(next(rest for name, rest in instructions() if name == "CMD"))[0] in verbs
 
 

@@ -218,7 +218,7 @@ def test_an_unexpected_error_is_one_line_and_a_trace_only_under_debug(
     def broken(*_arguments: object) -> None:
         raise RuntimeError("first line\nsecond line")
 
-    monkeypatch.setattr("rosterd.verbs.console.load", broken)
+    monkeypatch.setattr("rosterd.loading.load", broken)
     answer = acme.rosterd("check", "--json")
     assert answer.code == 1
     assert answer.err.count("\n") == 2

@@ -23,9 +23,20 @@ def test_the_committed_file_is_fresh(name: str) -> None:
     assert committed == generated()[name], "stale: python -m rosterd.settings_docs --write"
 
 
-def test_comparing_says_that_nothing_is_stale(capsys: pytest.CaptureFixture[str]) -> None:
+def test_comparing_says_that_nothing_is_stale(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(CONFIG.parent)
     assert main([]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_files_are_written_into_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([]) == 1
+    assert main(["--write"]) == 0
+    assert main([]) == 0
+    assert sorted(str(path.relative_to("config")) for path in Path("config").rglob("*.*")) == NAMES
 
 
 def test_the_example_loads() -> None:

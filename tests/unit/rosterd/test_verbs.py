@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.main import get_command
 
-from rosterd.cli import VERBS, make, needed
+from rosterd.cli import VERBS, in_question, make, needed
 
 
 @pytest.mark.parametrize("module", sorted(VERBS))
@@ -22,3 +22,10 @@ def test_only_the_module_of_the_verb_is_needed() -> None:
 def test_help_and_unknown_verbs_need_every_module() -> None:
     assert needed(["--help"]) == tuple(VERBS)
     assert needed(["explode"]) == tuple(VERBS)
+
+
+def test_completing_needs_the_modules_of_every_verb_that_may_be_meant() -> None:
+    assert in_question(["pl"]) == ("reconcile",)
+    assert in_question(["s"]) == ("signon", "granting", "serving")
+    assert in_question(["-c", "x.toml", "import", "us"]) == ("imports", "usage")
+    assert in_question([]) == in_question(["--ver"]) == tuple(VERBS)
