@@ -166,6 +166,9 @@ class Matcher:
             if rules and person.enabled:
                 self.present.append(Present(person, None, None, rules, (), only))
             return
+        if candidate is None and holder is not None and person.enabled and self._may_be(person, holder):
+            self._candidate(person, holder, rules, only)
+            return
         if candidate is None:
             text = f"{person.mail.key} belongs to somebody else who has left or cannot be seen: relink by hand"
             self.problems.append(Problem("recycled-mail", text, (person.dn,)))
@@ -188,6 +191,29 @@ class Matcher:
         keys = ((link.source_id, link.anchor, PEOPLE) for link in old)
         self.seen_again.extend(Absence(*key) for key in keys if key in self.recorded.absences)
         self.present.append(Present(person, candidate, None, rules, old, only))
+
+    def _may_be(self, person: PersonSeen, holder: IdentityRow) -> bool:
+        """Whether an entry may be a new one of whoever holds its address: nobody else's entry is seen to be, and no two
+        numbers say that they are two people (E6)."""
+        two = bool(person.employee_number and holder.employee_number) and (
+            person.employee_number != holder.employee_number
+        )
+        old = self._links(holder.id)
+        return not two and holder.id not in self.seen_identities and all(self._proved_gone(link) for link in old)
+
+    def _candidate(
+        self, person: PersonSeen, holder: IdentityRow, rules: tuple[Rule, ...], only: frozenset[str] | None
+    ) -> None:
+        """The address alone is no proof: a person decides, and meanwhile nobody is absent (E6)."""
+        self.seen_identities.add(holder.id)
+        self.unsettled.add((person.source_id, person.anchor))
+        old = tuple(self._links(holder.id))
+        was = ", ".join(f"{link.source_id}:{link.anchor}" for link in old)
+        doubt = (
+            f"{holder.mail_key}: entry {was} is not there, and {person.dn} ({person.source_id}:{person.anchor}) has the"
+            " address: if it is the same person, approve; if not, give one of the two another address"
+        )
+        self.present.append(Present(person, holder, None, rules, old, only, doubt=doubt))
 
     def _correlates(self, person: PersonSeen, holder: IdentityRow) -> bool:
         """Same address and: never linked to a directory, or the same employee number."""

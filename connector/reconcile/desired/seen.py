@@ -149,7 +149,8 @@ class Domains(msgspec.Struct, frozen=True):
 class Present(msgspec.Struct, frozen=True):
     """A person who is here. ``identity`` None: somebody new. ``replaces``: links a relink ends (D9). ``only``: the
     mappings that count for a guest (D11), no others being given or taken; None: all. ``unread``: the entry could not be
-    mapped, so that ``person`` is as recorded: nothing new is given, and only what its groups prove ends (E9)."""
+    mapped, so that ``person`` is as recorded: nothing new is given, and only what its groups prove ends (E9).
+    ``doubt``: why a person has to say first whether the entry is theirs (E6)."""
 
     person: PersonSeen
     identity: IdentityRow | None
@@ -158,6 +159,7 @@ class Present(msgspec.Struct, frozen=True):
     replaces: tuple[LinkRow, ...] = ()
     only: frozenset[str] | None = None
     unread: bool = False
+    doubt: str = ""
 
 
 class Gone(msgspec.Struct, frozen=True):

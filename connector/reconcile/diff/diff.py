@@ -41,6 +41,7 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
     """The whole plan. ``now`` decides only what is due and which terms run."""
     work = _Work(wanted, ground)
     drafts: list[tuple[str, str, PersonSeen | None, list[Change]]] = []
+    doubts: dict[str, str] = {}
     for item in wanted.present:
         identity = item.identity
         if identity is not None and not item.person.enabled:
@@ -52,6 +53,8 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
                 continue
             subject = identity.mail_key if identity else item.person.mail.key
             changes = work.here(item, subject)
+            if item.doubt and identity is not None:
+                doubts[identity.id] = item.doubt
         drafts.append((subject, identity.id if identity else "", item.person, changes))
     for gone in wanted.gone:
         changes = work.off(gone.identity, IdentityState.ABSENT, gone.cause)
@@ -63,7 +66,8 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
     for subject, identity_id, person, changes in drafts:
         changes += dealt.changes.get((subject, identity_id), ())
         if changes:
-            bundles.append(Bundle(subject, identity_id, sort_changes(changes), person, work.scopes_of(identity_id)))
+            teams, doubt = work.scopes_of(identity_id), doubts.get(identity_id, "")
+            bundles.append(Bundle(subject, identity_id, sort_changes(changes), person, teams, doubt))
     bundles.sort(key=lambda bundle: bundle.subject)
     unmoved = {
         (person.source_id, person.anchor) for subject, _, person, _ in drafts if person and subject in dealt.unmoved
@@ -249,7 +253,8 @@ def _relink(subject: str, item: Present) -> Change:
     """A new anchor for a known person (D9); anchors stay out of the digest."""
     number = item.person.employee_number
     before = "linked" if item.replaces else "unlinked"
-    cause = f"employee number {number} is known under an entry that is gone" if item.replaces else "same mail address"
+    by_number = bool(item.replaces) and not item.doubt
+    cause = f"employee number {number} is known under an entry that is gone" if by_number else "same mail address"
     return Change(Kind.RELINK_ANCHOR, subject, number, before, "relinked", "", Harm.RELINK, cause)
 
 

@@ -17,7 +17,7 @@ from connector.reconcile.diff.diff import Draft
 from connector.reconcile.diff.roles import last_owners, protected_admins
 from connector.reconcile.diff.seat_pools import Allocation, PoolKey
 from connector.reconcile.guard import address_swaps
-from connector.reconcile.guard.limits import FREEZE, Permit, Trip, Windows, emptied, exceeded, scopes_of
+from connector.reconcile.guard.limits import DOUBT, FREEZE, Permit, Trip, Windows, emptied, exceeded, scopes_of
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan, Problem, count_kinds, digest_of
 from connector.reconcile.plan.freeze import stands_still
 from connector.reconcile.plan.settings import OnHeld
@@ -92,6 +92,9 @@ def guard(draft: Draft, ground: Ground, windows: Windows, permit: Permit) -> Gua
     counted = [bundle for bundle in harmful if bundle.subject not in approved and bundle.subject not in still]
     tripped, trips = exceeded(counted, recorded, policy, windows)
     held = {b.subject for b in counted if any((s, c.harm) in tripped for c in b.changes for s in scopes_of(b, c))}
+    doubtful = [b for b in plan.bundles if b.doubt and b.subject not in approved]
+    trips += [Trip(bundle.doubt, Harm.RELINK.value, DOUBT, 1, 0, 0, 0) for bundle in doubtful]
+    held |= {bundle.subject for bundle in doubtful}
     held |= emptied(plan, counted, held | still, recorded, trips) | still
     if still:
         trips.insert(0, Trip(windows.frozen, "harm", FREEZE, len(still), 0, 0, 0))

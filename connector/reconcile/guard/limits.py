@@ -20,6 +20,7 @@ from ledger.identity import IdentityState
 
 ORGANIZATION = "organization"
 FREEZE = "freeze"
+DOUBT = "doubt"
 _IDENTITY_LEVEL = frozenset({Harm.DISABLE, Harm.REMOVE})
 _ORGANIZATION_ONLY = frozenset({Harm.INVITE, Harm.RENAME, Harm.RELINK})
 ENDS_USE = frozenset({Harm.DISABLE, Harm.REMOVE, Harm.LEAVE})
@@ -68,7 +69,8 @@ class Permit(msgspec.Struct, frozen=True):
 class Trip:
     """One limit that was exceeded: in ``scope`` (by name) ``harm`` would touch ``people`` of ``population``, and
     touched ``before`` others earlier in ``window``; ``limit`` people are allowed. Window ``zero``: nobody would be
-    left. Window ``freeze``: ``scope`` says why no harm is applied now."""
+    left. Window ``freeze``: ``scope`` says why no harm is applied now. Window ``doubt``: it says what a person has to
+    decide."""
 
     scope: str
     harm: str
@@ -83,6 +85,8 @@ class Trip:
         """In words."""
         if self.window == "zero":
             return f"{self.scope} would be left without anybody"
+        if self.window == DOUBT:
+            return self.scope
         if self.window == FREEZE:
             return f"{self.scope}; {words.counted(self.people, 'person waits', 'people wait')}"
         earlier = f" after {self.before} earlier" if self.before else ""

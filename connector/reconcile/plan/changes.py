@@ -152,6 +152,7 @@ class Bundle(msgspec.Struct, frozen=True):
     """All changes of one person: they wait or go together (P2). ``identity`` is empty for somebody new.
 
     ``teams``: (Team id, mapping id) of every synced membership, the scopes in which identity-level harm counts.
+    ``doubt``: what a person has to decide before any of it goes, whatever the limits allow (E6); mostly empty.
     """
 
     subject: str
@@ -159,6 +160,7 @@ class Bundle(msgspec.Struct, frozen=True):
     changes: tuple[Change, ...]
     person: PersonSeen | None = None
     teams: tuple[tuple[str, str], ...] = ()
+    doubt: str = ""
 
     @property
     def harmful(self) -> bool:

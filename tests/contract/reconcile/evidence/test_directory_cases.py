@@ -69,7 +69,6 @@ async def play(ledger: Ledger, tmp_path: Path, name: str) -> Case:
     outcomes = [
         await run.apply(ledger, setup, now=world.later(hours=1), actor="service:schedule", auto=True) for _ in range(2)
     ]
-    await source.close()
     return Case(ledger, setup, file, name, outcomes, planned)
 
 
@@ -117,3 +116,25 @@ async def test_e7_an_alias_renames_and_freezes_nobody(ledger: Ledger, tmp_path: 
     assert [outcome.counts for outcome in case.outcomes] == [{}, {}]
     assert "zoe@acme.example active True invited" in await case.held()
     assert not any(problem.code == "frozen" for problem in case.outcomes[1].problems)
+
+
+async def test_e6_a_new_entry_with_the_address_is_relinked_by_a_person_and_nobody_is_disabled(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    case = await play(ledger, tmp_path, "recreated-entry")
+    first, second = case.outcomes
+    assert [(outcome.counts, outcome.held_counts, outcome.exit_code) for outcome in (first, second)] == [
+        ({}, {"RelinkAnchor": 1}, 3)
+    ] * 2
+    assert first.held == second.held
+    assert {line.partition(" ")[2] for line in await case.held()} == {"active True invited"}
+    text = "\n".join(case.planned.lines)
+    old, new = "08c0be0b-5f26-55d4-835f-4f7aa1428082", "de97fe58-99b4-5132-9ae4-137b502e2a30"
+    for said in (f"corp:{old}", f"corp:{new}", "uid=p0,ou=people,dc=acme,dc=example", "if it is the same person"):
+        assert said in text
+    at = datetime(2026, 3, 2, 13, tzinfo=UTC)
+    shutil.copy(CASES / "recreated-entry.after.ldif", case.file)
+    done = await run.approve(ledger, case.setup, second.held, reason="re-created by hand", actor="boss", now=at)
+    assert done.counts == {"RelinkAnchor": 1}
+    after = await run.apply(ledger, case.setup, now=at, actor="service:schedule", auto=True)
+    assert (after.counts, after.exit_code) == ({}, 0)
