@@ -184,9 +184,9 @@ async def end_roles(book: Book, row_ids: Sequence[str]) -> None:
     await book.end(people.admin_role, row_ids)
 
 
-async def note_absences(book: Book, rows: Sequence[tuple[str, str, str]]) -> None:
-    """Rows: source_id, anchor, scope that a complete reading did not show for the first time."""
-    same = {"first_absent_at": book.at, "last_absent_at": book.at, "first_run": book.run_id}
+async def note_absences(book: Book, rows: Sequence[tuple[str, str, str]], *, at: datetime) -> None:
+    """Rows: source_id, anchor, scope that a complete reading, which ended ``at``, did not show for the first time."""
+    same = {"first_absent_at": at, "last_absent_at": at, "first_run": book.run_id}
     await book.insert(people.absence, ("source_id", "anchor", "scope"), rows, same=same)
 
 

@@ -7,6 +7,8 @@ row are written. What the plan was made from is therefore what it changes. Prohi
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from connector.reconcile.apply import held_sets, notices
 from connector.reconcile.apply.kept_groups import end_idle_groups, ensure_groups
 from connector.reconcile.apply.rows import Rows
@@ -63,7 +65,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         judgement = await judged(book, base, lambda draft: _permit(book, order, draft.plan, policy))
         with without_collector():
             outcome = await _write(book, order, judgement, observed)
-        await _seen(book, judgement.plan, base.time)
+        await _seen(book, judgement.plan, base.time, observed.ended or order.now)
         await _answered(book, judgement)
         await end_idle_groups(book, judgement.ground)
         await remember(book, observed, judgement)
@@ -168,13 +170,14 @@ def _ending(guarded: Guarded, unknown: bool) -> tuple[RunState, int]:
     return (RunState.UNKNOWN, 4) if unknown else (RunState.NOTHING, 0)
 
 
-async def _seen(book: Book, plan: Plan, time: Continuity) -> None:
-    """What the next run compares with: absences begun and lifted, and when each scope was read."""
+async def _seen(book: Book, plan: Plan, time: Continuity, ended: datetime) -> None:
+    """What the next run compares with: absences begun (when their reading ``ended``, E2) and lifted, and when each
+    scope was read."""
     notes = plan.notes
     if notes.seen_again:
         await people.clear_absences(book, [(item.source_id, item.anchor, item.scope) for item in notes.seen_again])
     if absent := time.notable(notes.absent):
-        await people.note_absences(book, absent)
+        await people.note_absences(book, absent, at=max(ended, book.at))
     lines = time.steady(plan.scopes)
     await runs.put_scopes(book, [(s.source_id, s.scope, s.complete, s.reason, s.entries) for s in lines])
 

@@ -6,6 +6,7 @@ Prohibition: decides nothing about anybody. Whatever cannot be followed is read 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +29,8 @@ DELETIONS_EVERY = timedelta(hours=1)
 DRIFT = "drift"
 """The scope, and the problem, of what a whole reading found and the changes did not tell."""
 _SHOWN = 20
+elapsed = time.monotonic
+"""Seconds that no clock set by anybody changes."""
 
 
 async def observe(
@@ -38,7 +41,15 @@ async def observe(
     memory: Memory | None = None,
 ) -> Observed:
     """Read all sources. Unknown scopes are part of the answer, never an error. Without ``memory`` everybody is read and
-    mapped, and nothing is kept (``plan``)."""
+    mapped, and nothing is kept (``plan``). The answer says when the last reading ended: ``now`` and what it took."""
+    began = elapsed()
+    observed = await _observed(sources, policy, now, progress, memory)
+    return replace(observed, ended=now + timedelta(seconds=max(0.0, elapsed() - began)))
+
+
+async def _observed(
+    sources: Sequence[Configured], policy: Policy, now: datetime, progress: Progress | None, memory: Memory | None
+) -> Observed:
     if memory is None:
         return await read_all(sources, policy, now, progress)
     tracks = _tracks(sources, policy, memory, now)

@@ -73,7 +73,8 @@ class Observed:
     then. Otherwise ``sources`` has everybody; ``overlays`` and ``gathered`` are what to remember of each whole reading,
     as a difference or anew, ``rules`` the mark of the rules by which each was mapped. ``with_causes``: some group has
     unresolved members, so the causes of memberships are needed (D6). ``scopes``: the evidence of a near reading.
-    ``followed``: sources of which only the changes were read; ``notes``: what is to be said of how they were read."""
+    ``followed``: sources of which only the changes were read; ``notes``: what is to be said of how they were read.
+    ``ended``: when the last of the readings was over; None where none was made."""
 
     sources: Mapping[str, SourceSeen]
     cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -86,6 +87,7 @@ class Observed:
     memory: Memory | None = None
     followed: frozenset[str] = frozenset()
     notes: tuple[Problem, ...] = ()
+    ended: datetime | None = None
 
 
 async def recall(
