@@ -101,6 +101,12 @@ async def absences(reader: Reader) -> list[tuple[Any, ...]]:
     return await reader.tuples(reader.select(people.absence, "source_id", "anchor", "scope", "first_absent_at"))
 
 
+async def active_people(reader: Reader) -> int:
+    """How many people are active now."""
+    active = reader.open(people.identity, "id").where(people.identity.c.state == IdentityState.ACTIVE.value).subquery()
+    return int(await reader.scalar(select(func.count()).select_from(active)) or 0)
+
+
 async def populations(reader: Reader, at: datetime) -> tuple[int, dict[str, int], dict[str, int]]:
     """Active people at ``at``: of the organization, by Team id, by provenance."""
     counted = reader.as_of(people.identity, at, "id").where(people.identity.c.state == IdentityState.ACTIVE.value)

@@ -143,7 +143,7 @@ async def _write(book: Book, order: Order, judgement: Judgement, observed: Obser
     await invites.announce(book, rows.invited, policy.invites)
     held = await held_sets.keep(book, order, plan, guarded, policy)
     await notices.tell(book, judgement)
-    state, code = _ending(guarded, bool(plan.unknown))
+    state, code = _ending(guarded, bool(plan.unknown or plan.doubted))
     outcome = RunOutcome(
         run_id=book.run_id,
         kind=order.kind,

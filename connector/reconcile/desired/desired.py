@@ -12,7 +12,7 @@ from connector.reconcile.desired.matching import Matcher
 from connector.reconcile.desired.seen import Desired, Gone
 from connector.reconcile.desired.selection import choose
 from connector.reconcile.evidence.edges import edges_of
-from connector.reconcile.plan.changes import Absence, Problem
+from connector.reconcile.plan.changes import DOUBT, FROZEN, Absence, Problem
 from connector.reconcile.plan.recorded import PEOPLE, IdentityRow, LinkRow
 from ledger.identity import IdentityState
 
@@ -28,7 +28,7 @@ class _Missing:
         self.absent: list[Absence] = []
         self.seen_again: list[Absence] = []
         self.unsettled: set[tuple[str, str]] = set()
-        self._frozen: dict[str, list[str]] = {}
+        self._kept: dict[tuple[str, str], list[str]] = {}
         self._unconfirmed: list[str] = []
 
     def links(self, accounted: set[str]) -> dict[str, list[LinkRow]]:
@@ -49,8 +49,8 @@ class _Missing:
         """One of them."""
         ground = self.ground
         why = _cannot_tell(ground, identity, links)
-        if why:
-            self._frozen.setdefault(why, []).append(identity.mail_key)
+        if why is not None:
+            self._kept.setdefault(why, []).append(identity.mail_key)
             if identity.mail_key.rpartition("@")[2] in ground.domains.open:
                 self.unsettled.update((link.source_id, link.anchor) for link in links)
             return
@@ -70,7 +70,7 @@ class _Missing:
 
     def problems(self) -> list[Problem]:
         """Who is kept for want of proof, and whose absence waits for a second reading."""
-        found = [Problem("frozen", why, tuple(sorted(who))) for why, who in self._frozen.items()]
+        found = [Problem(*why, tuple(sorted(who))) for why, who in self._kept.items()]
         if self._unconfirmed:
             text = "absent in a complete reading; counts only when another one confirms it"
             found.append(Problem("unconfirmed", text, tuple(sorted(self._unconfirmed))))
@@ -99,16 +99,16 @@ def desired(ground: Ground) -> Desired:
     )
 
 
-def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) -> str:
-    """Why this absence proves nothing; empty when it does."""
+def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) -> tuple[str, str] | None:
+    """Why this absence proves nothing, as the code and words of a problem; None when it does."""
     for link in links:
         source = ground.sources.get(link.source_id)
         if source is None:
-            return f"directory {link.source_id} is not configured: who came through it keeps everything"
+            return FROZEN, f"directory {link.source_id} is not configured: who came through it keeps everything"
         if not source.proved_absent(link.anchor):
-            return source.doubt
+            return FROZEN, source.doubt
     if why := guests.frozen(ground.domains, ground.policy, identity.mail_key):
-        return why
+        return FROZEN, why
     causes = ground.recorded.causes.get(identity.id, {})
     for row in ground.recorded.memberships.get(identity.id, ()):
         rule = ground.policy.rule_of(row.provenance)
@@ -117,9 +117,10 @@ def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) ->
         if rule is None or group is None:
             continue
         if group.missing:
-            return f"group {rule.group} is missing: nobody leaves for absence because of it"
+            return DOUBT, f"group {rule.group} is missing: nobody leaves for absence because of it"
         if not group.complete:
-            return f"group {rule.group} was not read to its end"
+            return FROZEN, f"group {rule.group} was not read to its end"
         if value := edges_of(causes.get(row.provenance, "")).standing(group):
-            return f"the entry is hidden or gone, but group {rule.group} still lists {value}: remove that member value"
-    return ""
+            text = f"the entry is hidden or gone, but group {rule.group} still lists {value}: remove that member value"
+            return DOUBT, text
+    return None

@@ -168,6 +168,14 @@ class Bundle(msgspec.Struct, frozen=True):
         return any(change.harm for change in self.changes)
 
 
+FROZEN = "frozen"
+"""Code of a problem: these people are kept as they are, for a reason that is not theirs."""
+DOUBT = "doubt"
+"""Code of a problem: these people are kept only because their absence is not proved (E3, E4)."""
+READING_DOUBTED = "reading-doubted"
+"""Code of a problem: so many are, that the reading is what is doubted (E13)."""
+
+
 class Problem(msgspec.Struct, frozen=True, gc=False, order=True):
     """Something reported instead of done: ``code`` (frozen, collision, unmappable, protected, unconfirmed, unknown …),
     ``what`` in words, ``subjects`` whom it concerns (mail keys, DNs, mapping ids)."""
@@ -228,6 +236,11 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     def unknown(self) -> tuple[ScopeLine, ...]:
         """Scopes that prove nothing in this reading."""
         return tuple(scope for scope in self.scopes if not scope.complete)
+
+    @property
+    def doubted(self) -> str:
+        """Why this reading as a whole is not believed (E13); mostly empty."""
+        return next((problem.what for problem in self.problems if problem.code == READING_DOUBTED), "")
 
     @property
     def empty(self) -> bool:

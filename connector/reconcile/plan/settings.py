@@ -234,6 +234,13 @@ class SyncSettings(SettingsModel):
     allow_roles: bool = False
     """Danger: true lets whoever edits the directory make admins, through the ``role`` of a mapping."""
 
+    doubt_percent: int = Field(20, ge=0, le=100)
+    """When more than this share of the people are kept only because a group still lists them, or is missing, the
+    reading itself is doubted: exit 4, and one line in place of theirs."""
+
+    doubt_floor: int = Field(3, ge=0)
+    """… and never with this many people or fewer."""
+
     fresh_within: Duration = timedelta(hours=24)
     """A directory that could not be read whole for this long is notified, once; 0 never notifies."""
 

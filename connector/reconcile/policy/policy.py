@@ -94,6 +94,8 @@ class Policy:
     guests: tuple[GuestRule, ...] = ()
     hash: str = field(default="")
     fresh_within: timedelta = timedelta(hours=24)
+    doubt_percent: int = 20
+    doubt_floor: int = 3
     invites: InviteSettings = field(default=InviteSettings())
 
     @classmethod
@@ -144,6 +146,8 @@ class Policy:
                 Sections(teams, mappings, guests, offboarding, sync), rules.values(), invited, limits, invites
             ),
             fresh_within=sync.fresh_within,
+            doubt_percent=sync.doubt_percent,
+            doubt_floor=sync.doubt_floor,
             invites=invites,
         )
 
@@ -228,7 +232,8 @@ def _policy_hash(
 ) -> str:
     """Over all that decides, whether people are mailed included. What a file does not use leaves no trace, so a new key
     changes no older digest (P1)."""
-    idle = {"fresh_within"} | (set() if sections.sync.allow_roles else {"allow_roles"})  # decide nothing
+    idle = {"fresh_within", "doubt_percent", "doubt_floor"}  # decide nothing about anybody
+    idle |= set() if sections.sync.allow_roles else {"allow_roles"}
     sync = sections.sync.model_dump(mode="json", exclude=idle)
     value: dict[str, Any] = {
         "mappings": sorted(

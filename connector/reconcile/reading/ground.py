@@ -15,6 +15,7 @@ from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Domains, SourceSeen
 from connector.reconcile.diff.diff import Draft
 from connector.reconcile.diff.kept_groups import left
+from connector.reconcile.evidence.doubts import folded
 from connector.reconcile.guard.limits import Permit, scopes_of
 from connector.reconcile.pipeline import Judgement, Measured, Problems, judge
 from connector.reconcile.plan.changes import Plan
@@ -27,7 +28,7 @@ from connector.reconcile.state.teams import with_teams
 from connector.reconcile.state.windows import measure
 from ledger.collector import without_collector
 from ledger.errors import Stale
-from ledger.store import last_readings, runs
+from ledger.store import last_readings, people, runs
 from ledger.store.book import Reader
 
 
@@ -38,21 +39,26 @@ class BaseMoved(Stale):
 @dataclass(frozen=True, slots=True)
 class Grounded:
     """A ground, and what it was made of. ``names``: every name by which a problem may speak of who is planned; empty
-    when it is everybody. ``time``: what the clock lets be believed of earlier absences (D3)."""
+    when it is everybody. ``time``: what the clock lets be believed of earlier absences (D3).
+    ``population``: active people, counted where somebody may be kept by doubt."""
 
     ground: Ground
     observed: Observed
     time: Continuity
     names: frozenset[str] = frozenset()
+    population: int = 0
 
 
 async def grounded(reader: Reader, policy: Policy, observed: Observed, domains: Domains, now: datetime) -> Grounded:
     """The ground of a run; inside a ``Book`` it is the state that the transaction changes. Raises ``BaseMoved``."""
     part = await _part(reader, policy, observed, domains, now)
     time = await _went_on(reader, part.recorded, part.sources, now)
-    return Grounded(
-        Ground(part.sources, with_teams(time.recorded, policy), policy, domains, now), observed, time, part.names
+    ground = Ground(part.sources, with_teams(time.recorded, policy), policy, domains, now)
+    doubtful = any(
+        group.missing or group.unresolved for seen in part.sources.values() for group in seen.groups.values()
     )
+    population = await people.active_people(reader) if doubtful else 0
+    return Grounded(ground, observed, time, part.names, population)
 
 
 async def judged(reader: Reader, base: Grounded, permit: Callable[[Draft], Awaitable[Permit]]) -> Judgement:
@@ -71,7 +77,7 @@ async def judged(reader: Reader, base: Grounded, permit: Callable[[Draft], Await
         """With what still stands of everybody who was not looked at, and how the directories were read."""
         standing = observed.memory.base if observed.near and observed.memory is not None else None
         found = merged(problems, standing.standing, base.names) if standing is not None else problems
-        return tuple(sorted((*found, *observed.notes))) if observed.notes else found
+        return folded((*found, *observed.notes), base.population, ground.policy)
 
     return await judge(ground, measured, report)
 

@@ -16,7 +16,7 @@ import msgspec
 from connector.directory.mapping import AttributeRules
 from connector.reconcile.desired.seen import Domains, SourceSeen
 from connector.reconcile.pipeline import Judgement, anchors_of
-from connector.reconcile.plan.changes import Problem, ScopeLine
+from connector.reconcile.plan.changes import DOUBT, FROZEN, Problem, ScopeLine
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading import last_reading as parts
 from connector.reconcile.reading.last_reading import Gathered
@@ -28,8 +28,10 @@ from ledger.store.last_readings import Base, LastReading
 
 MOST_PENDING = 20_000
 """With more people unsettled than this, looking at everybody is as quick."""
-_STANDING = frozenset({"frozen", "unmappable", "invite-expired"})
+_STANDING = frozenset({FROZEN, DOUBT, "unmappable", "invite-expired"})
 """Problems that stay true until an entry, a domain or the policy changes, so that they are not looked at again."""
+_SHARED = frozenset({FROZEN, DOUBT})
+"""Those of them that many people may share, of whom some are looked at."""
 _pending = msgspec.msgpack.Decoder(list[tuple[str, str]]).decode
 
 
@@ -144,18 +146,18 @@ def merged(
     problems: Iterable[Problem], before: Sequence[Mapping[str, Any]], evaluated: Collection[str]
 ) -> tuple[Problem, ...]:
     """The problems of a run that looked at some people, and those of everybody else that still stand."""
-    frozen: dict[str, set[str]] = {}
+    kept: dict[tuple[str, str], set[str]] = {}
     plain: set[Problem] = set()
     for row in before:
         left = set(row["subjects"]).difference(evaluated)
-        if row["code"] == "frozen" and left:
-            frozen.setdefault(row["what"], set()).update(left)
+        if row["code"] in _SHARED and left:
+            kept.setdefault((row["code"], row["what"]), set()).update(left)
         elif len(left) == len(row["subjects"]):
             plain.add(Problem(row["code"], row["what"], tuple(row["subjects"])))
     for problem in problems:
-        if problem.code == "frozen":
-            frozen.setdefault(problem.what, set()).update(problem.subjects)
+        if problem.code in _SHARED:
+            kept.setdefault((problem.code, problem.what), set()).update(problem.subjects)
         else:
             plain.add(problem)
-    plain |= {Problem("frozen", what, tuple(sorted(who))) for what, who in frozen.items()}
+    plain |= {Problem(*why, tuple(sorted(who))) for why, who in kept.items()}
     return tuple(sorted(plain))

@@ -52,7 +52,7 @@ class Planned:
         """0 nothing in the way · 3 suspended or something is held · 4 something could not be read."""
         if self.suspended or self.guarded.held:
             return 3
-        return 4 if self.plan.unknown else 0
+        return 4 if self.plan.unknown or self.plan.doubted else 0
 
     @property
     def lines(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import reasons
 from connector.reconcile.outlook.outlook import Outlook
 from connector.reconcile.plan.approval import Awaiting
-from connector.reconcile.plan.changes import REMOVALS, Bundle, Change, Harm, Plan, Problem, ScopeLine
+from connector.reconcile.plan.changes import READING_DOUBTED, REMOVALS, Bundle, Change, Harm, Plan, Problem, ScopeLine
 from connector.reconcile.plan.words import people, some
 from connector.reconcile.show.in_words import Group, grouped, headline, in_words, person_line
 
@@ -32,12 +32,17 @@ def short(digest: str) -> str:
 
 
 def unknown_line(scopes: Iterable[ScopeLine]) -> str:
-    """What could not be read, and that nothing is removed because of it; empty when everything was read."""
+    """What could not be read, and that nobody leaves for absence because of it; empty when everything was read."""
     found: dict[tuple[str, str], list[str]] = {}
     for scope in sorted(scopes, key=lambda item: (not item.scope.startswith("people:"), item.scope)):
         found.setdefault((scope.source_id, scope.reason or "not read to its end"), []).append(scope.scope)
     parts = [f"{some(names, _SCOPES)} of {source}: {reason}" for (source, reason), names in found.items()]
-    return f"UNKNOWN {'; '.join(parts)}. Nothing will be removed because of it." if parts else ""
+    return f"UNKNOWN {'; '.join(parts)}. Nobody leaves for absence because of it." if parts else ""
+
+
+def doubted_line(plan: Plan) -> str:
+    """That the reading as a whole is not believed (E13); empty when it is."""
+    return f"DOUBTED {plan.doubted}" if plan.doubted else ""
 
 
 def held_line(applied: Mapping[str, int], held: Mapping[str, int], command: str) -> str:
@@ -69,7 +74,7 @@ def planned_lines(
 ) -> tuple[str, ...]:
     """Plain text lines of a plan; the first says what is unknown, when something is. ``every``: lists are not folded.
     ``now`` is when it was made."""
-    out = [line for line in [unknown_line(plan.unknown)] if line]
+    out = [line for line in [unknown_line(plan.unknown), doubted_line(plan)] if line]
     if plan.empty:
         out.append("nothing to change")
     else:
@@ -133,7 +138,7 @@ def people_lines(plan: Plan, guarded: Guarded, limit: int | None) -> list[str]:
 
 def outcome_lines(plan: Plan, guarded: Guarded, awaiting: Awaiting, now: datetime) -> tuple[str, ...]:
     """What a run did, in words: unknown first, then applied, held and why, notes."""
-    out = [line for line in [unknown_line(plan.unknown)] if line]
+    out = [line for line in [unknown_line(plan.unknown), doubted_line(plan)] if line]
     if guarded.held:
         applied, held = people_by_word(guarded.allowed), people_by_word(guarded.held)
         out.append(held_line(applied, held, _brief(awaiting)))
@@ -164,6 +169,8 @@ def problem_lines(problems: Iterable[Problem]) -> list[str]:
     """One line per problem with the first names it concerns."""
     lines = []
     for problem in problems:
+        if problem.code == READING_DOUBTED:
+            continue  # it is the first line
         names = some(problem.subjects, _NAMES)
         lines.append(f"note: {problem.what}: {names}" if names else f"note: {problem.what}")
     return lines

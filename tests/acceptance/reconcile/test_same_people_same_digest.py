@@ -92,6 +92,6 @@ async def test_d15_a_truncated_export_removes_nobody(ledger: Ledger, now: dateti
     file.write_text(text[: len(text) // 2], encoding="utf-8")
     planned = await run.plan(ledger, prepared, now=now)
     assert planned.lines[0].startswith("UNKNOWN people:")
-    assert planned.lines[0].endswith("Nothing will be removed because of it.")
+    assert planned.lines[0].endswith("Nobody leaves for absence because of it.")
     outcome = await run.apply(ledger, prepared, now=now, actor="test", auto=True)
     assert (outcome.state, outcome.exit_code, outcome.counts) == (RunState.UNKNOWN, 4, {})

@@ -164,7 +164,7 @@ def test_the_first_line_on_a_truncated_ldif_says_what_is_unknown(acme: Installat
     assert answer.code == 4
     first = answer.out.splitlines()[0]
     assert first.startswith("UNKNOWN ")
-    assert first.endswith("Nothing will be removed because of it.")
+    assert first.endswith("Nobody leaves for absence because of it.")
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # ldap3 forgets a refused socket

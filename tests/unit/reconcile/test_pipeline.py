@@ -188,7 +188,7 @@ def test_d1_an_unknown_scope_takes_nothing(scope: str, source: HandSource, chose
     first = Planned(draft.plan, nothing).lines[0]
     assert first.startswith("UNKNOWN")
     assert "sizeLimitExceeded" in first
-    assert first.endswith("Nothing will be removed because of it.")
+    assert first.endswith("Nobody leaves for absence because of it.")
     assert Planned(draft.plan, nothing).exit_code == 4
 
 
