@@ -196,6 +196,23 @@ async def note_absences(book: Book, rows: Sequence[tuple[str, str, str]], *, at:
     await book.insert(people.absence, ("source_id", "anchor", "scope"), rows, same=same)
 
 
+async def undone(reader: Reader) -> list[tuple[Any, ...]]:
+    """identity_id, kind, mapping, rule of everything that an undo took back and that still counts (E14)."""
+    return await reader.tuples(reader.select(people.undone, "identity_id", "kind", "mapping", "rule"))
+
+
+async def mark_undone(book: Book, rows: Sequence[tuple[str, str, str, str]]) -> None:
+    """Rows as ``undone`` reads them; an earlier mark of the same is replaced."""
+    await clear_undone(book, [row[:3] for row in rows])
+    same = {"undone_at": book.at, "run_id": book.run_id}
+    await book.insert(people.undone, ("identity_id", "kind", "mapping", "rule"), rows, same=same)
+
+
+async def clear_undone(book: Book, keys: Sequence[tuple[str, str, str]]) -> None:
+    """Forget marks: (identity_id, kind, mapping)."""
+    await book.delete_keys(people.undone, ("identity_id", "kind", "mapping"), keys)
+
+
 async def clear_absences(book: Book, keys: Sequence[tuple[str, str, str]]) -> None:
     """Forget absences of what was seen again."""
     await book.delete_keys(people.absence, ("source_id", "anchor", "scope"), keys)

@@ -16,6 +16,7 @@ from connector.reconcile.by_hand import invites
 from connector.reconcile.desired.clock_jumps import Continuity
 from connector.reconcile.desired.seen import Domains
 from connector.reconcile.diff.membership_ends import answered
+from connector.reconcile.evidence.undone import marks_of
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import Permit, logged_scopes
 from connector.reconcile.pipeline import Judgement
@@ -176,6 +177,8 @@ async def _seen(book: Book, plan: Plan, time: Continuity, ended: datetime) -> No
     notes = plan.notes
     if notes.seen_again:
         await people.clear_absences(book, [(item.source_id, item.anchor, item.scope) for item in notes.seen_again])
+    if notes.lifted:
+        await people.clear_undone(book, notes.lifted)
     if absent := time.notable(notes.absent):
         await people.note_absences(book, absent, at=max(ended, book.at))
     lines = time.steady(plan.scopes)
@@ -183,8 +186,11 @@ async def _seen(book: Book, plan: Plan, time: Continuity, ended: datetime) -> No
 
 
 async def _answered(book: Book, judgement: Judgement) -> None:
-    """Forget the absences whose consequences are drawn to the end: nothing rests on them any more."""
+    """Forget the absences whose consequences are drawn to the end, and the undos of what was approved after all."""
     allowed, ground = judgement.guarded.allowed, judgement.ground
+    done = [(bundle.identity, *mark) for bundle in allowed for mark in marks_of(bundle.changes)]
+    if ground.recorded.undone and done:
+        await people.clear_undone(book, done)
     removed = [bundle.identity for bundle in allowed
                if any(change.kind is Kind.REMOVE_IDENTITY for change in bundle.changes)]  # fmt: skip
     await people.clear_absences_of(book, removed)

@@ -6,6 +6,7 @@ and who is in neither list keeps everything. Only what this product's mappings g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from connector.reconcile.diff.offboarding import leave, restore
 from connector.reconcile.diff.roles import Roles
 from connector.reconcile.diff.seat_pools import Allocation, Pools
 from connector.reconcile.diff.seat_requests import Case, Desk
+from connector.reconcile.evidence.undone import LEAVE, OFF, standing
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Notes, PersonSeen, Plan, Problem, sort_changes
 from connector.reconcile.plan.recorded import IdentityRow
 from connector.reconcile.policy.policy import MAPPING, Rule
@@ -66,7 +68,8 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
     for subject, identity_id, person, changes in drafts:
         changes += dealt.changes.get((subject, identity_id), ())
         if changes:
-            teams, doubt = work.scopes_of(identity_id), doubts.get(identity_id, "")
+            teams = work.scopes_of(identity_id)
+            doubt = doubts.get(identity_id) or work.taken_back(subject, identity_id, changes)
             bundles.append(Bundle(subject, identity_id, sort_changes(changes), person, teams, doubt))
     bundles.sort(key=lambda bundle: bundle.subject)
     unmoved = {
@@ -100,6 +103,7 @@ class _Work:
         self._fingerprints: list[tuple[str, str, str, str, str]] = []
         self._doubted = frozenset((source_id, anchor) for source_id, anchor, _ in recorded.absences)
         self._problems: list[Problem] = []
+        self._lifted: list[tuple[str, str, str]] = []
 
     def _team_id(self, rule: Rule) -> str:
         team = self.recorded.teams.get(rule.team_key)
@@ -116,7 +120,15 @@ class _Work:
             (*self.wanted.absent, *self.ending.absent),
             (*self.wanted.seen_again, *self.ending.seen_again),
             tuple(self._fingerprints),
+            tuple(sorted(self._lifted)),
         )
+
+    def taken_back(self, subject: str, identity: str, changes: Sequence[Change]) -> str:
+        """Why a person has to decide: the same was done before, and undone (E14); empty for nearly everybody."""
+        marks = self.recorded.undone.get(identity)
+        if not marks or not standing(marks, changes, self.ground.policy):
+            return ""
+        return f"{subject}: the same was done before and undone: it does not happen again by itself"
 
     def scopes_of(self, identity: str) -> tuple[tuple[str, str], ...]:
         """(Team id, mapping id) of every synced membership."""
@@ -145,6 +157,10 @@ class _Work:
         """Changes of somebody who is here and enabled; their requests for seats are queued."""
         person, identity, link = item.person, item.identity, item.link
         changes: list[Change] = []
+        if identity is not None:
+            shown = {(OFF, ""), *((LEAVE, rule.id) for rule in item.rules)}
+            marks = self.recorded.undone.get(identity.id, {})
+            self._lifted += [(identity.id, *mark) for mark in marks if mark in shown]
         if identity is None:
             best = min(item.rules, key=lambda rule: (rule.priority, rule.id))  # not the file's order: the hash has none
             changes.append(
@@ -167,6 +183,8 @@ class _Work:
     def settled(self, item: Present) -> bool:
         """Whether everything is as it should be: the quick answer for nearly everybody on nearly every run (D14)."""
         identity, link, rules = item.identity, item.link, item.rules
+        if identity is not None and identity.id in self.recorded.undone:
+            return False
         if identity is None or link is None or link.fingerprint != item.person.fingerprint:
             return False
         if (link.source_id, link.anchor) in self._doubted:

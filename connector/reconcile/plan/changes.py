@@ -206,11 +206,13 @@ class Absence(msgspec.Struct, frozen=True, gc=False):
 
 class Notes(msgspec.Struct, frozen=True):
     """What apply records beside the changes: absences begun and lifted, links whose fingerprint is to be refreshed
-    (link row id, identity, source, anchor, fingerprint)."""
+    (link row id, identity, source, anchor, fingerprint). ``lifted``: (identity, kind, mapping) of what an undo took
+    back and the directory now shows the opposite of (E14)."""
 
     absent: tuple[Absence, ...] = ()
     seen_again: tuple[Absence, ...] = ()
     fingerprints: tuple[tuple[str, str, str, str, str], ...] = ()
+    lifted: tuple[tuple[str, str, str], ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):

@@ -142,7 +142,8 @@ class Recorded(msgspec.Struct, frozen=True):
     ``grants``: by seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``:
     everybody with a role. ``absences``: (source, anchor, scope) → first complete reading that did not show it.
     ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``causes``: identity →
-    provenance → why it was granted, filled only when some group has unresolved members (E3). ``restricted``: Team ids
+    provenance → why it was granted, filled only when some group has unresolved members (E3).
+    ``undone``: identity → (kind, mapping) → mark of the rule, of what an undo took back (E14). ``restricted``: Team ids
     (R16). ``invite_due``: identity → when an invite nobody accepted expires. ``groups``: kept groups by (source,
     anchor); ``group_members``: by identity id.
     """
@@ -162,6 +163,7 @@ class Recorded(msgspec.Struct, frozen=True):
     removal_due: dict[str, datetime] = {}
     signed_in: frozenset[str] = frozenset()
     causes: dict[str, dict[str, str]] = {}
+    undone: dict[str, dict[tuple[str, str], str]] = {}
     elsewhere: Elsewhere = Elsewhere()
     roles: dict[str, list[RoleRow]] = {}
     restricted: frozenset[str] = frozenset()

@@ -121,6 +121,7 @@ async def _shared(reader: Reader) -> dict[str, Any]:
         "removal_due": await runs.due_dates(reader, REMOVAL),
         "roles": _grouped(await people.held_roles(reader), 1, RoleRow),
         "restricted": frozenset(await roster.restrictions(reader)),
+        "undone": _undone(await people.undone(reader)),
     }
 
 
@@ -208,4 +209,11 @@ def _causes(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for identity, provenance, cause in rows:
         found[identity][provenance] = cause
+    return found
+
+
+def _undone(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[tuple[str, str], str]]:
+    found: dict[str, dict[tuple[str, str], str]] = defaultdict(dict)
+    for identity, kind, mapping, rule in rows:
+        found[identity][kind, mapping] = rule
     return found

@@ -10,6 +10,7 @@ from typing import Any
 from connector.reconcile.desired import guests
 from connector.reconcile.desired.seen import Domains
 from connector.reconcile.diff.seat_pools import Pools
+from connector.reconcile.evidence.undone import taken_back
 from connector.reconcile.plan.changes import Kind, witnessed
 from connector.reconcile.plan.recorded import UNDO
 from connector.reconcile.policy.policy import Policy
@@ -88,6 +89,8 @@ async def _commit(book: Book, policy: Policy, run_id: str, found: Restoration, r
     await people.clear_absences_of(book, found.people)
     await last_readings.forget_base(book)
     await runs.forget_harm(book, run_id, found.people)
+    marks = {who: taken_back(changes, policy) for who, changes in bundled(found.changes).items()}
+    await people.mark_undone(book, [(who, *mark, rule) for who, held in marks.items() for mark, rule in held.items()])
     events = [
         AuditEvent(request.actor, "run.person", identity, request.reason,
                    changes=[witnessed(change) for change in changes])

@@ -46,6 +46,18 @@ absence = plain(
 )
 """D3: the first complete reading that did not show an anchor; deleted when it is seen again."""
 
+undone = plain(
+    "undone",
+    text("identity_id"),
+    text("kind"),  # off | leave
+    text("mapping"),  # of the membership that was ended; empty for off
+    text("rule"),  # mark of the mapping or off-boarding rule that did it: another rule is another reason
+    instant("undone_at"),
+    text("run_id"),  # the undo
+    key=("identity_id", "kind", "mapping"),
+)
+"""E14: what an undo took back. Deleted by an approval of the same again, or when the directory shows the opposite."""
+
 team = interval("team", text("id"), text("name"), text("name_key"), key=("id",), indexes=(("name_key",),))
 
 team_restriction = interval("team_restriction", text("team_id"), text("actor"), text("reason"), key=("team_id",))
