@@ -263,7 +263,11 @@ class Matcher:
         blocked: set[str] = set()
         taken = True
         while taken:
-            stays = {p.identity.id: p.person.mail.key for p in self.present if p.identity is not None}
+            stays = {
+                p.identity.id: p.person.mail.key if p.person.enabled else p.identity.mail_key
+                for p in self.present
+                if p.identity is not None
+            }
             kept = [item for item in self.present if not self._takes(item, stays)]
             taken = len(kept) < len(self.present)
             for item in self.present if taken else ():
@@ -276,8 +280,8 @@ class Matcher:
     def _takes(self, item: Present, stays: Mapping[str, str]) -> bool:
         """Whether the person's address is new to them, and still somebody else's."""
         key, mine = item.person.mail.key, item.identity
-        if mine is not None and mine.mail_key == key:
-            return False
+        if mine is not None and (mine.mail_key == key or not item.person.enabled):
+            return False  # who leaves takes nothing
         other = self._by_mail.get(key)
         if other is None or other.state == _REMOVED or (mine is not None and other.id == mine.id):
             return False
