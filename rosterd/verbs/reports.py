@@ -221,9 +221,9 @@ def _day(text: str) -> date:
 
 
 def _held_lines(item: HeldSet, limits: LimitSettings, now: datetime) -> Sequence[str]:
-    from connector.reconcile.plan.approval import approve_command
     from connector.reconcile.plan.freeze import frozen
     from connector.reconcile.plan.words import counted, expiry, moment, people
+    from connector.reconcile.show.awaiting import approve_command
 
     kinds = Counter(str(change["kind"]) for change in item.changes)
     who = people(len({change["subject"] for change in item.changes}))

@@ -17,10 +17,10 @@ from connector.reconcile.diff.seat_pools import Allocation
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.outlook.outlook import Outlook
 from connector.reconcile.pipeline import decide
-from connector.reconcile.plan.approval import Awaiting
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan, Problem, sort_changes
 from connector.reconcile.plan.recorded import GrantRow, SeatRow
 from connector.reconcile.policy.policy import Policy, Rule
+from connector.reconcile.show.awaiting import Awaiting
 from connector.reconcile.show.documents import planned_json
 from connector.reconcile.show.text import counts_text, people_lines, problem_lines, short, unknown_line
 from ledger.identity import MANUAL, IdentityState

@@ -20,13 +20,13 @@ from connector.reconcile.evidence.undone import marks_of
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import Permit, logged_scopes
 from connector.reconcile.pipeline import Judgement
-from connector.reconcile.plan.approval import approve_command
 from connector.reconcile.plan.changes import Harm, Kind, Plan, Problem, witnessed
 from connector.reconcile.plan.order import Order
 from connector.reconcile.plan.words import expiry
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.ground import grounded, judged
 from connector.reconcile.reading.memory import Observed, remember
+from connector.reconcile.show.awaiting import approve_command
 from connector.reconcile.show.outcome import RunOutcome, RunState, problem_json, scope_json
 from connector.reconcile.show.text import outcome_lines, short
 from connector.reconcile.state import gate

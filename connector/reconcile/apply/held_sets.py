@@ -9,12 +9,12 @@ from typing import Any
 
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import FREEZE, reasons
-from connector.reconcile.plan.approval import Awaiting, approve_command
 from connector.reconcile.plan.changes import Plan, change_to_json
 from connector.reconcile.plan.freeze import GOES_ON as FREEZE_PASSES
 from connector.reconcile.plan.freeze import frozen
 from connector.reconcile.plan.order import Order
 from connector.reconcile.policy.policy import Policy
+from connector.reconcile.show.awaiting import Awaiting, approve_command
 from connector.reconcile.state.windows import change_key
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Refused

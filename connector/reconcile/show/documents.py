@@ -8,8 +8,8 @@ from typing import Any
 
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.outlook.outlook import Outlook
-from connector.reconcile.plan.approval import Awaiting
 from connector.reconcile.plan.changes import Plan, change_to_json
+from connector.reconcile.show.awaiting import Awaiting
 from connector.reconcile.show.in_words import grouped, headline
 from connector.reconcile.show.text import held_summary, next_steps, problem_lines, short, unknown_line, what
 

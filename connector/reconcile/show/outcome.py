@@ -10,8 +10,8 @@ from typing import Any
 
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.outlook.outlook import Outlook
-from connector.reconcile.plan.approval import Awaiting
 from connector.reconcile.plan.changes import Change, Plan, Problem, ScopeLine, change_to_json
+from connector.reconcile.show.awaiting import Awaiting
 from connector.reconcile.show.documents import planned_json, planned_markdown, suspended_markdown
 from connector.reconcile.show.text import planned_lines, suspended_lines, undone_lines
 

@@ -11,9 +11,9 @@ from datetime import datetime
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import reasons
 from connector.reconcile.outlook.outlook import Outlook
-from connector.reconcile.plan.approval import Awaiting
 from connector.reconcile.plan.changes import READING_DOUBTED, REMOVALS, Bundle, Change, Harm, Plan, Problem, ScopeLine
 from connector.reconcile.plan.words import people, some
+from connector.reconcile.show.awaiting import Awaiting
 from connector.reconcile.show.in_words import Group, grouped, headline, in_words, person_line
 
 _SHOWN = 12

@@ -11,8 +11,8 @@ from connector.reconcile.guard.guard import guard
 from connector.reconcile.guard.limits import Permit, Windows
 from connector.reconcile.outlook.outlook import Outlook
 from connector.reconcile.plan import words
-from connector.reconcile.plan.approval import Awaiting
 from connector.reconcile.plan.changes import Change, Harm, Kind
+from connector.reconcile.show.awaiting import Awaiting
 from connector.reconcile.show.in_words import grouped, headline, in_words
 from connector.reconcile.show.outcome import Planned
 from connector.reconcile.show.text import outcome_lines
