@@ -20,6 +20,7 @@ from connector.reconcile.plan.settings import (
 )
 from connector.reconcile.policy.invites import InviteSettings
 from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading import how
 from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.state import gate
 from connector.reconcile.state.teams import ensure_organization
@@ -229,7 +230,8 @@ async def stand_in_look(reader: Any, now: datetime) -> Domains:
 
 
 def stand_in_gate(monkeypatch: Any) -> None:
-    """Replace the sign-on side by a row in the ledger, so that these tests need no identity provider."""
+    """Replace the sign-on side by a row in the ledger, so that these tests need no identity provider; readings take no
+    time."""
 
     async def enabled(_reader: Any, _now: datetime) -> bool:
         return False
@@ -241,6 +243,7 @@ def stand_in_gate(monkeypatch: Any) -> None:
     monkeypatch.setattr(gate, "require_enabled", enabled)
     monkeypatch.setattr(gate, "suspend", nothing)
     monkeypatch.setattr(gate, "resume", nothing)
+    monkeypatch.setattr(how, "elapsed", lambda: 0.0)  # time moves only when the test says so
 
 
 async def sell(ledger: Ledger, now: datetime, team: str, code: str, quantity: int, **terms: Any) -> str:
