@@ -158,7 +158,8 @@ class OffboardingSettings(SettingsModel):
     """The identity is removed, and its Teams left, after this long."""
 
     confirm_after: Duration = timedelta(minutes=15)
-    """Absence counts only when two complete readings at least this far apart agree."""
+    """Absence counts only when a second complete reading agrees that began at least this long after the first one
+    ended; where ``reconcile_every`` is as long, that is the third."""
 
 
 def _aware(value: datetime) -> datetime:

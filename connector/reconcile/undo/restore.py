@@ -77,6 +77,8 @@ def bundled(changes: Iterable[tuple[str, Change]]) -> dict[str, list[Change]]:
     return found
 
 
+_REMOVED = IdentityState.REMOVED.value
+
 Member = tuple[str, str]
 """(identity, provenance) of a membership."""
 
@@ -137,6 +139,7 @@ class _Work:
         self.skip = {identity for identity in self.mails if self._frozen(identity)}
         self.open_now = {name: {KEYS[name](row): row for row in touched.open[name]} for name in KEYS}
         self.gone_seats: set[str] = set()
+        self.removed: set[str] = set()
         begun, ended = self._mine("identity")
         self.invited = {key[0] for key in begun.keys() - ended.keys()}
         self.members = {(row.identity_id, row.team_id) for row in touched.open["memberships"]}
@@ -158,11 +161,14 @@ class _Work:
             begun, ended = self._mine(name)
             keys = sorted(begun.keys() | ended.keys())
             found = [(begun.get(key), ended.get(key)) for key in keys if self._free_to_change(name, key, begun, ended)]
+            found = [pair for pair in found if not self._of_the_removed(name, *pair)]
             if name == "seats":
                 self._seats(found)
                 continue
             for before, after in found:
                 _RESTORE[name](self, _person_of(name, before or after), before, after)
+            if name == "identity":
+                self._leave_the_removed()
         self._nobody_waits_for_what_they_have()
         return self.out
 
@@ -190,6 +196,18 @@ class _Work:
         if name in {"identity", "memberships", "seats"}:
             self._keep(name, identity, row)
         return False
+
+    def _leave_the_removed(self) -> None:
+        """Whoever was removed since the run, and is not brought back here, gets nothing back either."""
+        back = {row.id for row, values in self.out.begin["identity"] if values.get("state", row.state) != _REMOVED}
+        self.removed = {row.id for row in self.touched.open["identity"] if row.state == _REMOVED} - back
+
+    def _of_the_removed(self, name: str, begun: Any, ended: Any) -> bool:
+        if begun is not None or _person_of(name, ended) not in self.removed:
+            return False
+        if name in {"memberships", "seats"}:
+            self._keep(name, ended.identity_id, ended)
+        return True
 
     def _keep(self, name: str, identity: str, row: Any) -> None:
         what = {"identity": "person", "memberships": "membership", "seats": "seat"}[name]

@@ -71,8 +71,8 @@ async def test_d6_people_left_out_whom_their_groups_still_list_keep_everything(r
         reconciled.reads(ldap_settings(server.url))
         outcomes = await reconciled.twice()
     assert await reconciled.holdings() == before
-    assert all((item.state, dict(item.counts), item.held) == (RunState.NOTHING, {}, "") for item in outcomes)
-    assert problems(outcomes[1])["frozen"] == 100
+    assert all((item.state, dict(item.counts), item.held) == (RunState.UNKNOWN, {}, "") for item in outcomes)
+    assert all(item.exit_code == 4 and item.lines[0].startswith("DOUBTED 100 of ") for item in outcomes), "E13"
 
 
 async def test_d3_a_small_subset_is_believed_after_two_readings_and_comes_back_whole(
@@ -134,7 +134,7 @@ async def test_d6_an_acl_that_hides_half_but_not_their_memberships_takes_nothing
         outcomes = await reconciled.twice()
     assert await reconciled.holdings() == before
     assert all((dict(item.counts), item.held) == ({}, "") for item in outcomes)
-    assert problems(outcomes[1])["frozen"] > 100
+    assert all(item.exit_code == 4 and item.lines[0].startswith("DOUBTED ") for item in outcomes), "E13"
 
 
 def _hidden_entries() -> list[str]:

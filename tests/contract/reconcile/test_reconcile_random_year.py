@@ -24,9 +24,9 @@ def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in_gate(monkeypatch)
 
 
-@pytest.mark.parametrize("seed", [3, 15])
+@pytest.mark.parametrize("seed", [12, 15])
 async def test_invariants_and_history_hold_through_a_year(ledger: Ledger, seed: int) -> None:
     year = Year(ledger, seed=seed, length=RUNS)
     await year.live()
-    if seed == 3:  # the other one once left somebody waiting for what they had
+    if seed == 12:  # the other one once left somebody waiting for what they had
         assert Counter(dict.fromkeys(MUST_HAPPEN, 1)) - year.happened == Counter()

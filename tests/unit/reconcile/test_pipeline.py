@@ -242,7 +242,7 @@ def test_d6_a_hidden_entry_that_its_group_still_lists_keeps_everything(source: H
     source.unresolved["design"] = {"UID=bo,ou=People"}
     draft = plan_for(source, chosen, recorded)
     assert draft.plan.empty
-    assert {"frozen", "unresolved"} <= codes(draft)
+    assert {"doubt", "unresolved"} <= codes(draft)
 
 
 def test_d8_unmappable_people_keep_what_they_have(source: HandSource, chosen: Policy) -> None:
@@ -269,8 +269,14 @@ def test_d9_relink_by_employee_number_and_never_by_address_alone(source: HandSou
     assert plan_for(source, chosen, recorded).plan.counts == {"UpdateIdentity": 1, "RelinkAnchor": 1}
     source.change("bo2", mail="bo@acme.example", number="")
     draft = plan_for(source, chosen, recorded)
-    assert draft.plan.empty
-    assert "recycled-mail" in codes(draft)
+    made = guarded(draft, chosen, recorded)
+    assert not made.allowed, "E6: a person decides, whatever the limits allow"
+    assert made.held_counts["RelinkAnchor"] == 1
+    assert all(
+        said in made.trips[0].text for said in ("corp:anchor-bo ", "corp:anchor-bo2", "if it is the same person")
+    )
+    source.change("bo2", number="another")
+    assert "recycled-mail" in codes(plan_for(source, chosen, recorded)), "two numbers: two people"
 
 
 def test_d9_nothing_is_relinked_while_the_old_entry_may_exist(source: HandSource, chosen: Policy) -> None:

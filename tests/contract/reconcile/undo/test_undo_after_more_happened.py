@@ -106,6 +106,24 @@ async def test_a3_a_release_undone_gives_nothing_to_somebody_removed_since(ledge
     assert [problem.subjects for problem in done.kept] == [("bo@acme.example in Design",)]
 
 
+async def test_a3_a_leave_undone_gives_nothing_to_somebody_removed_since(ledger: Ledger, now: datetime) -> None:
+    world, _ = await begun(ledger, now, "anna", "bo")
+    world.source.groups["design"].remove("bo")
+    for _ in range(2):
+        world.later(hours=1)
+        left = await apply(world)
+    assert left.counts["LeaveTeam"] == 1
+    world.source.change("bo", disabled=True)
+    for days in (1, 40):
+        world.later(days=days)
+        await apply(world)
+    before = await picture(world)
+    assert ("bo@acme.example", "removed") in before.people.values()
+    done = await undo(world, left)
+    assert await picture(world) == before
+    assert ("bo@acme.example in Design",) in [problem.subjects for problem in done.kept]
+
+
 async def test_a3_a_seat_that_comes_back_ends_the_place_on_the_waitlist(ledger: Ledger, now: datetime) -> None:
     world, _ = await begun(ledger, now, "anna", "bo", seats=2, release_after="0")
     world.source.change("bo", disabled=True)
