@@ -170,7 +170,10 @@ class Matcher:
             self._candidate(person, holder, rules, only)
             return
         if candidate is None:
-            text = f"{person.mail.key} belongs to somebody else who has left or cannot be seen: relink by hand"
+            text = (
+                f"{person.mail.key} belongs to somebody else who has left or cannot be seen; if it is the same"
+                f" person: rosterd relink {person.mail.key} --to {person.source_id}:{person.anchor} --reason TEXT"
+            )
             self.problems.append(Problem("recycled-mail", text, (person.dn,)))
             self.unsettled.add((person.source_id, person.anchor))
             return
