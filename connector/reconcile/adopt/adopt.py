@@ -25,7 +25,6 @@ from connector.reconcile.show.outcome import RunOutcome, RunState, problem_json,
 from connector.reconcile.show.text import counts_text, problem_lines, short
 from connector.reconcile.state import gate
 from ledger.audit import AuditEvent
-from ledger.collector import without_collector
 from ledger.errors import NotFound, Refused, Unavailable
 from ledger.instant import new_id
 from ledger.store import audit, last_readings, leases, people, runs, seats
@@ -101,8 +100,7 @@ def _require_open(domains: Domains) -> None:
 
 async def _decide(reader: Reader, wish: _Wish, observed: Observed, domains: Domains) -> Adoption:
     base = await grounded(reader, wish.policy, observed, domains, wish.order.now)
-    with without_collector():
-        return swaps.adopt(wish.rule, base.ground)
+    return swaps.adopt(wish.rule, base.ground)
 
 
 async def _commit(book: Book, wish: _Wish, observed: Observed) -> RunOutcome:

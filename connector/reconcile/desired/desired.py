@@ -37,7 +37,7 @@ class _Missing:
         for source_id, by_anchor in self.ground.recorded.links.items():
             source = self.ground.sources.get(source_id)
             for anchor, link in by_anchor.items():
-                if source is not None and (anchor in source.people or anchor in source.unmappable):
+                if source is not None and source.shows(anchor):
                     key = (source_id, anchor, PEOPLE)
                     if key in self.ground.recorded.absences:
                         self.seen_again.append(Absence(*key))

@@ -252,8 +252,7 @@ class Matcher:
         source = self.sources.get(link.source_id)
         if source is None:
             return False
-        visible = link.anchor in source.people or link.anchor in source.unmappable
-        return not visible and source.proved_absent(link.anchor)
+        return not source.shows(link.anchor) and source.proved_absent(link.anchor)
 
     def _moved_away(self, holder: IdentityRow) -> bool:
         """Whether ``holder`` is here under another address now."""

@@ -158,10 +158,11 @@ class Overlay:
         now = await self.people(book, touched)
         was = {a: old for a in touched if (old := self._bucket(parts.PERSON, a).get(a)) is not None}
         records = [*was.values(), *now.values()]
-        mails_of = {id(record): mail_keys(map_entry(record.entry, self._rules)) for record in records}
+        had = {anchor: mail_keys(map_entry(old.entry, self._rules)) for anchor, old in was.items()}
+        has = {anchor: mail_keys(self.mapped(record)) for anchor, record in now.items()}
         await self._load(book, parts.PRINT, touched)
         await self._load(book, parts.NAME, [dn_key(record.dn) for record in records])
-        await self._load(book, parts.MAIL, [mail for found in mails_of.values() for mail in found])
+        await self._load(book, parts.MAIL, [mail for found in (*had.values(), *has.values()) for mail in found])
         changed: set[tuple[str, str]] = set()
 
         def bucket(kind: str, key: str) -> dict[str, Any]:
@@ -173,13 +174,13 @@ class Overlay:
             names = bucket(parts.NAME, dn_key(old.dn))
             if names.get(dn_key(old.dn)) == anchor:
                 del names[dn_key(old.dn)]
-            for mail in mails_of[id(old)]:
+            for mail in had[anchor]:
                 mails = bucket(parts.MAIL, mail)
                 mails[mail] = [other for other in mails.get(mail, ()) if other != anchor]
         for anchor, record in now.items():
             bucket(parts.PERSON, anchor)[anchor] = record
             bucket(parts.NAME, dn_key(record.dn))[dn_key(record.dn)] = anchor
-            for mail in mails_of[id(record)]:
+            for mail in has[anchor]:
                 bucket(parts.MAIL, mail).setdefault(mail, []).append(anchor)
         for anchor in self.delta.gone:
             bucket(parts.PRINT, anchor).pop(anchor, None)
