@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from connector.directory import dn, groups
-from connector.directory.base import Entry, GroupView, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.base import Entry, GroupView, Listing, Reading, ReadRequest, Scope, ScopeState
 
 PEOPLE = "people:"
 GROUP = "group:"
@@ -48,6 +48,7 @@ def assemble(
     for sentinel in sorted(findings.missing_sentinels):
         scopes.update(_doubted(scopes, sentinel, rules))
     views = {reference: view for reference, view in views.items() if scopes[GROUP + reference].complete}
+    strays = _strays(graph, views) if any(view.unresolved for view in views.values()) else ()
     return Reading(
         source_id=source_id,
         started_at=span[0],
@@ -56,6 +57,7 @@ def assemble(
         groups=views,
         scopes=scopes,
         sentinels_missing=findings.missing_sentinels,
+        listings=strays,
     )
 
 
@@ -92,6 +94,13 @@ def _group(graph: groups.MembershipGraph, reference: str, proof: Scope) -> tuple
         return unknown(proof, f"{found.dn}: {fault}"), None
     view = graph.view(reference, found)
     return replace(proof, entries=len(view.members) + len(view.unresolved)), view
+
+
+def _strays(graph: groups.MembershipGraph, views: Mapping[str, GroupView]) -> tuple[Listing, ...]:
+    """What the groups list that no mapped group reaches now: one may have been renamed, and its outer not been told."""
+    reached = {listing.anchor for view in views.values() for listing in view.listings}
+    others = (group for group in graph.groups.values() if not group.fault and groups.node(group) not in reached)
+    return tuple(map(graph.listing, others))
 
 
 def _doubted(scopes: Mapping[str, Scope], sentinel: str, rules: Rules) -> dict[str, Scope]:

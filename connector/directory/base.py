@@ -55,6 +55,23 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Listing:
+    """What one group lists itself. ``people``: anchors; ``logins``: of those it lists by login name, under which.
+
+    ``groups``: name → anchor of the group it means; ``unresolved``: name → the value as written, of what nobody and no
+    group that was read answers to. Names are in the form that is compared: a DN's key, ``memberUid=`` with the login
+    name folded (E3). ``anchor``: of the group, its DN's key where it shows none.
+    """
+
+    anchor: str
+    dn: str
+    people: frozenset[str] = frozenset()
+    logins: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+    unresolved: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class GroupView:
     """One mapped group with its transitive people.
 
@@ -63,6 +80,7 @@ class GroupView:
     ``unresolved`` are member values that name nobody we read (foreign principals, hidden or unread entries): each is
     unknown by itself, whoever held access through this group keeps it while its value is unresolved.
     ``nested``: DN keys of the groups inside it; ``by_uid``: whether any of them names people by login name.
+    ``listings``: what the group and each one inside it list themselves, its own first.
     """
 
     reference: str
@@ -74,6 +92,7 @@ class GroupView:
     unresolved: frozenset[str] = frozenset()
     nested: tuple[str, ...] = ()
     by_uid: bool = False
+    listings: tuple[Listing, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +105,8 @@ class Reading:
     ``tombstones``: anchors known deleted by positive evidence; ``deletions_told``: every deletion is among them, so
     that not being among the people alone proves nothing. ``sentinels_missing``: configured sentinel DNs that were
     not visible (the scopes they vouch for are unknown then).
-    ``cursor`` is opaque, None where the source has no incremental reading.
+    ``cursor`` is opaque, None where the source has no incremental reading. ``listings``: of groups that no mapped group
+    reaches now, where values name nobody: one of them may be what such a value meant.
     """
 
     source_id: str
@@ -100,6 +120,7 @@ class Reading:
     cursor: Mapping[str, Any] | None = None
     incremental: bool = False
     deletions_told: bool = False
+    listings: tuple[Listing, ...] = ()
 
     @property
     def people_complete(self) -> bool:

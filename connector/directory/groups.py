@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from connector.directory import dn
-from connector.directory.base import Entry, GroupView
+from connector.directory.base import Entry, GroupView, Listing
 from ledger.identity import fold
 
 ANCHOR_PREFIX = "anchor:"
+LOGIN = "memberUid="
+"""How a member value that is a login name is marked among DNs."""
 MEMBER_ATTRIBUTES = ("member", "uniquemember", "memberuid")
 
 
@@ -21,7 +22,8 @@ MEMBER_ATTRIBUTES = ("member", "uniquemember", "memberuid")
 class GroupEntry:
     """One group as read. ``members``: DN values (of ``member`` and ``uniqueMember``); ``uids``: ``memberUid`` values.
 
-    ``fault`` says why the membership shown cannot be all there is; empty when nothing speaks against it.
+    ``fault`` says why the membership shown cannot be all there is; empty when nothing speaks against it. ``unknown``:
+    values that name nobody, each with every DN it may have meant.
     """
 
     anchor: str
@@ -31,6 +33,7 @@ class GroupEntry:
     members: Sequence[bytes]
     uids: Sequence[bytes] = ()
     fault: str = ""
+    unknown: Sequence[tuple[str, Sequence[str]]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,6 @@ class Unresolved:
 
     reason: str
     missing: bool
-
-
-class _Direct(NamedTuple):
-    people: frozenset[str]
-    groups: tuple[str, ...]
-    unresolved: frozenset[str]
 
 
 def group_entry(entry: Entry, name_attribute: str = "cn") -> GroupEntry:
@@ -111,7 +108,7 @@ class MembershipGraph:
         self.groups = {group.key: group for group in groups}
         self._people = people
         self._by_dn = {group.dn.encode(): group.key for group in self.groups.values()}
-        self._direct: dict[str, _Direct] = {}
+        self._listings: dict[str, Listing] = {}
 
     def find(self, reference: str) -> GroupEntry | Unresolved:
         """The group a configured reference means: ``anchor:<value>``, a DN, or a name that only one group has (D2)."""
@@ -131,25 +128,27 @@ class MembershipGraph:
 
     def view(self, reference: str, root: GroupEntry) -> GroupView:
         """The transitive people of a group; the shortest path counts, cycles end by themselves."""
-        direct = self._direct_of(root)
-        if not direct.groups:
+        own = self.listing(root)
+        if not own.groups:
             named = (reference, root.anchor, root.dn, root.name)
-            return GroupView(*named, direct.people, {}, direct.unresolved, by_uid=bool(root.uids))
-        members = set(direct.people)
-        unresolved = set(direct.unresolved)
+            names = frozenset(own.unresolved.values())
+            return GroupView(*named, own.people, {}, names, by_uid=bool(root.uids), listings=(own,))
+        members = set(own.people)
+        unresolved = set(own.unresolved.values())
         paths: dict[str, tuple[str, ...]] = {}
-        by_uid, nested = bool(root.uids), []
+        by_uid, nested, listings = bool(root.uids), [], [own]
         for group, path in self.nested(root):
             nested.append(group.key)
             by_uid = by_uid or bool(group.uids)
-            inner = self._direct_of(group)
-            unresolved |= inner.unresolved
+            inner = self.listing(group)
+            listings.append(inner)
+            unresolved.update(inner.unresolved.values())
             for anchor in inner.people - members:
                 paths[anchor] = path
             members |= inner.people
         named = (reference, root.anchor, root.dn, root.name)
         found = (frozenset(members), paths, frozenset(unresolved))
-        return GroupView(*named, *found, tuple(sorted(nested)), by_uid)
+        return GroupView(*named, *found, tuple(sorted(nested)), by_uid, tuple(listings))
 
     def nested(self, root: GroupEntry) -> Iterable[tuple[GroupEntry, tuple[str, ...]]]:
         """Groups inside ``root`` (without itself), nearest first, with the names walked from ``root`` to each."""
@@ -158,7 +157,7 @@ class MembershipGraph:
         while wave:
             following: list[tuple[GroupEntry, tuple[str, ...]]] = []
             for group, path in wave:
-                for key in self._direct_of(group).groups:
+                for key in sorted(self.listing(group).groups):
                     if key not in seen:
                         seen.add(key)
                         inner = self.groups[key]
@@ -172,17 +171,19 @@ class MembershipGraph:
             return root.fault
         return next((f"nested group {group.dn}: {group.fault}" for group, _ in self.nested(root) if group.fault), "")
 
-    def _direct_of(self, group: GroupEntry) -> _Direct:
-        known = self._direct.get(group.key)
+    def listing(self, group: GroupEntry) -> Listing:
+        """What the group lists itself."""
+        known = self._listings.get(group.key)
         if known is None:
-            known = self._direct[group.key] = self._resolve(group)
+            known = self._listings[group.key] = self._resolve(group)
         return known
 
-    def _resolve(self, group: GroupEntry) -> _Direct:
+    def _resolve(self, group: GroupEntry) -> Listing:
         by_dn = self._people.by_dn
         people: set[str] = set()
-        groups: set[str] = set()
-        unresolved: set[str] = set()
+        groups: dict[str, str] = {}
+        unresolved: dict[str, str] = {}
+        logins: dict[str, str] = {}
         others = []
         for value in group.members:
             anchor = by_dn.get(value)
@@ -193,19 +194,34 @@ class MembershipGraph:
         for value in others:
             nested = self._by_dn.get(value)
             text = value.decode("utf-8", "backslashreplace")
-            key = dn_key(text)
+            key = nested or dn_key(text)
             if anchor := ("" if nested else self._people.by_key(key)):
                 people.add(anchor)
-            elif nested or key in self.groups:
-                groups.add(nested or key)
+            elif key in self.groups:
+                groups[key] = node(self.groups[key])
             elif key:
-                unresolved.add(text)
+                unresolved[key] = text
+        for text, names in group.unknown:
+            unresolved.update((dn_key(name), text) for name in names)
         for uid in group.uids:
-            if anchor := self._people.by_uid(uid):
-                people.add(anchor)
+            name = login_name(uid.decode("utf-8", "replace"))
+            anchor = self._people.by_uid(uid)
+            if anchor:
+                logins[anchor] = name
             else:
-                unresolved.add(f"memberUid={uid.decode('utf-8', 'backslashreplace')}")
-        return _Direct(frozenset(people), tuple(sorted(groups)), frozenset(unresolved))
+                unresolved[name] = f"{LOGIN}{uid.decode('utf-8', 'backslashreplace')}"
+        found = frozenset(people | logins.keys()) if logins else frozenset(people)
+        return Listing(node(group), group.dn, found, logins, groups, unresolved)
+
+
+def node(group: GroupEntry) -> str:
+    """What stands for a group among its edges: its anchor, or its DN's key where it shows none."""
+    return group.anchor or group.key
+
+
+def login_name(uid: str) -> str:
+    """A login name as listings compare it."""
+    return f"{LOGIN}{fold(uid)}"
 
 
 def dn_key(text: str) -> str:

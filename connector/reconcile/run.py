@@ -87,7 +87,7 @@ async def plan(
         offerings = await seats.open_offerings(reader)
         with without_collector():
             outlook = foresee(judgement.plan, judgement.ground.recorded, offerings, policy, now.date())
-        kept = await standing(reader, judgement.guarded.held_digest, now)
+        kept = await standing(reader, judgement.guarded, now)
     expires = to_text(now + policy.limits.approval_expires)
     awaiting = waiting_of(kept, judgement.guarded, policy)
     return Planned(judgement.plan, judgement.guarded, expires_at=expires, outlook=outlook, awaiting=awaiting, at=now)

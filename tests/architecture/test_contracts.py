@@ -31,6 +31,7 @@ PLANTED: dict[str, tuple[str, str]] = {
     "report-faces": ("reporting_api/rest/planted.py", "import reporting_api.odata"),
     "reconcile-layers": ("connector/reconcile/diff/diff.py", "import connector.reconcile.guard.limits"),
     "reconcile-values": ("connector/reconcile/plan/changes.py", "import connector.directory.base"),
+    "evidence-alone": ("connector/reconcile/undo/planted.py", "import connector.directory.dn"),
     "pure": ("connector/reconcile/plan/changes.py", "import asyncio"),
     "ldap3-room": ("connector/reconcile/planted.py", "import ldap3"),
     "saml2-room": ("rosterd/planted.py", "from saml2 import config"),

@@ -29,6 +29,7 @@ CROWDED = {
 SLICES = {
     "connector.reconcile.evidence.addresses": "a rule of its own (E7) that is looked for by its name",
     "connector.reconcile.evidence.doubts": "a rule of its own (E13) that is looked for by its name",
+    "connector.reconcile.evidence.causes": "what an upgrade still judges by (E3), to go when no ledger does",
     "connector.reconcile.guard.address_swaps": "a rule of its own (D9) that is looked for by its name",
     "rosterd.fetching": "the one place that fetches for an operator: its limits are read by themselves",
 }
@@ -129,6 +130,25 @@ def test_every_file_that_calls_itself_pure_is() -> None:
     assert len(pure) > 110
     wrong = {name: found for name in pure if (found := sorted(forbidden & graph.find_upstream_modules(name)))}
     assert wrong == {}
+
+
+def test_e0_only_one_file_makes_evidence_and_what_takes_something_away() -> None:
+    # elsewhere a change may be harmful only as an invite, a rename or a relink: nobody loses access by these
+    taking = {"PAUSE", "RELEASE", "LEAVE", "DISABLE", "REMOVE"}
+    found = []
+    for name, (_, tree) in modules().items():
+        if name in {"connector.reconcile.evidence.judge", "ledger.store.sso"}:
+            continue
+        for call in ast.walk(tree):
+            if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+                continue
+            given = [*call.args, *(keyword.value for keyword in call.keywords)]
+            harm = {node.attr for part in given for node in ast.walk(part)
+                    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Harm"}  # fmt: skip
+            made = call.func.id == "Evidence" and name.startswith("connector.reconcile")
+            if made or (call.func.id == "Change" and harm & taking):
+                found.append(f"{name}:{call.lineno}")
+    assert not found
 
 
 def test_only_the_composition_reads_the_clock() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from connector.directory.base import CheckLine, Entry, GroupView, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.base import CheckLine, Entry, GroupView, Listing, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.groups import dn_key
 from connector.directory.mapping import AttributeRules
 from connector.reconcile.desired.seen import Domains
 from connector.reconcile.plan.settings import (
@@ -145,7 +146,11 @@ class HandSource:
                 unresolved = frozenset(self.unresolved.get(reference, ()))
                 name = self.named.get(reference, reference)
                 anchor = self.meant.get(reference, f"anchor-{reference}")
-                groups[reference] = GroupView(reference, anchor, name, name, frozenset(members), {}, unresolved)
+                own = Listing(
+                    anchor, name, frozenset(members), unresolved={dn_key(value): value for value in unresolved}
+                )
+                people = frozenset(members)
+                groups[reference] = GroupView(reference, anchor, name, name, people, {}, unresolved, listings=(own,))
         entries = {person.key: person.entry() for person in self.people.values()}
         return Reading(self.id, now, now, entries, groups, scopes, frozenset(self.tombstones),
                        frozenset(self.hidden_sentinels), {"at": now.isoformat()}, deletions_told=self.told)  # fmt: skip

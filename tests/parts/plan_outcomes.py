@@ -197,6 +197,9 @@ class Proof:
             return entry.disabled
         if not name:
             return False
+        if self.recorded.identities[who].state == "disabled":  # stated is stated (E1)
+            told = self.organization.sources[name].told
+            return not told or anchor in self.organization.sources[name].tombstones
         if any(fold(f"uid={who},ou=People") in {fold(v) for v in values} for values in self._unresolved(who)):
             return False
         source = self.organization.sources[name]

@@ -23,16 +23,18 @@ def group_entries(
     ids that are people; ``faults``: group id → why its members are not all."""
     found = []
     for anchor, name in names.items():
-        inside = [_named(value, people, names) for value in members.get(anchor, ())]
+        inside: list[bytes] = []
+        unknown: list[tuple[str, tuple[str, str]]] = []
+        for value in members.get(anchor, ()):
+            if value in people or value in names:
+                kind = "Users" if value in people else "Groups"
+                inside.append(f"{kind}/{value}".encode("utf-8", "surrogatepass"))
+            else:
+                unknown.append((value, (f"Users/{value}", f"Groups/{value}")))
         place = f"Groups/{anchor}"
-        found.append(GroupEntry(anchor, place, dn_key(place), name, inside, (), (faults or {}).get(anchor, "")))
+        fault = (faults or {}).get(anchor, "")
+        found.append(GroupEntry(anchor, place, dn_key(place), name, inside, fault=fault, unknown=unknown))
     return found
-
-
-def _named(value: str, people: Container[str], groups: Container[str]) -> bytes:
-    if value in people:
-        return f"Users/{value}".encode()
-    return (f"Groups/{value}" if value in groups else value).encode("utf-8", "surrogatepass")
 
 
 def hidden_sentinels(sentinels: Sequence[str], people: Mapping[str, str], groups: Mapping[str, str]) -> frozenset[str]:

@@ -20,7 +20,6 @@ from connector.reconcile.pipeline import decide
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan, Problem, sort_changes
 from connector.reconcile.plan.recorded import GrantRow, SeatRow
 from connector.reconcile.policy.policy import Policy, Rule
-from connector.reconcile.show.awaiting import Awaiting
 from connector.reconcile.show.documents import planned_json
 from connector.reconcile.show.text import counts_text, people_lines, problem_lines, short, unknown_line
 from ledger.identity import MANUAL, IdentityState
@@ -87,7 +86,7 @@ class Adoption:
     def to_json(self) -> dict[str, Any]:
         """As a plan, with the mapping."""
         rest = {"mapping": self.rule.id, "exit_code": self.exit_code, "suspended": list(self.suspended)}
-        return {**planned_json(self.plan, self._guarded, Awaiting(), Outlook()), **rest, "unread": self.unread}
+        return {**planned_json(self.plan, self._guarded, (), Outlook()), **rest, "unread": self.unread}
 
 
 def suspended(rule: Rule, policy: Policy, reasons: Iterable[str]) -> Adoption:

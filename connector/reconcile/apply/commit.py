@@ -11,6 +11,7 @@ from datetime import datetime
 
 from connector.reconcile.apply import held_sets, notices
 from connector.reconcile.apply.kept_groups import end_idle_groups, ensure_groups
+from connector.reconcile.apply.learn import learn
 from connector.reconcile.apply.rows import Rows
 from connector.reconcile.by_hand import invites
 from connector.reconcile.desired.clock_jumps import Continuity
@@ -22,6 +23,7 @@ from connector.reconcile.guard.limits import Permit, logged_scopes
 from connector.reconcile.pipeline import Judgement
 from connector.reconcile.plan.changes import Harm, Kind, Plan, Problem, witnessed
 from connector.reconcile.plan.order import Order
+from connector.reconcile.plan.recorded import DOUBTED
 from connector.reconcile.plan.words import expiry
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.ground import grounded, judged
@@ -137,6 +139,7 @@ async def _write(book: Book, order: Order, judgement: Judgement, observed: Obser
     waiting = {bundle.identity for bundle in plan.bundles} - {bundle.identity for bundle in guarded.allowed}
     rows.refresh(plan.notes, waiting)
     await rows.write(book)
+    await learn(book, judgement, rows.identities)
     await ensure_teams(book, policy.teams)
     if not guarded.held:  # a held plan keeps the old cursor (D13)
         await _cursors(book, observed)
@@ -152,7 +155,7 @@ async def _write(book: Book, order: Order, judgement: Judgement, observed: Obser
         exit_code=code,
         digest=plan.digest,
         counts=guarded.counts,
-        held=held.digest if held else "",
+        held=guarded.held_digest if held else "",
         held_counts=guarded.held_counts,
         lines=outcome_lines(plan, guarded, held_sets.waiting_of(held, guarded, policy), order.now),
         problems=plan.problems,
@@ -179,7 +182,9 @@ async def _seen(book: Book, plan: Plan, time: Continuity, ended: datetime) -> No
         await people.clear_absences(book, [(item.source_id, item.anchor, item.scope) for item in notes.seen_again])
     if notes.lifted:
         await people.clear_undone(book, notes.lifted)
-    if absent := time.notable(notes.absent):
+    # whoever is kept by doubt while the reading itself is doubted is not on the way to a decision yet (E13, E15)
+    noted = (item for item in notes.absent if not (plan.doubted and item.scope == DOUBTED))
+    if absent := time.notable(noted):
         await people.note_absences(book, absent, at=max(ended, book.at))
     lines = time.steady(plan.scopes)
     await runs.put_scopes(book, [(s.source_id, s.scope, s.complete, s.reason, s.entries) for s in lines])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from connector.reconcile.guard.guard import Guarded
+from connector.reconcile.guard.guard import Guarded, HeldPart
 from connector.reconcile.guard.limits import FREEZE, reasons
 from connector.reconcile.plan.changes import Plan, change_to_json
 from connector.reconcile.plan.freeze import GOES_ON as FREEZE_PASSES
@@ -124,21 +124,23 @@ def _check_freeze(held: runs.HeldSet, order: Order, policy: Policy) -> None:
     )
 
 
-async def standing(reader: Reader, digest: str, now: datetime) -> runs.HeldSet | None:
-    """The set of exactly this digest, when it was kept before and can still be approved."""
-    sets = await runs.held_sets(reader, ("open", "superseded")) if digest else []
-    return next((held for held in sets if held.digest == digest and held.expires_at > now), None)
+async def standing(reader: Reader, guarded: Guarded, now: datetime) -> list[runs.HeldSet]:
+    """The sets of exactly these digests that were kept before and can still be approved."""
+    sets = await runs.held_sets(reader, ("open", "superseded")) if guarded.held else []
+    named = {part.digest for part in guarded.parts}
+    return [held for held in sets if held.digest in named and held.expires_at > now]
 
 
-def waiting_of(held: runs.HeldSet | None, guarded: Guarded, policy: Policy) -> Awaiting:
-    """How what is held stands; ``held`` is None while no run has kept it."""
-    return Awaiting(
-        digest=guarded.held_digest,
-        expires_at=held.expires_at if held else None,
-        approved_by=tuple(str(item["by"]) for item in held.approvals) if held else (),
-        approvers=policy.limits.approvers,
-        frozen=_frozen(guarded),
-    )
+def waiting_of(kept: Iterable[runs.HeldSet], guarded: Guarded, policy: Policy) -> tuple[Awaiting, ...]:
+    """How each part of what is held stands; ``kept``: the sets that a run has kept."""
+    sets = {held.digest: held for held in kept}
+    found = []
+    for part in guarded.parts:
+        held = sets.get(part.digest)
+        given = tuple(str(item["by"]) for item in held.approvals) if held else ()
+        expires = held.expires_at if held else None
+        found.append(Awaiting(part.digest, expires, given, policy.limits.approvers, _frozen(guarded)))
+    return tuple(found)
 
 
 def _frozen(guarded: Guarded) -> str:
@@ -146,8 +148,8 @@ def _frozen(guarded: Guarded) -> str:
     return next((trip.scope for trip in guarded.trips if trip.window == FREEZE), "")
 
 
-async def keep(book: Book, order: Order, plan: Plan, guarded: Guarded, policy: Policy) -> runs.HeldSet | None:
-    """Store what is held now and settle older sets; returns what is held, or None.
+async def keep(book: Book, order: Order, plan: Plan, guarded: Guarded, policy: Policy) -> list[runs.HeldSet]:
+    """Store what is held now and settle older sets; returns what is held, a set for each part.
 
     A set that is held again keeps its expiry. Sets of other digests are superseded, and can be approved all the same
     while they last: what of them is still true goes (G3). An approved set is done when the reading was complete;
@@ -160,29 +162,29 @@ async def keep(book: Book, order: Order, plan: Plan, guarded: Guarded, policy: P
         whole = not guarded.held and not plan.unknown
         done = [held.digest for held in sets if held.digest == order.digest and whole]
         await runs.set_held_state(book, done, "applied")
-        return None
-    digest = guarded.held_digest
-    current = next((held for held in sets if held.digest == digest and held.digest not in expired), None)
-    others = [held.digest for held in sets if held.state == "open" and held.digest not in {digest, *expired}]
+        return []
+    current = {held.digest: held for held in sets if held.digest not in expired}
+    named = {part.digest for part in guarded.parts}
+    others = [held.digest for held in sets if held.state == "open" and held.digest not in {*named, *expired}]
     await runs.set_held_state(book, others, "superseded")
-    if not digest:
-        return None
-    if current is not None:
-        if current.state == "superseded":
-            await runs.set_held_state(book, [digest], "open")
-        return current
-    changes = [change_to_json(change) for bundle in guarded.held for change in bundle.changes]
-    why = reasons(guarded.trips)
+    again = [held.digest for held in current.values() if held.digest in named and held.state == "superseded"]
+    await runs.set_held_state(book, again, "open")
+    return [current.get(part.digest) or await _put(book, order, part, guarded, policy) for part in guarded.parts]
+
+
+async def _put(book: Book, order: Order, part: HeldPart, guarded: Guarded, policy: Policy) -> runs.HeldSet:
+    changes = [change_to_json(change) for bundle in part.bundles for change in bundle.changes]
+    why = reasons(guarded.trips_of(part))
     expires = order.now + policy.limits.approval_expires
-    held = runs.HeldSet(digest, book.run_id, "open", "\n".join(why), changes, order.now, expires)
+    held = runs.HeldSet(part.digest, book.run_id, "open", "\n".join(why), changes, order.now, expires)
     await runs.put_held(book, held)
     payload = {
-        "digest": digest,
+        "digest": part.digest,
         "why": "; ".join(why),
-        "counts": dict(guarded.held_counts),
+        "counts": dict(part.counts),
         "expires_at": to_text(expires),
         "approvers": policy.limits.approvers,
-        "next": approve_command(digest, despite_freeze=bool(_frozen(guarded))),
+        "next": approve_command(part.digest, despite_freeze=bool(_frozen(guarded))),
     }
-    await outbox.append(book, [outbox.Message("plan.held", digest, payload)])
+    await outbox.append(book, [outbox.Message("plan.held", part.digest, payload)])
     return held

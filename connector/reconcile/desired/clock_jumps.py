@@ -15,7 +15,7 @@ import msgspec
 
 from connector.reconcile.desired.seen import SourceSeen
 from connector.reconcile.plan.changes import Absence, ScopeLine
-from connector.reconcile.plan.recorded import PEOPLE, Recorded
+from connector.reconcile.plan.recorded import DOUBTED, PEOPLE, Recorded
 
 LONGEST_PAUSE = timedelta(days=31)
 """Between two readings of which one confirms the other; whoever runs once a month still gets there."""
@@ -75,4 +75,4 @@ def continuity(
 
 def _named(scope: str) -> str:
     """A reading's scope as absences name it; what an attribute filter does not see (``where:``) is seen with people."""
-    return PEOPLE if scope.startswith(("people:", "where:")) else scope
+    return PEOPLE if scope == DOUBTED or scope.startswith(("people:", "where:")) else scope

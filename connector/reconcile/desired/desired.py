@@ -11,9 +11,10 @@ from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.matching import Matcher
 from connector.reconcile.desired.seen import Desired, Gone
 from connector.reconcile.desired.selection import choose
-from connector.reconcile.evidence.edges import edges_of
+from connector.reconcile.evidence.edges import Person, Weak, names_of
+from connector.reconcile.evidence.judge import absent, deleted, doubted, stated, still_listed
 from connector.reconcile.plan.changes import DOUBT, FROZEN, Absence, Problem
-from connector.reconcile.plan.recorded import PEOPLE, IdentityRow, LinkRow
+from connector.reconcile.plan.recorded import DOUBTED, PEOPLE, IdentityRow, LinkRow
 from ledger.identity import IdentityState
 
 _REMOVED = IdentityState.REMOVED.value
@@ -30,6 +31,7 @@ class _Missing:
         self.unsettled: set[tuple[str, str]] = set()
         self._kept: dict[tuple[str, str], list[str]] = {}
         self._unconfirmed: list[str] = []
+        self._paths = ground.paths()
 
     def links(self, accounted: set[str]) -> dict[str, list[LinkRow]]:
         """Identity → its links, for everybody who is missing; absences of who is seen again are lifted."""
@@ -38,9 +40,7 @@ class _Missing:
             source = self.ground.sources.get(source_id)
             for anchor, link in by_anchor.items():
                 if source is not None and source.shows(anchor):
-                    key = (source_id, anchor, PEOPLE)
-                    if key in self.ground.recorded.absences:
-                        self.seen_again.append(Absence(*key))
+                    self._lift((source_id, anchor, PEOPLE), (source_id, anchor, DOUBTED))
                 elif link.identity_id not in accounted:
                     missing.setdefault(link.identity_id, []).append(link)
         return missing
@@ -49,24 +49,76 @@ class _Missing:
         """One of them."""
         ground = self.ground
         why = _cannot_tell(ground, identity, links)
-        if why is not None:
-            self._kept.setdefault(why, []).append(identity.mail_key)
-            if identity.mail_key.rpartition("@")[2] in ground.domains.open:
-                self.unsettled.update((link.source_id, link.anchor) for link in links)
+        if why:
+            self._keep(FROZEN, why, identity, links)
             return
+        if identity.state == IdentityState.DISABLED:  # stated is stated, whatever the entry's absence proves (E1)
+            self.gone.append(Gone(identity, stated("the entry was disabled before it went")))
+            return
+        tombstoned = all(link.anchor in ground.sources[link.source_id].tombstones for link in links)
+        kept_by, weak = ("", None) if tombstoned else self._doubt(identity, links)
+        if kept_by:
+            self._doubtful(identity, links, kept_by, weak)
+            return
+        self._lift(*((link.source_id, link.anchor, DOUBTED) for link in links))
         keys = [(link.source_id, link.anchor, PEOPLE) for link in links]
         firsts = [ground.recorded.absences.get(key) for key in keys]
-        late = ground.now - ground.policy.offboarding.confirm_after
-        tombstoned = all(link.anchor in ground.sources[link.source_id].tombstones for link in links)
-        if tombstoned or all(first is not None and first <= late for first in firsts):
-            cause = "a tombstone proves the entry was deleted" if tombstoned else "absent in two complete readings"
-            self.gone.append(Gone(identity, cause))
+        evidence = deleted() if tombstoned else absent(firsts, ground.now - ground.policy.offboarding.confirm_after)
+        if evidence is not None:
+            self.gone.append(Gone(identity, evidence))
             if None in firsts:  # the next reading has no tombstone: it notes the absence
                 self.unsettled.update(key[:2] for key in keys)
             return
         self.absent.extend([Absence(*key) for key, first in zip(keys, firsts, strict=True) if first is None])
         self.unsettled.update(key[:2] for key in keys)
         self._unconfirmed.append(identity.mail_key)
+
+    def _doubt(self, identity: IdentityRow, links: list[LinkRow]) -> tuple[str, Weak | None]:
+        """What keeps somebody absent: a group that still lists them, or that is missing (E3, E4); empty: nothing."""
+        ground = self.ground
+        causes = ground.recorded.causes.get(identity.id, {})
+        for row in ground.recorded.memberships.get(identity.id, ()):
+            rule = ground.policy.rule_of(row.provenance)
+            source = ground.sources.get(rule.directory) if rule else None
+            group = source.groups.get(rule.group) if rule and source else None
+            if rule is None or source is None or group is None:
+                continue
+            if group.missing:
+                return f"group {rule.group} is missing", None
+            if not group.complete:
+                return f"group {rule.group} was not read to its end", None
+            mine = [link for link in links if link.source_id == source.source_id]
+            found = [source.outside[link.anchor] for link in mine if link.anchor in source.outside]
+            elsewhere = frozenset[str]().union(*(names_of(entry.dn, entry.logins) for entry in found))
+            person = Person(identity.id, frozenset(link.anchor for link in mine), elsewhere)
+            weak = self._paths[source.source_id].holding(person, group.anchor, causes.get(row.provenance, ""))
+            if weak is not None:
+                return still_listed(weak, group.dn, rule.group), weak
+        return "", None
+
+    def _doubtful(self, identity: IdentityRow, links: list[LinkRow], kept_by: str, weak: Weak | None) -> None:
+        """Kept, and counted; after long enough a person decides (E15)."""
+        keys = [(link.source_id, link.anchor, DOUBTED) for link in links]
+        firsts = [self.ground.recorded.absences.get(key) for key in keys]
+        self.absent.extend([Absence(*key) for key, first in zip(keys, firsts, strict=True) if first is None])
+        first = None if None in firsts else max(filter(None, firsts))
+        late = self.ground.now - self.ground.policy.doubt_after
+        evidence = doubted(first, late, identity.mail_key, kept_by, weak)
+        if evidence is None:
+            mend = ". If they have left, remove that member value" if weak else ""
+            why = f"not shown, but {kept_by}: nobody leaves for absence because of it{mend}"
+            self._keep(DOUBT, why, identity, links)
+            return
+        self.gone.append(Gone(identity, evidence))
+        self.unsettled.update(key[:2] for key in keys)
+
+    def _keep(self, code: str, why: str, identity: IdentityRow, links: list[LinkRow]) -> None:
+        self._kept.setdefault((code, why), []).append(identity.mail_key)
+        if identity.mail_key.rpartition("@")[2] in self.ground.domains.open:
+            self.unsettled.update((link.source_id, link.anchor) for link in links)
+
+    def _lift(self, *keys: tuple[str, str, str]) -> None:
+        self.seen_again += [Absence(*key) for key in keys if key in self.ground.recorded.absences]
 
     def problems(self) -> list[Problem]:
         """Who is kept for want of proof, and whose absence waits for a second reading."""
@@ -99,28 +151,12 @@ def desired(ground: Ground) -> Desired:
     )
 
 
-def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) -> tuple[str, str] | None:
-    """Why this absence proves nothing, as the code and words of a problem; None when it does."""
+def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) -> str:
+    """Why nothing is known of this absence, in words; empty when its directories were read and its domain is open."""
     for link in links:
         source = ground.sources.get(link.source_id)
         if source is None:
-            return FROZEN, f"directory {link.source_id} is not configured: who came through it keeps everything"
+            return f"directory {link.source_id} is not configured: who came through it keeps everything"
         if not source.proved_absent(link.anchor):
-            return FROZEN, source.doubt
-    if why := guests.frozen(ground.domains, ground.policy, identity.mail_key):
-        return FROZEN, why
-    causes = ground.recorded.causes.get(identity.id, {})
-    for row in ground.recorded.memberships.get(identity.id, ()):
-        rule = ground.policy.rule_of(row.provenance)
-        source = ground.sources.get(rule.directory) if rule else None
-        group = source.groups.get(rule.group) if rule and source else None
-        if rule is None or group is None:
-            continue
-        if group.missing:
-            return DOUBT, f"group {rule.group} is missing: nobody leaves for absence because of it"
-        if not group.complete:
-            return FROZEN, f"group {rule.group} was not read to its end"
-        if value := edges_of(causes.get(row.provenance, "")).standing(group):
-            text = f"the entry is hidden or gone, but group {rule.group} still lists {value}: remove that member value"
-            return DOUBT, text
-    return None
+            return source.doubt
+    return guests.frozen(ground.domains, ground.policy, identity.mail_key)

@@ -12,6 +12,7 @@ import msgspec
 
 from connector.reconcile.desired.seen import Domains, SourceSeen
 from connector.reconcile.evidence.addresses import chosen
+from connector.reconcile.evidence.edges import Paths
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 
@@ -44,6 +45,12 @@ class Ground(msgspec.Struct, frozen=True):
                 people[anchor] = person if mail == person.mail else person.with_mail(mail)
             sources[source_id] = msgspec.structs.replace(source, people=people)
         return msgspec.structs.replace(self, sources=sources)
+
+    def paths(self) -> dict[str, Paths]:
+        """By source: what memberships rest on, as recorded and as read now (E3)."""
+        return {
+            source_id: Paths(source_id, source.listed(), self.recorded) for source_id, source in self.sources.items()
+        }
 
     def with_recorded(self, recorded: Recorded) -> Ground:
         """The same ground with more (or less) of the recorded state on it."""

@@ -5,11 +5,13 @@ Pure: values only; no I/O here. Whatever cannot be proved ends frozen with its r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
+from connector.reconcile.evidence.edges import Listing
+from connector.reconcile.evidence.judge import Evidence
 from connector.reconcile.plan.changes import Absence, PersonSeen, Problem, ScopeLine
 from connector.reconcile.plan.recorded import IdentityRow, LinkRow
 from connector.reconcile.policy.policy import Rule
@@ -19,7 +21,8 @@ from ledger.identity import Email
 class GroupSeen(msgspec.Struct, frozen=True):
     """One mapped group of one reading; ``members`` are anchors, ``unresolved`` DN-like values nobody stands for.
 
-    ``anchor``, ``dn``: of the group itself; empty while it is not complete.
+    ``anchor``, ``dn``: of the group itself; empty while it is not complete. ``listings``: what it and each group inside
+    it list themselves, its own first (E3).
     """
 
     reference: str
@@ -32,6 +35,16 @@ class GroupSeen(msgspec.Struct, frozen=True):
     unresolved: Collection[str] = ()
     anchor: str = ""
     dn: str = ""
+    listings: Sequence[Listing] = ()
+
+
+class Outside(msgspec.Struct, frozen=True):
+    """A linked entry that its reading does not show and that was found all the same, where neither the filter nor the
+    bases look (E1). ``logins``: the names by which a group may list it."""
+
+    dn: str
+    enabled: bool
+    logins: tuple[str, ...] = ()
 
 
 class UnmappableSeen(msgspec.Struct, frozen=True):
@@ -107,7 +120,8 @@ class AsRecorded:
 
 class SourceSeen(msgspec.Struct, frozen=True):
     """One reading after mapping. ``people`` and ``unmappable`` are by anchor. ``complete``: whoever may
-    be asked about and is not among them is not there, unless ``deletions_told``: then only ``tombstones`` prove it."""
+    be asked about and is not among them is not there, unless ``deletions_told``: then only ``tombstones`` prove it.
+    ``outside``: linked entries found elsewhere, by anchor; ``listings``: of groups that no mapped one reaches now."""
 
     source_id: str
     complete: bool
@@ -117,6 +131,8 @@ class SourceSeen(msgspec.Struct, frozen=True):
     tombstones: Collection[str] = ()
     scopes: tuple[ScopeLine, ...] = ()
     deletions_told: bool = False
+    outside: Mapping[str, Outside] = {}
+    listings: Sequence[Listing] = ()
 
     def shows(self, anchor: str) -> bool:
         """Whether an entry is there, mapped or not."""
@@ -125,6 +141,11 @@ class SourceSeen(msgspec.Struct, frozen=True):
     def proved_absent(self, anchor: str) -> bool:
         """Whether an anchor that is not among the people is proved not to be there."""
         return (self.complete and not self.deletions_told) or anchor in self.tombstones
+
+    def listed(self) -> dict[str, Listing]:
+        """What every group that was read lists itself, by anchor."""
+        mapped = (listing for group in self.groups.values() if group.complete for listing in group.listings)
+        return {listing.anchor: listing for listing in (*self.listings, *mapped)}
 
     @property
     def doubt(self) -> str:
@@ -163,10 +184,10 @@ class Present(msgspec.Struct, frozen=True):
 
 
 class Gone(msgspec.Struct, frozen=True):
-    """Somebody whose absence is confirmed, or proved by a tombstone; ``cause`` in words."""
+    """Somebody who has left, on what evidence."""
 
     identity: IdentityRow
-    cause: str
+    evidence: Evidence
 
 
 class Desired(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ from connector.reconcile.diff.offboarding import leave, restore
 from connector.reconcile.diff.roles import Roles
 from connector.reconcile.diff.seat_pools import Allocation, Pools
 from connector.reconcile.diff.seat_requests import Case, Desk
+from connector.reconcile.evidence.judge import Evidence, stated
 from connector.reconcile.evidence.undone import LEAVE, OFF, standing
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Notes, PersonSeen, Plan, Problem, sort_changes
 from connector.reconcile.plan.recorded import IdentityRow
@@ -47,7 +48,10 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
     for item in wanted.present:
         identity = item.identity
         if identity is not None and not item.person.enabled:
-            subject, changes = identity.mail_key, work.off(identity, IdentityState.DISABLED, "the entry is disabled")
+            subject, changes = (
+                identity.mail_key,
+                work.off(identity, IdentityState.DISABLED, stated("the entry is disabled")),
+            )
         else:
             if identity is not None and (
                 work.settled(item) or (identity.state == IdentityState.REMOVED and not item.rules)
@@ -59,7 +63,9 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
                 doubts[identity.id] = item.doubt
         drafts.append((subject, identity.id if identity else "", item.person, changes))
     for gone in wanted.gone:
-        changes = work.off(gone.identity, IdentityState.ABSENT, gone.cause)
+        changes = work.off(gone.identity, IdentityState.ABSENT, gone.evidence)
+        if gone.evidence.doubt:
+            doubts[gone.identity.id] = gone.evidence.doubt
         drafts.append((gone.identity.mail_key, gone.identity.id, None, changes))
     by_hand = work.desk.waiting_by_hand({identity for _, identity, _, _ in drafts})
     drafts += [(identity.mail_key, identity.id, None, []) for identity in by_hand]
@@ -137,11 +143,11 @@ class _Work:
             sorted((row.team_id, row.provenance[len(MAPPING) :]) for row in rows if row.provenance.startswith(MAPPING))
         )
 
-    def off(self, identity: IdentityRow, state: IdentityState, cause: str) -> list[Change]:
+    def off(self, identity: IdentityRow, state: IdentityState, evidence: Evidence) -> list[Change]:
         """A leaver's changes, and the seats they give back."""
-        changes, problem = leave(identity, state, cause, self.ground)
-        changes += self.roles.off(identity, cause)
-        changes += self.groups.off(identity)
+        changes, problem = leave(identity, state, evidence, self.ground)
+        changes += self.roles.off(identity, evidence)
+        changes += self.groups.off(identity, evidence)
         self._give_back(identity.id, changes)
         if problem is not None:
             self._problems.append(problem)
@@ -260,10 +266,10 @@ class _Work:
             )  # fmt: skip
         why = partial(self.cause, person)
         asking = () if item.unread else rules  # what cannot be mapped is given nothing new
-        changes += self.desk.serve(Case(subject, identity, asking, frozenset(ending), why))
+        changes += self.desk.serve(Case(subject, identity, asking, ending, why))
         stays_in = [row for row in rows if row.row_id not in ending]
-        changes += self.roles.changes(subject, identity, rules, stays_in, why)
         ends = {row.provenance: ending[row.row_id] for row in rows if row.row_id in ending} if ending else {}
+        changes += self.roles.changes(subject, identity, rules, stays_in, ends, why)
         changes += self.groups.changes(item, rules, stays_in, ends, why)
 
 

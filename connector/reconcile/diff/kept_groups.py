@@ -15,6 +15,7 @@ import msgspec
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Present, SourceSeen
 from connector.reconcile.diff.offboarding import removal_is_due
+from connector.reconcile.evidence.judge import Evidence, following, removal, ruled
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Problem
 from connector.reconcile.plan.recorded import GroupMemberRow, IdentityRow, MembershipRow, Recorded
 from connector.reconcile.policy.policy import MAPPING, Policy, Rule
@@ -111,7 +112,7 @@ class KeptGroups:
         item: Present,
         rules: Sequence[Rule],
         stays: Sequence[MembershipRow],
-        ends: Mapping[str, str],
+        ends: Mapping[str, Evidence],
         cause: Callable[[Rule], str],
     ) -> list[Change]:
         """The groups somebody who is here joins and leaves. ``rules``: the mappings that hold now; those of ``item``
@@ -132,14 +133,14 @@ class KeptGroups:
             found += [self._leave(subject, row, self._why(row, ends)) for row in ending if not stay(row)]
         return found
 
-    def off(self, identity: IdentityRow) -> list[Change]:
+    def off(self, identity: IdentityRow, evidence: Evidence) -> list[Change]:
         """A leaver keeps their groups as long as their Teams: until they are removed, so that a return within the delay
         finds everything as it was (G7)."""
         rows = self.recorded.group_members.get(identity.id, ())
         if not rows or not removal_is_due(identity, self.recorded, self._now):
             return []
-        cause = "off-boarding: the removal delay is over"
-        return [self._leave(identity.mail_key, row, cause) for row in rows if row.provenance.startswith(MAPPING)]
+        over = following(evidence, "off-boarding: the removal delay is over")
+        return [self._leave(identity.mail_key, row, over) for row in rows if row.provenance.startswith(MAPPING)]
 
     def _stay(self, item: Present, stays: Sequence[MembershipRow]) -> Callable[[GroupMemberRow], bool]:
         """Which memberships last though no mapping that holds now keeps their group: a mapping waits, or one whose Team
@@ -164,20 +165,21 @@ class KeptGroups:
             or (bool(unread) and self._source_of.get(row.group_id, "") in unread)
         )
 
-    def _why(self, row: GroupMemberRow, ends: Mapping[str, str]) -> str:
+    def _why(self, row: GroupMemberRow, ends: Mapping[str, Evidence]) -> Evidence:
         rule = self.policy.rule_of(row.provenance)
         if rule is None:
-            return f"mapping {row.provenance.removeprefix(MAPPING)} is no longer in the organization file"
+            return ruled(f"mapping {row.provenance.removeprefix(MAPPING)} is no longer in the organization file")
         if not rule.keep_group:
-            return f"mapping {rule.id} no longer keeps its group"
-        return ends.get(row.provenance) or "no mapping that keeps the group means the person any longer"
+            return ruled(f"mapping {rule.id} no longer keeps its group")
+        return ends.get(row.provenance) or ruled("no mapping that keeps the group means the person any longer")
 
     def _join(self, subject: str, rule: Rule, group: str, cause: str) -> Change:
         return Change(Kind.JOIN_GROUP, subject, self._names[group], "", "member", rule.id, cause=cause, ref=group)
 
-    def _leave(self, subject: str, row: GroupMemberRow, cause: str) -> Change:
+    def _leave(self, subject: str, row: GroupMemberRow, evidence: Evidence) -> Change:
         name, mapping = self._names.get(row.group_id, row.group_id), row.provenance.removeprefix(MAPPING)
-        return Change(Kind.LEAVE_GROUP, subject, name, "member", "", mapping, Harm.LEAVE, cause, ref=row.row_id)
+        return removal(evidence, Kind.LEAVE_GROUP, subject, Harm.LEAVE, object=name, before="member", mapping=mapping,
+                       ref=row.row_id)  # fmt: skip
 
 
 def left(bundles: Iterable[Bundle], recorded: Recorded) -> dict[str, str]:

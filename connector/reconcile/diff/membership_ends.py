@@ -12,13 +12,17 @@ from collections.abc import Mapping, Sequence
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Present
 from connector.reconcile.desired.selection import blank, blank_scope, excluded, mismatch
-from connector.reconcile.evidence.edges import edges_of
+from connector.reconcile.evidence.edges import Person
+from connector.reconcile.evidence.judge import Evidence, removal, ruled, still_listed, unsupported
 from connector.reconcile.plan.changes import Absence, Bundle, Change, Harm, Kind, Problem
 from connector.reconcile.plan.recorded import MembershipRow, Recorded
 from connector.reconcile.policy.person_fields import value_of
 from connector.reconcile.policy.policy import MAPPING, Policy, Rule
 
 Key = tuple[str, str, str]
+
+_WAITS = ruled("")
+"""Stands for what another reading may prove."""
 
 
 class Ending:
@@ -36,6 +40,7 @@ class Ending:
         self.names = ground.recorded.team_names()
         self._unconfirmed: list[str] = []
         self._kept: dict[str, list[str]] = {}
+        self._paths = ground.paths()
 
     def problems(self) -> list[Problem]:
         """Whose absence from a group or attribute is not confirmed yet, and whom a member value keeps."""
@@ -47,46 +52,46 @@ class Ending:
 
     def of(
         self, item: Present, rows: Sequence[MembershipRow], team_ids: Mapping[str, str]
-    ) -> tuple[dict[str, str], bool]:
-        """Row id → cause of every membership that ends now, and whether a Team is left that waits for a second
+    ) -> tuple[dict[str, Evidence], bool]:
+        """Row id → the evidence of every membership that ends now, and whether a Team is left that waits for a second
         reading: then whatever the person moves to waits too (P2)."""
         wanted = {(rule.provenance, team_ids[rule.id]) for rule in item.rules}
-        ending: dict[str, str] = {}
+        ending: dict[str, Evidence] = {}
         pending: set[str] = set()
         staying: set[str] = {team_ids[rule.id] for rule in item.rules}
         for row in rows:
             if (row.provenance, row.team_id) in wanted:
                 continue
-            cause = self._cause(item, row)
-            if cause:
-                ending[row.row_id] = cause
-            elif cause is None:
+            evidence = self._evidence(item, row)
+            if evidence == _WAITS:
+                pending.add(row.team_id)
+            elif evidence is None:
                 staying.add(row.team_id)
             else:
-                pending.add(row.team_id)
+                ending[row.row_id] = evidence
         return ending, bool(pending - staying)
 
-    def _cause(self, item: Present, row: MembershipRow) -> str | None:
-        """Why this membership ends; empty: it waits for another reading; None: it stays as it is."""
+    def _evidence(self, item: Present, row: MembershipRow) -> Evidence | None:
+        """Why this membership ends; ``_WAITS``: for another reading; None: it stays as it is."""
         if not row.provenance.startswith(MAPPING):
             return None
         rule = self.policy.rule_of(row.provenance)
         if rule is None:
-            return f"mapping {row.provenance[len(MAPPING) :]} is no longer in the organization file"
+            return ruled(f"mapping {row.provenance[len(MAPPING) :]} is no longer in the organization file")
         if rule.id in self.frozen_rules or rule.directory != item.person.source_id:
             return None
         if item.only is not None and rule.id not in item.only:
             return None
         if any(other is rule for other in item.rules):
-            return f"mapping {rule.id} now leads to Team {rule.team}"
+            return ruled(f"mapping {rule.id} now leads to Team {rule.team}")
         shown = excluded(rule, item.person, self.sources[rule.directory]) or mismatch(rule, item.person)
-        return shown or self._confirmed(item, rule, row)
+        return ruled(shown) if shown else self._confirmed(item, rule, row)
 
-    def _confirmed(self, item: Present, rule: Rule, row: MembershipRow) -> str | None:
-        """The cause, when a second complete reading, late enough, shows the same absence; else it is noted. None while
-        a member value still means the person (E3)."""
+    def _confirmed(self, item: Present, rule: Rule, row: MembershipRow) -> Evidence | None:
+        """The evidence, when a second complete reading, late enough, shows the same absence; else it is noted. None
+        while a member value still means the person (E3)."""
         if rule.group and (value := self._standing(item, rule, row)):
-            what = f"group {rule.group} still lists {value}, which was theirs: they keep what they have through it"
+            what = f"{value}, which was theirs: they keep what they have through it"
             self._kept.setdefault(what, []).append(item.person.mail.key)
             return None
         fields = blank(rule, item.person)
@@ -94,20 +99,24 @@ class Ending:
         keys: list[Key] = [(item.person.source_id, item.person.anchor, scope) for scope in scopes]
         late = self.now - self.policy.offboarding.confirm_after
         for position, key in enumerate(keys):
-            first = self.recorded.absences.get(key)
-            if first is not None and first <= late:
-                if rule.group:
-                    return f"not in group {rule.group} in two complete readings"
-                return f"no value of {fields[position]} in two complete readings"
+            what = f"not in group {rule.group}" if rule.group else f"no value of {fields[position]}"
+            if (evidence := unsupported(self.recorded.absences.get(key), late, what)) is not None:
+                return evidence
         self.absent.extend(Absence(*key) for key in keys if key not in self.recorded.absences)
         self.unsettled.update((key[0], key[1]) for key in keys)
         where = "" if rule.group else f": no value of {', '.join(fields)}"
         self._unconfirmed.append(f"{item.person.mail.key} in {self.names.get(row.team_id, row.team_id)}{where}")
-        return ""
+        return _WAITS
 
     def _standing(self, item: Present, rule: Rule, row: MembershipRow) -> str:
-        causes = self.recorded.causes.get(item.identity.id, {}) if item.identity else {}
-        return edges_of(causes.get(row.provenance, "")).standing(self.sources[rule.directory].groups[rule.group])
+        if item.identity is None:
+            return ""
+        group = self.sources[rule.directory].groups[rule.group]
+        anchors = {link.anchor for link in (item.link, *item.replaces) if link is not None}
+        person = Person(item.identity.id, frozenset({item.person.anchor, *anchors}))
+        cause = self.recorded.causes.get(item.identity.id, {}).get(row.provenance, "")
+        weak = self._paths[rule.directory].holding(person, group.anchor, cause)
+        return still_listed(weak, group.dn, rule.group) if weak else ""
 
     def note_seen(self, item: Present, rows: Sequence[MembershipRow]) -> None:
         """Lift the absences from groups that list the person again, and from fields that have a value again."""
@@ -126,11 +135,12 @@ class Ending:
             if (source_id, anchor, scope) in self.recorded.absences:
                 self.seen_again.append(Absence(source_id, anchor, scope))
 
-    def change(self, subject: str, row: MembershipRow, cause: str, stays: bool) -> Change:
+    def change(self, subject: str, row: MembershipRow, evidence: Evidence, stays: bool) -> Change:
         """The end of one membership; ``stays``: another one keeps the person in the Team."""
         name, mapping = self.names.get(row.team_id, row.team_id), row.provenance[len(MAPPING) :]
         kind, harm = (Kind.END_GRANT, Harm.NONE) if stays else (Kind.LEAVE_TEAM, Harm.LEAVE)
-        return Change(kind, subject, name, "member", "", mapping, harm, cause, team=row.team_id, ref=row.row_id)
+        return removal(evidence, kind, subject, harm, object=name, before="member", mapping=mapping, team=row.team_id,
+                       ref=row.row_id)  # fmt: skip
 
 
 def answered(bundles: Sequence[Bundle], policy: Policy, recorded: Recorded) -> list[Key]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from connector.reconcile.desired.ground import Ground
+from connector.reconcile.evidence.judge import Evidence, following, removal
 from connector.reconcile.plan.changes import Change, Harm, Kind, Problem
 from connector.reconcile.plan.recorded import OFF, IdentityRow, Recorded, SeatRow
 from connector.reconcile.policy.policy import MAPPING, Policy
@@ -15,7 +16,7 @@ _PAUSABLE = frozenset({SeatState.INVITED.value, SeatState.ACTIVE.value})
 
 
 def leave(
-    identity: IdentityRow, state: IdentityState, cause: str, ground: Ground
+    identity: IdentityRow, state: IdentityState, evidence: Evidence, ground: Ground
 ) -> tuple[list[Change], Problem | None]:
     """What a leaver loses in this run: first the pause, then what is due. Manual grants are never touched (P3)."""
     recorded, policy, now = ground.recorded, ground.policy, ground.now
@@ -24,19 +25,20 @@ def leave(
     changes: list[Change] = []
     subject = identity.mail_key
     if identity.state not in OFF:
-        changes.append(Change(Kind.DISABLE_IDENTITY, subject, "", identity.state, state.value, "", Harm.DISABLE, cause))
+        changes.append(removal(evidence, Kind.DISABLE_IDENTITY, subject, Harm.DISABLE,
+                               before=identity.state, after=state.value))  # fmt: skip
     if removal_is_due(identity, recorded, now):
-        return _remove(identity, recorded, policy)
+        return _remove(identity, following(evidence, "off-boarding: the removal delay is over"), recorded, policy)
     names = recorded.team_names()
     for seat in recorded.seats.get(identity.id, ()):
         if recorded.manual_seat(seat):
             continue
         delay = release_delay(seat, recorded, policy)
         if seat.state in _PAUSABLE and delay:
-            changes.append(_seat(Kind.PAUSE_SEAT, subject, seat, SeatState.PAUSED.value, Harm.PAUSE, cause, names))
+            changes.append(_taken(evidence, Kind.PAUSE_SEAT, Harm.PAUSE, subject, seat, names))
         elif seat.state in _PAUSABLE or (seat.release_due_at is not None and seat.release_due_at <= now):
-            why = "off-boarding: the release delay is over" if delay else f"{cause}; seats are released at once"
-            changes.append(_seat(Kind.RELEASE_SEAT, subject, seat, "", Harm.RELEASE, why, names))
+            why = "off-boarding: the release delay is over" if delay else f"{evidence.why}; seats are released at once"
+            changes.append(_taken(following(evidence, why), Kind.RELEASE_SEAT, Harm.RELEASE, subject, seat, names))
     return changes, None
 
 
@@ -46,16 +48,22 @@ def removal_is_due(identity: IdentityRow, recorded: Recorded, now: datetime) -> 
     return identity.state in OFF and due is not None and due <= now
 
 
-def _seat(kind: Kind, subject: str, seat: SeatRow, after: str, harm: Harm, cause: str, names: dict[str, str]) -> Change:
-    name = f"{seat.offering_code} @ {names.get(seat.team_id, seat.team_id)}"
-    return Change(kind, subject, name, seat.state, after, "", harm, cause, seat.team_id, seat.offering_code, seat.id)
+def _taken(evidence: Evidence, kind: Kind, harm: Harm, subject: str, seat: SeatRow, names: dict[str, str]) -> Change:
+    after = SeatState.PAUSED.value if kind is Kind.PAUSE_SEAT else ""
+    return removal(evidence, kind, subject, harm, object=_name(seat, names), before=seat.state, after=after,
+                   team=seat.team_id, offering=seat.offering_code, ref=seat.id)  # fmt: skip
 
 
-def _remove(identity: IdentityRow, recorded: Recorded, policy: Policy) -> tuple[list[Change], Problem | None]:
+def _name(seat: SeatRow, names: dict[str, str]) -> str:
+    return f"{seat.offering_code} @ {names.get(seat.team_id, seat.team_id)}"
+
+
+def _remove(
+    identity: IdentityRow, evidence: Evidence, recorded: Recorded, policy: Policy
+) -> tuple[list[Change], Problem | None]:
     """The last stage: synced memberships and seats end; the identity goes unless something manual holds it."""
     subject, names = identity.mail_key, recorded.team_names()
     changes: list[Change] = []
-    cause = "off-boarding: the removal delay is over"
     rows = recorded.memberships.get(identity.id, ())
     manual = {row.team_id for row in rows if not row.provenance.startswith(MAPPING)}
     ended: set[str] = set()
@@ -66,23 +74,31 @@ def _remove(identity: IdentityRow, recorded: Recorded, policy: Policy) -> tuple[
         ended.add(row.team_id)
         kind, harm = (Kind.LEAVE_TEAM, Harm.LEAVE) if last else (Kind.END_GRANT, Harm.NONE)
         name, mapping = names.get(row.team_id, row.team_id), row.provenance[len(MAPPING) :]
-        changes.append(Change(kind, subject, name, "member", "", mapping, harm, cause, row.team_id, "", row.row_id))
+        changes.append(removal(evidence, kind, subject, harm, object=name, before="member", mapping=mapping,
+                               team=row.team_id, ref=row.row_id))  # fmt: skip
     kept = bool(manual)
     for seat in recorded.seats.get(identity.id, ()):
         if recorded.manual_seat(seat):
             kept = True
             changes += _ended_grants(subject, seat, recorded, names)
         else:
-            changes.append(_seat(Kind.RELEASE_SEAT, subject, seat, "", Harm.RELEASE, cause, names))
+            changes.append(_taken(evidence, Kind.RELEASE_SEAT, Harm.RELEASE, subject, seat, names))
     for wait in recorded.waiting.get(identity.id, ()):
         name = f"{wait.offering_code} @ {names.get(wait.team_id, wait.team_id)}"
         mapping = wait.provenance[len(MAPPING) :]
-        changes.append(Change(Kind.WAIT, subject, name, "waiting", "", mapping, Harm.NONE, cause, wait.team_id,
+        changes.append(Change(Kind.WAIT, subject, name, "waiting", "", mapping, Harm.NONE, evidence.why, wait.team_id,
                               wait.offering_code, wait.row_id))  # fmt: skip
     if kept:
         return changes, Problem("kept-manual", "not removed: something was granted by hand", (subject,))
     changes.append(
-        Change(Kind.REMOVE_IDENTITY, subject, "", identity.state, IdentityState.REMOVED.value, "", Harm.REMOVE, cause)
+        removal(
+            evidence,
+            Kind.REMOVE_IDENTITY,
+            subject,
+            Harm.REMOVE,
+            before=identity.state,
+            after=IdentityState.REMOVED.value,
+        )
     )
     return changes, None
 
@@ -106,7 +122,8 @@ def restore(identity: IdentityRow, subject: str, recorded: Recorded) -> list[Cha
     for seat in recorded.seats.get(identity.id, ()):
         if seat.state == SeatState.PAUSED and seat.release_due_at is not None:
             after = seat.paused_from or SeatState.ACTIVE.value
-            changes.append(_seat(Kind.REINSTATE, subject, seat, after, Harm.NONE, cause, names))
+            changes.append(Change(Kind.REINSTATE, subject, _name(seat, names), seat.state, after, "", Harm.NONE, cause,
+                                  seat.team_id, seat.offering_code, seat.id))  # fmt: skip
     return changes
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from connector.reconcile.desired.ground import Ground
+from connector.reconcile.evidence.judge import Evidence, following, removal
 from connector.reconcile.plan.changes import Change, Harm, Kind, Plan
 from connector.reconcile.plan.recorded import IdentityRow, MembershipRow, Recorded, RoleRow
 from connector.reconcile.policy.policy import MAPPING, Policy, Rule
@@ -17,6 +18,7 @@ from ledger.team import Role
 
 EVERYWHERE = "organization"
 """What a role without a Team is about."""
+_NO_MAPPING = "no mapping grants the role any longer"
 
 
 class Roles:
@@ -45,10 +47,12 @@ class Roles:
         identity: IdentityRow | None,
         rules: Sequence[Rule],
         stays: Sequence[MembershipRow],
+        ends: Mapping[str, Evidence],
         cause: Callable[[Rule], str],
     ) -> list[Change]:
         """What somebody who is here is granted and loses. ``rules``: the mappings that hold now; ``stays``:
-        memberships that do not end in this plan, so that whoever waits for a second reading keeps the role.
+        memberships that do not end in this plan, so that whoever waits for a second reading keeps the role; ``ends``:
+        provenance → why, of those that do.
         """
         if not self._any:
             return []
@@ -62,15 +66,15 @@ class Roles:
         found = [self._grant(subject, rule, cause(rule)) for key, rule in wanted.items() if key not in held]
         for row in rows:
             if row.provenance.startswith(MAPPING) and (row.role, row.team_id) not in wanted.keys() | kept:
-                found.append(self._end(subject, row, "no mapping grants the role any longer"))
+                found.append(self._end(subject, row, following(ends.get(row.provenance), _NO_MAPPING)))
         return found
 
-    def off(self, identity: IdentityRow, cause: str) -> list[Change]:
+    def off(self, identity: IdentityRow, evidence: Evidence) -> list[Change]:
         """A leaver loses every role that a mapping granted at once: it is access (D7, G7)."""
         rows = self.recorded.roles.get(identity.id, ())
         named = self._named.get(identity.mail_key, set())
         return [
-            self._end(identity.mail_key, row, cause)
+            self._end(identity.mail_key, row, evidence)
             for row in rows
             if row.provenance.startswith(MAPPING) and (row.role, row.team_id) not in named
         ]
@@ -87,11 +91,11 @@ class Roles:
         about = EVERYWHERE if role == Role.SSO_ADMIN else rule.team
         return Change(Kind.GRANT_ROLE, subject, about, "", role, rule.id, cause=cause, team=team)
 
-    def _end(self, subject: str, row: RoleRow, cause: str) -> Change:
+    def _end(self, subject: str, row: RoleRow, evidence: Evidence) -> Change:
         about = self.names.get(row.team_id, row.team_id) if row.team_id else EVERYWHERE
         mapping = row.provenance.removeprefix(MAPPING)
-        return Change(Kind.END_ROLE, subject, about, row.role, "", mapping, Harm.LEAVE, cause, row.team_id,
-                      ref=row.row_id)  # fmt: skip
+        return removal(evidence, Kind.END_ROLE, subject, Harm.LEAVE, object=about, before=row.role, mapping=mapping,
+                       team=row.team_id, ref=row.row_id)  # fmt: skip
 
 
 def _named_in_file(recorded: Recorded, policy: Policy) -> dict[str, set[tuple[str, str]]]:

@@ -12,6 +12,7 @@ from operator import attrgetter
 
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.diff.seat_pools import Dealt, Pools, Request, grant_change
+from connector.reconcile.evidence.judge import Evidence, following, removal, ruled
 from connector.reconcile.plan.changes import Change, Harm, Kind, Problem
 from connector.reconcile.plan.recorded import GrantRow, IdentityRow, SeatRow, WaitRow
 from connector.reconcile.policy.invites import expired
@@ -24,13 +25,13 @@ _PRECEDENCE = attrgetter("priority", "id")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One person who is here. ``rules``: the mappings that hold now; ``ended``: membership rows this plan ends;
-    ``cause`` explains a mapping's grant."""
+    """One person who is here. ``rules``: the mappings that hold now; ``ended``: why, of each membership row this plan
+    ends; ``cause`` explains a mapping's grant."""
 
     subject: str
     identity: IdentityRow | None
     rules: tuple[Rule, ...]
-    ended: frozenset[str]
+    ended: Mapping[str, Evidence]
     cause: Callable[[Rule], str]
 
 
@@ -105,7 +106,7 @@ class Desk:
                 continue
             wanted: dict[str, list[Rule]] = {}
             self._add_manual(wanted, waits, self.recorded.seats.get(identity_id, ()))
-            case = Case(identity.mail_key, identity, (), frozenset(), lambda rule: rule.team)
+            case = Case(identity.mail_key, identity, (), {}, lambda rule: rule.team)
             for offering, asking in wanted.items():
                 self._ask(case, offering, tuple(asking), tuple(row for row in waits if row.offering_code == offering))
             if wanted:
@@ -157,7 +158,7 @@ class Desk:
             changes.append(grant_change(case.subject, seat.offering_code, rule, team, case.cause(rule), seat.id))
         if not keep and not add:
             if end:
-                changes.append(self._release(case.subject, seat, end))
+                changes.append(self._release(case, seat, end))
                 self.pools.reclaim(seat)
             return changes
         changes.extend(self._end_grant(case.subject, seat, grant) for grant in end)
@@ -175,8 +176,9 @@ class Desk:
         if seat.state != SeatState.INVITED or self.recorded.manual_seat(seat):
             return None
         self.pools.reclaim(seat)
-        return Change(Kind.RELEASE_SEAT, case.subject, self._name(seat), seat.state, "", "", Harm.RELEASE,
-                      "nobody accepted the invite in time", seat.team_id, seat.offering_code, seat.id)  # fmt: skip
+        evidence = ruled("nobody accepted the invite in time")
+        return removal(evidence, Kind.RELEASE_SEAT, case.subject, Harm.RELEASE, object=self._name(seat),
+                       before=seat.state, team=seat.team_id, offering=seat.offering_code, ref=seat.id)  # fmt: skip
 
     def _reasons(self, case: Case, seat: SeatRow) -> tuple[list[GrantRow], list[GrantRow]]:
         """The grants that stay (manual ones always) and those that end with their membership or mapping."""
@@ -196,10 +198,14 @@ class Desk:
             (keep if manual or proper else end).append(grant)
         return keep, end
 
-    def _release(self, subject: str, seat: SeatRow, ended: list[GrantRow]) -> Change:
-        mapping = min(grant.provenance for grant in ended).removeprefix(MAPPING)
-        return Change(Kind.RELEASE_SEAT, subject, self._name(seat), seat.state, "", mapping, Harm.RELEASE,
-                      "no mapping grants it any longer", seat.team_id, seat.offering_code, seat.id)  # fmt: skip
+    def _release(self, case: Case, seat: SeatRow, ended: list[GrantRow]) -> Change:
+        provenances = {grant.provenance for grant in ended}
+        rows = self.recorded.memberships.get(case.identity.id, ()) if case.identity else ()
+        why = (case.ended.get(row.row_id) for row in rows if row.provenance in provenances)
+        evidence = following(next(filter(None, why), None), "no mapping grants it any longer")
+        return removal(evidence, Kind.RELEASE_SEAT, case.subject, Harm.RELEASE, object=self._name(seat),
+                       before=seat.state, mapping=min(provenances).removeprefix(MAPPING), team=seat.team_id,
+                       offering=seat.offering_code, ref=seat.id)  # fmt: skip
 
     def _end_grant(self, subject: str, seat: SeatRow, grant: GrantRow) -> Change:
         mapping = grant.provenance.removeprefix(MAPPING)

@@ -1,72 +1,191 @@
-"""What a membership through a group rests on, and whether the group still lists it (E3). Pure: no I/O, no clock here.
+"""What a membership through a group rests on, and whether it holds (E3). Pure: no I/O, no clock here.
 
-An edge is one member value: the DN or login name of a person, or the DN of a group on the way to them. It is broken
-when its group was read and does not list it, or lists it and the value names another entry that was read now. While the
-value is listed and names nobody who was read, it stands: its person may have been renamed, moved or hidden, and the
-group not been told. What a membership rests on is taken from the cause it was granted with, which names all of that.
+An edge is one name in one group: of a person, or of a group inside it. It is broken when its group was read and the
+name is not listed there, or now means another entry that was read; it stands while the name is listed and nobody who
+was read answers to it, and is unknown while its group is not read. A path holds while none of its edges is broken, and
+a membership while one of the paths known for it does: so all paths are kept, not the shortest alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
 
-from connector.directory import dn
+from connector.reconcile.evidence.causes import LOGIN, name_of, named_in
+from connector.reconcile.plan.recorded import GROUP_NODE, Edges, Recorded
 from ledger.identity import fold
 
-_ARROW, _STEP = " → ", " / "
-LOGIN = "memberUid="
-"""How a reading marks a member value that is a login name."""
+Nodes = Mapping[str, "Weak | None"]
+"""Groups that a mapped group reaches, and what is doubtful on the way to each."""
 
 
 class Listing(Protocol):
-    """What a group shows beside its members."""
+    """What one group that was read lists itself (``connector.directory.base.Listing`` is one)."""
 
     @property
-    def unresolved(self) -> Iterable[str]:
-        """Member values, of the group and of those inside it, that name nobody who was read."""
+    def anchor(self) -> str:
+        """Of the group."""
+
+    @property
+    def dn(self) -> str:
+        """Where it is."""
+
+    @property
+    def people(self) -> Collection[str]:
+        """Anchors."""
+
+    @property
+    def logins(self) -> Mapping[str, str]:
+        """Anchor → the login name by which somebody is listed."""
+
+    @property
+    def groups(self) -> Mapping[str, str]:
+        """Name → anchor of the group it means."""
+
+    @property
+    def unresolved(self) -> Mapping[str, str]:
+        """Name → value as written, of what nobody who was read answers to."""
 
 
-class Edges(msgspec.Struct, frozen=True):
-    """The names by which a group listed somebody. ``key``: of the DN; ``uid``: the login name, where the DN begins with
-    one; ``inner``: names of the groups between the mapped one and the person. All in the form that is compared."""
+class Weak(msgspec.Struct, frozen=True):
+    """A listed value that nobody who was read answers to, and the DN of the group that lists it."""
 
-    key: str = ""
-    uid: str = ""
-    inner: frozenset[str] = frozenset()
-
-    def standing(self, group: Listing) -> str:
-        """A member value that still means this person, though nobody who was read answers to it; empty: none does."""
-        return next((value for value in sorted(group.unresolved) if self._means(value)), "")
-
-    def _means(self, value: str) -> bool:
-        if value.startswith(LOGIN):
-            return bool(self.uid) and fold(value.removeprefix(LOGIN)) == self.uid
-        key, first = _names(value)
-        return bool(key) and (key == self.key or bool(self.inner & first))
+    value: str
+    group: str
 
 
-@lru_cache(maxsize=4096)
-def edges_of(cause: str) -> Edges:
-    """The edges in the cause of a membership (``DN → group / inner group → mapping ID``); none where it names none."""
-    name, arrow, rest = cause.partition(_ARROW)
-    key, _ = _names(name)
-    if not arrow or not key:
-        return Edges()
-    login = next((text for kind, text in dn.parse(name)[0] if kind == "uid"), "")
-    steps = rest.partition(_ARROW)[0].split(_STEP)[1:]
-    return Edges(key, fold(login), frozenset(map(fold, steps)))
+class Person(msgspec.Struct, frozen=True):
+    """Whose edges are judged. ``anchors``: of the linked entries in this source. ``elsewhere``: names of an entry that
+    was found outside what is read: a value that is one of them is no doubt (E1)."""
+
+    identity: str
+    anchors: frozenset[str]
+    elsewhere: frozenset[str] = frozenset()
 
 
-@lru_cache(maxsize=4096)
-def _names(value: str) -> tuple[str, frozenset[str]]:
-    """The key of a DN and the values of its first part; empty for what is no DN."""
-    if not dn.looks_like_dn(value):
-        return "", frozenset()
-    try:
-        return dn.key(value), frozenset(fold(text) for _, text in dn.parse(value)[0])
-    except ValueError:
-        return "", frozenset()
+class Paths:
+    """The paths of one source as recorded and as read now."""
+
+    def __init__(self, source_id: str, listings: Mapping[str, Listing], recorded: Recorded) -> None:
+        self._source_id = source_id
+        self._listings = listings
+        self._recorded = recorded
+        self._known: dict[str, list[tuple[str, str]]] = {}
+        self._reached: dict[str, Nodes] = {}
+        for (source, listed), names in recorded.edges.items():
+            if source == source_id and listed.startswith(GROUP_NODE):
+                for name, groups in names.items():
+                    for group in groups:
+                        self._known.setdefault(group, []).append((name, listed.removeprefix(GROUP_NODE)))
+
+    def holding(self, person: Person, root: str, cause: str) -> Weak | None:
+        """What still means the person in the mapped group whose anchor is ``root``, none of them being reached by what
+        was read; None when every known path is broken. ``cause``: of the membership, which says what it rested on
+        where no edge is recorded (ledgers from before there were any)."""
+        nodes = self._reached.get(root)
+        if nodes is None:
+            nodes = self._reached[root] = self._reach(root)
+        names = self._recorded.edges.get((self._source_id, person.identity))
+        if names is None:
+            return self._by_cause(person, nodes, cause)
+        for name, groups in sorted(names.items()):
+            for group in sorted(groups):
+                if group in nodes and (weak := self._edge(person, name, group, nodes[group])) is not None:
+                    return weak
+        return None
+
+    def _edge(self, person: Person, name: str, group: str, before: Weak | None) -> Weak | None:
+        listing = self._listings.get(group)
+        if listing is None:  # only what is doubtful leads to a group that was not read
+            return before or Weak(group, group)
+        if before is not None and not person.anchors.isdisjoint(listing.people):
+            return before
+        value = listing.unresolved.get(name)
+        return None if value is None or name in person.elsewhere else Weak(value, listing.dn)
+
+    def _by_cause(self, person: Person, nodes: Nodes, cause: str) -> Weak | None:
+        for group in nodes:
+            listing = self._listings.get(group)
+            for name, value in sorted(listing.unresolved.items()) if listing else ():
+                if name not in person.elsewhere and named_in(cause, name):
+                    return Weak(value, listing.dn if listing else group)
+        return None
+
+    def _reach(self, root: str) -> Nodes:
+        found: dict[str, Weak | None] = {root: None}
+        wave = [root]
+        while wave:
+            following: list[str] = []
+            for group in wave:
+                for inner, weak in self._inside(group, found[group]):
+                    if inner not in found or (found[inner] is not None and weak is None):
+                        found[inner] = weak
+                        following.append(inner)
+            wave = following
+        return found
+
+    def _inside(self, group: str, before: Weak | None) -> Iterable[tuple[str, Weak | None]]:
+        listing = self._listings.get(group)
+        known = self._known.get(group, ())
+        if listing is None:
+            return [(inner, before or Weak(group, group)) for _, inner in known]
+        now = [(inner, before) for inner in listing.groups.values()]
+        stale = [(inner, Weak(listing.unresolved[name], listing.dn)) for name, inner in known
+                 if name in listing.unresolved]  # fmt: skip
+        return [*now, *stale]
+
+
+def names_of(entry_dn: str, logins: Iterable[str]) -> frozenset[str]:
+    """Every name by which a group may list an entry."""
+    return frozenset((name_of(entry_dn), *(f"{LOGIN}{fold(login)}" for login in logins)))
+
+
+def learnt(
+    source_id: str, read: Mapping[str, Listing], people: Mapping[str, tuple[str, str]], before: Edges, settled: Settled
+) -> dict[tuple[str, str], Mapping[str, frozenset[str]]]:
+    """The edges that are another set now, as ``Recorded.edges`` keeps them. ``read``: listings by the group's anchor;
+    ``people``: anchor → (identity, DN).
+
+    What was known and is not broken stays known; what is broken as well, until nothing rests on it any longer
+    (``settled``), so that a second reading judges by what the first did.
+    """
+    now: dict[str, dict[str, set[str]]] = {}
+    for group, listing in read.items():
+        for anchor in people.keys() & listing.people if len(people) < len(listing.people) else listing.people:
+            if anchor in people:
+                identity, place = people[anchor]
+                names = now.setdefault(identity, {})
+                names.setdefault(name_of(place), set()).add(group)
+                if anchor in listing.logins:
+                    names.setdefault(listing.logins[anchor], set()).add(group)
+        for name, inner in listing.groups.items():
+            now.setdefault(GROUP_NODE + inner, {}).setdefault(name, set()).add(group)
+    inner_groups = {listed for source, listed in before if source == source_id and listed.startswith(GROUP_NODE)}
+    changed: dict[tuple[str, str], Mapping[str, frozenset[str]]] = {}
+    for listed in {*now, *inner_groups, *(identity for identity, _ in people.values())}:
+        old = before.get((source_id, listed), {})
+        fresh = now.get(listed, {})
+        if not old and not fresh:
+            continue
+        stays = {
+            name: {group for group in groups if not settled(listed) or _unbroken(read.get(group), name)}
+            for name, groups in old.items()
+        }
+        merged = {name: frozenset(fresh.get(name, set()) | stays.get(name, set())) for name in {*fresh, *stays}}
+        found = {name: groups for name, groups in merged.items() if groups}
+        if found != old:
+            changed[source_id, listed] = found
+    return changed
+
+
+class Settled(Protocol):
+    """Whether nothing that is not reached now rests on what was known of an identity, or of a group inside another."""
+
+    def __call__(self, listed: str) -> bool:
+        """``listed``: as ``Recorded.edges`` names it."""
+
+
+def _unbroken(listing: Listing | None, name: str) -> bool:
+    return listing is None or name in listing.unresolved

@@ -26,6 +26,18 @@ _FOLLOWS = frozenset({Harm.PAUSE, Harm.RELEASE, Harm.LEAVE, Harm.REMOVE})
 _UNLIMITED_FOR_PROTECTED = frozenset({Harm.NONE, Harm.INVITE, Harm.RENAME})
 
 
+class HeldPart(msgspec.Struct, frozen=True):
+    """Changes that wait for one approval. ``digest``: SHA-256 that names exactly them."""
+
+    bundles: tuple[Bundle, ...]
+    digest: str
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """By kind."""
+        return count_kinds(self.bundles)
+
+
 @dataclass(frozen=True)
 class Guarded:
     """What goes and what waits. ``approved``: subjects whose harm an approval let through."""
@@ -37,11 +49,25 @@ class Guarded:
     approved: frozenset[str] = field(default_factory=frozenset)
 
     @cached_property
+    def parts(self) -> tuple[HeldPart, ...]:
+        """What waits, by what it waits for: limits or a freeze first, then what a person decides whatever they allow
+        (E6, E14, E15): approving the one approves nothing of the other."""
+        apart = [b for b in self.held if not b.doubt], [b for b in self.held if b.doubt]
+        return tuple(
+            HeldPart(tuple(part), digest_of((c for b in part for c in b.changes), "held:" + self.policy_hash))
+            for part in apart
+            if part
+        )
+
+    @property
     def held_digest(self) -> str:
-        """SHA-256 that names exactly the held changes; empty when nothing is held."""
-        if not self.held:
-            return ""
-        return digest_of((change for bundle in self.held for change in bundle.changes), "held:" + self.policy_hash)
+        """Of the first part; empty when nothing is held."""
+        return self.parts[0].digest if self.held else ""
+
+    def trips_of(self, part: HeldPart) -> list[Trip]:
+        """Why this part waits."""
+        decided = bool(part.bundles[0].doubt)
+        return [trip for trip in self.trips if trip.window == FREEZE or (trip.window == DOUBT) is decided]
 
     @property
     def held_counts(self) -> Mapping[str, int]:
@@ -89,10 +115,11 @@ def guard(draft: Draft, ground: Ground, windows: Windows, permit: Permit) -> Gua
     barred = {b.subject for b in harmful if not (_permitted(b, permit) or _follows(b, windows))}
     # a newcomer may have the address that somebody else is leaving: then both bundles have one subject
     approved = {bundle.subject for bundle in harmful} - barred - still
-    counted = [bundle for bundle in harmful if bundle.subject not in approved and bundle.subject not in still]
+    counted = [b for b in harmful if b.subject not in approved | still and not b.doubt]
     tripped, trips = exceeded(counted, recorded, policy, windows)
     held = {b.subject for b in counted if any((s, c.harm) in tripped for c in b.changes for s in scopes_of(b, c))}
     doubtful = [b for b in plan.bundles if b.doubt and b.subject not in approved]
+    doubtful.sort(key=lambda bundle: (bundle.identity not in recorded.admins, bundle.subject))
     trips += [Trip(bundle.doubt, Harm.RELINK.value, DOUBT, 1, 0, 0, 0) for bundle in doubtful]
     held |= {bundle.subject for bundle in doubtful}
     held |= emptied(plan, counted, held | still, recorded, trips) | still

@@ -21,6 +21,7 @@ from ledger.identity import IdentityState
 ORGANIZATION = "organization"
 FREEZE = "freeze"
 DOUBT = "doubt"
+_SPOKEN = 20
 _IDENTITY_LEVEL = frozenset({Harm.DISABLE, Harm.REMOVE})
 _ORGANIZATION_ONLY = frozenset({Harm.INVITE, Harm.RENAME, Harm.RELINK})
 ENDS_USE = frozenset({Harm.DISABLE, Harm.REMOVE, Harm.LEAVE})
@@ -95,11 +96,14 @@ class Trip:
 
 
 def reasons(trips: Iterable[Trip]) -> list[str]:
-    """Each reason once, in words: kinds of harm that trip one limit alike share it."""
+    """Each reason once, in words: kinds of harm that trip one limit alike share it. Of people about whom somebody has
+    to decide, the first ones speak for the rest."""
     found: dict[Trip, list[str]] = {}
     for trip in trips:
         found.setdefault(replace(trip, harm=""), []).append(trip.harm)
-    return [replace(trip, harm=" and ".join(harms)).text for trip, harms in found.items()]
+    unspoken = set([trip for trip in found if trip.window == DOUBT][_SPOKEN:])
+    lines = [replace(trip, harm=" and ".join(harms)).text for trip, harms in found.items() if trip not in unspoken]
+    return lines + ([f"… and {len(unspoken)} more people like these"] if unspoken else [])
 
 
 def scopes_of(bundle: Bundle, change: Change) -> Iterable[ScopeKey]:

@@ -5,6 +5,7 @@ Pure: values only; no I/O here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
@@ -12,9 +13,16 @@ import msgspec
 from ledger.identity import IdentityState
 from ledger.seat import Subscription
 
+GROUP_NODE = "group:"
+"""Marks the anchor of a group among those whom groups list."""
+
+Edges = Mapping[tuple[str, str], Mapping[str, frozenset[str]]]
+"""(source id, identity or ``group:<anchor>``) → name by which it is listed → groups that list it, by anchor (E3)."""
+
 PEOPLE = "people"
 """Name of the absence scope that stands for all people bases of a source; groups are ``group:<reference>``."""
-
+DOUBTED = "doubt"
+"""Name of the absence scope of whoever is absent and kept only by doubt (E15)."""
 
 UNDO = "undo"
 """Provenance of a place on the waitlist that an undo gave: first in line (A3)."""
@@ -141,8 +149,9 @@ class Recorded(msgspec.Struct, frozen=True):
     ``links``: source id → anchor → row. ``memberships``, ``seats``, ``waiting``, ``roles``: by identity id.
     ``grants``: by seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``:
     everybody with a role. ``absences``: (source, anchor, scope) → first complete reading that did not show it.
-    ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``causes``: identity →
-    provenance → why it was granted, filled only when some group has unresolved members (E3).
+    ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``edges``: what memberships
+    through groups rest on, and ``causes``: identity → provenance → why it was granted, of whom no edge is recorded;
+    both filled only when some member value names nobody, or what was read is to be learnt (E3).
     ``undone``: identity → (kind, mapping) → mark of the rule, of what an undo took back (E14). ``restricted``: Team ids
     (R16). ``invite_due``: identity → when an invite nobody accepted expires. ``groups``: kept groups by (source,
     anchor); ``group_members``: by identity id.
@@ -163,6 +172,7 @@ class Recorded(msgspec.Struct, frozen=True):
     removal_due: dict[str, datetime] = {}
     signed_in: frozenset[str] = frozenset()
     causes: dict[str, dict[str, str]] = {}
+    edges: Edges = {}
     undone: dict[str, dict[tuple[str, str], str]] = {}
     elsewhere: Elsewhere = Elsewhere()
     roles: dict[str, list[RoleRow]] = {}

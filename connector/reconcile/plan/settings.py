@@ -242,6 +242,10 @@ class SyncSettings(SettingsModel):
     doubt_floor: int = Field(3, ge=0)
     """… and never with this many people or fewer."""
 
+    doubt_after: Duration = timedelta(days=7)
+    """Whoever is not shown for this long, and kept only because a group still lists them or is missing, is put before a
+    person: held, never applied without an approval."""
+
     fresh_within: Duration = timedelta(hours=24)
     """A directory that could not be read whole for this long is notified, once; 0 never notifies."""
 

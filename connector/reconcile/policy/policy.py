@@ -96,6 +96,7 @@ class Policy:
     fresh_within: timedelta = timedelta(hours=24)
     doubt_percent: int = 20
     doubt_floor: int = 3
+    doubt_after: timedelta = timedelta(days=7)
     invites: InviteSettings = field(default=InviteSettings())
 
     @classmethod
@@ -148,6 +149,7 @@ class Policy:
             fresh_within=sync.fresh_within,
             doubt_percent=sync.doubt_percent,
             doubt_floor=sync.doubt_floor,
+            doubt_after=sync.doubt_after,
             invites=invites,
         )
 
@@ -234,6 +236,7 @@ def _policy_hash(
     changes no older digest (P1)."""
     idle = {"fresh_within", "doubt_percent", "doubt_floor"}  # decide nothing about anybody
     idle |= set() if sections.sync.allow_roles else {"allow_roles"}
+    idle |= set() if sections.sync.doubt_after != SyncSettings().doubt_after else {"doubt_after"}
     sync = sections.sync.model_dump(mode="json", exclude=idle)
     value: dict[str, Any] = {
         "mappings": sorted(

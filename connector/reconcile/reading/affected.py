@@ -190,8 +190,7 @@ class Closure:
         """The recorded state of these people, and what the others count for."""
         if self._counts is None:
             self._counts = await some_people.seat_counts(self._reader)
-        with_causes = any(group.unresolved for overlay in self._overlays.values() for group in overlay.groups)
-        return await load_some(self._reader, self._rows, self._links, self._counts, with_causes=with_causes)
+        return await load_some(self._reader, self._rows, self._links, self._counts)
 
     async def _seen(self, source_id: str, scopes: tuple[ScopeLine, ...]) -> SourceSeen:
         overlay = self._overlays[source_id]
@@ -212,7 +211,7 @@ class Closure:
             paths = await overlay.paths(self._reader, group) if inside and group.nested else {}
             groups[group.reference] = GroupSeen(
                 group.reference, True, group.name, members=inside, paths=paths, unresolved=group.unresolved,
-                anchor=group.anchor, dn=group.dn,
+                anchor=group.anchor, dn=group.dn, listings=await overlay.listings(self._reader, group, inside),
             )  # fmt: skip
         return SourceSeen(
             source_id=source_id,
@@ -223,4 +222,5 @@ class Closure:
             tombstones=overlay.delta.tombstones,
             scopes=tuple(line for line in scopes if line.source_id == source_id),
             deletions_told=overlay.delta.deletions_told,
+            listings=overlay.delta.listings,
         )

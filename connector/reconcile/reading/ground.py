@@ -12,7 +12,7 @@ from datetime import datetime
 
 from connector.reconcile.desired.clock_jumps import Continuity, continuity
 from connector.reconcile.desired.ground import Ground
-from connector.reconcile.desired.seen import Domains, SourceSeen
+from connector.reconcile.desired.seen import Domains, GroupSeen, SourceSeen
 from connector.reconcile.diff.diff import Draft
 from connector.reconcile.diff.kept_groups import left
 from connector.reconcile.evidence.doubts import folded
@@ -54,9 +54,7 @@ async def grounded(reader: Reader, policy: Policy, observed: Observed, domains: 
     part = await _part(reader, policy, observed, domains, now)
     time = await _went_on(reader, part.recorded, part.sources, now)
     ground = Ground(part.sources, with_teams(time.recorded, policy), policy, domains, now)
-    doubtful = any(
-        group.missing or group.unresolved for seen in part.sources.values() for group in seen.groups.values()
-    )
+    doubtful = any(_doubtful(group) for seen in part.sources.values() for group in seen.groups.values())
     population = await people.active_people(reader) if doubtful else 0
     return Grounded(ground, observed, time, part.names, population)
 
@@ -84,7 +82,9 @@ async def judged(reader: Reader, base: Grounded, permit: Callable[[Draft], Await
 
 async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Domains, now: datetime) -> Part:
     if not observed.near:
-        return Part(observed.sources, await load(reader, with_causes=observed.with_causes))
+        doubtful = any(_doubtful(group) for seen in observed.sources.values() for group in seen.groups.values())
+        edges = doubtful or observed.memory is not None  # to be judged by, or to be learnt
+        return Part(observed.sources, await load(reader, with_edges=edges))
     memory, base = observed.memory, await last_readings.base(reader)
     if memory is None or base is None or base != memory.base or frozenset(base.domains) != domains.open:
         raise BaseMoved("the ledger or a domain changed while the directories were read")
@@ -96,6 +96,11 @@ async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Dom
         if not closure.unseen(source_id) <= delta.gone | delta.absent | delta.tombstones:
             raise BaseMoved(f"not everybody who is absent from directory {source_id} was looked up")
     return part
+
+
+def _doubtful(group: GroupSeen) -> bool:
+    """Whether somebody may be kept only because of this group."""
+    return bool(group.unresolved) or not group.complete
 
 
 async def _went_on(reader: Reader, recorded: Recorded, sources: Mapping[str, SourceSeen], now: datetime) -> Continuity:

@@ -9,7 +9,7 @@ rewrites a few buckets whatever the directory's size. Kinds of parts: ``print`` 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -17,7 +17,7 @@ from zlib import crc32
 
 import msgspec
 
-from connector.directory.base import Entry, GroupView
+from connector.directory.base import Entry, GroupView, Listing
 
 PRINT, PERSON, NAME, MAIL, MEMBERS = "print", "person", "name", "mail", "members"
 _PER_BUCKET = 128
@@ -56,10 +56,25 @@ class KeptGroup(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Members(msgspec.Struct, array_like=True, frozen=True):
-    """Who is in a mapped group. ``paths``: as in ``GroupView``."""
+    """Who is in a mapped group. ``paths`` and ``listings``: as in ``GroupView``; that of a group without groups inside
+    it repeats nobody."""
 
     anchors: tuple[str, ...] = ()
     paths: dict[str, tuple[str, ...]] = {}
+    listings: tuple[Listing, ...] = ()
+
+    @property
+    def listed(self) -> tuple[Listing, ...]:
+        """The listings, with everybody in them."""
+        if len(self.listings) != 1:
+            return self.listings
+        return (replace(self.listings[0], people=frozenset(self.anchors)),)
+
+    @property
+    def direct(self) -> set[tuple[str, str]]:
+        """(group's anchor, person's anchor) of everybody who is in a group inside this one."""
+        inside = self.listings if len(self.listings) > 1 else ()
+        return {(listing.anchor, anchor) for listing in inside for anchor in listing.people}
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -106,9 +121,14 @@ def bucket_count(people: int) -> int:
 
 
 def group_mark(view: GroupView) -> bytes:
-    """16 bytes that change when the group's name, place, members or paths do."""
+    """16 bytes that change when the group's name, place, members or paths do, or what a group inside it lists."""
     told = (view.anchor, view.dn, view.name, sorted(view.members), sorted(view.unresolved), sorted(view.paths.items()))
-    return blake2b(_encode(told), digest_size=16).digest()
+    inside = [
+        (item.anchor, item.dn, sorted(item.people), sorted(item.logins.items()), sorted(item.groups.items()),
+         sorted(item.unresolved))
+        for item in view.listings if len(view.listings) > 1 or view.by_uid
+    ]  # fmt: skip
+    return blake2b(_encode((told, inside)), digest_size=16).digest()
 
 
 def keep_group(view: GroupView) -> KeptGroup:
@@ -125,6 +145,7 @@ class Delta:
     reading that are not there now (where ``deletions_told``, only ``tombstones`` prove it); ``absent``: others that
     were looked up and are not there; ``tombstones``: anchors proved deleted. ``groups``: mapped groups that changed, by
     reference. ``whole``: everything was read, not only what the source says has changed.
+    ``listings``: as in ``Reading``.
     """
 
     source_id: str
@@ -136,6 +157,7 @@ class Delta:
     absent: frozenset[str] = frozenset()
     groups: Mapping[str, GroupView] = field(default_factory=dict)
     deletions_told: bool = False
+    listings: tuple[Listing, ...] = ()
 
 
 class Gathered:
@@ -187,7 +209,14 @@ class Gathered:
 
 def pack_members(view: GroupView) -> bytes:
     """The members of a group as a part."""
-    return _encode(Members(tuple(sorted(view.members)), {key: tuple(path) for key, path in view.paths.items()}))
+    return _encode(members_of(view))
+
+
+def members_of(view: GroupView) -> Members:
+    """The members of a group as they are kept."""
+    alone = len(view.listings) == 1
+    listings = (replace(view.listings[0], people=frozenset()),) if alone else view.listings
+    return Members(tuple(sorted(view.members)), {key: tuple(path) for key, path in view.paths.items()}, listings)
 
 
 def marks_of(prints: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -73,14 +73,12 @@ class Memory:
 class Observed:
     """What was read. ``near``: only what differs from the last readings, when that is enough; ``sources`` is empty
     then. Otherwise ``sources`` has everybody; ``overlays`` and ``gathered`` are what to remember of each whole reading,
-    as a difference or anew, ``rules`` the mark of the rules by which each was mapped. ``with_causes``: some group has
-    unresolved members, so the causes of memberships are needed (D6). ``scopes``: the evidence of a near reading.
-    ``followed``: sources of which only the changes were read; ``notes``: what is to be said of how they were read.
-    ``ended``: when the last of the readings was over; None where none was made."""
+    as a difference or anew, ``rules`` the mark of the rules by which each was mapped. ``scopes``: the evidence
+    of a near reading. ``followed``: sources of which only the changes were read; ``notes``: what is to be said of how
+    they were read. ``ended``: when the last of the readings was over; None where none was made."""
 
     sources: Mapping[str, SourceSeen]
     cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    with_causes: bool = False
     near: bool = False
     scopes: tuple[ScopeLine, ...] = ()
     overlays: Mapping[str, Overlay] = field(default_factory=dict)

@@ -5,13 +5,13 @@ Reads parts through a handle and writes them back changed; decides nothing about
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from connector.directory.base import Entry
+from connector.directory.base import Entry, Listing
 from connector.directory.groups import dn_key
 from connector.directory.mapping import AttributeRules, Person, Unmappable, mail_keys, map_entry
 from connector.reconcile.reading import last_reading as parts
@@ -107,15 +107,16 @@ class Overlay:
         return found
 
     async def members_moved(self, reader: Reader) -> set[str]:
-        """Everybody who is in a changed group and was not, or was and is not; and, where a reference means another
-        group now, everybody in either of the two."""
+        """Everybody who is in a changed group, or in one inside it, and was not, or was and is not; and, where a
+        reference means another group now, everybody in either of the two."""
         await self.members(reader, self.delta.groups)
         anchors = {group.reference: group.anchor for group in self.header.groups}
         moved: set[str] = set()
         for reference, view in self.delta.groups.items():
-            inside = self._members[reference].anchors
+            was = self._members[reference]
             same = anchors.get(reference) == view.anchor
-            moved |= view.members.symmetric_difference(inside) if same else view.members.union(inside)
+            moved |= view.members.symmetric_difference(was.anchors) if same else view.members.union(was.anchors)
+            moved |= {anchor for _, anchor in parts.members_of(view).direct ^ was.direct}
         return moved
 
     async def members(self, reader: Reader, references: Iterable[str]) -> Mapping[str, Members]:
@@ -134,6 +135,17 @@ class Overlay:
         return (
             view.paths if view is not None else (await self.members(reader, [group.reference]))[group.reference].paths
         )
+
+    async def listings(self, reader: Reader, group: parts.KeptGroup, near: Collection[str]) -> Sequence[Listing]:
+        """What a mapped group, and each one inside it, lists now. ``near``: the members it is asked for; of a group
+        with none inside, no others are told."""
+        view = self.delta.groups.get(group.reference)
+        if view is not None:
+            return view.listings
+        if group.nested or group.by_uid:
+            return (await self.members(reader, [group.reference]))[group.reference].listed
+        unresolved = {dn_key(value): value for value in group.unresolved}
+        return (Listing(group.anchor or dn_key(group.dn), group.dn, frozenset(near), unresolved=unresolved),)
 
     def expired(self) -> list[str]:
         """Anchors whose accounts had a date that has passed by now."""

@@ -31,8 +31,7 @@ async def recollect(reader: Reader, sources: Sequence[Configured], policy: Polic
         last = kept.get(source_id)
         reading = _nothing(source_id, references, now) if last is None else await _read(reader, last, references)
         seen[source_id] = see(reading, references, item.rules, now)
-    with_causes = any(group.unresolved for source in seen.values() for group in source.groups.values())
-    return Observed(seen, with_causes=with_causes)
+    return Observed(seen)
 
 
 def _nothing(source_id: str, references: Sequence[str], now: datetime) -> Reading:
@@ -61,6 +60,6 @@ async def _read(reader: Reader, last: LastReading, references: Sequence[str]) ->
         scopes[scope] = Scope(scope, ScopeState.COMPLETE, entries=len(found.anchors))
         groups[reference] = GroupView(
             reference, group.anchor, group.dn, group.name, frozenset(found.anchors), found.paths,
-            frozenset(group.unresolved),
+            frozenset(group.unresolved), listings=found.listed,
         )  # fmt: skip
     return Reading(last.source_id, last.read_at, last.read_at, people, groups, scopes)

@@ -70,9 +70,8 @@ async def read_all(
         if memory is not None and source_id not in overlays and is_whole(reading, policy):
             gathered[source_id] = Gathered(reading.groups.values(), len(reading.people))
         seen[source_id] = see(reading, policy.groups_of(source_id), item.rules, now, gathered.get(source_id))
-    with_causes = any(group.unresolved for source in seen.values() for group in source.groups.values())
     rules = {item.source.id: item.rules.mark.hex() for item in sources}
-    return Observed(seen, cursors, with_causes, overlays=overlays, gathered=gathered, rules=rules, memory=memory)
+    return Observed(seen, cursors, overlays=overlays, gathered=gathered, rules=rules, memory=memory)
 
 
 def is_whole(reading: Reading, policy: Policy) -> bool:
@@ -101,7 +100,7 @@ async def differs(item: Configured, reading: Reading, policy: Policy, memory: Me
     groups = parts.changed_groups(parts.decode_header(last.header), reading.groups)
     return Delta(
         reading.source_id, True, entries, changed, gone, reading.tombstones, groups=groups,
-        deletions_told=reading.deletions_told,
+        deletions_told=reading.deletions_told, listings=reading.listings,
     )  # fmt: skip
 
 
@@ -148,6 +147,7 @@ def see(
         tombstones=reading.tombstones,
         scopes=scope_lines(reading),
         deletions_told=reading.deletions_told,
+        listings=reading.listings,
     )
 
 
@@ -162,7 +162,7 @@ def _groups(reading: Reading, references: Sequence[str]) -> Mapping[str, GroupSe
             continue
         found[reference] = GroupSeen(
             reference, True, view.name, members=view.members, paths=view.paths, unresolved=view.unresolved,
-            anchor=view.anchor, dn=view.dn,
+            anchor=view.anchor, dn=view.dn, listings=view.listings,
         )  # fmt: skip
     return found
 

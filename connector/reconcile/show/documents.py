@@ -14,10 +14,16 @@ from connector.reconcile.show.in_words import grouped, headline
 from connector.reconcile.show.text import held_summary, next_steps, problem_lines, short, unknown_line, what
 
 
-def planned_json(plan: Plan, guarded: Guarded, awaiting: Awaiting, outlook: Outlook) -> dict[str, Any]:
+def planned_json(plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], outlook: Outlook) -> dict[str, Any]:
     """A plan as JSON, without what its caller knows (exit code, suspension, expiry)."""
     held = {change.key for bundle in guarded.held for change in bundle.changes}
     changes = [change for bundle in plan.bundles for change in bundle.changes]
+    parts = [
+        {"digest": part.digest, "counts": dict(part.counts), "why": [trip.text for trip in guarded.trips_of(part)],
+         **how.to_json()}
+        for part, how in zip(guarded.parts, awaiting, strict=True)
+    ]  # fmt: skip
+    nothing = {"digest": "", "counts": {}, "why": [], **Awaiting().to_json()}
     return {
         "digest": plan.digest,
         "policy": plan.policy_hash,
@@ -29,12 +35,8 @@ def planned_json(plan: Plan, guarded: Guarded, awaiting: Awaiting, outlook: Outl
             for item in grouped(plan.bundles, guarded.held)
         ],
         "changes": [{**change_to_json(change), "held": change.key in held} for change in changes],
-        "held": {
-            "digest": guarded.held_digest,
-            "counts": dict(guarded.held_counts),
-            "why": [trip.text for trip in guarded.trips],
-            **awaiting.to_json(),
-        },
+        "held": parts[0] if parts else nothing,
+        "held_apart": parts[1:],
         "next": [line.removeprefix("next:").strip() for line in next_steps(plan, guarded, awaiting, None)]
         if plan.bundles
         else [],
@@ -47,7 +49,9 @@ def planned_json(plan: Plan, guarded: Guarded, awaiting: Awaiting, outlook: Outl
     }
 
 
-def planned_markdown(plan: Plan, guarded: Guarded, awaiting: Awaiting, outlook: Outlook, now: datetime | None) -> str:
+def planned_markdown(
+    plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], outlook: Outlook, now: datetime | None
+) -> str:
     """The plan as a Markdown document: headline, what is held and what to do, by Team and kind, then everybody."""
     out = [f"# Plan `{short(plan.digest)}`", ""]
     out += [line for line in (unknown_line(plan.unknown),) if line]

@@ -32,14 +32,14 @@ class RunState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A plan and what the guard would hold of it, made ``at``. ``suspended``: the gate's reasons, when nothing was read
-    at all. ``awaiting``: how the held set stands. ``outlook``: seats ahead and coverage (P4, P5)."""
+    at all. ``awaiting``: how each held set stands. ``outlook``: seats ahead and coverage (P4, P5)."""
 
     plan: Plan
     guarded: Guarded
     suspended: tuple[str, ...] = ()
     expires_at: str = ""
     outlook: Outlook = field(default_factory=Outlook)
-    awaiting: Awaiting = field(default_factory=Awaiting)
+    awaiting: tuple[Awaiting, ...] = ()
     at: datetime | None = None
 
     @property

@@ -70,7 +70,13 @@ def suspended_lines(reasons: Sequence[str]) -> tuple[str, ...]:
 
 
 def planned_lines(
-    plan: Plan, guarded: Guarded, awaiting: Awaiting, outlook: Outlook, now: datetime | None, *, every: bool = False
+    plan: Plan,
+    guarded: Guarded,
+    awaiting: Sequence[Awaiting],
+    outlook: Outlook,
+    now: datetime | None,
+    *,
+    every: bool = False,
 ) -> tuple[str, ...]:
     """Plain text lines of a plan; the first says what is unknown, when something is. ``every``: lists are not folded.
     ``now`` is when it was made."""
@@ -89,27 +95,34 @@ def planned_lines(
 
 def held_summary(guarded: Guarded) -> list[str]:
     """What waits and why; empty when nothing does."""
-    if not guarded.held:
-        return []
-    held = ", ".join(f"{count} {word}" for word, count in people_by_word(guarded.held).items())
-    who = people(len({bundle.subject for bundle in guarded.held}))
-    out = [f"HELD: the changes of {who} wait until they are approved ({held}); nothing of it happens before"]
-    return out + [f"held: {why}" for why in reasons(guarded.trips)]
+    out = []
+    for part in guarded.parts:
+        held = ", ".join(f"{count} {word}" for word, count in people_by_word(part.bundles).items())
+        who = people(len({bundle.subject for bundle in part.bundles}))
+        out.append(f"HELD: the changes of {who} wait until they are approved ({held}); nothing of it happens before")
+        out += [f"held: {why}" for why in reasons(guarded.trips_of(part))]
+    return out
 
 
-def next_steps(plan: Plan, guarded: Guarded, awaiting: Awaiting, now: datetime | None) -> list[str]:
-    """The exact next commands, and how the held set stands."""
+def next_steps(plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], now: datetime | None) -> list[str]:
+    """The exact next commands, and how what is held stands, part by part."""
     whole = f"`rosterd apply --digest {short(plan.digest)}`"
     if not guarded.held:
         return [f"next: apply with {whole}"]
-    if awaiting.kept:
-        standing = f"; {awaiting.standing(now)}" if now else ""
-        out = [f"next: if this is meant, let what is held through with `{awaiting.command}`{standing}"]
-    elif awaiting.frozen or awaiting.approvers > 1:
+    kept = [how for how in awaiting if how.kept]
+    one = awaiting[0]
+    if kept:
+        out = []
+        for how, part in zip(awaiting, guarded.parts, strict=True):
+            standing = f"; {how.standing(now)}" if now else ""
+            what_waits = "what is held" if len(awaiting) == 1 else f"what is held of {people(len(part.bundles))}"
+            out.append(f"next: if this is meant, let {what_waits} through with `{how.command}`{standing}")
+    elif one.frozen or one.approvers > 1:
         rest = "what is not held and keeps the rest for approval"
-        out = [f"next: `rosterd apply --auto` applies {rest}; then, if it is meant, `{awaiting.command}`"]
-        if awaiting.approvers > 1:
-            out.append(f"      approving takes {awaiting.approvers} principals: each runs it once")
+        then = " and ".join(f"`{how.command}`" for how in awaiting)
+        out = [f"next: `rosterd apply --auto` applies {rest}; then, if it is meant, {then}"]
+        if one.approvers > 1:
+            out.append(f"      approving takes {one.approvers} principals: each runs it once")
     else:
         out = [f"next: if this is meant, apply all of it, what is held included, with {whole}"]
     return [*out, "      if it is not, correct the directory or the organization file, and plan again"]
@@ -136,15 +149,15 @@ def people_lines(plan: Plan, guarded: Guarded, limit: int | None) -> list[str]:
     return lines
 
 
-def outcome_lines(plan: Plan, guarded: Guarded, awaiting: Awaiting, now: datetime) -> tuple[str, ...]:
+def outcome_lines(plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], now: datetime) -> tuple[str, ...]:
     """What a run did, in words: unknown first, then applied, held and why, notes."""
     out = [line for line in [unknown_line(plan.unknown), doubted_line(plan)] if line]
-    if guarded.held:
-        applied, held = people_by_word(guarded.allowed), people_by_word(guarded.held)
-        out.append(held_line(applied, held, _brief(awaiting)))
-        out += [f"held: {why}" for why in reasons(guarded.trips)]
-        if awaiting.kept:
-            out.append(f"who: `rosterd report held {short(awaiting.digest)}`; {awaiting.standing(now)}")
+    applied = people_by_word(guarded.allowed)
+    for part, how in zip(guarded.parts, awaiting, strict=True):
+        out.append(held_line(applied, people_by_word(part.bundles), _brief(how)))
+        out += [f"held: {why}" for why in reasons(guarded.trips_of(part))]
+        if how.kept:
+            out.append(f"who: `rosterd report held {short(how.digest)}`; {how.standing(now)}")
     out.append(f"applied: {counts_text(guarded.counts)}" if guarded.allowed else "nothing was changed")
     return (*out, *problem_lines(plan.problems))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from connector.reconcile.diff.roles import EVERYWHERE
 from connector.reconcile.diff.seat_pools import PoolKey
+from connector.reconcile.evidence.judge import removal, ruled
 from connector.reconcile.plan.changes import Change, Harm, Kind, Problem
 from connector.reconcile.policy.policy import MAPPING
 from ledger.identity import MANUAL, IdentityState
@@ -228,9 +229,8 @@ class _Work:
             self.out.begin[name].append((ended, values))
 
     def _say(self, identity: str, kind: Kind, harm: Harm = Harm.NONE, **parts: Any) -> None:
-        change = Change(
-            kind, self.mails.get(identity, identity), harm=harm, cause=f"undo of run {self.touched.run_id}", **parts
-        )
+        by_hand = ruled(f"undo of run {self.touched.run_id}")
+        change = removal(by_hand, kind, self.mails.get(identity, identity), harm, **parts)
         self.out.changes.append((identity, change))
 
     def _identity(self, identity: str, begun: Any, ended: Any) -> None:

@@ -46,6 +46,19 @@ absence = plain(
 )
 """D3: the first complete reading that did not show an anchor; deleted when it is seen again."""
 
+edge = interval(
+    "edge",
+    text("source_id"),
+    text("listed"),  # an identity, or group:<anchor>
+    text("name"),  # by which groups list it: a DN's key, or memberUid=<login name>
+    text("groups"),  # of edge_groups: which groups do
+    key=("listed", "source_id", "name"),
+)
+"""E3: what memberships through groups rest on, by every path."""
+
+edge_groups = plain("edge_groups", text("id"), Column("anchors", Json, nullable=False), key=("id",))
+"""Sets of groups by their hash: very many people are listed by the same groups."""
+
 undone = plain(
     "undone",
     text("identity_id"),

@@ -1,49 +1,135 @@
-"""Which member values still mean somebody: every spelling of a DN, login names, groups on the way (E3)."""
+"""Edges and paths (E3): what is broken, what stands, what is unknown; all paths, and what is learnt of them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
 
-from connector.reconcile.evidence.edges import edges_of
+from connector.reconcile.evidence.edges import Paths, Person, Weak, learnt, names_of
+from connector.reconcile.plan.recorded import Edges, Recorded
 
-FLAT = "uid=Anna,ou=People,dc=acme → design → mapping design"
-NESTED = "cn=Anna Nowak,ou=People,dc=acme → design / bridges / tower → mapping design"
+ANNA = Person("anna", frozenset({"a1"}))
+DN, OLD, INNER = "uid=anna,ou=people", "uid=old,ou=people", "cn=inner,ou=groups"
 
 
 @dataclass
 class Group:
-    unresolved: set[str] = field(default_factory=set)
+    """A listing by hand: ``hidden``: names that nobody answers to."""
+
+    anchor: str
+    people: frozenset[str] = frozenset()
+    groups: Mapping[str, str] = field(default_factory=dict)
+    hidden: tuple[str, ...] = ()
+    logins: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def dn(self) -> str:
+        return f"cn={self.anchor},ou=groups"
+
+    @property
+    def unresolved(self) -> Mapping[str, str]:
+        return {name: name.upper() for name in self.hidden}
+
+
+def edges(direct: Mapping[str, set[str]], inner: Mapping[str, Mapping[str, set[str]]] | None = None) -> Edges:
+    found = {("d", "anna"): {name: frozenset(groups) for name, groups in direct.items()}}
+    for listed, names in (inner or {}).items():
+        found["d", f"group:{listed}"] = {name: frozenset(groups) for name, groups in names.items()}
+    return found
+
+
+def holding(known: Edges, *groups: Group, person: Person = ANNA, cause: str = "") -> Weak | None:
+    recorded = Recorded(edges=known)
+    return Paths("d", {group.anchor: group for group in groups}, recorded).holding(person, "outer", cause)
+
+
+FLAT = edges({DN: {"outer"}})
+NESTED = edges({DN: {"inner"}}, {"inner": {INNER: {"outer"}}})
+TWO = edges({DN: {"inner", "second"}}, {"inner": {INNER: {"outer"}}, "second": {"cn=second": {"outer"}}})
 
 
 @pytest.mark.parametrize(
-    ("cause", "value", "stands"),
+    ("known", "groups", "value"),
     [
-        (FLAT, "uid=anna,ou=people,dc=acme", True),
-        (FLAT, "UID = anna , OU=People,DC=acme", True),
-        (FLAT, "uid=\\61nna,ou=people,dc=acme", True),
-        (FLAT, "uid=anna,ou=elsewhere,dc=acme", False),
-        (FLAT, "uid=ann,ou=people,dc=acme", False),
-        (FLAT, "memberUid=anna", True),
-        (FLAT, "memberUid=ANNA", True),
-        (FLAT, "memberUid=bo", False),
-        (FLAT, "cn=design,ou=groups,dc=acme", False),
-        (NESTED, "cn=Bridges,ou=groups,dc=acme", True),
-        (NESTED, "cn=tower,ou=groups,dc=acme", True),
-        (NESTED, "cn=design,ou=groups,dc=acme", False),
-        (NESTED, "memberUid=anna nowak", False),
-        ("", "uid=anna,ou=people,dc=acme", False),
-        ("by hand", "uid=anna,ou=people,dc=acme", False),
-        ("Users/7 → design → mapping design", "Users/7", False),
-        (FLAT, "no name at all", False),
-        (FLAT, "", False),
+        # the mapped group itself
+        (FLAT, [Group("outer", hidden=(DN,))], DN),
+        (FLAT, [Group("outer")], ""),
+        (FLAT, [Group("outer", hidden=(OLD,))], ""),
+        (FLAT, [Group("outer", frozenset({"b2"}))], ""),  # the value means somebody else now
+        (edges({"memberUid=anna": {"outer"}}), [Group("outer", hidden=("memberUid=anna",))], "memberUid=anna"),
+        (edges({DN: {"outer"}, OLD: {"outer"}}), [Group("outer", hidden=(OLD,))], OLD),  # renamed twice
+        # through another group
+        (NESTED, [Group("outer", groups={INNER: "inner"}), Group("inner", hidden=(DN,))], DN),
+        (NESTED, [Group("outer", groups={INNER: "inner"}), Group("inner")], ""),  # removed from the inner one only
+        (NESTED, [Group("outer", hidden=(INNER,))], INNER),  # the inner one is hidden
+        (NESTED, [Group("outer", hidden=(INNER,)), Group("inner", frozenset({"a1"}))], INNER),  # renamed
+        (NESTED, [Group("outer", hidden=(INNER,)), Group("inner")], ""),  # renamed, and removed from it
+        (NESTED, [Group("outer"), Group("inner", frozenset({"a1"}))], ""),  # no longer inside
+        (NESTED, [Group("outer", groups={INNER: "another"}), Group("another")], ""),  # its DN is another group's now
+        # two paths: one unbroken one is enough
+        (TWO, [Group("outer", groups={INNER: "inner"}, hidden=("cn=second",)), Group("inner")], "cn=second"),
+        (TWO, [Group("outer", groups={INNER: "inner"}), Group("inner")], ""),
+        # where nothing is known of the person, the group proves what it shows
+        (edges({}), [Group("outer", hidden=(DN,))], ""),
     ],
 )
-def test_e3_a_listed_value_stands_for_whom_it_meant(cause: str, value: str, stands: bool) -> None:
-    assert edges_of(cause).standing(Group({value, "uid=somebody,ou=else"})) == (value if stands else "")
+def test_e3_a_membership_holds_while_one_known_path_is_unbroken(known: Edges, groups: list[Group], value: str) -> None:
+    found = holding(known, *groups)
+    assert (found.value.lower() if found else "") == value.lower()
 
 
-def test_e3_of_several_values_the_first_by_alphabet_is_told() -> None:
-    listed = Group({"memberUid=anna", "UID=anna,ou=people,dc=acme"})
-    assert edges_of(FLAT).standing(listed) == "UID=anna,ou=people,dc=acme"
+def test_e3_a_circle_of_groups_ends() -> None:
+    known = edges({DN: {"b"}}, {"b": {"cn=b": {"outer", "c"}}, "c": {"cn=c": {"b"}}, "outer": {"cn=outer": {"c"}}})
+    assert holding(known, Group("outer", hidden=("cn=b",))) is not None
+    assert holding(known, Group("outer", groups={"cn=b": "b"}), Group("b", groups={"cn=c": "c"}), Group("c")) is None
+
+
+def test_e1_a_value_that_is_the_name_of_who_left_the_scope_visibly_is_no_doubt() -> None:
+    moved = Person("anna", frozenset({"a1"}), names_of("uid=anna,ou=People", ("anna",)))
+    assert holding(FLAT, Group("outer", hidden=(DN,)), person=moved) is None
+    assert holding(FLAT, Group("outer", hidden=(DN,))) is not None
+
+
+def test_e3_without_any_known_edge_the_cause_of_the_membership_says_what_it_rested_on() -> None:
+    cause = f"{DN} → design / inner → mapping design"
+    assert holding({}, Group("outer", hidden=(DN,)), cause=cause) == Weak(DN.upper(), "cn=outer,ou=groups")
+    assert holding({}, Group("outer", hidden=(INNER,)), cause=cause) is not None
+    assert holding({}, Group("outer", hidden=("memberUid=anna",)), cause=cause) is not None
+    assert holding({}, Group("outer", hidden=(OLD,)), cause=cause) is None
+    assert holding({}, Group("outer", hidden=(OLD,)), cause="") is not None  # with no name known it is a doubt
+
+
+READ = [
+    Group("outer", frozenset({"b2"}), {INNER: "inner"}),
+    Group("inner", frozenset({"a1"}), logins={"a1": "memberUid=a"}),
+]
+
+
+def learn(before: Edges, *groups: Group, settled: bool = True) -> dict[tuple[str, str], Mapping[str, frozenset[str]]]:
+    people = {"a1": ("anna", "uid=Anna,ou=people")}
+    return learnt("d", {group.anchor: group for group in groups}, people, before, lambda _: settled)
+
+
+def test_e3_every_name_of_whoever_is_linked_is_learnt_and_of_groups_inside_others() -> None:
+    assert learn({}, *READ) == {
+        ("d", "anna"): {DN: frozenset({"inner"}), "memberUid=a": frozenset({"inner"})},
+        ("d", "group:inner"): {INNER: frozenset({"outer"})},
+    }
+    assert learn(learn({}, *READ), *READ) == {}
+
+
+@pytest.mark.parametrize(
+    ("groups", "settled", "kept"),
+    [
+        ([Group("outer")], True, {"inner"}),  # the inner group was not read: unknown
+        ([Group("outer"), Group("inner", hidden=(DN,))], True, {"inner"}),
+        ([Group("outer"), Group("inner")], True, set()),
+        ([Group("outer"), Group("inner")], False, {"inner"}),  # the second reading judges by what the first did
+    ],
+)
+def test_e3_what_is_not_broken_or_still_judged_stays_known(groups: list[Group], settled: bool, kept: set[str]) -> None:
+    before = edges({DN: {"inner"}})
+    found = learn(before, *groups, settled=settled).get(("d", "anna"), before["d", "anna"])
+    assert found.get(DN, frozenset()) == kept

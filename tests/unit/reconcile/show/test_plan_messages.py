@@ -38,7 +38,13 @@ def planned(leavers: int = 9, *, awaiting: Awaiting | None = None, frozen: str =
     draft = plan_for(source, chosen, recorded)
     windows = Windows({("organization", ""): 32, ("team", "design"): 30}, 32, frozen=frozen)
     made = guard(draft, ground(recorded, chosen), windows, Permit())
-    return Planned(draft.plan, made, outlook=Outlook(), awaiting=awaiting or Awaiting(made.held_digest), at=NOW)
+    return Planned(
+        draft.plan,
+        made,
+        outlook=Outlook(),
+        awaiting=tuple(awaiting or Awaiting(part.digest) for part in made.parts),
+        at=NOW,
+    )
 
 
 def test_p1_a_plan_without_harm_says_what_happens_and_how_to_apply_it() -> None:
@@ -132,7 +138,7 @@ def test_g3_the_next_command_fits_how_the_held_set_stands(awaiting: Awaiting, fr
 def test_g2_a_held_run_names_the_command_the_people_and_the_expiry() -> None:
     shown = planned()
     kept = Awaiting(shown.guarded.held_digest, NOW + timedelta(hours=72))
-    lines = outcome_lines(shown.plan, shown.guarded, kept, NOW)
+    lines = outcome_lines(shown.plan, shown.guarded, (kept,), NOW)
     digest = kept.digest[:12]
     assert lines[0] == f"1 removals applied, 9 held; approve with `rosterd approve {digest}`"
     assert lines[-2] == f"who: `rosterd report held {digest}`; it expires in 3 days (2026-03-05T09:00:00Z)"

@@ -1,0 +1,58 @@
+"""Keeps by which names groups list the people of a run, whose memberships rest on them from then on (E3).
+
+Prohibition: decides nothing about anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from connector.reconcile.desired.seen import SourceSeen
+from connector.reconcile.evidence.edges import Listing, Settled, learnt
+from connector.reconcile.pipeline import Judgement
+from connector.reconcile.plan.changes import Kind
+from connector.reconcile.plan.recorded import GROUP_NODE, Edges
+from ledger.store import edges
+from ledger.store.book import Book
+
+
+async def learn(book: Book, judgement: Judgement, invited: Mapping[str, str]) -> None:
+    """Keep what this run read. ``invited``: subject of somebody new → identity."""
+    ground = judgement.ground
+    recorded = ground.recorded
+    linked = {source_id: {anchor: row.identity_id for anchor, row in rows.items()}
+              for source_id, rows in recorded.links.items()}  # fmt: skip
+    for bundle in judgement.guarded.allowed:
+        person = bundle.person
+        if person is not None and any(c.kind in {Kind.INVITE, Kind.RELINK_ANCHOR} for c in bundle.changes):
+            linked.setdefault(person.source_id, {})[person.anchor] = bundle.identity or invited[bundle.subject]
+    doubted = {(source_id, anchor) for source_id, anchor, scope in recorded.absences if scope.startswith(GROUP_NODE)}
+    doubted |= {
+        (item.source_id, item.anchor) for item in judgement.plan.notes.absent if item.scope.startswith(GROUP_NODE)
+    }
+    changed: dict[edges.Listed, edges.Names] = {}
+    for source_id, source in ground.sources.items():
+        links = linked.get(source_id, {})
+        people = {anchor: (links[anchor], person.dn) for anchor, person in source.people.items() if anchor in links}
+        people |= {anchor: (links[anchor], entry.dn) for anchor, entry in source.unmappable.items() if anchor in links}
+        waiting = {links[anchor] for where, anchor in doubted if where == source_id and anchor in links}
+        settled = _settled(waiting)
+        changed |= learnt(source_id, _known(source, recorded.edges), people, recorded.edges, settled)
+    if changed:
+        await edges.replace(book, changed, recorded.edges)
+
+
+def _known(source: SourceSeen, before: Edges) -> dict[str, Listing]:
+    """What the groups list that are mapped, or that somebody is known to be listed by."""
+    read = source.listed()
+    if not source.listings:
+        return read
+    known = {group for (source_id, _), names in before.items() if source_id == source.source_id
+             for groups in names.values() for group in groups}  # fmt: skip
+    strays = {listing.anchor for listing in source.listings} - known
+    return {anchor: listing for anchor, listing in read.items() if anchor not in strays}
+
+
+def _settled(waiting: set[str]) -> Settled:
+    """Nobody whose membership waits for a second reading, and no group while anybody's does."""
+    return lambda listed: not waiting if listed.startswith(GROUP_NODE) else listed not in waiting
