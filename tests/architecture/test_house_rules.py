@@ -29,7 +29,7 @@ CROWDED = {
 SLICES = {
     "connector.reconcile.evidence.addresses": "a rule of its own (E7) that is looked for by its name",
     "connector.reconcile.evidence.doubts": "a rule of its own (E13) that is looked for by its name",
-    "connector.reconcile.evidence.causes": "what an upgrade still judges by (E3), to go when no ledger does",
+    "connector.reconcile.apply.learn": "what a run keeps of its reading (E3), beside the rows of its changes",
     "connector.reconcile.guard.address_swaps": "a rule of its own (D9) that is looked for by its name",
     "rosterd.fetching": "the one place that fetches for an operator: its limits are read by themselves",
 }
