@@ -41,7 +41,7 @@ from ledger.collector import without_collector
 from ledger.errors import BadInput
 from ledger.instant import new_id, to_text
 from ledger.jobs import Lease
-from ledger.store import seats
+from ledger.store import people, seats
 from ledger.store.engine import Ledger
 from ledger.team import Organization
 
@@ -73,13 +73,14 @@ async def plan(
     policy, organization = setup.policy, setup.organization.id
     async with ledger.read(organization) as reader:
         reasons = gate.shut(await gate.look(reader, now))
+        linked = [] if reasons or against_last else await people.active_links(reader)
     if reasons:
         return Planned(Plan(policy.hash, ()), Guarded(policy.hash, (), ()), reasons)
     if against_last:
         async with ledger.read(organization) as reader:
             observed = await recollect(reader, setup.sources, policy, now)
     else:
-        observed = await observe(setup.sources, policy, now, progress)
+        observed = await observe(setup.sources, policy, now, progress, linked=linked)
     async with ledger.read(organization) as reader:
         domains = await gate.look(reader, now)
         base = await grounded(reader, policy, observed, domains, now)

@@ -48,7 +48,12 @@ class _Missing:
     def judge(self, identity: IdentityRow, links: list[LinkRow]) -> None:
         """One of them."""
         ground = self.ground
-        why = _cannot_tell(ground, identity, links)
+        tombstoned = all(
+            link.source_id in ground.sources and link.anchor in ground.sources[link.source_id].tombstones
+            for link in links
+        )
+        off = identity.state == IdentityState.DISABLED  # what was stated stays stated until its entry says the opposite
+        why = _cannot_tell(ground, identity, links, stated=tombstoned or off)
         if why is not None:
             self._kept.setdefault(why, []).append(identity.mail_key)
             if identity.mail_key.rpartition("@")[2] in ground.domains.open:
@@ -57,11 +62,10 @@ class _Missing:
         keys = [(link.source_id, link.anchor, PEOPLE) for link in links]
         firsts = [ground.recorded.absences.get(key) for key in keys]
         late = ground.now - ground.policy.offboarding.confirm_after
-        tombstoned = all(link.anchor in ground.sources[link.source_id].tombstones for link in links)
-        if tombstoned or all(first is not None and first <= late for first in firsts):
-            cause = "a tombstone proves the entry was deleted" if tombstoned else "absent in two complete readings"
-            self.gone.append(Gone(identity, cause))
-            if None in firsts:  # the next reading has no tombstone: it notes the absence
+        if tombstoned or off or all(first is not None and first <= late for first in firsts):
+            cause = "the entry was disabled" if off else "absent in two complete readings"
+            self.gone.append(Gone(identity, "a tombstone proves the entry was deleted" if tombstoned else cause))
+            if None in firsts and not off:  # the next reading has no tombstone: it notes the absence
                 self.unsettled.update(key[:2] for key in keys)
             return
         self.absent.extend([Absence(*key) for key, first in zip(keys, firsts, strict=True) if first is None])
@@ -99,8 +103,11 @@ def desired(ground: Ground) -> Desired:
     )
 
 
-def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) -> tuple[str, str] | None:
-    """Why this absence proves nothing, as the code and words of a problem; None when it does."""
+def _cannot_tell(
+    ground: Ground, identity: IdentityRow, links: list[LinkRow], *, stated: bool
+) -> tuple[str, str] | None:
+    """Why this absence proves nothing, as the code and words of a problem; None when it does. ``stated``: that they
+    left was said otherwise, and no group matters (E1)."""
     for link in links:
         source = ground.sources.get(link.source_id)
         if source is None:
@@ -109,6 +116,8 @@ def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) ->
             return FROZEN, source.doubt
     if why := guests.frozen(ground.domains, ground.policy, identity.mail_key):
         return FROZEN, why
+    if stated:
+        return None
     causes = ground.recorded.causes.get(identity.id, {})
     for row in ground.recorded.memberships.get(identity.id, ()):
         rule = ground.policy.rule_of(row.provenance)

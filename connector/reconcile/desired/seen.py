@@ -34,6 +34,18 @@ class GroupSeen(msgspec.Struct, frozen=True):
     dn: str = ""
 
 
+class Outside(msgspec.Struct, frozen=True):
+    """A linked entry that the reading does not show and that is there: it left the filter or the base (E1).
+
+    ``logins``: the login names by which groups may list it. ``sign``: what says that it is disabled, in words.
+    """
+
+    dn: str
+    enabled: bool
+    sign: str = ""
+    logins: tuple[str, ...] = ()
+
+
 class UnmappableSeen(msgspec.Struct, frozen=True):
     """An entry that cannot be a person as it is, with every reason why; ``enabled``: what its account says all the same
     (E1)."""
@@ -106,8 +118,9 @@ class AsRecorded:
 
 
 class SourceSeen(msgspec.Struct, frozen=True):
-    """One reading after mapping. ``people`` and ``unmappable`` are by anchor. ``complete``: whoever may
-    be asked about and is not among them is not there, unless ``deletions_told``: then only ``tombstones`` prove it."""
+    """One reading after mapping. ``people``, ``unmappable`` and ``outside`` are by anchor. ``complete``: whoever may
+    be asked about and is not among them is not there, unless ``deletions_told``: then only ``tombstones`` prove it.
+    ``doubted``: why the reading is not believed though it came to its end (E13); it is not ``complete`` then."""
 
     source_id: str
     complete: bool
@@ -117,6 +130,8 @@ class SourceSeen(msgspec.Struct, frozen=True):
     tombstones: Collection[str] = ()
     scopes: tuple[ScopeLine, ...] = ()
     deletions_told: bool = False
+    outside: Mapping[str, Outside] = {}
+    doubted: str = ""
 
     def shows(self, anchor: str) -> bool:
         """Whether an entry is there, mapped or not."""
@@ -131,7 +146,7 @@ class SourceSeen(msgspec.Struct, frozen=True):
         """Why not being among the people proves nothing here."""
         if self.complete and self.deletions_told:
             return f"directory {self.source_id} has lost the entry: it is neither there nor was it deleted"
-        return f"directory {self.source_id} was not read to its end"
+        return self.doubted or f"directory {self.source_id} was not read to its end"
 
 
 class Domains(msgspec.Struct, frozen=True):
@@ -150,7 +165,8 @@ class Present(msgspec.Struct, frozen=True):
     """A person who is here. ``identity`` None: somebody new. ``replaces``: links a relink ends (D9). ``only``: the
     mappings that count for a guest (D11), no others being given or taken; None: all. ``unread``: the entry could not be
     mapped, so that ``person`` is as recorded: nothing new is given, and only what its groups prove ends (E9).
-    ``doubt``: why a person has to say first whether the entry is theirs (E6)."""
+    ``doubt``: why a person has to say first whether the entry is theirs (E6). ``off``: where a disabled entry was
+    found, if not in the reading (E1)."""
 
     person: PersonSeen
     identity: IdentityRow | None
@@ -160,6 +176,7 @@ class Present(msgspec.Struct, frozen=True):
     only: frozenset[str] | None = None
     unread: bool = False
     doubt: str = ""
+    off: str = ""
 
 
 class Gone(msgspec.Struct, frozen=True):

@@ -47,7 +47,8 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
     for item in wanted.present:
         identity = item.identity
         if identity is not None and not item.person.enabled:
-            subject, changes = identity.mail_key, work.off(identity, IdentityState.DISABLED, "the entry is disabled")
+            cause = item.off or "the entry is disabled"
+            subject, changes = identity.mail_key, work.off(identity, IdentityState.DISABLED, cause)
         else:
             if identity is not None and (
                 work.settled(item) or (identity.state == IdentityState.REMOVED and not item.rules)

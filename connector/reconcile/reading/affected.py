@@ -216,11 +216,14 @@ class Closure:
             )  # fmt: skip
         return SourceSeen(
             source_id=source_id,
-            complete=True,  # a source that was not read whole was asked for everybody ``unseen``: ``part_of`` proves it
+            # a source that was not read whole was asked for everybody ``unseen``: ``ground`` proves it
+            complete=not overlay.delta.doubted,
             people=persons,
             unmappable=unmappable,
             groups=groups,
             tombstones=overlay.delta.tombstones,
             scopes=tuple(line for line in scopes if line.source_id == source_id),
             deletions_told=overlay.delta.deletions_told,
+            outside=overlay.delta.outside,
+            doubted=overlay.delta.doubted,
         )

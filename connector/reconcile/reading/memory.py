@@ -21,7 +21,7 @@ from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading import last_reading as parts
 from connector.reconcile.reading.last_reading import Gathered
 from connector.reconcile.reading.overlay import Overlay
-from ledger.store import last_readings, runs
+from ledger.store import last_readings, people, runs
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 from ledger.store.last_readings import Base, LastReading
@@ -32,6 +32,8 @@ _STANDING = frozenset({FROZEN, DOUBT, "unmappable", "invite-expired"})
 """Problems that stay true until an entry, a domain or the policy changes, so that they are not looked at again."""
 _SHARED = frozenset({FROZEN, DOUBT})
 """Those of them that many people may share, of whom some are looked at."""
+Linked = tuple[str, str, str]
+"""(identity, source id, anchor) of somebody active."""
 _pending = msgspec.msgpack.Decoder(list[tuple[str, str]]).decode
 
 
@@ -62,6 +64,11 @@ class Memory:
     def followable(self, last: LastReading | None, now: datetime) -> bool:
         """Whether a source's changes are enough: it was read whole not longer than ``whole_every`` ago."""
         return last is not None and timedelta(0) <= now - last.whole_at < self.whole_every
+
+    async def linked(self) -> list[Linked]:
+        """The directory links of everybody active."""
+        async with self.ledger.read(self.organization) as reader:
+            return await people.active_links(reader)
 
     async def marks(self, source_id: str) -> dict[str, bytes]:
         """anchor → mark of everybody in the last reading."""
