@@ -1,8 +1,8 @@
 """Asks after people whose entries no reading shows: such an entry may be there, beside the filter or outside the base,
 and say that its account is disabled; or the server may prove that it was deleted (E1).
 
-Asks sources and the ledger; decides nothing about anybody. Whoever is shown by any directory, and whoever has left
-already, is not asked after: where nobody is missing, nothing is asked. What cannot be asked changes nothing.
+Asks sources and the ledger; decides nothing about anybody. Whoever is shown by any directory, has left already, or is
+kept by the gate is not asked after: where nobody is missing, nothing is asked. What cannot be asked changes nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import msgspec
 from connector.directory.base import Entry
 from connector.directory.changes import Traced, Tracer, TraceRequest
 from connector.directory.mapping import AttributeRules, map_entry
+from connector.reconcile.desired import guests
 from connector.reconcile.desired.seen import Outside
 from connector.reconcile.plan.changes import READING_DOUBTED, Problem, ScopeLine
 from connector.reconcile.policy.policy import Policy
@@ -35,8 +36,8 @@ _PEOPLE = ("people:", "changes")
 async def traced(
     sources: Sequence[Configured], policy: Policy, observed: Observed, now: datetime, linked: Sequence[Linked] | None
 ) -> Observed:
-    """With what is known of everybody who is missing. ``linked``: links of active people, where no memory has them;
-    None where nobody is to be asked after."""
+    """With what is known of everybody who is missing. ``linked``: whom to look for where there is no memory; None:
+    nobody."""
     tracers = {item.source.id: item for item in sources if isinstance(item.source, Tracer)}
     if not tracers:
         return observed
@@ -79,11 +80,12 @@ async def _missing(
             (link.identity_id, source_id, anchor)
             for source_id, links in recorded.links.items()
             for anchor, link in links.items()
-            if recorded.identities[link.identity_id].state == IdentityState.ACTIVE
+            if (identity := recorded.identities[link.identity_id]).state == IdentityState.ACTIVE
+            and not guests.frozen(memory.domains, policy, identity.mail_key)
         ]
         return _without(near, lambda source_id, anchor: source_id in unseen and anchor not in unseen[source_id])
     if memory is not None:
-        linked = await memory.linked()
+        linked = await memory.linked(policy)
     return _without(linked or (), lambda source_id, anchor: (
         source_id in observed.sources and observed.sources[source_id].shows(anchor)
     ))  # fmt: skip

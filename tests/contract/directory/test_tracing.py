@@ -28,10 +28,10 @@ SEARCH_DONE = 0x65
 STRANGER = "0e2a1f4c-90c1-4a6e-8a55-2d3c0b6e1f00"
 
 
-async def trace(source: Source, *anchors: str, attributes: tuple[str, ...] = ASKED) -> Traced:
+async def trace(source: Source, *anchors: str, attributes: tuple[str, ...] = ASKED, seconds: float = 20) -> Traced:
     assert isinstance(source, Tracer)
     try:
-        return await source.trace(TraceRequest(anchors, attributes, timedelta(seconds=20)), now=NOW)
+        return await source.trace(TraceRequest(anchors, attributes, timedelta(seconds=seconds)), now=NOW)
     finally:
         await source.close()
 
@@ -85,6 +85,9 @@ async def test_e1_what_cannot_be_asked_is_unknown(
         with between(server.port, fault) as proxy:
             broken = await trace(open_ldap(servers=[proxy.url], plaintext=True), somebody)
             assert broken.unknown, fault
+    with between(server.port, Fault("stall", 1, 3)) as proxy:
+        late = await trace(open_ldap(servers=[proxy.url], plaintext=True), somebody, seconds=1)
+    assert (dict(late.found), "deadline" in late.unknown) == ({}, True)
 
 
 async def test_e1_a_hidden_entry_is_not_found_and_nothing_is_proved(open_ldap: OpenSource, firm: company.Firm) -> None:

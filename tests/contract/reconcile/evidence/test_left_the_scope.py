@@ -24,6 +24,7 @@ from tests.parts.directories import (
     World,
     make_world,
     mapping,
+    open_gate,
     policy,
     stand_in_gate,
 )
@@ -230,3 +231,17 @@ async def test_e13_so_many_missing_at_once_doubt_the_reading(firm: Firm, monkeyp
     firm.source.come_back("cy", "design", disabled=False)
     outcome = await firm.run()
     assert (outcome.exit_code, outcome.counts["DisableIdentity"]) == (0, 2)
+
+
+async def test_d11_nobody_is_looked_for_whom_the_gate_keeps(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traced, "MOST", 0)
+    await open_gate(firm.world.ledger, firm.world.now, "other.example")
+    firm.source.leave("bo", disabled=True)
+    for _ in range(2):
+        await firm.plan()
+        outcome = await firm.run()
+        assert (dict(outcome.counts), outcome.exit_code) == ({}, 0)
+    assert firm.source.asked == []
+    await open_gate(firm.world.ledger, firm.world.now, "acme.example")
+    monkeypatch.setattr(traced, "MOST", 1)
+    assert dict((await firm.run()).counts) == OFF
