@@ -1,7 +1,7 @@
-"""What a directory says has changed since it was last read, and what single look-ups prove (D13).
+"""What a directory says has changed since it was last read, and what single look-ups prove (D13, E1).
 
 Pure: values only; no I/O here. A source that can follow its changes has ``changes`` and ``look`` (``Follower``); the
-others are read whole each time.
+others are read whole each time. One that can be asked for what a reading does not show has ``trace`` (``Tracer``).
 """
 
 from __future__ import annotations
@@ -92,4 +92,38 @@ class Follower(Source, Protocol):
 
     async def look(self, request: LookRequest, *, now: datetime) -> Look:
         """Look up single entries."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRequest:
+    """Linked entries that a reading did not show, by ``anchors``; ``attributes`` as in ``ReadRequest``."""
+
+    anchors: tuple[str, ...]
+    attributes: tuple[str, ...]
+    deadline: timedelta = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """What is known of entries outside of what is read.
+
+    ``found``: by anchor, those that are there, under another base or beside the filter. ``logins``: by anchor, the
+    login names by which groups may list them. ``deleted``: anchors whose deletion the server proves (AD
+    ``isDeleted``). Whoever is in neither may be deleted or hidden: that proves nothing. ``unknown``: why not everybody
+    was asked for; empty when everybody was.
+    """
+
+    found: Mapping[str, Entry] = field(default_factory=dict)
+    logins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    deleted: frozenset[str] = frozenset()
+    unknown: str = ""
+
+
+@runtime_checkable
+class Tracer(Source, Protocol):
+    """A source that can be asked for entries its readings leave out."""
+
+    async def trace(self, request: TraceRequest, *, now: datetime) -> Traced:
+        """Look for entries by anchor alone, wherever they are. Never raises for what the directory does wrong."""
         ...

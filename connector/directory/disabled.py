@@ -41,6 +41,20 @@ def account_state(
     return enabled, expires
 
 
+def signs(
+    attributes: Mapping[str, Sequence[bytes]], dialects: Collection[str], attribute: str, values: Collection[str]
+) -> dict[str, Sequence[bytes]]:
+    """What says that an account is flagged as disabled, with its values; parameters as of ``account_state``."""
+    found = {
+        dialect: attributes.get(DIALECT_ATTRIBUTES[dialect][0], ())
+        for dialect in dialects
+        if not account_state(attributes, (dialect,), "", ())[0]
+    }
+    if not account_state(attributes, (), attribute, values)[0]:
+        found[attribute] = attributes.get(attribute, ())
+    return found
+
+
 def _number(value: bytes) -> int | None:
     try:
         return int(value)

@@ -17,7 +17,7 @@ from hashlib import blake2b
 import msgspec
 
 from connector.directory.base import Entry
-from connector.directory.disabled import DIALECT_ATTRIBUTES, account_state
+from connector.directory.disabled import DIALECT_ATTRIBUTES, account_state, signs
 from connector.directory.settings import AnyDirectory
 from ledger.identity import Email
 
@@ -116,6 +116,10 @@ class AttributeRules:
     def account(self, entry: Entry) -> tuple[bool, datetime | None]:
         """(not flagged as disabled, expiry date) by the believed dialects (D7)."""
         return account_state(entry.attributes, self.dialects, self.disabled_attribute, self.disabled_values)
+
+    def signs(self, entry: Entry) -> Mapping[str, Sequence[bytes]]:
+        """What flags the account as disabled, with its values; empty when nothing does."""
+        return signs(entry.attributes, self.dialects, self.disabled_attribute, self.disabled_values)
 
     def digest(self) -> bytes:
         """16 bytes over every rule but ``mark``."""

@@ -30,7 +30,7 @@ from connector.reconcile.plan.order import Order
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.ground import BaseMoved, grounded, judged
 from connector.reconcile.reading.how import observe
-from connector.reconcile.reading.memory import recall
+from connector.reconcile.reading.memory import linked, recall
 from connector.reconcile.reading.replay import recollect
 from connector.reconcile.reading.whole import Progress
 from connector.reconcile.show.outcome import Planned, RunOutcome, Undone
@@ -72,14 +72,16 @@ async def plan(
     counts (P6). Raises ``BadInput`` for a policy that contradicts the ledger."""
     policy, organization = setup.policy, setup.organization.id
     async with ledger.read(organization) as reader:
-        reasons = gate.shut(await gate.look(reader, now))
+        domains = await gate.look(reader, now)
+        reasons = gate.shut(domains)
+        links = [] if reasons or against_last else await linked(reader, policy, domains)
     if reasons:
         return Planned(Plan(policy.hash, ()), Guarded(policy.hash, (), ()), reasons)
     if against_last:
         async with ledger.read(organization) as reader:
             observed = await recollect(reader, setup.sources, policy, now)
     else:
-        observed = await observe(setup.sources, policy, now, progress)
+        observed = await observe(setup.sources, policy, now, progress, linked=links)
     async with ledger.read(organization) as reader:
         domains = await gate.look(reader, now)
         base = await grounded(reader, policy, observed, domains, now)

@@ -53,6 +53,14 @@ async def directory_links(reader: Reader) -> list[tuple[Any, ...]]:
     return await reader.tuples(statement)
 
 
+async def active_links(reader: Reader) -> list[tuple[str, str, str, str]]:
+    """identity_id, source_id, anchor, mail_key of every open directory link of somebody active."""
+    active = reader.open(people.identity, "id", "mail_key").where(people.identity.c.state == IdentityState.ACTIVE.value)
+    mails: dict[str, str] = {row[0]: row[1] for row in await reader.tuples(active)}
+    rows = await directory_links(reader)
+    return [(row[1], row[2], row[3], mails[row[1]]) for row in rows if row[1] in mails]
+
+
 async def holders_of(reader: Reader, source_id: str, anchors: Sequence[str]) -> dict[str, str]:
     """Anchor of one source → mail address of the identity it is linked to, for those of ``anchors`` that are linked."""
     table = people.identity_link

@@ -8,6 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from connector.directory.base import CheckLine, Entry, GroupView, Listing, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.changes import Traced, TraceRequest
 from connector.directory.groups import dn_key
 from connector.directory.mapping import AttributeRules
 from connector.reconcile.desired.seen import Domains
@@ -164,6 +165,39 @@ class HandSource:
 
     async def close(self) -> None:
         return None
+
+
+@dataclass
+class TracingSource(HandSource):
+    """One that can be asked for what its reading leaves out. ``elsewhere``: entries beside the filter or outside the
+    base; ``deleted``: anchors whose deletion it proves when asked; ``deaf``: why it cannot be asked. ``asked``: the
+    anchors of each request."""
+
+    elsewhere: dict[str, Somebody] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+    deaf: str = ""
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def leave(self, uid: str, **values: Any) -> None:
+        """No longer read, and still there; its groups drop it."""
+        self.elsewhere[uid] = replace(self.people[uid], **values)
+        self.drop(uid)
+
+    def come_back(self, uid: str, *groups: str, **values: Any) -> None:
+        """Read again, and in these groups."""
+        self.put(replace(self.elsewhere.pop(uid), **values))
+        for group in groups:
+            self.groups[group].append(uid)
+
+    async def trace(self, request: TraceRequest, *, now: datetime) -> Traced:
+        self.asked.append(request.anchors)
+        if self.deaf:
+            return Traced(unknown=self.deaf)
+        there = {person.key: person for person in self.elsewhere.values()}
+        wanted = [anchor for anchor in request.anchors if anchor in there]
+        found = {anchor: there[anchor].entry() for anchor in wanted}
+        logins = {anchor: (there[anchor].uid,) for anchor in wanted}
+        return Traced(found, logins, frozenset(self.deleted.intersection(request.anchors)))
 
 
 @dataclass

@@ -171,6 +171,8 @@ class Proof:
             return "not there, and nobody said that it was deleted"
         if BASE in source.unknown or source.hidden_sentinels:
             return "the base was not read to its end"
+        if self._stated(who):
+            return ""
         for row in self.recorded.memberships.get(who, ()):
             rule = self.organization.policy.rule_of(row.provenance)
             if rule is not None and f"group:{rule.group}" in self._source(rule).unknown:
@@ -191,19 +193,22 @@ class Proof:
         return "no evidence that the person is gone or disabled"
 
     def _leaver(self, who: str) -> bool:
-        """Disabled, buried, or absent from two readings far enough apart."""
+        """Disabled now or before, buried, or absent from two readings far enough apart."""
         entry, (name, anchor) = self.entry(who), self.links.get(who, ("", ""))
         if entry is not None:
             return entry.disabled
         if not name:
             return False
-        if self.recorded.identities[who].state == "disabled":  # stated is stated (E1)
-            told = self.organization.sources[name].told
-            return not told or anchor in self.organization.sources[name].tombstones
+        if self._stated(who) and not self.organization.sources[name].told:
+            return True
         if any(fold(f"uid={who},ou=People") in {fold(v) for v in values} for values in self._unresolved(who)):
             return False
         source = self.organization.sources[name]
         return anchor in source.tombstones or (not source.told and self._noted(name, anchor, "people"))
+
+    def _stated(self, who: str) -> bool:
+        """Whether their entry said before that they left: that holds until it says the opposite (E1)."""
+        return self.recorded.identities[who].state == "disabled"
 
     def _stage_fault(self, who: str, change: Change) -> str:
         """G7: paused at once, released and removed only when due."""

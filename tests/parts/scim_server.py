@@ -158,6 +158,8 @@ class ScimServer:
             if attribute == "groups.value":
                 inside = {item["value"] for item in self.groups.get(json.loads(value), {}).get("members", ())}
                 rows = [row for row in rows if row["id"] in inside]
+            elif attribute == "active":
+                rows = [row for row in rows if row["active"] is json.loads(value)]
             else:
                 rows = [row for row in rows if json.loads(value).casefold() in names_of(row, attribute)]
         if way.shuffle:

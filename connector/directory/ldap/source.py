@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from connector.directory import assembly
 from connector.directory.base import CheckLine, Reading, ReadRequest
 from connector.directory.blocking import Bench
-from connector.directory.changes import Changes, ChangesRequest, Look, LookRequest
-from connector.directory.ldap.follow import following, syncrepl
+from connector.directory.changes import Changes, ChangesRequest, Look, LookRequest, Traced, TraceRequest
+from connector.directory.ldap.follow import following, syncrepl, traces
 from connector.directory.ldap.session.connection import Clock, Failed, Session
 from connector.directory.ldap.session.reach import Reach
 from connector.directory.ldap.whole.attempt import Attempt, Outcome
@@ -61,6 +61,10 @@ class LdapSource:
     async def look(self, request: LookRequest, *, now: datetime) -> Look:
         """Look up single entries on the server that was read last, else on the first that lets us in (D13)."""
         return await self._timed(lambda: self._looked(request), request.deadline, now)
+
+    async def trace(self, request: TraceRequest, *, now: datetime) -> Traced:
+        """Look for entries by anchor alone on the server that was read last, else on the first that lets us in (E1)."""
+        return await self._timed(lambda: self._asked_after(request), request.deadline, now)
 
     async def check(self, request: ReadRequest) -> Sequence[CheckLine]:
         """Connect to every server, then read: one line per step, failures with their fix."""
@@ -129,8 +133,21 @@ class LdapSource:
         return found
 
     def _looked(self, request: LookRequest) -> Look:
-        clock, servers = self._ticking, [self._last] if self._last else self._settings.servers
-        return following.look(self._reach, request, clock, servers, lambda asked: self._attempt(asked, clock))
+        clock = self._ticking
+        return following.look(self._reach, request, clock, self._pinned, lambda asked: self._attempt(asked, clock))
+
+    def _asked_after(self, request: TraceRequest) -> Traced:
+        clock, reach = self._ticking, self._reach
+
+        def traced(attempt: Attempt, session: Session) -> Traced:
+            return self._trace(attempt, session, request)
+
+        return following.trace(reach, request, clock, self._pinned, lambda asked: self._attempt(asked, clock), traced)
+
+    @property
+    def _pinned(self) -> Sequence[str]:
+        """The server that was read last; before any was, all of them."""
+        return [self._last] if self._last else self._settings.servers
 
     @property
     def _reach(self) -> Reach:
@@ -155,7 +172,7 @@ class LdapSource:
     def _position(self, session: Session) -> Mapping[str, Any] | None:
         """Where a full reading that begins now on this session stands; None where changes cannot be followed.
 
-        Here and in the next two a source of another kind does otherwise; all may raise ``Failed`` and ``Malformed``.
+        Here and in the next three a source of another kind does otherwise; all may raise ``Failed`` and ``Malformed``.
         """
         return following.position(session, self._settings, self._now)
 
@@ -163,6 +180,10 @@ class LdapSource:
         """What changed since the request's cursor, whose server and settings are checked. ``cursor`` without them."""
         attempt = self._attempt(following.read_request(request, syncrepl.enough), self._ticking)
         return following.changes_of(self._reach, session, request, attempt, self._now)
+
+    def _trace(self, attempt: Attempt, _session: Session, request: TraceRequest) -> Traced:
+        """Entries by anchor alone, on an attempt's session."""
+        return traces.trace(attempt.ask, self._settings, request, traces.contexts(attempt.ask, self._settings))
 
     def _incremental(self, session: Session) -> str:
         """How changes are followed on this server, and why not in a better way."""

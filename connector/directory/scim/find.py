@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import msgspec
 
@@ -21,7 +20,7 @@ from connector.directory.finding import Finding, FindRequest
 from connector.directory.mapping import AttributeRules
 from connector.directory.scim import shapes
 from connector.directory.scim.listing import Listing
-from connector.directory.scim.pull import Pull, Pulled, ScimSource
+from connector.directory.scim.pull import Pull, Pulled, ScimSource, by_id
 from connector.directory.scim.settings import ScimSettings
 from connector.directory.scim.shapes import NoPage, Shape, User
 
@@ -106,9 +105,8 @@ class _OnePull(Pull):
         return True
 
     async def _by_id(self, shape: Shape, anchor: str, listing: Listing[User]) -> None:
-        path = f"{shape.users}/{quote(anchor, safe='')}"
         try:
-            answer = await self._client.get(path, deadline=self._patience.deadline)
+            answer = await by_id(self._client, shape.users, anchor, self._patience.deadline)
         except ScimFailure as failure:
             if failure.status not in _CANNOT:
                 raise

@@ -11,10 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 from connector.clients.scim import Answer, Connection, ScimClient, ScimFailure
 from connector.directory import assembly
-from connector.directory.base import CheckLine, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.base import CheckLine, Entry, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.changes import Traced, TraceRequest
 from connector.directory.groups import GroupEntry
 from connector.directory.mapping import AttributeRules
 from connector.directory.report import fix_for, reading_lines
@@ -27,6 +29,9 @@ from connector.directory.scim.settings import ScimSettings
 from connector.directory.scim.shapes import Group, Shape, User
 
 PEOPLE_SCOPE = assembly.PEOPLE + "Users"
+_NOT_FOUND = 404
+_NOBODY_ANSWERS = frozenset({0, 401, 429})
+"""Failures after which whoever else is asked for is not answered for either."""
 
 
 class ScimSource:
@@ -63,6 +68,28 @@ class ScimSource:
             hidden = frozenset(self._settings.sentinels)
             return Reading(self.id, *span, people={}, groups={}, scopes=scopes, sentinels_missing=hidden)
         return await asyncio.to_thread(self._assemble, found, request, now, started)
+
+    async def trace(self, request: TraceRequest, *, now: datetime) -> Traced:
+        """Users that the list left out, each by its id (E1). 404 proves nothing: it may be hidden from us."""
+        deadline = asyncio.get_running_loop().time() + request.deadline.total_seconds()
+        users, read = shapes.shape(self._settings, None).users, shapes.user_reader(request.attributes)
+        found: dict[str, Entry] = {}
+        reasons: list[str] = []
+        try:
+            async with ScimClient(self._connection) as client:
+                for anchor in request.anchors:
+                    try:
+                        user = read((await by_id(client, users, anchor, deadline)).body)
+                    except ScimFailure as failure:
+                        reasons += [] if failure.status == _NOT_FOUND else [failure.what]
+                        if failure.status in _NOBODY_ANSWERS:
+                            break
+                        continue
+                    if user.entry.anchor == anchor:
+                        found[anchor] = user.entry
+        except ScimFailure as failure:
+            reasons.append(failure.what)
+        return Traced(found, unknown="; ".join(dict.fromkeys(reasons)))
 
     async def check(self, request: ReadRequest) -> Sequence[CheckLine]:
         """Connect and ask what the provider can do, then read: one line per step, failures with their fix."""
@@ -108,6 +135,11 @@ class ScimSource:
         return doubted(assembly.assemble(findings, request, source_id=self.id, span=span, rules=rules), hidden)
 
 
+async def by_id(client: ScimClient, users: str, anchor: str, deadline: float) -> Answer:
+    """One user. Raises ``ScimFailure``."""
+    return await client.get(f"{users}/{quote(anchor, safe='')}", deadline=deadline)
+
+
 async def service_provider_config(client: ScimClient, deadline: float) -> Mapping[str, object] | None:
     """What the provider says it can do; None when it has no usable page (unknown, not "no").
 
@@ -116,7 +148,7 @@ async def service_provider_config(client: ScimClient, deadline: float) -> Mappin
     try:
         answer: Answer = await client.get("ServiceProviderConfig", deadline=deadline)
     except ScimFailure as failure:
-        if failure.status in {0, 401, 429} or 300 <= failure.status < 400:
+        if failure.status in _NOBODY_ANSWERS or 300 <= failure.status < 400:
             raise
         return None
     return answer.body

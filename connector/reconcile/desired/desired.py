@@ -53,7 +53,7 @@ class _Missing:
             self._keep(FROZEN, why, identity, links)
             return
         if identity.state == IdentityState.DISABLED:  # stated is stated, whatever the entry's absence proves (E1)
-            self.gone.append(Gone(identity, stated("the entry was disabled before it went")))
+            self.gone.append(Gone(identity, stated("the entry was disabled")))
             return
         tombstoned = all(link.anchor in ground.sources[link.source_id].tombstones for link in links)
         kept_by, weak = ("", None) if tombstoned else self._doubt(identity, links)

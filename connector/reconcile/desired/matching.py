@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from connector.reconcile.desired import guests
 from connector.reconcile.desired.ground import Ground
-from connector.reconcile.desired.seen import AsRecorded, Present
+from connector.reconcile.desired.seen import AsRecorded, Present, UnmappableSeen
 from connector.reconcile.desired.selection import Wants
 from connector.reconcile.plan.changes import Absence, PersonSeen, Problem
 from connector.reconcile.plan.recorded import PEOPLE, IdentityRow, LinkRow
@@ -44,6 +44,7 @@ class Matcher:
         collisions = self._collisions()
         unlinked: list[PersonSeen] = []
         leavers: list[tuple[LinkRow, PersonSeen]] = []
+        outside: list[tuple[LinkRow, AsRecorded, str]] = []
         for source in self.sources.values():
             links = self.recorded.links.get(source.source_id, {})
             for anchor, entry in source.unmappable.items():
@@ -74,10 +75,18 @@ class Matcher:
                     continue
                 rules, only = self._counting(person)
                 self.present.append(Present(person, self.recorded.identities[link.identity_id], link, rules, (), only))
+            for anchor, found in source.outside.items():
+                link = links.get(anchor)
+                if link is not None and not found.enabled:
+                    identity = self.recorded.identities[link.identity_id]
+                    entry = UnmappableSeen((), False, found.dn)
+                    outside.append((link, AsRecorded(identity, link, entry), found.sign))
         for link, person in leavers:
             self._leaves(person, self.recorded.identities[link.identity_id], link)
+        self._left_outside(outside, unlinked)
         for person in sorted(unlinked, key=lambda p: p.mail.key):
             self._unlinked(person)
+        self._left_outside(outside, ())
         self.problems.extend([Problem("frozen", why, tuple(sorted(who))) for why, who in self._frozen.items()])
 
     def _first(self, person: PersonSeen, link: LinkRow) -> bool:
@@ -88,7 +97,17 @@ class Matcher:
         self.seen_identities.add(link.identity_id)
         return True
 
-    def _leaves(self, person: PersonSeen, identity: IdentityRow, link: LinkRow) -> None:
+    def _left_outside(self, outside: Sequence[tuple[LinkRow, AsRecorded, str]], unlinked: Sequence[PersonSeen]) -> None:
+        """Who is disabled where the reading does not look, but for whom a new entry with their number may be relinked:
+        a relink goes before (E6)."""
+        by_number = self.policy.correlate_by_employee_number
+        again = {person.employee_number for person in unlinked if by_number and person.enabled} - {""}
+        for link, person, sign in outside:
+            if link.identity_id not in self.seen_identities and person.identity.employee_number not in again:
+                off = f"the entry is disabled ({sign}), beside the filter or outside the base: {person.dn}"
+                self._leaves(person, person.identity, link, off)
+
+    def _leaves(self, person: PersonSeen, identity: IdentityRow, link: LinkRow, off: str = "") -> None:
         """A linked entry says that its account is disabled: its holder is, unless another linked entry is enabled, or
         may be. The domain that counts is that of the identity (E1, E9)."""
         if not self._first(person, link):
@@ -102,7 +121,7 @@ class Matcher:
                 return
         if not self._stopped(person, identity.mail_key):
             rules, only = self._counting(person)
-            self.present.append(Present(person, identity, link, rules, (), only))
+            self.present.append(Present(person, identity, link, rules, (), only, off=off))
 
     def _unread(self, person: PersonSeen, identity: IdentityRow, link: LinkRow) -> None:
         """An enabled entry that cannot be mapped: its person keeps everything but what its groups prove is over."""

@@ -39,11 +39,14 @@ class GroupSeen(msgspec.Struct, frozen=True):
 
 
 class Outside(msgspec.Struct, frozen=True):
-    """A linked entry that its reading does not show and that was found all the same, where neither the filter nor the
-    bases look (E1). ``logins``: the names by which a group may list it."""
+    """A linked entry that the reading does not show and that is there: it left the filter or the base (E1).
+
+    ``logins``: the login names by which groups may list it. ``sign``: what says that it is disabled, in words.
+    """
 
     dn: str
     enabled: bool
+    sign: str = ""
     logins: tuple[str, ...] = ()
 
 
@@ -119,9 +122,10 @@ class AsRecorded:
 
 
 class SourceSeen(msgspec.Struct, frozen=True):
-    """One reading after mapping. ``people`` and ``unmappable`` are by anchor. ``complete``: whoever may
+    """One reading after mapping. ``people``, ``unmappable`` and ``outside`` are by anchor. ``complete``: whoever may
     be asked about and is not among them is not there, unless ``deletions_told``: then only ``tombstones`` prove it.
-    ``outside``: linked entries found elsewhere, by anchor; ``listings``: of groups that no mapped one reaches now."""
+    ``doubted``: why the reading is not believed though it came to its end (E13); it is not ``complete`` then.
+    ``listings``: of groups that no mapped one reaches now."""
 
     source_id: str
     complete: bool
@@ -133,6 +137,7 @@ class SourceSeen(msgspec.Struct, frozen=True):
     deletions_told: bool = False
     outside: Mapping[str, Outside] = {}
     listings: Sequence[Listing] = ()
+    doubted: str = ""
 
     def shows(self, anchor: str) -> bool:
         """Whether an entry is there, mapped or not."""
@@ -152,7 +157,7 @@ class SourceSeen(msgspec.Struct, frozen=True):
         """Why not being among the people proves nothing here."""
         if self.complete and self.deletions_told:
             return f"directory {self.source_id} has lost the entry: it is neither there nor was it deleted"
-        return f"directory {self.source_id} was not read to its end"
+        return self.doubted or f"directory {self.source_id} was not read to its end"
 
 
 class Domains(msgspec.Struct, frozen=True):
@@ -171,7 +176,8 @@ class Present(msgspec.Struct, frozen=True):
     """A person who is here. ``identity`` None: somebody new. ``replaces``: links a relink ends (D9). ``only``: the
     mappings that count for a guest (D11), no others being given or taken; None: all. ``unread``: the entry could not be
     mapped, so that ``person`` is as recorded: nothing new is given, and only what its groups prove ends (E9).
-    ``doubt``: why a person has to say first whether the entry is theirs (E6)."""
+    ``doubt``: why a person has to say first whether the entry is theirs (E6). ``off``: where a disabled entry was
+    found, if not in the reading (E1)."""
 
     person: PersonSeen
     identity: IdentityRow | None
@@ -181,6 +187,7 @@ class Present(msgspec.Struct, frozen=True):
     only: frozenset[str] | None = None
     unread: bool = False
     doubt: str = ""
+    off: str = ""
 
 
 class Gone(msgspec.Struct, frozen=True):

@@ -48,10 +48,8 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
     for item in wanted.present:
         identity = item.identity
         if identity is not None and not item.person.enabled:
-            subject, changes = (
-                identity.mail_key,
-                work.off(identity, IdentityState.DISABLED, stated("the entry is disabled")),
-            )
+            subject, cause = identity.mail_key, item.off or "the entry is disabled"
+            changes = work.off(identity, IdentityState.DISABLED, stated(cause))
         else:
             if identity is not None and (
                 work.settled(item) or (identity.state == IdentityState.REMOVED and not item.rules)

@@ -214,16 +214,7 @@ def _clean(value: bytes) -> str:
 
 def _standing(entry: Entry, person: Person, rules: AttributeRules, now: datetime) -> tuple[str, ...]:
     """Why the account is disabled, sign by sign, or until when it is not (D7)."""
-    out = []
-    bare = replace(rules, disabled_attribute="", disabled_values=frozenset())
-    for dialect in rules.dialects:
-        alone = map_entry(entry, replace(bare, dialects=(dialect,)))
-        if isinstance(alone, Person) and not alone.enabled:
-            out.append(f"{dialect} is {' | '.join(_clean(v) for v in entry.attributes.get(dialect.lower(), ()))}")
-    marked = map_entry(entry, replace(rules, dialects=()))
-    if isinstance(marked, Person) and not marked.enabled:
-        values = entry.attributes.get(rules.disabled_attribute, ())
-        out.append(f"{rules.disabled_attribute} is {' | '.join(_clean(value) for value in values)}")
+    out = [f"{name} is {' | '.join(map(_clean, values))}" for name, values in rules.signs(entry).items()]
     if person.expires_at is not None:
         past = now >= person.expires_at
         out.append(f"the account {'expired' if past else 'expires'} at {to_text(person.expires_at)}")

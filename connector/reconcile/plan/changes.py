@@ -242,7 +242,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     @property
     def doubted(self) -> str:
         """Why this reading as a whole is not believed (E13); mostly empty."""
-        return next((problem.what for problem in self.problems if problem.code == READING_DOUBTED), "")
+        return "; ".join(problem.what for problem in self.problems if problem.code == READING_DOUBTED)
 
     @property
     def empty(self) -> bool:

@@ -215,7 +215,8 @@ class Closure:
             )  # fmt: skip
         return SourceSeen(
             source_id=source_id,
-            complete=True,  # a source that was not read whole was asked for everybody ``unseen``: ``part_of`` proves it
+            # a source that was not read whole was asked for everybody ``unseen``: ``ground`` proves it
+            complete=not overlay.delta.doubted,
             people=persons,
             unmappable=unmappable,
             groups=groups,
@@ -223,4 +224,6 @@ class Closure:
             scopes=tuple(line for line in scopes if line.source_id == source_id),
             deletions_told=overlay.delta.deletions_told,
             listings=overlay.delta.listings,
+            outside=overlay.delta.outside,
+            doubted=overlay.delta.doubted,
         )

@@ -18,8 +18,9 @@ from connector.reconcile.plan.changes import Problem, ScopeLine
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.changes import Track, Unproved, ask, follow
 from connector.reconcile.reading.last_reading import Delta
-from connector.reconcile.reading.memory import Memory, Observed
+from connector.reconcile.reading.memory import Linked, Memory, Observed
 from connector.reconcile.reading.overlay import Overlay
+from connector.reconcile.reading.traced import traced
 from connector.reconcile.reading.whole import Configured, Progress, differs, read, read_all, scope_lines
 
 CHANGES = "changes"
@@ -39,11 +40,14 @@ async def observe(
     now: datetime,
     progress: Progress | None = None,
     memory: Memory | None = None,
+    linked: Sequence[Linked] | None = None,
 ) -> Observed:
     """Read all sources. Unknown scopes are part of the answer, never an error. Without ``memory`` everybody is read and
-    mapped, and nothing is kept (``plan``). The answer says when the last reading ended: ``now`` and what it took."""
+    mapped, and nothing is kept (``plan``); ``linked`` then says who is asked after when no directory shows them. The
+    answer says when the last reading ended: ``now`` and what it took."""
     began = elapsed()
     observed = await _observed(sources, policy, now, progress, memory)
+    observed = await traced(sources, policy, observed, now, linked)
     return replace(observed, ended=now + timedelta(seconds=max(0.0, elapsed() - began)))
 
 

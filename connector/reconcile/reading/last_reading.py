@@ -18,6 +18,7 @@ from zlib import crc32
 import msgspec
 
 from connector.directory.base import Entry, GroupView, Listing
+from connector.reconcile.desired.seen import Outside
 
 PRINT, PERSON, NAME, MAIL, MEMBERS = "print", "person", "name", "mail", "members"
 _PER_BUCKET = 128
@@ -144,8 +145,8 @@ class Delta:
     ``entries``: added or changed entries by anchor, with their marks in ``marks``. ``gone``: anchors of the last
     reading that are not there now (where ``deletions_told``, only ``tombstones`` prove it); ``absent``: others that
     were looked up and are not there; ``tombstones``: anchors proved deleted. ``groups``: mapped groups that changed, by
-    reference. ``whole``: everything was read, not only what the source says has changed.
-    ``listings``: as in ``Reading``.
+    reference. ``whole``: everything was read, not only what the source says has changed. ``outside``, ``doubted``,
+    ``listings``: as of ``SourceSeen``.
     """
 
     source_id: str
@@ -158,6 +159,8 @@ class Delta:
     groups: Mapping[str, GroupView] = field(default_factory=dict)
     deletions_told: bool = False
     listings: tuple[Listing, ...] = ()
+    outside: Mapping[str, Outside] = field(default_factory=dict)
+    doubted: str = ""
 
 
 class Gathered:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from connector.directory.mapping import AttributeRules
+from connector.reconcile.desired import guests
 from connector.reconcile.desired.seen import Domains, SourceSeen
 from connector.reconcile.pipeline import Judgement, anchors_of
 from connector.reconcile.plan.changes import DOUBT, FROZEN, Problem, ScopeLine
@@ -21,7 +22,7 @@ from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading import last_reading as parts
 from connector.reconcile.reading.last_reading import Gathered
 from connector.reconcile.reading.overlay import Overlay
-from ledger.store import last_readings, runs
+from ledger.store import last_readings, people, runs
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 from ledger.store.last_readings import Base, LastReading
@@ -32,6 +33,8 @@ _STANDING = frozenset({FROZEN, DOUBT, "unmappable", "invite-expired"})
 """Problems that stay true until an entry, a domain or the policy changes, so that they are not looked at again."""
 _SHARED = frozenset({FROZEN, DOUBT})
 """Those of them that many people may share, of whom some are looked at."""
+Linked = tuple[str, str, str]
+"""(identity, source id, anchor) of somebody active who may be changed."""
 _pending = msgspec.msgpack.Decoder(list[tuple[str, str]]).decode
 
 
@@ -45,6 +48,7 @@ class Memory:
     base: Base | None = None
     cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     whole_every: timedelta = timedelta(hours=24)
+    domains: Domains = field(default=Domains(frozenset()))
 
     @property
     def pending(self) -> list[tuple[str, str]]:
@@ -62,6 +66,11 @@ class Memory:
     def followable(self, last: LastReading | None, now: datetime) -> bool:
         """Whether a source's changes are enough: it was read whole not longer than ``whole_every`` ago."""
         return last is not None and timedelta(0) <= now - last.whole_at < self.whole_every
+
+    async def linked(self, policy: Policy) -> list[Linked]:
+        """As the function of this name."""
+        async with self.ledger.read(self.organization) as reader:
+            return await linked(reader, policy, self.domains)
 
     async def marks(self, source_id: str) -> dict[str, bytes]:
         """anchor → mark of everybody in the last reading."""
@@ -102,7 +111,13 @@ async def recall(
         base = base if same and fresh else None
     readings = await last_readings.readings(reader)
     cursors = {source_id: found for source_id in readings if (found := await runs.cursor(reader, source_id))}
-    return Memory(ledger, reader.organization, readings, base, cursors, whole_every)
+    return Memory(ledger, reader.organization, readings, base, cursors, whole_every, domains)
+
+
+async def linked(reader: Reader, policy: Policy, domains: Domains) -> list[Linked]:
+    """The directory links of everybody active, without people who are kept as they are by the gate (D11)."""
+    rows = await people.active_links(reader)
+    return [(row[0], row[1], row[2]) for row in rows if not guests.frozen(domains, policy, row[3])]
 
 
 async def remember(book: Book, observed: Observed, judgement: Judgement) -> None:

@@ -6,6 +6,8 @@ Reads parts through a handle and writes them back changed; decides nothing about
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +42,12 @@ class Overlay:
             mapped = self._mapped[anchor] = map_entry(entry, rules, now=now)
             for mail in mail_keys(mapped):
                 self._new_mails.setdefault(mail, []).append(anchor)
+
+    def traced(self, **found: Any) -> Overlay:
+        """The same with what was ``found`` of people who are not shown: fields of ``Delta``."""
+        other = copy(self)
+        other.delta = replace(self.delta, **found)
+        return other
 
     def mapped(self, kept: Kept) -> Person | Unmappable:
         """The person a record stands for."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -38,8 +39,8 @@ def place() -> Iterator[Place]:
         yield running
 
 
-def setup_of(place: Place) -> Setup:
-    table = tomllib.loads(place.table)["directories"][0]
+def setup_of(place: Place, **values: object) -> Setup:
+    table = tomllib.loads(place.table)["directories"][0] | values
     settings = TypeAdapter(DirectorySettings).validate_python(table)  # type: ignore[var-annotated]
     chosen = policy(*(mapping(name, name.title(), "CAD", group=name) for name in GROUPS))
     source = open_source(settings, folder=Path())
@@ -82,3 +83,44 @@ async def test_d13_changes_of_a_domain_give_the_plan_of_a_whole_reading(ledger: 
         assert [line.scope for line in outcome.scopes] == ["changes"], outcome.problems
         assert outcome.digest == digest
         assert {kind: outcome.counts.get(kind) for kind in kinds} == kinds
+
+
+ENABLED = "(&(objectCategory=person)(objectClass=user)(!(userAccountControl:1.2.840.113556.1.4.803:=2)))"
+LEAVER = {"DisableIdentity": 1, "PauseSeat": 1}
+
+
+async def test_e1_a_domain_states_who_left_though_its_filter_shows_enabled_accounts_only(
+    ledger: Ledger, place: Place
+) -> None:
+    """Whoever is disabled leaves the filter; whoever is deleted is proved to be by a whole reading too."""
+    now = datetime.now(UTC)
+
+    async def applied(*, whole: bool) -> RunOutcome:
+        nonlocal now
+        now += timedelta(minutes=15)
+        setup = setup_of(place, people_filter=ENABLED)
+        if whole:
+            setup = replace(setup, whole_every=timedelta())
+        try:
+            return await run.apply(ledger, setup, now=now, actor="test", auto=True)
+        finally:
+            await setup.sources[0].source.close()
+
+    await make_world(ledger, now, setup_of(place).policy, Design_CAD=30, Engineering_CAD=40, Site_CAD=20, Visual_CAD=9)
+    assert (await applied(whole=False)).state is RunState.APPLIED
+    leavers = EVERYBODY.in_group("engineering")
+    for person, whole in zip(leavers[:2], (False, True), strict=True):
+        place.is_disabled(person)
+        outcome = await applied(whole=whole)
+        assert ([line.scope for line in outcome.scopes] == ["changes"]) is not whole, outcome.problems
+        assert (dict(outcome.counts), outcome.exit_code) == (LEAVER, 0)
+    place.leaves(leavers[2])
+    hidden = await applied(whole=True)
+    assert dict(hidden.counts) == {}, "an ordinary account does not see deleted objects: absent once"
+    assert isinstance(place, company_at_servers._Domain)
+    place.server.allow(f"CN=Deleted Objects,{company.SUFFIX}", "(A;;LCRP;;;AU)")
+    place.leaves(leavers[3])
+    proved = await applied(whole=True)
+    assert dict(proved.counts) == {kind: 2 * count for kind, count in LEAVER.items()}
+    assert not [problem for problem in proved.problems if problem.code == "unconfirmed"]
+    assert (await applied(whole=True)).exit_code == 0

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from connector.directory.base import ReadRequest
+from connector.directory.changes import Traced, TraceRequest
+from connector.directory.ldap.source import LdapSource
 from connector.directory.mapping import AttributeRules
 from connector.directory.sources import open_source
 from connector.reconcile import run
@@ -217,11 +219,7 @@ VANISHES = {
 async def test_e2_an_entry_that_is_no_longer_shown_is_absent_once_and_nobody_loses_anything(
     ledger: Ledger, server: slapd.Slapd, how: str
 ) -> None:
-    here = Followed(ledger, server.url, datetime.now(UTC), filter="(&(uid=*)(!(departmentNumber=elsewhere)))")
-    await make_world(
-        ledger, here.now, here.setup().policy, Design_CAD=20, Engineering_CAD=40, Site_CAD=20, Visual_CAD=9
-    )
-    assert (await here.run()).state is RunState.APPLIED
+    here = await filtered(ledger, server, "(&(uid=*)(!(departmentNumber=elsewhere)))")
     person = EVERYBODY.in_group("engineering")[0]
     server.modify(
         modify(company.group_dn("engineering"), f"delete: member\nmember: {person.dn}") + VANISHES[how](person)
@@ -234,6 +232,93 @@ async def test_e2_an_entry_that_is_no_longer_shown_is_absent_once_and_nobody_los
     second = await here.run()
     assert by_changes(second)
     assert dict(second.counts) == {"DisableIdentity": 1, "PauseSeat": 1}
+
+
+NOT_DISABLED = {
+    "an attribute": ("(!(employeeType=disabled))", "replace: employeeType\nemployeeType: disabled"),
+    "a lock": ("(!(pwdAccountLockedTime=*))", "add: pwdAccountLockedTime\npwdAccountLockedTime: 000001010000Z"),
+}
+LEAVER = {"DisableIdentity": 1, "PauseSeat": 1}
+
+
+@pytest.mark.parametrize("sign", NOT_DISABLED)
+@pytest.mark.parametrize("whole", [False, True], ids=["followed", "read whole"])
+async def test_e1_a_filter_that_leaves_out_disabled_accounts_keeps_no_leaver(
+    ledger: Ledger, server: slapd.Slapd, way: str, sign: str, whole: bool
+) -> None:
+    filter_, change = NOT_DISABLED[sign]
+    here = await filtered(ledger, server, f"(&(uid=*){filter_})")
+    person = EVERYBODY.in_group("engineering")[0]  # whom the group goes on listing
+    server.modify(modify(person.dn, change))
+    if way == "modifyTimestamp" and not whole:  # whoever leaves the filter shows in the next whole reading
+        assert dict((await here.run()).counts) == {}
+        whole = True
+    digest = await here.would()
+    outcome = await here.run(whole=whole)
+    assert by_changes(outcome) is not whole
+    assert (outcome.digest, dict(outcome.counts), outcome.exit_code) == (digest, LEAVER, 0)
+    after = await here.picture()
+    assert [row[5] for row in after["people"] if row[1] == person.mail.casefold()] == ["disabled"]
+    server.modify(f"dn: {person.dn}\nchangetype: delete\n\n")
+    assert [(await here.run(whole=whole)).state for _ in range(2)] == [RunState.NOTHING] * 2
+    assert await here.picture() == after
+
+
+STALE = {
+    "moved out, enabled": VANISHES["moved out of the base"],
+    "deleted without refint": lambda person: f"dn: {person.dn}\nchangetype: delete\n\n",
+}
+
+
+@pytest.mark.parametrize("how", STALE)
+@pytest.mark.parametrize("way", ["syncrepl", "modifyTimestamp"], indirect=True)
+async def test_e1_who_is_not_proved_to_have_left_stays_while_the_group_lists_them(
+    ledger: Ledger, server: slapd.Slapd, how: str
+) -> None:
+    here = await filtered(ledger, server, "(uid=*)")
+    person = EVERYBODY.in_group("engineering")[0]
+    server.modify(STALE[how](person))
+    before = await here.picture()
+    for whole in (False, True, False, True):
+        outcome = await here.run(whole=whole)
+        assert (dict(outcome.counts), outcome.exit_code, await here.picture()) == ({}, 0, before)
+    assert any(problem.code == "doubt" and person.mail in problem.subjects for problem in outcome.problems)
+
+
+async def test_e1_nobody_is_looked_for_where_nobody_is_missing(
+    ledger: Ledger, server: slapd.Slapd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+    trace = LdapSource.trace
+
+    async def counted(source: LdapSource, request: TraceRequest, *, now: datetime) -> Traced:
+        asked.append(request.anchors)
+        return await trace(source, request, now=now)
+
+    monkeypatch.setattr(LdapSource, "trace", counted)
+    here = await filtered(ledger, server, "(&(uid=*)(!(employeeType=disabled)))")
+    person = EVERYBODY.in_group("engineering")[0]
+    for whole in (False, True):
+        await here.run(whole=whole)
+        await here.would()
+    assert asked == []
+    server.modify(modify(person.dn, "replace: employeeType\nemployeeType: disabled"))
+    await here.run(whole=True)
+    assert asked == [(person.anchor,)]
+    for whole in (False, True):
+        await here.run(whole=whole)
+        await here.would()
+    assert len(asked) == 1
+
+
+async def filtered(ledger: Ledger, server: slapd.Slapd, people_filter: str) -> Followed:
+    """Everybody whom this filter shows to a reader is in."""
+    here = Followed(ledger, server.url, datetime.now(UTC), filter=people_filter)
+    await make_world(
+        ledger, here.now, here.setup().policy, Design_CAD=20, Engineering_CAD=40, Site_CAD=20, Visual_CAD=9
+    )
+    assert (await here.run()).state is RunState.APPLIED
+    return here
 
 
 async def test_d13_a_held_plan_keeps_the_cursor_and_its_held_set(ledger: Ledger, server: slapd.Slapd, way: str) -> None:

@@ -81,7 +81,7 @@ def _sort(touched: Touched, name: str, attributes: decode.Attributes, wanted: fr
     guid = b"".join(attributes.get("objectguid", ()))
     if len(guid) != 16:
         raise Failed(f"the objectGUID of {name} is not visible, so it is not known what changed", transient=False)
-    if attributes.get("isdeleted") == (b"TRUE",):
+    if domain.is_deleted(attributes):
         touched.live.pop(guid, None)
         touched.deleted.add(guid)
         return

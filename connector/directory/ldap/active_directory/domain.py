@@ -6,7 +6,7 @@ Asks a few small questions on an open session; decides nothing, and never raises
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -22,6 +22,8 @@ _PARTITIONS = ("cn=configuration,", "dc=domaindnszones,", "dc=forestdnszones,")
 _DELETED_OBJECTS = "<WKGUID=18E2EA80684F11D2B9AA00C04F79F805,{domain}>"
 _TOMBSTONE = "\\0adel:"
 """What stands in the name of every deleted object (MS-ADTS 3.1.1.5.5.1.1)."""
+
+IS_DELETED = "isDeleted"
 
 _NOT_REPLICATED, _CONSTRUCTED = 0x1, 0x4
 _ALWAYS = frozenset({"objectguid", "distinguishedname"})
@@ -108,6 +110,11 @@ def shows_deleted(session: Session, root: RootEntry, page_timeout: float) -> boo
     )  # fmt: skip
     found, _ = gather(session, query, page_timeout)
     return any(_TOMBSTONE in name.lower() for name, _ in found)
+
+
+def is_deleted(attributes: Mapping[str, Sequence[bytes]]) -> bool:
+    """Whether the domain says of an object that it was deleted: proof, however little else is shown of it."""
+    return tuple(attributes.get(IS_DELETED.lower(), ())) == (b"TRUE",)
 
 
 def asserted(filter_: str) -> frozenset[str]:

@@ -192,7 +192,7 @@ def _numbered_above(session: Session, root: domain.RootEntry, usn: int, page_tim
     """Every object of the domain with a higher update sequence number, deleted ones as far as they are shown: needs no
     control and no right to replicate. Raises ``Failed``."""
     query = Query(
-        root.domain, f"(uSNChanged>={usn + 1})", ["objectGUID", "isDeleted", "uSNCreated"], 1000,
+        root.domain, f"(uSNChanged>={usn + 1})", ["objectGUID", domain.IS_DELETED, "uSNCreated"], 1000,
         elsewhere=domain.anywhere, controls=SHOW_DELETED, most=MOST,
     )  # fmt: skip
     found, proof = domain.gather(session, query, page_timeout)
@@ -203,7 +203,7 @@ def _numbered_above(session: Session, root: domain.RootEntry, usn: int, page_tim
         guid = b"".join(attributes.get("objectguid", ()))
         if len(guid) != 16:
             raise Failed(f"the objectGUID of {name} is not visible, so it is not known what changed", transient=False)
-        if attributes.get("isdeleted") == (b"TRUE",):
+        if domain.is_deleted(attributes):
             above.deleted.add(guid)
             continue
         above.live[guid] = touched.Touch(name, domain.number(attributes, "usncreated") > usn)

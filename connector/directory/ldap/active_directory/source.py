@@ -12,16 +12,18 @@ from typing import Any
 
 from connector.directory import assembly
 from connector.directory.base import Entry, ReadRequest, Scope
-from connector.directory.changes import MOST, Changes, ChangesRequest
+from connector.directory.changes import MOST, Changes, ChangesRequest, Traced, TraceRequest
 from connector.directory.groups import GroupEntry, dn_key
 from connector.directory.ldap.active_directory import domain, following
 from connector.directory.ldap.active_directory.reread import PRIMARY, SID, primary_group, without_sid
+from connector.directory.ldap.follow import traces
 from connector.directory.ldap.session import search
 from connector.directory.ldap.session.connection import Clock, Failed, Session
 from connector.directory.ldap.session.reach import Reach
 from connector.directory.ldap.source import LdapSource
 from connector.directory.ldap.whole import ranges
 from connector.directory.ldap.whole.attempt import Attempt
+from connector.directory.ldap.wire.dirsync_control import SHOW_DELETED
 
 NO_SUCH_OBJECT = 32
 _FOREIGN = "cn=foreignsecurityprincipals,dc="
@@ -55,6 +57,17 @@ class ActiveDirectorySource(LdapSource):
         if attempt.broken:
             raise Failed(attempt.broken, transient=attempt.transient)
         return replace(found, groups=groups)
+
+    def _trace(self, attempt: Attempt, session: Session, request: TraceRequest) -> Traced:
+        """Over the whole domain, deleted objects too as far as the account sees them: they say that they are."""
+        root = domain.root_entry(session, self._settings.page_timeout.total_seconds())
+        if root.doubt:
+            return Traced(unknown=root.doubt)
+        asked = replace(request, attributes=(*request.attributes, domain.IS_DELETED))
+        traced = traces.trace(attempt.ask, self._settings, asked, [root.domain], SHOW_DELETED)
+        deleted = {anchor for anchor, entry in traced.found.items() if domain.is_deleted(entry.attributes)}
+        live = {anchor: entry for anchor, entry in traced.found.items() if anchor not in deleted}
+        return replace(traced, found=live, deleted=frozenset(deleted))
 
 
 class _Attempt(Attempt):

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from connector.directory.base import ReadRequest
-from connector.directory.changes import MOST, Changes, ChangesRequest, Look, LookRequest
+from connector.directory.changes import MOST, Changes, ChangesRequest, Look, LookRequest, Traced, TraceRequest
 from connector.directory.ldap.follow import by_date, lookups, server_state, silent_changes, syncrepl
 from connector.directory.ldap.session.connection import Clock, Failed, Session
 from connector.directory.ldap.session.reach import Reach
@@ -24,6 +24,7 @@ from connector.directory.ldap.wire import decode
 from connector.directory.settings import LdapSettings
 
 T = TypeVar("T")
+A = TypeVar("A", Look, Traced)
 _TRIES = 2
 
 
@@ -122,22 +123,51 @@ def look(
 ) -> Look:
     """Look up single entries, on the first of ``servers`` that answers. Never raises for what the directory does
     wrong."""
+    found = _asked(
+        reach, clock, servers,
+        lambda: attempt(read_request(request)), lambda asking, _: lookups.look(asking, reach.settings, request),
+    )  # fmt: skip
+    return Look(unknown=found) if isinstance(found, str) else found
+
+
+def trace(
+    reach: Reach,
+    request: TraceRequest,
+    clock: Clock,
+    servers: Sequence[str],
+    attempt: Callable[[ReadRequest], Attempt],
+    traced: Callable[[Attempt, Session], Traced],
+) -> Traced:
+    """Look for entries by anchor alone, as ``traced`` does it, on the first of ``servers`` that answers. Never raises
+    for what the directory does wrong. Six parameters: as ``look``, and each kind of directory traces in its own way."""
+    found = _asked(reach, clock, servers, lambda: attempt(read_request(request)), traced)
+    return Traced(unknown=found) if isinstance(found, str) else found
+
+
+def _asked(
+    reach: Reach,
+    clock: Clock,
+    servers: Sequence[str],
+    attempt: Callable[[], Attempt],
+    ask: Callable[[Attempt, Session], A],
+) -> A | str:
+    """What ``ask`` finds on a session with the first of ``servers`` that answers; else why none does."""
     reasons = []
     for server in servers:
 
-        def looked(session: Session) -> Look:
-            asking = attempt(read_request(request))
+        def asked(session: Session) -> A:
+            asking = attempt()
             asking.on(session)
-            found = lookups.look(asking, reach.settings, request)
+            found = ask(asking, session)
             if found.unknown and asking.transient:
                 raise Failed(found.unknown, transient=True)
             return found
 
-        found = _tried(reach, clock, server, looked)
+        found = _tried(reach, clock, server, asked)
         if not isinstance(found, str):
             return found
         reasons.append(f"{server}: {found}")
-    return Look(unknown="; ".join(reasons))
+    return "; ".join(reasons)
 
 
 def _tried(reach: Reach, clock: Clock, server: str, act: Callable[[Session], T]) -> T | str:
@@ -159,7 +189,9 @@ def _tried(reach: Reach, clock: Clock, server: str, act: Callable[[Session], T])
     return reason
 
 
-def read_request(request: ChangesRequest | LookRequest, watch: Callable[[int], None] | None = None) -> ReadRequest:
+def read_request(
+    request: ChangesRequest | LookRequest | TraceRequest, watch: Callable[[int], None] | None = None
+) -> ReadRequest:
     """What an attempt is made with that only asks single questions; ``watch`` is told how many entries came."""
 
     def told(entries: int, _pages: int, _done: int) -> None:

@@ -21,9 +21,10 @@ from connector.directory.ldap.whole.attempt import Attempt
 from connector.directory.ldap.whole.membership import NO_SUCH_OBJECT
 from connector.directory.settings import LdapSettings
 
-_COMPARED_AS_WRITTEN = frozenset({"entryuuid", "objectguid", "nsuniqueid", "ipauniqueid"})
-"""Anchors whose text finds their entry whatever its case. Others may be compared with case, or be bytes shown as hex:
-that such an anchor finds nothing proves nothing."""
+MADE_BY_SERVERS = frozenset({"entryuuid", "objectguid", "nsuniqueid", "ipauniqueid"})
+"""Anchors that a server gives: one entry has it for ever, and its text finds that entry whatever its case. Others may
+be given to a second entry elsewhere, be compared with case, or be bytes shown as hex: that such an anchor finds nothing
+proves nothing, and what it finds outside of what is read may be somebody else's."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 AT_ONCE = 50
@@ -48,6 +49,20 @@ def escaped(value: bytes) -> str:
     r"""A value for a filter; all but letters, digits and hyphens as ``\xx``."""
     plain = b"-0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
     return "".join(chr(byte) if byte in plain else f"\\{byte:02x}" for byte in value)
+
+
+def any_of(attribute: str, anchors: Sequence[str], wrong: set[str]) -> Iterator[tuple[str, Sequence[str]]]:
+    """Filters for so many anchors at once, each with the anchors it asks for; what is none goes to ``wrong``."""
+    for start in range(0, len(anchors), AT_ONCE):
+        chunk = anchors[start : start + AT_ONCE]
+        parts = []
+        for anchor in chunk:
+            try:
+                parts.append(anchor_filter(attribute, anchor))
+            except ValueError:
+                wrong.add(anchor)
+        if parts:
+            yield f"(|{''.join(parts)})", chunk
 
 
 def look(attempt: Attempt, settings: LdapSettings, request: LookRequest) -> Look:
@@ -76,12 +91,12 @@ class _Looking:
         )
 
     def _people(self) -> tuple[dict[str, Entry], set[str]]:
-        settings, found, doubted = self._settings, dict[str, Entry](), set[str]()
+        settings, found, doubted, wrong = self._settings, dict[str, Entry](), set[str](), set[str]()
         wanted = syncrepl.people_attributes(settings, self._request.attributes)
         sought = tuple(dict.fromkeys(self._request.people))
-        for filter_, chunk in self._filters(sought, doubted):
+        for filter_, chunk in any_of(settings.anchor_attribute, sought, wrong):
             for base in settings.people_bases:
-                query = Query(base, f"(&{settings.people_filter}(|{filter_}))", wanted, settings.page_size)
+                query = Query(base, f"(&{settings.people_filter}{filter_})", wanted, settings.page_size)
                 entries, proof = self._attempt.ask(query)
                 if reason := membership.base_scope(proof, base).reason:
                     self._reasons.append(f"{base}: {reason}")
@@ -92,28 +107,16 @@ class _Looking:
                     if dn_key(other.dn) != dn_key(entry.dn):
                         self._reasons.append(f"{entry.dn} and {other.dn} have the same {settings.anchor_attribute}")
                         doubted.add(entry.anchor)
+        self._reasons += [f"{anchor!r} is no {settings.anchor_attribute}" for anchor in sorted(wrong)]
+        doubted |= wrong
         people = {anchor: found[anchor] for anchor in sought if anchor in found and anchor not in doubted}
         absent = {anchor for anchor in sought if anchor not in found and anchor not in doubted}
-        if absent and settings.anchor_attribute.lower() not in _COMPARED_AS_WRITTEN:
+        if absent and settings.anchor_attribute.lower() not in MADE_BY_SERVERS:
             self._reasons.append(f"single look-ups by {settings.anchor_attribute} do not prove that nobody has it")
             absent = set()
         if absent and not all(self._shows(base, settings.people_filter) for base in settings.people_bases):
             absent = set()
         return people, absent
-
-    def _filters(self, anchors: Sequence[str], doubted: set[str]) -> Iterator[tuple[str, Sequence[str]]]:
-        """Filters for so many anchors at once, each with the anchors it asks for."""
-        for start in range(0, len(anchors), AT_ONCE):
-            chunk = anchors[start : start + AT_ONCE]
-            parts = []
-            for anchor in chunk:
-                try:
-                    parts.append(anchor_filter(self._settings.anchor_attribute, anchor))
-                except ValueError:
-                    self._reasons.append(f"{anchor!r} is no {self._settings.anchor_attribute}")
-                    doubted.add(anchor)
-            if parts:
-                yield "".join(parts), chunk
 
     def _shows(self, base: str, filter_: str) -> bool:
         """Whether the base shows anybody, with the anchor; one that shows nobody proves nothing about anybody."""

@@ -28,6 +28,7 @@ from tests.parts.directories import (
     ORGANIZATION,
     HandSource,
     Somebody,
+    TracingSource,
     World,
     make_world,
     mapping,
@@ -63,7 +64,8 @@ async def near(ledger: Ledger, setup: Setup, now: datetime) -> tuple[Plan, Guard
 def stir(world: World, chance: random.Random, step: int) -> None:
     """A few things happen in the directories: hires, leavers, movers, renames, rehires, collisions, outages."""
     kinds = ("hire", "hire", "leave", "vanish", "disable", "enable", "move", "rename", "swap", "rehire", "collide",
-             "break", "mend", "outage", "unresolved", "second", "tombstone")  # fmt: skip
+             "break", "mend", "outage", "unresolved", "second", "tombstone", "filter out", "move out", "come back",
+             "delete")  # fmt: skip
     for _ in range(chance.randint(0, 4)):
         source = chance.choice([world.source, world.source, *world.others])
         uids = sorted(source.people)
@@ -83,6 +85,14 @@ def stir(world: World, chance: random.Random, step: int) -> None:
             source.people.pop(uid)
             for name in listed:
                 source.unresolved.setdefault(name, set()).add(f"uid={uid},ou=People")
+        elif what in {"filter out", "move out"} and isinstance(source, TracingSource):
+            source.leave(uid, disabled=what == "filter out")
+        elif what == "come back" and isinstance(source, TracingSource) and source.elsewhere:
+            back = chance.choice(sorted(source.elsewhere))
+            source.come_back(back, chance.choice(sorted(source.groups)), disabled=chance.random() < 0.3)
+        elif what == "delete" and isinstance(source, TracingSource):
+            source.deleted.add(source.people[uid].key)
+            source.drop(uid)
         elif what == "tombstone":
             source.tombstones.add(source.people[uid].key)
             source.drop(uid)
@@ -127,7 +137,7 @@ async def test_d14_near_a_change_is_all_there_is_to_plan(ledger: Ledger, now: da
         admins={"Design": "q0@acme.example"},
     )
     world = await make_world(ledger, now, chosen, Design_CAD=4, Design_RENDER=3, Site_CAD=4, Lab_RENDER=2)
-    world.source.told = seed >= 6
+    world.source = HandSource(told=True) if seed >= 6 else TracingSource()
     world.others = (HandSource("second", groups={"lab": []}, told=seed % 3 == 0),)
     world.source.groups = {name: [] for name in GROUPS}
     world.source.put(*(Somebody(f"p{n}", number=f"np{n}") for n in range(4)), groups=["design"])
@@ -163,6 +173,7 @@ async def test_d14_near_a_change_is_all_there_is_to_plan(ledger: Ledger, now: da
         regroup(world, step)
         async with ledger.read(ORGANIZATION.id) as reader:
             seen["in groups"] += len(await kept_groups.members(reader, None))
+    assert not isinstance(world.source, TracingSource) or world.source.asked
     assert seen["near"] >= STEPS // 3, seen
     assert seen["changes"] > 10, seen
     assert bool(seen["in groups"]) is (seed % 4 > 0), seen

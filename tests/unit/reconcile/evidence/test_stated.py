@@ -5,10 +5,14 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from connector.reconcile.desired.ground import Ground
+from connector.reconcile.desired.seen import Domains, Outside
+from connector.reconcile.diff.diff import Draft
+from connector.reconcile.pipeline import decide
 from connector.reconcile.plan.recorded import LinkRow, Recorded
 from connector.reconcile.policy.policy import Policy
 from tests.parts.directories import BASE, HandSource, Somebody, mapping, policy
-from tests.unit.reconcile.test_pipeline import codes, holding, plan_for
+from tests.unit.reconcile.test_pipeline import NOW, OPEN, absent, codes, holding, plan_for, seen
 
 OFF = {"PauseSeat": 1, "DisableIdentity": 1}
 
@@ -81,3 +85,76 @@ def test_e1_nobody_is_reinstated_by_an_entry_that_cannot_be_mapped(source: HandS
     recorded.identities["bo"] = msgspec.structs.replace(recorded.identities["bo"], state="disabled")
     source.change("bo", broken=True)
     assert plan_for(source, chosen, recorded).plan.empty
+
+
+def plan_with(
+    source: HandSource, chosen: Policy, recorded: Recorded, domains: Domains = OPEN, **found: object
+) -> Draft:
+    """The plan where one reading was asked after who is missing, with what was ``found``."""
+    view = msgspec.structs.replace(seen(source, chosen), **found)
+    return decide(Ground({source.id: view}, recorded, chosen, domains, NOW))
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "listed", "counts", "code"),
+    [
+        ("disabled", "active", False, OFF, ""),
+        ("disabled", "active", True, OFF, ""),
+        ("enabled", "active", False, {}, "unconfirmed"),
+        ("enabled", "active", True, {}, "doubt"),
+        ("not found", "active", True, {}, "doubt"),
+        ("deleted", "active", True, OFF, ""),
+        ("not asked", "disabled", True, {"PauseSeat": 1}, ""),
+        ("enabled", "disabled", True, {"PauseSeat": 1}, ""),
+        ("not asked", "absent", True, {}, "doubt"),
+    ],
+)
+def test_e1_what_is_known_of_somebody_whom_the_reading_does_not_show(
+    source: HandSource, chosen: Policy, found: str, state: str, listed: bool, counts: dict[str, int], code: str
+) -> None:
+    recorded = holding(chosen, source, causes={"bo": {"mapping:design": "uid=bo,ou=People → design → mapping design"}})
+    recorded.identities["bo"] = msgspec.structs.replace(recorded.identities["bo"], state=state)
+    source.drop("bo")
+    source.unresolved["design"] = {"uid=bo,ou=People"} if listed else set()
+    outside = {"anchor-bo": Outside("uid=bo,ou=Archive", found == "enabled", "lock is on")}
+    draft = plan_with(
+        source, chosen, recorded,
+        outside=outside if found in {"enabled", "disabled"} else {},
+        tombstones={"anchor-bo"} if found == "deleted" else (),
+    )  # fmt: skip
+    assert draft.plan.counts == counts
+    assert {code} - {""} <= codes(draft)
+    assert code or not codes(draft) & {"doubt", "unconfirmed", "frozen"}
+
+
+def test_e1_the_plan_says_where_it_was_found_and_what_says_so(source: HandSource, chosen: Policy) -> None:
+    recorded = holding(chosen, source)
+    source.drop("bo")
+    draft = plan_with(
+        source, chosen, recorded, outside={"anchor-bo": Outside("uid=bo,ou=Archive", False, "lock is on")}
+    )
+    said = "the entry is disabled (lock is on), beside the filter or outside the base: uid=bo,ou=Archive"
+    assert {change.cause for bundle in draft.plan.bundles for change in bundle.changes} == {said}
+
+
+@pytest.mark.parametrize("spared", ["closed", "protected"])
+def test_e1_the_gate_of_the_identity_and_protection_count_outside_too(
+    source: HandSource, chosen: Policy, spared: str
+) -> None:
+    rules = policy(mapping("design", "Design", "CAD"), sync={"protected": ("bo@acme.example",)})
+    recorded = holding(chosen, source)
+    source.drop("bo")
+    domains = Domains(frozenset({"other.example"})) if spared == "closed" else OPEN
+    chosen = rules if spared == "protected" else chosen
+    outside = {"anchor-bo": Outside("uid=bo,ou=Archive", False, "lock is on")}
+    draft = plan_with(source, chosen, recorded, domains, outside=outside)
+    assert draft.plan.counts == {}
+    assert {"closed": "frozen", "protected": "protected"}[spared] in codes(draft)
+
+
+def test_e1_a_reading_that_is_doubted_makes_nobody_absent_and_says_why(source: HandSource, chosen: Policy) -> None:
+    recorded = holding(chosen, source, absences=absent("bo"))
+    source.drop("bo")
+    draft = plan_with(source, chosen, recorded, complete=False, doubted="too many are missing")
+    assert draft.plan.counts == {}
+    assert [problem.what for problem in draft.plan.problems if problem.code == "frozen"] == ["too many are missing"]
