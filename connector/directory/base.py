@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
+from connector.directory.stand import Stand
+
 
 class ScopeState(StrEnum):
     """Whether absence from a scope proves anything."""
@@ -86,7 +88,8 @@ class Reading:
     ``tombstones``: anchors known deleted by positive evidence; ``deletions_told``: every deletion is among them, so
     that not being among the people alone proves nothing. ``sentinels_missing``: configured sentinel DNs that were
     not visible (the scopes they vouch for are unknown then).
-    ``cursor`` is opaque, None where the source has no incremental reading.
+    ``cursor`` is opaque, None where the source has no incremental reading. ``stand``: how new what was read is; None
+    where nothing was read, or where no server can be behind (our own inbox).
     """
 
     source_id: str
@@ -100,6 +103,7 @@ class Reading:
     cursor: Mapping[str, Any] | None = None
     incremental: bool = False
     deletions_told: bool = False
+    stand: Stand | None = None
 
     @property
     def people_complete(self) -> bool:
