@@ -13,12 +13,16 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from connector.directory.stand import CONTEXT_CSN, IDENTITY, USN, Marks, Stand
+from connector.directory.stand import CONTEXT_CSN, EXPORTED, IDENTITY, USN, Marks, Stand
 
 ACCEPTED_AFTER = timedelta(days=7)
 """A doubt does not last for ever: by then an administrator has seen the runs that said so (exit 4)."""
 LAG = timedelta(minutes=5)
 """One address may lead to several replicas that lag behind each other by so much; what went back further is a copy."""
+
+
+_ANYBODYS = "000"
+"""The id under which every OpenLDAP server makes changes that was given none."""
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -83,11 +87,8 @@ def doubt(last: Stand, now: Stand, before: Stand | None = None) -> str:
             f"lags behind {last.server}, where people were last read"
         )  # fmt: skip
         return f"{now.server} {who}: {part}{made} is {has or 'missing'}, and was {had}"
-    if same and before is not None and before.server == now.server and _moved_on(last, before, now):
-        return (
-            f"an older copy was put back on {now.server} and has been changed since: whether what it lacked"
-            " has come back is not known"
-        )
+    if before is not None and before.server == now.server and _moved_on(last, before, now):
+        return f"{now.server} was behind and was written to since: whether what it lacked has come is not known"
     return ""
 
 
@@ -116,11 +117,16 @@ def _behind(old: Marks, new: Marks) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _moved_on(last: Stand, before: Stand, now: Stand) -> bool:
-    """Whether a server that had gone back is now where it never was: it was written to, and is no witness of what was
-    between. A replica that lagged, or the newest copy put back, comes to exactly where it had been."""
+    """Whether a server that was behind may only seem to have caught up, for it makes changes of that origin itself.
+
+    Whoever puts an older copy back, or promotes a replica that lagged, writes to it, and its newest change is newer then
+    than any that it lacks. Only exactly where it had been it is proved to have caught up: the newest copy was put back,
+    or the changes came. What a replica has of other servers comes from them, in order.
+    """
+    same = now.server == last.server
     for name, origin, had, has in _behind(last.upto, before.marks):
-        back = last.kind == USN or (last.kind == CONTEXT_CSN and _apart(has, had) > LAG)
-        if back and now.marks.get(name, {}).get(origin) != had:
+        own = origin == _ANYBODYS if not same else last.kind == USN or _apart(has, had) > LAG
+        if own and last.kind != EXPORTED and now.marks.get(name, {}).get(origin) != had:
             return True
     return False
 

@@ -108,6 +108,9 @@ def test_e2_a_replica_that_lagged_is_believed_when_it_has_caught_up() -> None:
         (openldap("8:00"), openldap("7:55"), openldap("8:01"), True),
         (openldap("8:00", s002="6:00"), openldap("8:00", s002="5:00"), openldap("8:30", s002="6:00"), True),
         (openldap("8:00", s002="6:00"), openldap("8:00", s002="5:00"), openldap("8:30", s002="6:01"), False),
+        (openldap("8:00"), openldap("7:00", B), openldap("8:01", B), True),
+        (openldap("8:00", s000="6:00"), openldap("8:00", B, s000="5:59"), openldap("8:00", B, s000="6:00"), True),
+        (openldap("8:00", s000="6:00"), openldap("8:00", B, s000="5:59"), openldap("8:00", B, s000="6:01"), False),
         (domain(100), domain(90), domain(100), True),
         (domain(100), domain(90), domain(101), False),
         (export("08:00:00"), export("07:00:00"), export("08:30:00"), True),
@@ -121,6 +124,8 @@ def test_e2_an_older_copy_that_was_written_to_has_not_caught_up(
     later = judge(found.kept, then, NOW + timedelta(hours=1))
     assert (later.doubt == "") is believed
     assert later.kept == (Kept(then) if believed else found.kept)
+    if not believed:
+        assert f"{then.server} was behind and was written to since" in later.doubt
 
 
 def test_e2_a_doubt_does_not_last_for_ever() -> None:
