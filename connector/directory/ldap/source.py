@@ -127,7 +127,7 @@ class LdapSource:
     def _told(self, request: ChangesRequest) -> Changes:
         def told(session: Session) -> Changes:
             found = self._changes(session, request)
-            return replace(found, stand=self._stand(session))  # after it: at most so new is what was told
+            return replace(found, stand=self._asked(session))  # after it: at most so new is what was told
 
         found = following.changes(self._reach, request, self._ticking, told)
         if not found.lost:
@@ -168,9 +168,13 @@ class LdapSource:
     def _stand(self, session: Session) -> Stand:
         """How new the content of the session's server is now; without marks where it does not say."""
         try:
-            kind, marks = self._marks(session)
+            return self._asked(session)
         except (Failed, decode.Malformed):
-            kind, marks = "", {}
+            return Stand(session.url, servers=tuple(self._settings.servers))
+
+    def _asked(self, session: Session) -> Stand:
+        """``_stand``, which may raise as ``_position``."""
+        kind, marks = self._marks(session)
         return Stand(session.url, kind, marks, marks, tuple(self._settings.servers))
 
     def _marks(self, session: Session) -> tuple[str, Marks]:

@@ -119,7 +119,7 @@ def _behind(old: Marks, new: Marks) -> Iterator[tuple[str, str, str, str]]:
 def _moved_on(last: Stand, before: Stand, now: Stand) -> bool:
     """Whether a server that was behind may only seem to have caught up, for it makes changes of that origin itself.
 
-    Whoever puts an older copy back, or promotes a replica that lagged, writes to it, and its newest change is newer then
+    Whoever puts an older copy back, or promotes a replica that lagged, writes to it; then its newest change is newer
     than any that it lacks. Only exactly where it had been it is proved to have caught up: the newest copy was put back,
     or the changes came. What a replica has of other servers comes from them, in order.
     """
