@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol
 
+from connector.directory.stand import Stand
+
 
 class ScopeState(StrEnum):
     """Whether absence from a scope proves anything."""
@@ -106,7 +108,8 @@ class Reading:
     that not being among the people alone proves nothing. ``sentinels_missing``: configured sentinel DNs that were
     not visible (the scopes they vouch for are unknown then).
     ``cursor`` is opaque, None where the source has no incremental reading. ``listings``: of groups that no mapped group
-    reaches now, where values name nobody: one of them may be what such a value meant.
+    reaches now, where values name nobody: one of them may be what such a value meant. ``stand``: how new what was read
+    is; None where nothing was read, or where no server can be behind (our own inbox).
     """
 
     source_id: str
@@ -121,6 +124,7 @@ class Reading:
     incremental: bool = False
     deletions_told: bool = False
     listings: tuple[Listing, ...] = ()
+    stand: Stand | None = None
 
     @property
     def people_complete(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from connector.directory.base import Entry, Source
 from connector.directory.groups import GroupEntry
+from connector.directory.stand import Stand
 
 MOST = 5_000
 """From this many changed entries on, reading everything is the better way: ``Changes.lost`` says so."""
@@ -40,8 +41,8 @@ class Changes:
     change instead of what was deleted (RFC 4533 §3.3.2), every anchor it listed; None otherwise. ``deletes``: whether
     a deletion would have shown. ``lost``: why the changes are not all known; then nothing else counts and everything
     has to be read. ``groups_base``: changes of groups under this DN are told; others have to be looked up. ``cursor``:
-    where the next call goes on. ``method``: one of syncrepl, contextCSN, modifyTimestamp,
-    DirSync, uSNChanged.
+    where the next call goes on. ``stand``: how new what was told may be. ``method``: one of syncrepl, contextCSN,
+    modifyTimestamp, DirSync, uSNChanged.
     """
 
     source_id: str
@@ -57,6 +58,7 @@ class Changes:
     groups_base: str = ""
     server: str = ""
     seconds: float = 0.0
+    stand: Stand | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ Reads one file and nothing else. A file that was cut off is unknown, never an ex
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from connector.directory.ldif_text import Contents, parse
 from connector.directory.mapping import AttributeRules, anchor_text
 from connector.directory.report import reading_lines
 from connector.directory.settings import LdifSettings
+from connector.directory.stand import CONTEXT_CSN, EXPORTED, Stand, csn_marks
 
 MAX_BYTES = 2 * 1024**3
 
@@ -79,7 +80,8 @@ class LdifSource:
         span = (now, now + timedelta(seconds=seconds))
         if request.progress is not None:
             request.progress(len(contents.entries), 1, len(scopes) + len(request.groups))
-        return assembly.assemble(findings, request, source_id=self.id, span=span, rules=rules)
+        reading = assembly.assemble(findings, request, source_id=self.id, span=span, rules=rules)
+        return replace(reading, stand=_stand(contents, self._settings.file)) if contents.entries else reading
 
     def _rules(self) -> assembly.Rules:
         bases = self._settings.people_bases
@@ -100,6 +102,20 @@ def _load(path: Path) -> Contents:
     if (before.st_size, before.st_mtime_ns, before.st_ino) != (after.st_size, after.st_mtime_ns, after.st_ino):
         contents.faults.append(f"{path.name} changed while it was read")
     return contents
+
+
+def _stand(contents: Contents, name: str) -> Stand:
+    """How new the file is: as it declares it, else by the contextCSN of a copy of OpenLDAP's database (slapcat)."""
+    kind, marks = "", dict[str, Mapping[str, str]]()
+    if contents.exported is not None:
+        kind, marks = EXPORTED, {"": {"time": contents.exported.isoformat(timespec="microseconds")}}
+    else:
+        for entry_dn, attributes in contents.entries:
+            if found := attributes.get("contextcsn"):
+                identity = b"".join(attributes.get("entryuuid", ())).decode("ascii", "replace")
+                csns = [raw.decode("ascii", "replace") for raw in found]
+                kind, marks[entry_dn] = CONTEXT_CSN, csn_marks(identity, csns)
+    return Stand(name, kind, marks, marks, (name,))
 
 
 @dataclass(slots=True)

@@ -10,10 +10,12 @@ import binascii
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 Attributes = dict[str, list[bytes]]
 
 _COUNT = re.compile(rb"#\s*(?:num)?entries:\s*(\d+)\s*", re.IGNORECASE)
+_EXPORTED = re.compile(rb"#\s*exported:\s*(\S+)\s*", re.IGNORECASE)
 _NAME = re.compile(rb"(?:[A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+)(?:;[A-Za-z0-9-=]+)*")
 
 
@@ -22,11 +24,13 @@ class Contents:
     """What a file holds: (DN, attributes) in order, the declared number of entries if any, and every fault.
 
     ``declared_last``: the declaration stands after the entries, so that nothing can be cut off before it.
+    ``exported``: when the export began, as the file declares it.
     """
 
     entries: list[tuple[str, Attributes]] = field(default_factory=list)
     declared: int | None = None
     declared_last: bool = False
+    exported: datetime | None = None
     faults: list[str] = field(default_factory=list)
 
 
@@ -83,6 +87,8 @@ def _records(content: bytes, contents: Contents) -> Iterator[tuple[int, list[byt
             if match := _COUNT.fullmatch(line):
                 contents.declared = int(match[1])
                 contents.declared_last = bool(contents.entries or record)
+            elif match := _EXPORTED.fullmatch(line):
+                contents.exported = _instant(number, match[1], contents)
         elif line:
             start = start or number
             record.append(line)
@@ -91,6 +97,18 @@ def _records(content: bytes, contents: Contents) -> Iterator[tuple[int, list[byt
             record, start = [], 0
     if record:
         yield start, record
+
+
+def _instant(number: int, text: bytes, contents: Contents) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text.decode("ascii"))
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        shown = text[:40].decode("utf-8", "replace")
+        contents.faults.append(f"line {number}: {shown!r} is no time with its zone, such as 2026-11-29T10:00:00Z")
+        return None
+    return found.astimezone(UTC)
 
 
 def _record(number: int, lines: list[bytes], contents: Contents) -> tuple[str, Attributes] | None:

@@ -96,6 +96,9 @@ _HELD = (
 )
 
 
+_STAND = ("source_id", "stand", "doubted", "doubted_since")
+
+
 async def record(book: Book, run: RunRow) -> None:
     """Write a finished run's row, or replace it."""
     await book.upsert(runs.run, ("id",), [{name: getattr(run, name) for name in _RUN}])
@@ -193,6 +196,16 @@ async def scopes(reader: Reader) -> list[tuple[Any, ...]]:
     """source_id, scope, outcome, reason, last_read_at, last_complete_at, entries."""
     columns = ("source_id", "scope", "outcome", "reason", "last_read_at", "last_complete_at", "entries")
     return await reader.tuples(reader.select(runs.source_scope, *columns))
+
+
+async def stands(reader: Reader) -> list[tuple[Any, ...]]:
+    """source_id, stand, doubted, doubted_since: of the last believed reading, and of the doubted ones since (E2)."""
+    return await reader.tuples(reader.select(runs.stand, *_STAND))
+
+
+async def put_stand(book: Book, *row: Any) -> None:
+    """A row as ``stands`` reads it, in place of the source's earlier one."""
+    await book.upsert(runs.stand, ("source_id",), [dict(zip(_STAND, row, strict=True))])
 
 
 async def due_dates(reader: Reader, kind: str) -> dict[str, datetime]:

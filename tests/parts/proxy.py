@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 _SEARCH_DONE = 0x65
-_WHERE_IT_STANDS = (b"supportedControl", b"contextCSN", b"hasSubordinates")
+_WHERE_IT_STANDS = (b"supportedControl", b"namingContexts", b"contextCSN", b"hasSubordinates")
 _WHERE_IT_STANDS += (b"attributeSchema", b"invocationId", b"1.2.840.113556.1.4.417", b"1.2.840.113556.1.4.841")
 
 

@@ -25,6 +25,7 @@ from tests.parts import company
 
 SLAPD = "/usr/sbin/slapd"
 SLAPADD = "/usr/sbin/slapadd"
+SLAPCAT = "/usr/sbin/slapcat"
 SLAPPASSWD_FREE = "rootdn-secret"
 SYNCPROV = ("index entryCSN eq", "index modifyTimestamp eq", "overlay syncprov")
 """``extra`` lines that let others follow changes; one more, ``syncprov-sessionlog N``, makes it say deletions."""
@@ -115,6 +116,14 @@ class Slapd:
             path.unlink()
         _load(self.folder, ldif, schema=True)
         self.restart()
+
+    def copied(self) -> str:
+        """A copy of all it holds (slapcat), as a backup would be made of a server that was ended in order."""
+        self.stop()
+        command = [SLAPCAT, "-f", str(self.folder / "slapd.conf")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        self.restart()
+        return done.stdout
 
     def modify(self, changes: str, *, tool: str = "ldapmodify") -> None:
         """Apply LDIF change records as the database's own administrator."""

@@ -17,7 +17,7 @@ from connector.directory import assembly
 from connector.directory.base import CheckLine, Reading, ReadRequest
 from connector.directory.blocking import Bench
 from connector.directory.changes import Changes, ChangesRequest, Look, LookRequest, Traced, TraceRequest
-from connector.directory.ldap.follow import following, syncrepl, traces
+from connector.directory.ldap.follow import following, server_state, syncrepl, traces
 from connector.directory.ldap.session.connection import Clock, Failed, Session
 from connector.directory.ldap.session.reach import Reach
 from connector.directory.ldap.whole.attempt import Attempt, Outcome
@@ -25,6 +25,7 @@ from connector.directory.ldap.wire import decode
 from connector.directory.mapping import AttributeRules
 from connector.directory.report import fix_for, reading_lines
 from connector.directory.settings import LdapSettings
+from connector.directory.stand import Marks, Stand
 from ledger.collector import without_collector
 
 T = TypeVar("T")
@@ -120,6 +121,7 @@ class LdapSource:
             return Reading(self.id, *span, people={}, groups={}, scopes=scopes, sentinels_missing=sentinels)
         self._last = best.server
         reading = assembly.assemble(best.findings, request, source_id=self.id, span=span, rules=self._rules())
+        reading = replace(reading, stand=best.stand)
         whole = reading.people_complete and all(scope.complete for scope in reading.scopes.values())
         if best.place is None or not whole:
             return reading
@@ -127,7 +129,11 @@ class LdapSource:
         return replace(reading, cursor=place)
 
     def _told(self, request: ChangesRequest) -> Changes:
-        found = following.changes(self._reach, request, self._ticking, lambda session: self._changes(session, request))
+        def told(session: Session) -> Changes:
+            found = self._changes(session, request)
+            return replace(found, stand=self._asked(session))  # after it: at most so new is what was told
+
+        found = following.changes(self._reach, request, self._ticking, told)
         if not found.lost:
             self._last = found.server
         return found
@@ -151,7 +157,7 @@ class LdapSource:
 
     @property
     def _reach(self) -> Reach:
-        return Reach(self.id, self._settings, self._open, self._place, self._wait)
+        return Reach(self.id, self._settings, self._open, self._place, self._stand, self._wait)
 
     def _attempt(self, request: ReadRequest, clock: Clock) -> Attempt:
         return Attempt(self._reach, request, clock)
@@ -175,6 +181,22 @@ class LdapSource:
         Here and in the next three a source of another kind does otherwise; all may raise ``Failed`` and ``Malformed``.
         """
         return following.position(session, self._settings, self._now)
+
+    def _stand(self, session: Session) -> Stand:
+        """How new the content of the session's server is now; without marks where it does not say."""
+        try:
+            return self._asked(session)
+        except (Failed, decode.Malformed):
+            return Stand(session.url, servers=tuple(self._settings.servers))
+
+    def _asked(self, session: Session) -> Stand:
+        """``_stand``, which may raise as ``_position``."""
+        kind, marks = self._marks(session)
+        return Stand(session.url, kind, marks, marks, tuple(self._settings.servers))
+
+    def _marks(self, session: Session) -> tuple[str, Marks]:
+        """What the server says of how new its content is, and in which kind of mark; may raise as ``_position``."""
+        return server_state.marks(session, self._settings)
 
     def _changes(self, session: Session, request: ChangesRequest) -> Changes:
         """What changed since the request's cursor, whose server and settings are checked. ``cursor`` without them."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -27,6 +27,7 @@ from connector.directory.scim.listing import Listing, ListReader, Patience
 from connector.directory.scim.membership import Membership
 from connector.directory.scim.settings import ScimSettings
 from connector.directory.scim.shapes import Group, Shape, User
+from connector.directory.stand import Stand
 
 PEOPLE_SCOPE = assembly.PEOPLE + "Users"
 _NOT_FOUND = 404
@@ -132,7 +133,9 @@ class ScimSource:
         )
         span = (now, now + timedelta(seconds=seconds))
         rules = assembly.Rules({PEOPLE_SCOPE: ""}, "", "username")
-        return doubted(assembly.assemble(findings, request, source_id=self.id, span=span, rules=rules), hidden)
+        reading = assembly.assemble(findings, request, source_id=self.id, span=span, rules=rules)
+        url = self._settings.url  # the protocol has nothing that says how new a list is (RFC 7644)
+        return doubted(replace(reading, stand=Stand(url, servers=(url,))), hidden)
 
 
 async def by_id(client: ScimClient, users: str, anchor: str, deadline: float) -> Answer:

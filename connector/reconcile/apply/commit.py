@@ -7,7 +7,10 @@ row are written. What the plan was made from is therefore what it changes. Prohi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+
+from msgspec import to_builtins
 
 from connector.reconcile.apply import held_sets, notices
 from connector.reconcile.apply.kept_groups import end_idle_groups, ensure_groups
@@ -18,6 +21,7 @@ from connector.reconcile.desired.clock_jumps import Continuity
 from connector.reconcile.desired.seen import Domains
 from connector.reconcile.diff.membership_ends import answered
 from connector.reconcile.evidence.undone import marks_of
+from connector.reconcile.evidence.witness import Verdict
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import Permit, logged_scopes
 from connector.reconcile.pipeline import Judgement
@@ -26,7 +30,7 @@ from connector.reconcile.plan.order import Order
 from connector.reconcile.plan.recorded import DOUBTED
 from connector.reconcile.plan.words import expiry
 from connector.reconcile.policy.policy import Policy
-from connector.reconcile.reading.ground import grounded, judged
+from connector.reconcile.reading.ground import grounded, judged, kept_stands
 from connector.reconcile.reading.memory import Observed, remember
 from connector.reconcile.show.awaiting import approve_command
 from connector.reconcile.show.outcome import RunOutcome, RunState, problem_json, scope_json
@@ -67,8 +71,9 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         await people.clear_absences(book, base.time.forgotten)
         judgement = await judged(book, base, lambda draft: _permit(book, order, draft.plan, policy))
         with without_collector():
-            outcome = await _write(book, order, judgement, observed)
+            outcome = await _write(book, order, judgement, base.observed)
         await _seen(book, judgement.plan, base.time, observed.ended or order.now)
+        await _stands(book, base.verdicts)
         await _answered(book, judgement)
         await end_idle_groups(book, judgement.ground)
         await remember(book, observed, judgement)
@@ -188,6 +193,15 @@ async def _seen(book: Book, plan: Plan, time: Continuity, ended: datetime) -> No
         await people.note_absences(book, absent, at=max(ended, book.at))
     lines = time.steady(plan.scopes)
     await runs.put_scopes(book, [(s.source_id, s.scope, s.complete, s.reason, s.entries) for s in lines])
+
+
+async def _stands(book: Book, verdicts: Mapping[str, Verdict]) -> None:
+    """How new what was read is: what the next reading of each source must not be behind (E2)."""
+    known = await kept_stands(book) if verdicts else {}
+    for source_id, verdict in verdicts.items():
+        kept = verdict.kept
+        if known.get(source_id) != kept:
+            await runs.put_stand(book, source_id, to_builtins(kept.stand), to_builtins(kept.doubted), kept.since)
 
 
 async def _answered(book: Book, judgement: Judgement) -> None:

@@ -32,6 +32,8 @@ async def learn(book: Book, judgement: Judgement, invited: Mapping[str, str]) ->
     }
     changed: dict[edges.Listed, edges.Names] = {}
     for source_id, source in ground.sources.items():
+        if source.behind:
+            continue  # what was so once is not learnt anew
         links = linked.get(source_id, {})
         people = {anchor: (links[anchor], person.dn) for anchor, person in source.people.items() if anchor in links}
         people |= {anchor: (links[anchor], entry.dn) for anchor, entry in source.unmappable.items() if anchor in links}

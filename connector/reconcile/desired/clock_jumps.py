@@ -7,7 +7,7 @@ behind that reading no absence is noted either. Additions and positive evidence 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -47,9 +47,14 @@ class Continuity:
 
 
 def continuity(
-    recorded: Recorded, completed: Mapping[tuple[str, str], datetime], sources: Mapping[str, SourceSeen], now: datetime
+    recorded: Recorded,
+    completed: Mapping[tuple[str, str], datetime],
+    sources: Mapping[str, SourceSeen],
+    now: datetime,
+    anew: Collection[str] = (),
 ) -> Continuity:
-    """Look at every scope of the reading; ``completed``: (source id, scope) → its last complete reading before."""
+    """Look at every scope of the reading; ``completed``: (source id, scope) → its last complete reading before;
+    ``anew``: sources whose absences begin anew whatever the clock says."""
     behind: set[tuple[str, str]] = set()
     doubted: set[tuple[str, str]] = set()
     for source_id, source in sources.items():
@@ -64,7 +69,7 @@ def continuity(
     forgotten = tuple(
         key
         for key, first in recorded.absences.items()
-        if (key[0], _named(key[2])) in doubted or first > now + TOLERANCE
+        if key[0] in anew or (key[0], _named(key[2])) in doubted or first > now + TOLERANCE
     )
     if not forgotten:
         return Continuity(recorded, (), frozenset(behind))

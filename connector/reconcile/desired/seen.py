@@ -21,8 +21,9 @@ from ledger.identity import Email
 class GroupSeen(msgspec.Struct, frozen=True):
     """One mapped group of one reading; ``members`` are anchors, ``unresolved`` DN-like values nobody stands for.
 
-    ``anchor``, ``dn``: of the group itself; empty while it is not complete. ``listings``: what it and each group inside
-    it list themselves, its own first (E3).
+    ``anchor``, ``dn``: of the group itself; empty while it is not complete. ``doubt``: why not being among its members
+    proves nothing though it was read to its end (E2). ``listings``: what it and each group inside it list themselves,
+    its own first (E3).
     """
 
     reference: str
@@ -35,6 +36,7 @@ class GroupSeen(msgspec.Struct, frozen=True):
     unresolved: Collection[str] = ()
     anchor: str = ""
     dn: str = ""
+    doubt: str = ""
     listings: Sequence[Listing] = ()
 
 
@@ -125,7 +127,8 @@ class SourceSeen(msgspec.Struct, frozen=True):
     """One reading after mapping. ``people``, ``unmappable`` and ``outside`` are by anchor. ``complete``: whoever may
     be asked about and is not among them is not there, unless ``deletions_told``: then only ``tombstones`` prove it.
     ``doubted``: why the reading is not believed though it came to its end (E13); it is not ``complete`` then.
-    ``listings``: of groups that no mapped one reaches now."""
+    ``behind``: whether it may be older than what was read before (E2). ``listings``: of groups that no mapped one
+    reaches now."""
 
     source_id: str
     complete: bool
@@ -138,6 +141,17 @@ class SourceSeen(msgspec.Struct, frozen=True):
     outside: Mapping[str, Outside] = {}
     listings: Sequence[Listing] = ()
     doubted: str = ""
+    behind: bool = False
+
+    def as_behind(self, why: str, unheard: Collection[str]) -> SourceSeen:
+        """The same reading where it may be older than what was read before: it shows people and members, and what it
+        does not show proves nothing. ``unheard``: anchors of whom not even what it shows counts."""
+        lines = tuple(
+            msgspec.structs.replace(line, complete=False, reason=why) if line.complete else line for line in self.scopes
+        )
+        people = {anchor: person for anchor, person in self.people.items() if anchor not in unheard}
+        groups = {reference: msgspec.structs.replace(group, doubt=why) for reference, group in self.groups.items()}
+        return msgspec.structs.replace(self, complete=False, behind=True, scopes=lines, people=people, groups=groups)
 
     def shows(self, anchor: str) -> bool:
         """Whether an entry is there, mapped or not."""
@@ -155,6 +169,8 @@ class SourceSeen(msgspec.Struct, frozen=True):
     @property
     def doubt(self) -> str:
         """Why not being among the people proves nothing here."""
+        if self.behind:
+            return f"directory {self.source_id} may be behind what was read before"
         if self.complete and self.deletions_told:
             return f"directory {self.source_id} has lost the entry: it is neither there nor was it deleted"
         return self.doubted or f"directory {self.source_id} was not read to its end"

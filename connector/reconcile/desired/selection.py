@@ -20,8 +20,8 @@ Wants = dict[str, dict[str, list[Rule]]]
 def choose(sources: Mapping[str, SourceSeen], policy: Policy) -> tuple[dict[str, str], Wants, list[Problem]]:
     """(mapping id → why it proves nothing in this reading, who is meant, problems).
 
-    A frozen mapping takes nothing from anybody. One by group gives nothing either; one by attributes still means
-    whoever is seen to match, though the reading did not reach its end.
+    A frozen mapping takes nothing from anybody. One with a group that was not read to its end gives nothing either; the
+    others still mean whoever is seen to match or to be a member, though what is not seen proves nothing.
     """
     frozen: dict[str, str] = {}
     problems: list[Problem] = []
@@ -31,7 +31,7 @@ def choose(sources: Mapping[str, SourceSeen], policy: Policy) -> tuple[dict[str,
         why = _unread(rule, source, problems)
         if why:
             frozen[rule.id] = why
-        if source is None or (why and (rule.group or _unread_group(rule, source))):
+        if source is None or (why and _unread_group(rule, source)):
             continue
         mine = wants[rule.directory]
         anchors = source.groups[rule.group].members if rule.group else source.people
@@ -57,6 +57,8 @@ def _unread(rule: Rule, source: SourceSeen | None, problems: list[Problem]) -> s
                 )
                 problems.append(Problem("group-missing", text, (rule.id,)))
             return group.reason or "the group was not read to its end"
+        if group.doubt:
+            return group.doubt
         if group.unresolved:
             text = f"{len(group.unresolved)} member value(s) of group {reference} name nobody that was read"
             problems.append(Problem("unresolved", text, tuple(sorted(group.unresolved)[:20])))

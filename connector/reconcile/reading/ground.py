@@ -6,16 +6,21 @@ approve and adopt take it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from msgspec import convert
+
+from connector.directory.stand import Stand
 from connector.reconcile.desired.clock_jumps import Continuity, continuity
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Domains, GroupSeen, SourceSeen
 from connector.reconcile.diff.diff import Draft
 from connector.reconcile.diff.kept_groups import left
 from connector.reconcile.evidence.doubts import folded
+from connector.reconcile.evidence.witness import Kept, Verdict
+from connector.reconcile.evidence.witness import judge as judge_witness
 from connector.reconcile.guard.limits import Permit, scopes_of
 from connector.reconcile.pipeline import Judgement, Measured, Problems, judge
 from connector.reconcile.plan.changes import Plan
@@ -28,6 +33,7 @@ from connector.reconcile.state.teams import with_teams
 from connector.reconcile.state.windows import measure
 from ledger.collector import without_collector
 from ledger.errors import Stale
+from ledger.identity import IdentityState
 from ledger.store import last_readings, people, runs
 from ledger.store.book import Reader
 
@@ -40,23 +46,34 @@ class BaseMoved(Stale):
 class Grounded:
     """A ground, and what it was made of. ``names``: every name by which a problem may speak of who is planned; empty
     when it is everybody. ``time``: what the clock lets be believed of earlier absences (D3).
-    ``population``: active people, counted where somebody may be kept by doubt."""
+    ``population``: active people, counted where somebody may be kept by doubt. ``verdicts``: whether each reading may
+    witness an absence (E2); ``observed`` has no cursors of those that may not."""
 
     ground: Ground
     observed: Observed
     time: Continuity
     names: frozenset[str] = frozenset()
     population: int = 0
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
 
 async def grounded(reader: Reader, policy: Policy, observed: Observed, domains: Domains, now: datetime) -> Grounded:
     """The ground of a run; inside a ``Book`` it is the state that the transaction changes. Raises ``BaseMoved``."""
+    verdicts = await _witnesses(reader, observed, now)
     part = await _part(reader, policy, observed, domains, now)
-    time = await _went_on(reader, part.recorded, part.sources, now)
-    ground = Ground(part.sources, with_teams(time.recorded, policy), policy, domains, now)
-    doubtful = any(_doubtful(group) for seen in part.sources.values() for group in seen.groups.values())
+    doubts = {source_id: verdict.doubt for source_id, verdict in verdicts.items() if verdict.doubt}
+    sources = {
+        source_id: _behind(seen, doubts[source_id], part.recorded) if source_id in doubts else seen
+        for source_id, seen in part.sources.items()
+    }
+    anew = {source_id for source_id, verdict in verdicts.items() if verdict.anew}
+    time = await _went_on(reader, part.recorded, sources, now, anew)
+    ground = Ground(sources, with_teams(time.recorded, policy), policy, domains, now)
+    doubtful = any(_doubtful(group) for seen in sources.values() for group in seen.groups.values())
     population = await people.active_people(reader) if doubtful else 0
-    return Grounded(ground, observed, time, part.names, population)
+    cursors = {source_id: cursor for source_id, cursor in observed.cursors.items() if source_id not in doubts}
+    observed = replace(observed, cursors=cursors)
+    return Grounded(ground, observed, time, part.names, population, verdicts)
 
 
 async def judged(reader: Reader, base: Grounded, permit: Callable[[Draft], Awaitable[Permit]]) -> Judgement:
@@ -103,10 +120,40 @@ def _doubtful(group: GroupSeen) -> bool:
     return bool(group.unresolved) or not group.complete
 
 
-async def _went_on(reader: Reader, recorded: Recorded, sources: Mapping[str, SourceSeen], now: datetime) -> Continuity:
-    """The recorded state as far as the clock lets it be believed (D3)."""
+async def kept_stands(reader: Reader) -> dict[str, Kept]:
+    """What is kept of how new the readings of each source were."""
+    rows = await runs.stands(reader)
+    return {row[0]: Kept(convert(row[1], Stand), convert(row[2], Stand | None), row[3]) for row in rows}
+
+
+async def _witnesses(reader: Reader, observed: Observed, now: datetime) -> dict[str, Verdict]:
+    """Whether each reading may witness an absence (E2). Raises ``BaseMoved`` for a near one whose last reading it does
+    not continue."""
+    if not observed.stands:
+        return {}
+    kept = await kept_stands(reader)
+    found = {source_id: judge_witness(kept.get(source_id), stand, now) for source_id, stand in observed.stands.items()}
+    if observed.near and any(verdict.doubt or verdict.anew for verdict in found.values()):
+        raise BaseMoved("a directory was read from another server, or from one that went back")
+    return found
+
+
+def _behind(seen: SourceSeen, why: str, recorded: Recorded) -> SourceSeen:
+    """The reading as one that witnesses no absence; that somebody is enabled again does not count there either."""
+    links = recorded.links.get(seen.source_id, {})
+    unheard = {
+        anchor for anchor, person in seen.people.items() if person.enabled and (link := links.get(anchor))
+        and recorded.identities[link.identity_id].state != IdentityState.ACTIVE
+    }  # fmt: skip
+    return seen.as_behind(why, unheard)
+
+
+async def _went_on(
+    reader: Reader, recorded: Recorded, sources: Mapping[str, SourceSeen], now: datetime, anew: Collection[str]
+) -> Continuity:
+    """The recorded state as far as the clock, and who was read, let it be believed (D3, E2)."""
     rows = await runs.scopes(reader)
-    return continuity(recorded, {(row[0], row[1]): row[5] for row in rows if row[5]}, sources, now)
+    return continuity(recorded, {(row[0], row[1]): row[5] for row in rows if row[5]}, sources, now, anew)
 
 
 async def _counted(reader: Reader, plan: Plan, recorded: Recorded, now: datetime) -> Recorded:

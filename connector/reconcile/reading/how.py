@@ -21,7 +21,7 @@ from connector.reconcile.reading.last_reading import Delta
 from connector.reconcile.reading.memory import Linked, Memory, Observed
 from connector.reconcile.reading.overlay import Overlay
 from connector.reconcile.reading.traced import traced
-from connector.reconcile.reading.whole import Configured, Progress, differs, read, read_all, scope_lines
+from connector.reconcile.reading.whole import Configured, Progress, differs, read, read_all, scope_lines, stands_of
 
 CHANGES = "changes"
 """The scope of a reading of changes only."""
@@ -109,6 +109,8 @@ async def _followed(
             raise Unproved(f"directory {item.source.id} was not read to its end, or never before")
         overlays[item.source.id] = Overlay(memory.readings[item.source.id], delta, item.rules, now)
     cursors = {reading.source_id: reading.cursor for reading in readings if reading.cursor}
+    stands = stands_of(readings)
+    stands |= {found.source_id: found.stand for found in changes if found.stand is not None}
     lines = [line for reading in readings for line in scope_lines(reading)]
     async with memory.ledger.read(memory.organization) as reader:
         for (source_id, track), found in zip(tracks.items(), changes, strict=True):
@@ -118,8 +120,9 @@ async def _followed(
             count = len(followed.delta.entries) + len(followed.delta.gone)
             lines.append(ScopeLine(source_id, CHANGES, True, entries=count))
     return Observed(
-        {}, cursors, near=True, scopes=tuple(lines), overlays=overlays, memory=memory, followed=frozenset(tracks)
-    )
+        {}, cursors, near=True, scopes=tuple(lines), overlays=overlays, memory=memory, followed=frozenset(tracks),
+        stands=stands,
+    )  # fmt: skip
 
 
 async def _told(track: Track, memory: Memory) -> Changes | None:

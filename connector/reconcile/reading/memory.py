@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from connector.directory.mapping import AttributeRules
+from connector.directory.stand import Stand
 from connector.reconcile.desired import guests
 from connector.reconcile.desired.seen import Domains, SourceSeen
 from connector.reconcile.pipeline import Judgement, anchors_of
@@ -84,7 +85,8 @@ class Observed:
     then. Otherwise ``sources`` has everybody; ``overlays`` and ``gathered`` are what to remember of each whole reading,
     as a difference or anew, ``rules`` the mark of the rules by which each was mapped. ``scopes``: the evidence
     of a near reading. ``followed``: sources of which only the changes were read; ``notes``: what is to be said of how
-    they were read. ``ended``: when the last of the readings was over; None where none was made."""
+    they were read. ``ended``: when the last of the readings was over; None where none was made. ``stands``: how new
+    each reading is, of the sources that say from which server they were read."""
 
     sources: Mapping[str, SourceSeen]
     cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -97,6 +99,7 @@ class Observed:
     followed: frozenset[str] = frozenset()
     notes: tuple[Problem, ...] = ()
     ended: datetime | None = None
+    stands: Mapping[str, Stand] = field(default_factory=dict)
 
 
 async def recall(

@@ -6,13 +6,14 @@ Prohibition: reads nothing of the ledger but what ``Memory`` gives, decides noth
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from connector.directory.base import Entry, Reading, ReadRequest, Source
 from connector.directory.groups import dn_key
 from connector.directory.mapping import AttributeRules, Person, entry_mark, mail_keys, map_entry
+from connector.directory.stand import Stand
 from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSeen
 from connector.reconcile.plan.changes import ScopeLine
 from connector.reconcile.policy.policy import Policy
@@ -60,9 +61,10 @@ async def read_all(
             if (delta := await differs(item, reading, policy, memory)) is not None:
                 overlays[reading.source_id] = Overlay(memory.readings[reading.source_id], delta, item.rules, now)
     cursors = {reading.source_id: reading.cursor for reading in readings if reading.cursor}
+    stands = stands_of(readings)
     if memory is not None and memory.base is not None and len(overlays) == len(pairs):
         lines = tuple(line for reading in readings for line in scope_lines(reading))
-        return Observed({}, cursors, near=True, scopes=lines, overlays=overlays, memory=memory)
+        return Observed({}, cursors, near=True, scopes=lines, overlays=overlays, memory=memory, stands=stands)
     gathered: dict[str, Gathered] = {}
     seen: dict[str, SourceSeen] = {}
     for item, reading in pairs:
@@ -71,7 +73,12 @@ async def read_all(
             gathered[source_id] = Gathered(reading.groups.values(), len(reading.people))
         seen[source_id] = see(reading, policy.groups_of(source_id), item.rules, now, gathered.get(source_id))
     rules = {item.source.id: item.rules.mark.hex() for item in sources}
-    return Observed(seen, cursors, overlays=overlays, gathered=gathered, rules=rules, memory=memory)
+    return Observed(seen, cursors, overlays=overlays, gathered=gathered, rules=rules, memory=memory, stands=stands)
+
+
+def stands_of(readings: Iterable[Reading]) -> dict[str, Stand]:
+    """Source id → how new its reading is."""
+    return {reading.source_id: reading.stand for reading in readings if reading.stand is not None}
 
 
 def is_whole(reading: Reading, policy: Policy) -> bool:

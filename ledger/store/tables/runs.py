@@ -77,6 +77,16 @@ source_scope = plain(
     key=("source_id", "scope"),
 )
 
+stand = plain(
+    "stand",
+    text("source_id"),
+    Column("stand", Json, nullable=False),  # of the last reading that was believed
+    Column("doubted", Json, nullable=True),  # of the first of those since then that were not
+    Column("doubted_since", Instant, nullable=True),
+    key=("source_id",),
+)
+"""How new what was read of each source was: what a witness of absence must not be behind (E2)."""
+
 due = plain(
     "due",
     text("row_id"),

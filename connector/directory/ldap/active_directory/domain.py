@@ -14,6 +14,7 @@ from connector.directory import dn
 from connector.directory.ldap.session import search
 from connector.directory.ldap.session.connection import Session
 from connector.directory.ldap.wire import decode, dirsync_control
+from connector.directory.stand import IDENTITY, USN, Marks
 
 ACTIVE_DIRECTORY = b"1.2.840.113556.1.4.800"
 """The capability (MS-ADTS 3.1.1.3.4.3.1) that a domain controller shows in its root entry."""
@@ -100,6 +101,15 @@ def invocation(session: Session, root: RootEntry, page_timeout: float) -> tuple[
     if proof.reason or len(values) != 1 or len(values[0]) != 16:
         return "", f"the invocationId of this domain controller is not visible{proof.reason and ': ' + proof.reason}"
     return values[0].hex(), ""
+
+
+def marks(session: Session, page_timeout: float) -> tuple[str, Marks]:
+    """The kind and the marks of a stand (E2): none where the server does not say both parts of where it is."""
+    root = root_entry(session, page_timeout, followed=True)
+    database, why = invocation(session, root, page_timeout) if not root.doubt else ("", root.doubt)
+    if why or root.usn <= 0:
+        return "", {}
+    return USN, {"": {IDENTITY: database, "usn": f"{root.usn:020}"}}  # as text that orders as the numbers do
 
 
 def shows_deleted(session: Session, root: RootEntry, page_timeout: float) -> bool:

@@ -24,6 +24,7 @@ from connector.directory.ldap.source import LdapSource
 from connector.directory.ldap.whole import ranges
 from connector.directory.ldap.whole.attempt import Attempt
 from connector.directory.ldap.wire.dirsync_control import SHOW_DELETED
+from connector.directory.stand import Marks
 
 NO_SUCH_OBJECT = 32
 _FOREIGN = "cn=foreignsecurityprincipals,dc="
@@ -43,6 +44,10 @@ class ActiveDirectorySource(LdapSource):
         """Where this domain controller stands, for whoever follows it from here on; None where it cannot be (D13)."""
         position = following.choose(session, self._settings).position
         return position.as_cursor() if position else None
+
+    def _marks(self, session: Session) -> tuple[str, Marks]:
+        """The update sequence number, which counts only together with its database's invocationId."""
+        return domain.marks(session, self._settings.page_timeout.total_seconds())
 
     def _incremental(self, session: Session) -> str:
         """How this domain controller can be followed, and why not in a better way."""

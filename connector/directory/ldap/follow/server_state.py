@@ -18,6 +18,7 @@ from connector.directory.ldap.session.connection import Failed, Session, words
 from connector.directory.ldap.whole.newest import MODIFY_TIMESTAMP, instant
 from connector.directory.ldap.wire import content_sync, decode
 from connector.directory.settings import LdapSettings
+from connector.directory.stand import Marks, csn_marks, made_by
 
 SYNCREPL, CONTEXT_CSN = "syncrepl", "contextCSN"
 _EVER = "19700101000000Z"
@@ -58,11 +59,6 @@ class Standing:
     def said(self) -> str:
         """For an operator."""
         return f"{self.method or 'none'} ({self.reason})" if self.reason else self.method
-
-
-def made_by(csn: str) -> str:
-    """The id of the server that made a change: the third part of its CSN."""
-    return csn.split("#")[2] if csn.count("#") == 3 else ""
 
 
 def searched(settings: LdapSettings) -> dict[str, tuple[str, str]]:
@@ -106,6 +102,16 @@ def databases(session: Session, settings: LdapSettings, root: decode.Attributes 
             read[suffix] = _database(session, settings, suffix)
         found[name] = read[suffix]
     return found
+
+
+def marks(session: Session, settings: LdapSettings) -> tuple[str, Marks]:
+    """The kind and the marks of a stand (E2); none where a database does not show its contextCSN, or by what to tell it
+    from another one. Raises as ``databases``."""
+    shown = databases(session, settings)
+    found = {base: shown[name] for name, (base, _) in searched(settings).items() if base}
+    if not all(item.csns and item.identity for item in found.values()):
+        return "", {}
+    return CONTEXT_CSN, {base: csn_marks(item.identity, item.csns) for base, item in found.items()}
 
 
 def identities(found: Mapping[str, Database]) -> dict[str, str]:

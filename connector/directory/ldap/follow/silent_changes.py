@@ -18,6 +18,7 @@ from connector.directory.ldap.session.connection import Failed, Session
 from connector.directory.ldap.wire import decode
 from connector.directory.mapping import AttributeRules
 from connector.directory.settings import LdapSettings
+from connector.directory.stand import made_by
 
 _FOLLOWS = frozenset({
     "memberof", "ismemberof", "nsrole", "entrydn", "hassubordinates", "numsubordinates", "subordinatecount",
@@ -81,7 +82,7 @@ def _units(session: Session, settings: LdapSettings, suffix: str, dated: str) ->
 def _is_old(attributes: decode.Attributes, before: server_state.Database) -> bool:
     """Whether what is dated not before where we stood is just where we stood."""
     csn = _first(attributes, "entrycsn")
-    return csn <= before.by_server.get(server_state.made_by(csn), "")
+    return csn <= before.by_server.get(made_by(csn), "")
 
 
 def _entries(session: Session, settings: LdapSettings, suffix: str, filter_: str) -> dict[str, decode.Attributes]:

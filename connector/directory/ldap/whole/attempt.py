@@ -20,13 +20,15 @@ from connector.directory.ldap.whole import membership, sentinels
 from connector.directory.ldap.whole.newest import Newest, asking_for_dates, dated, needs_date
 from connector.directory.ldap.wire import decode
 from connector.directory.mapping import anchor_text
+from connector.directory.stand import Stand, between
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """One attempt. ``place``: where it stood before it read, None where changes cannot be followed from it.
 
-    ``findings`` is a reason when no server could be used; ``tried``: how many servers were.
+    ``findings`` is a reason when no server could be used; ``tried``: how many servers were. ``stand``: how new what was
+    read is.
     """
 
     findings: assembly.Findings | str
@@ -35,6 +37,7 @@ class Outcome:
     transient: bool
     unknown: int
     place: Mapping[str, Any] | None = None
+    stand: Stand | None = None
 
 
 class Attempt:
@@ -65,17 +68,19 @@ class Attempt:
                     return Outcome("; ".join(reasons), url, position, False, 1 << 30)
                 continue
             try:
+                before = self._reach.stand(session)
                 place = self._reach.place(session)
                 started = time.monotonic()
                 self._newest = Newest() if needs_date(place) else None
                 findings = self._findings()
                 place = dated(place, self._newest, time.monotonic() - started)
+                stand = between(before, self._reach.stand(session))
             finally:
                 session.close()
             unknown = sum(not scope.complete for scope in findings.people_scopes.values())
             unknown += not findings.group_proof.complete
             unknown += sum(not scope.complete for scope in findings.group_proofs.values())
-            return Outcome(findings, url, position, self._transient, unknown, place)
+            return Outcome(findings, url, position, self._transient, unknown, place, stand)
         return Outcome("; ".join(reasons), servers[-1], len(servers), transient, 1 << 30)
 
     def on(self, session: Session, newest: Newest | None = None) -> None:

@@ -14,6 +14,7 @@ import pytest
 from connector.directory.base import Reading, ReadRequest
 from connector.directory.mapping import AttributeRules, Person, map_entry
 from connector.directory.settings import ActiveDirectorySettings
+from connector.reconcile.evidence.witness import Kept, Verdict, judge
 from tests.contract.directory.conftest import CROWD, CROWD_GROUP, CROWD_SIZE, OpenSource
 from tests.parts import company, samba, slapd
 from tests.parts.proxy import Fault, between
@@ -262,3 +263,17 @@ async def test_d1_a_server_that_is_no_domain_controller_proves_nothing(
     reading = await read(open_samba, "design", servers=[server.tls_url], tls_ca=str(server.ca))
     assert set(reasons(reading)) == {f"people:{company.PEOPLE}", "group:design"}
     assert all("not an Active Directory domain controller" in reason for reason in reasons(reading).values())
+
+
+async def test_e2_a_domain_controller_says_how_new_it_is_and_goes_on_from_there(
+    open_samba: OpenSource, lab: Lab
+) -> None:
+    before = await read(open_samba)
+    lab.user("later")
+    after = await read(open_samba)
+    assert before.stand is not None
+    assert after.stand is not None
+    assert after.stand.kind == "highestCommittedUSN"
+    assert after.stand.marks[""]["usn"] > before.stand.upto[""]["usn"], "a change was made between them"
+    assert judge(Kept(before.stand), after.stand, NOW) == Verdict(Kept(after.stand))
+    assert "is at an older state" in judge(Kept(after.stand), before.stand, NOW).doubt
