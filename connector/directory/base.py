@@ -63,6 +63,8 @@ class GroupView:
     ``unresolved`` are member values that name nobody we read (foreign principals, hidden or unread entries): each is
     unknown by itself, whoever held access through this group keeps it while its value is unresolved.
     ``nested``: DN keys of the groups inside it; ``by_uid``: whether any of them names people by login name.
+    ``left``: None where not being listed says that somebody left; else the only people who did: anchors told to be out
+    of the group itself, and (``left_inside``) out of one that is or was in it.
     """
 
     reference: str
@@ -74,6 +76,8 @@ class GroupView:
     unresolved: frozenset[str] = frozenset()
     nested: tuple[str, ...] = ()
     by_uid: bool = False
+    left: frozenset[str] | None = None
+    left_inside: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,10 +197,12 @@ class Proof:
             return entry.disabled
         if not name:
             return False
+        if anchor in self.organization.sources[name].tombstones:
+            return True
         if any(fold(f"uid={who},ou=People") in {fold(v) for v in values} for values in self._unresolved(who)):
             return False
         source = self.organization.sources[name]
-        return anchor in source.tombstones or (not source.told and self._noted(name, anchor, "people"))
+        return not source.told and self._noted(name, anchor, "people")
 
     def _stage_fault(self, who: str, change: Change) -> str:
         """G7: paused at once, released and removed only when due."""

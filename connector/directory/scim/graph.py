@@ -29,6 +29,27 @@ def group_entries(
     return found
 
 
+def taken_out(
+    root: str, people: Container[str], members: Mapping[str, Iterable[str]], left: Mapping[str, Iterable[str]]
+) -> tuple[frozenset[str], frozenset[str]]:
+    """Whom pushes took out of group ``root`` itself, and whom out of the groups that are or were in it. ``left``: group
+    id → ids that a push took out of it."""
+    itself = frozenset(one for one in left.get(root, ()) if one in people)
+    inside: set[str] = set()
+    seen: set[tuple[str, bool]] = set()
+    waiting = [(root, False)]
+    while waiting:
+        group, over = step = waiting.pop()  # over: it hangs on ``root`` by what a push ended
+        if step in seen:
+            continue
+        seen.add(step)
+        for ended, ids in ((True, left.get(group, ())), (over, members.get(group, ()))):
+            waiting += [(one, ended or over) for one in ids if one not in people]
+            if ended and group != root:
+                inside.update(one for one in ids if one in people)
+    return itself, frozenset(inside)
+
+
 def _named(value: str, people: Container[str], groups: Container[str]) -> bytes:
     if value in people:
         return f"Users/{value}".encode()

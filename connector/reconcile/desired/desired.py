@@ -109,6 +109,8 @@ def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) ->
             return FROZEN, source.doubt
     if why := guests.frozen(ground.domains, ground.policy, identity.mail_key):
         return FROZEN, why
+    if all(link.anchor in ground.sources[link.source_id].tombstones for link in links):
+        return None  # a proved deletion is stated: what groups show or hide says nothing against it (E1, E4)
     causes = ground.recorded.causes.get(identity.id, {})
     for row in ground.recorded.memberships.get(identity.id, ()):
         rule = ground.policy.rule_of(row.provenance)

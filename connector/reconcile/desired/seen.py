@@ -19,7 +19,8 @@ from ledger.identity import Email
 class GroupSeen(msgspec.Struct, frozen=True):
     """One mapped group of one reading; ``members`` are anchors, ``unresolved`` DN-like values nobody stands for.
 
-    ``anchor``, ``dn``: of the group itself; empty while it is not complete.
+    ``anchor``, ``dn``: of the group itself; empty while it is not complete. ``left``, ``left_inside``: as in
+    ``GroupView``.
     """
 
     reference: str
@@ -32,6 +33,8 @@ class GroupSeen(msgspec.Struct, frozen=True):
     unresolved: Collection[str] = ()
     anchor: str = ""
     dn: str = ""
+    left: Collection[str] | None = None
+    left_inside: Collection[str] = ()
 
 
 class UnmappableSeen(msgspec.Struct, frozen=True):

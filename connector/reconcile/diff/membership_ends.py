@@ -2,7 +2,8 @@
 
 At once: a mapping that left the file or leads elsewhere, an exclusion, an attribute with another value. On the second
 complete reading only: no longer listed in a group, no value any more of an attribute. Never: what was not read, what a
-guest's rule does not name, what this product's mappings did not grant.
+guest's rule does not name, what this product's mappings did not grant; and, where a source tells who left a group, who
+is not told to have left.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Present
 from connector.reconcile.desired.selection import blank, blank_scope, excluded, mismatch
-from connector.reconcile.evidence.edges import edges_of
+from connector.reconcile.evidence.edges import came_through, edges_of
 from connector.reconcile.plan.changes import Absence, Bundle, Change, Harm, Kind, Problem
 from connector.reconcile.plan.recorded import MembershipRow, Recorded
 from connector.reconcile.policy.person_fields import value_of
@@ -84,10 +85,18 @@ class Ending:
 
     def _confirmed(self, item: Present, rule: Rule, row: MembershipRow) -> str | None:
         """The cause, when a second complete reading, late enough, shows the same absence; else it is noted. None while
-        a member value still means the person (E3)."""
+        a member value still means the person (E3), or no push took them out of the group where pushes tell (G6)."""
         if rule.group and (value := self._standing(item, rule, row)):
             what = f"group {rule.group} still lists {value}, which was theirs: they keep what they have through it"
             self._kept.setdefault(what, []).append(item.person.mail.key)
+            return None
+        if rule.group and self._lost(item, rule, row):
+            what = (
+                f"group {rule.group} of directory {rule.directory} has lost them: they are not in it, and no push took"
+                " them out; they keep what they have through it. Let the provider add them again, or remove them"
+            )
+            self._kept.setdefault(what, []).append(item.person.mail.key)
+            self.unsettled.add((item.person.source_id, item.person.anchor))
             return None
         fields = blank(rule, item.person)
         scopes = [f"group:{rule.group}"] if rule.group else [blank_scope(rule, name) for name in fields]
@@ -106,8 +115,19 @@ class Ending:
         return ""
 
     def _standing(self, item: Present, rule: Rule, row: MembershipRow) -> str:
+        return edges_of(self._why(item, row)).standing(self.sources[rule.directory].groups[rule.group])
+
+    def _lost(self, item: Present, rule: Rule, row: MembershipRow) -> bool:
+        """Whether the group's directory tells who left it, and does not tell it of this person."""
+        group = self.sources[rule.directory].groups[rule.group]
+        if group.left is None:
+            return False
+        nested = came_through(self._why(item, row), group.name)
+        return item.person.anchor not in (group.left_inside if nested else group.left)
+
+    def _why(self, item: Present, row: MembershipRow) -> str:
         causes = self.recorded.causes.get(item.identity.id, {}) if item.identity else {}
-        return edges_of(causes.get(row.provenance, "")).standing(self.sources[rule.directory].groups[rule.group])
+        return causes.get(row.provenance, "")
 
     def note_seen(self, item: Present, rows: Sequence[MembershipRow]) -> None:
         """Lift the absences from groups that list the person again, and from fields that have a value again."""

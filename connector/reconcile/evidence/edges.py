@@ -61,6 +61,12 @@ def edges_of(cause: str) -> Edges:
     return Edges(key, fold(login), frozenset(map(fold, steps)))
 
 
+def came_through(cause: str, name: str) -> bool:
+    """Whether the cause of a membership names groups inside the mapped one, which is called ``name``."""
+    steps = cause.partition(_ARROW)[2].partition(_ARROW)[0]
+    return _STEP in steps and steps != name
+
+
 @lru_cache(maxsize=4096)
 def _names(value: str) -> tuple[str, frozenset[str]]:
     """The key of a DN and the values of its first part; empty for what is no DN."""

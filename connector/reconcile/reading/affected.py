@@ -190,7 +190,9 @@ class Closure:
         """The recorded state of these people, and what the others count for."""
         if self._counts is None:
             self._counts = await some_people.seat_counts(self._reader)
-        with_causes = any(group.unresolved for overlay in self._overlays.values() for group in overlay.groups)
+        overlays = self._overlays.values()
+        with_causes = any(group.unresolved for overlay in overlays for group in overlay.groups)
+        with_causes = with_causes or any(any(pair) for overlay in overlays for pair in overlay.delta.left.values())
         return await load_some(self._reader, self._rows, self._links, self._counts, with_causes=with_causes)
 
     async def _seen(self, source_id: str, scopes: tuple[ScopeLine, ...]) -> SourceSeen:
@@ -210,9 +212,10 @@ class Closure:
         for place, group in enumerate(overlay.groups):
             inside = members.get(place, ())
             paths = await overlay.paths(self._reader, group) if inside and group.nested else {}
+            left, inside_left = overlay.delta.left.get(group.reference, (None, frozenset()))
             groups[group.reference] = GroupSeen(
                 group.reference, True, group.name, members=inside, paths=paths, unresolved=group.unresolved,
-                anchor=group.anchor, dn=group.dn,
+                anchor=group.anchor, dn=group.dn, left=left, left_inside=inside_left,
             )  # fmt: skip
         return SourceSeen(
             source_id=source_id,

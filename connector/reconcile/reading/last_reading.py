@@ -124,7 +124,8 @@ class Delta:
     ``entries``: added or changed entries by anchor, with their marks in ``marks``. ``gone``: anchors of the last
     reading that are not there now (where ``deletions_told``, only ``tombstones`` prove it); ``absent``: others that
     were looked up and are not there; ``tombstones``: anchors proved deleted. ``groups``: mapped groups that changed, by
-    reference. ``whole``: everything was read, not only what the source says has changed.
+    reference; ``left``: of every group that tells who left, its (``left``, ``left_inside``). ``whole``: everything was
+    read, not only what the source says has changed.
     """
 
     source_id: str
@@ -136,6 +137,7 @@ class Delta:
     absent: frozenset[str] = frozenset()
     groups: Mapping[str, GroupView] = field(default_factory=dict)
     deletions_told: bool = False
+    left: Mapping[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)
 
 
 class Gathered:

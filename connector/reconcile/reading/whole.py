@@ -70,7 +70,8 @@ async def read_all(
         if memory is not None and source_id not in overlays and is_whole(reading, policy):
             gathered[source_id] = Gathered(reading.groups.values(), len(reading.people))
         seen[source_id] = see(reading, policy.groups_of(source_id), item.rules, now, gathered.get(source_id))
-    with_causes = any(group.unresolved for source in seen.values() for group in source.groups.values())
+    groups = [group for source in seen.values() for group in source.groups.values()]
+    with_causes = any(group.unresolved or group.left or group.left_inside for group in groups)
     rules = {item.source.id: item.rules.mark.hex() for item in sources}
     return Observed(seen, cursors, with_causes, overlays=overlays, gathered=gathered, rules=rules, memory=memory)
 
@@ -102,6 +103,7 @@ async def differs(item: Configured, reading: Reading, policy: Policy, memory: Me
     return Delta(
         reading.source_id, True, entries, changed, gone, reading.tombstones, groups=groups,
         deletions_told=reading.deletions_told,
+        left={name: (view.left, view.left_inside) for name, view in reading.groups.items() if view.left is not None},
     )  # fmt: skip
 
 
@@ -162,7 +164,7 @@ def _groups(reading: Reading, references: Sequence[str]) -> Mapping[str, GroupSe
             continue
         found[reference] = GroupSeen(
             reference, True, view.name, members=view.members, paths=view.paths, unresolved=view.unresolved,
-            anchor=view.anchor, dn=view.dn,
+            anchor=view.anchor, dn=view.dn, left=view.left, left_inside=view.left_inside,
         )  # fmt: skip
     return found
 

@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from connector.directory.mapping import AttributeRules
-from connector.directory.scim.inbox import Mailbox, ScimInboxSource
-from connector.directory.scim.settings import ScimInboxSettings
-from connector.reconcile import run
-from connector.reconcile.run import ConfiguredSource, Setup
-from connector.reconcile.show.outcome import RunOutcome
-from ledger.store import people, seats
-from ledger.store.engine import Ledger
-from tests.contract.scim.conftest import Provider
-from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
+from tests.contract.scim.conftest import STAFF, Firm, mails
 
 CASES = Path(__file__).parents[2] / "cases" / "scim"
 LEAVER = {"PauseSeat": 1, "DisableIdentity": 1}
 INACTIVE = {"op": "Replace", "path": "active", "value": "False"}
-STAFF = [f"p{number}" for number in range(14, 20)]
 
 
 def case(name: str) -> Any:
@@ -34,58 +23,6 @@ def case(name: str) -> Any:
     body = json.loads(found[1] if found else text)
     body.pop("_", None)  # the case in words
     return body
-
-
-def mails(address: str) -> list[dict[str, Any]]:
-    return [{"value": address, "type": "work", "primary": True}]
-
-
-@dataclass
-class Firm:
-    """Six people whom a provider pushed over HTTP, each with a seat. ``ids``: name → SCIM id."""
-
-    world: World
-    provider: Provider
-    setup: Setup
-    ids: dict[str, str]
-    group: str
-
-    async def run(self, **later: float) -> RunOutcome:
-        self.provider.now = now = self.world.later(**(later or {"minutes": 1}))
-        return await run.apply(self.world.ledger, self.setup, now=now, actor="service:schedule", auto=True)
-
-    async def held(self) -> dict[str, str]:
-        """Name → state of the person, and of the seat."""
-        async with self.world.ledger.read(ORGANIZATION.id) as reader:
-            who = {row[1]: (row[3].partition("@")[0], row[7]) for row in await people.open_identities(reader)}
-            states = {row[5]: row[6] for row in await seats.open_seats(reader)}
-        return {name: f"{state} {states.get(identity)}" for identity, (name, state) in who.items()}
-
-    async def says(self, name: str, body: Any) -> None:
-        """A PATCH of one person."""
-        found = await self.provider.ask("PATCH", f"/Users/{self.ids[name]}", body)
-        assert found.status in {200, 204}, found.body
-
-
-@pytest.fixture
-async def firm(provider: Provider, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Firm:
-    stand_in_gate(monkeypatch)
-    chosen = policy(mapping("design", "Design", "CAD", directory="entra"), limits={})
-    world = await make_world(ledger, provider.now, chosen, Design_CAD=50)
-    ids = {
-        name: await provider.person(f"{name}@acme.example", active=True, emails=mails(f"{name}@acme.example"))
-        for name in STAFF
-    }
-    group = await provider.group("design", *ids.values())
-    settings = ScimInboxSettings(id="entra")
-    source = ScimInboxSource(settings, Mailbox(provider.box, ORGANIZATION.id))
-    setup = Setup(ORGANIZATION, chosen, (ConfiguredSource(source, AttributeRules.from_settings(settings)),))
-    firm = Firm(world, provider, setup, ids, group)
-    seen = await run.plan(ledger, setup, now=world.later(minutes=1))
-    await run.apply(ledger, setup, now=world.now, actor="ada", digest=seen.digest)
-    world.later(days=2)
-    assert await firm.held() == dict.fromkeys(STAFF, "active invited")
-    return firm
 
 
 async def leaves(firm: Firm, name: str) -> None:
