@@ -48,7 +48,8 @@ def assemble(
     for sentinel in sorted(findings.missing_sentinels):
         scopes.update(_doubted(scopes, sentinel, rules))
     views = {reference: view for reference, view in views.items() if scopes[GROUP + reference].complete}
-    strays = _strays(graph, views) if any(view.unresolved for view in views.values()) else ()
+    lost = any(view.unresolved or view.listings[0].left is not None for view in views.values())
+    strays = _strays(graph, views) if lost else ()
     return Reading(
         source_id=source_id,
         started_at=span[0],

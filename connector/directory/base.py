@@ -62,7 +62,8 @@ class Listing:
 
     ``groups``: name → anchor of the group it means; ``unresolved``: name → the value as written, of what nobody and no
     group that was read answers to. Names are in the form that is compared: a DN's key, ``memberUid=`` with the login
-    name folded (E3). ``anchor``: of the group, its DN's key where it shows none.
+    name folded (E3). ``anchor``: of the group, its DN's key where it shows none. ``left``: None where not being listed
+    says that somebody left; else the names of all who were told to be out, and nobody else is (G6).
     """
 
     anchor: str
@@ -71,6 +72,7 @@ class Listing:
     logins: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     unresolved: Mapping[str, str] = field(default_factory=dict)
+    left: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ class GroupEntry:
     """One group as read. ``members``: DN values (of ``member`` and ``uniqueMember``); ``uids``: ``memberUid`` values.
 
     ``fault`` says why the membership shown cannot be all there is; empty when nothing speaks against it. ``unknown``:
-    values that name nobody, each with every DN it may have meant.
+    values that name nobody, each with every DN it may have meant; ``left``: as in ``Listing``, as DNs.
     """
 
     anchor: str
@@ -34,6 +34,7 @@ class GroupEntry:
     uids: Sequence[bytes] = ()
     fault: str = ""
     unknown: Sequence[tuple[str, Sequence[str]]] = ()
+    left: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,8 @@ class MembershipGraph:
             else:
                 unresolved[name] = f"{LOGIN}{uid.decode('utf-8', 'backslashreplace')}"
         found = frozenset(people | logins.keys()) if logins else frozenset(people)
-        return Listing(node(group), group.dn, found, logins, groups, unresolved)
+        left = None if group.left is None else frozenset(map(dn_key, group.left))
+        return Listing(node(group), group.dn, found, logins, groups, unresolved, left)
 
 
 def node(group: GroupEntry) -> str:

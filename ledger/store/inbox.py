@@ -24,8 +24,10 @@ GROUP = "Group"
 _TABLE = tables.inbox_resource
 _MEMBER = tables.inbox_member
 _DELETED = tables.inbox_deleted
+_LEFT = tables.inbox_left
 _FEW = 2000
 _KEY = ("connection_id", "kind", "id")
+_PAIR = ("connection_id", "group_id", "member_id")
 _COLUMNS = ("connection_id", "kind", "id", "external_id", "key", "document", "version", "created_at", "modified_at")
 
 
@@ -156,8 +158,10 @@ async def remove(book: Book, resource: Resource) -> None:
     if await book.delete(_TABLE, *same) != 1:
         raise Stale(f"{resource.kind} {resource.id} has changed since it was read", where=resource.connection_id)
     here = _MEMBER.c.connection_id == resource.connection_id
-    await book.delete(_MEMBER, here, _MEMBER.c.member_id == resource.id)
-    await book.delete(_MEMBER, here, _MEMBER.c.group_id == resource.id)
+    for part in (_MEMBER.c.member_id, _MEMBER.c.group_id):
+        chosen = book.select(_MEMBER, "group_id", "member_id").where(here, part == resource.id)
+        await _note_left(book, resource.connection_id, [(row[0], row[1]) for row in await book.tuples(chosen)])
+        await book.delete(_MEMBER, here, part == resource.id)
     row = {**dict(zip(_KEY, (resource.connection_id, resource.kind, resource.id), strict=True)), "deleted_at": book.at}
     await book.upsert(_DELETED, _KEY, [row])
 
@@ -231,15 +235,30 @@ async def add_members(book: Book, connection_id: str, group_id: str, ids: Collec
     new = frozenset(ids) - await are_members(book, connection_id, group_id, ids)
     same = {"connection_id": connection_id, "group_id": group_id, "added_at": book.at}
     await book.insert(_MEMBER, ("member_id",), [(member_id,) for member_id in sorted(new)], same=same)
+    await book.delete_keys(_LEFT, _PAIR, [(connection_id, group_id, member_id) for member_id in sorted(new)])
     return new
 
 
 async def remove_members(book: Book, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
-    """Take these ids out of the group; answers those that were in it."""
+    """Take these ids out of the group, and remember it, also of those whose row was lost before; answers those that
+    were in it."""
     there = await are_members(book, connection_id, group_id, ids)
-    keys = [(connection_id, group_id, member_id) for member_id in sorted(there)]
-    await book.delete_keys(_MEMBER, ("connection_id", "group_id", "member_id"), keys)
+    await book.delete_keys(_MEMBER, _PAIR, [(connection_id, group_id, member_id) for member_id in sorted(there)])
+    told = there | (await kinds(book, connection_id, frozenset(ids) - there)).keys()
+    await _note_left(book, connection_id, [(group_id, member_id) for member_id in sorted(told)])
     return there
+
+
+async def left(reader: Reader, connection_id: str) -> list[tuple[str, str]]:
+    """Every (group id, member id) that a push ended: taken out by name, left out of a whole list, or one of the two
+    deleted."""
+    statement = reader.select(_LEFT, "group_id", "member_id").where(_LEFT.c.connection_id == connection_id)
+    return [(row[0], row[1]) for row in await reader.tuples(statement)]
+
+
+async def _note_left(book: Book, connection_id: str, pairs: Sequence[tuple[str, str]]) -> None:
+    rows = [{**dict(zip(_PAIR, (connection_id, *pair), strict=True)), "left_at": book.at} for pair in pairs]
+    await book.upsert(_LEFT, _PAIR, rows)
 
 
 async def note(book: Book, write: Write) -> None:

@@ -84,6 +84,11 @@ async def open_memberships(reader: Reader) -> list[tuple[Any, ...]]:
     return await reader.tuples(reader.open(people.team_membership, "row_id", "identity_id", "team_id", "provenance"))
 
 
+async def membership_causes(reader: Reader) -> list[tuple[Any, ...]]:
+    """identity_id, provenance, cause of every open Team membership."""
+    return await reader.tuples(reader.open(people.team_membership, "identity_id", "provenance", "cause"))
+
+
 async def open_teams(reader: Reader) -> list[tuple[Any, ...]]:
     """id, name, name_key of every Team."""
     return await reader.tuples(reader.open(people.team, "id", "name", "name_key"))

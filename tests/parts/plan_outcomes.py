@@ -199,12 +199,14 @@ class Proof:
             return entry.disabled
         if not name:
             return False
+        if anchor in self.organization.sources[name].tombstones:
+            return True
         if self._stated(who) and not self.organization.sources[name].told:
             return True
         if any(fold(f"uid={who},ou=People") in {fold(v) for v in values} for values in self._unresolved(who)):
             return False
         source = self.organization.sources[name]
-        return anchor in source.tombstones or (not source.told and self._noted(name, anchor, "people"))
+        return not source.told and self._noted(name, anchor, "people")
 
     def _stated(self, who: str) -> bool:
         """Whether their entry said before that they left: that holds until it says the opposite (E1)."""

@@ -12,28 +12,35 @@ from connector.directory import assembly
 from connector.directory.base import Reading
 from connector.directory.groups import GroupEntry, dn_key
 
+_KINDS = ("Users", "Groups")
+
 
 def group_entries(
     names: Mapping[str, str],
     members: Mapping[str, Iterable[str]],
     people: Container[str],
     faults: Mapping[str, str] | None = None,
+    left: Mapping[str, Iterable[str]] | None = None,
 ) -> list[GroupEntry]:
     """Every group. ``names``: group id → its name; ``members``: group id → ids of people and groups; ``people``: the
-    ids that are people; ``faults``: group id → why its members are not all."""
+    ids that are people; ``faults``: group id → why its members are not all; ``left``: where it is told, group id → ids
+    that were taken out of it."""
     found = []
     for anchor, name in names.items():
         inside: list[bytes] = []
-        unknown: list[tuple[str, tuple[str, str]]] = []
+        unknown: list[tuple[str, Sequence[str]]] = []
         for value in members.get(anchor, ()):
             if value in people or value in names:
                 kind = "Users" if value in people else "Groups"
                 inside.append(f"{kind}/{value}".encode("utf-8", "surrogatepass"))
             else:
-                unknown.append((value, (f"Users/{value}", f"Groups/{value}")))
+                unknown.append((value, tuple(f"{kind}/{value}" for kind in _KINDS)))
         place = f"Groups/{anchor}"
         fault = (faults or {}).get(anchor, "")
-        found.append(GroupEntry(anchor, place, dn_key(place), name, inside, fault=fault, unknown=unknown))
+        out = (
+            None if left is None else [f"{kind}/{one}" for one in left.get(anchor, ()) for kind in ("Users", "Groups")]
+        )
+        found.append(GroupEntry(anchor, place, dn_key(place), name, inside, fault=fault, unknown=unknown, left=out))
     return found
 
 

@@ -2,7 +2,8 @@
 
 The inbox is our own store, so a reading is one snapshot of it and always whole; what it cannot prove is that it holds
 all the provider meant to send. So nobody is absent because they are not there: only a deletion that was pushed, or
-``active = false``, says that somebody left. Prohibition: writes nothing; knows nothing of HTTP.
+``active = false``, says that somebody left, and only a push that took somebody out of a group says that they left it.
+Prohibition: writes nothing; knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class _Pushed:
-    """One snapshot: (id, document) of users and groups, (group id, member id), and the ids that were deleted."""
+    """One snapshot: (id, document) of users and groups, (group id, member id) of who is in and who was taken out, and
+    the ids that were deleted."""
 
     people: Sequence[tuple[str, Any]]
     groups: Sequence[tuple[str, Any]]
     members: Sequence[tuple[str, str]]
+    left: Sequence[tuple[str, str]]
     deleted: frozenset[str]
 
 
@@ -100,6 +103,7 @@ class ScimInboxSource:
                 await inbox.documents(reader, self.id, inbox.USER),
                 await inbox.documents(reader, self.id, inbox.GROUP),
                 await inbox.memberships(reader, self.id),
+                await inbox.left(reader, self.id),
                 await inbox.deleted(reader, self.id, inbox.USER),
             )
 
@@ -109,15 +113,13 @@ class ScimInboxSource:
         users = {anchor: read({**document, "id": anchor}) for anchor, document in pushed.people}
         people = {anchor: user.entry for anchor, user in users.items()}
         names = {anchor: shapes.group(document).name for anchor, document in pushed.groups}
-        members: dict[str, list[str]] = {}
-        for group, member in pushed.members:
-            members.setdefault(group, []).append(member)
+        members, left = _by_group(pushed.members), _by_group(pushed.left)
         seconds = time.monotonic() - started
         scope = Scope(PEOPLE_SCOPE, ScopeState.COMPLETE, server=_SERVER, pages=1, entries=len(people), seconds=seconds)
         findings = assembly.Findings(
             people=people,
             people_scopes={PEOPLE_SCOPE: scope},
-            groups=group_entries(names, members, people),
+            groups=group_entries(names, members, people, left=left),
             group_proof=Scope("", ScopeState.COMPLETE, server=_SERVER, pages=1, seconds=seconds),
             group_proofs={},
             missing_sentinels=frozenset(),
@@ -128,3 +130,10 @@ class ScimInboxSource:
         logins = {anchor: user.user_name for anchor, user in users.items()}
         hidden = hidden_sentinels(self._settings.sentinels, logins, names)
         return replace(doubted(reading, hidden), tombstones=pushed.deleted, deletions_told=True)
+
+
+def _by_group(pairs: Sequence[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for group, member in pairs:
+        found.setdefault(group, []).append(member)
+    return found

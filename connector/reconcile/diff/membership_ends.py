@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Present
 from connector.reconcile.desired.selection import blank, blank_scope, excluded, mismatch
-from connector.reconcile.evidence.edges import Person
+from connector.reconcile.evidence.edges import Person, names_of
 from connector.reconcile.evidence.judge import Evidence, removal, ruled, still_listed, unsupported
 from connector.reconcile.plan.changes import Absence, Bundle, Change, Harm, Kind, Problem
 from connector.reconcile.plan.recorded import MembershipRow, Recorded
@@ -91,8 +91,9 @@ class Ending:
         """The evidence, when a second complete reading, late enough, shows the same absence; else it is noted. None
         while a member value still means the person (E3)."""
         if rule.group and (value := self._standing(item, rule, row)):
-            what = f"{value}, which was theirs: they keep what they have through it"
+            what = f"{value}: they keep what they have through it"
             self._kept.setdefault(what, []).append(item.person.mail.key)
+            self.unsettled.add((item.person.source_id, item.person.anchor))  # the value may go without their entry
             return None
         fields = blank(rule, item.person)
         scopes = [f"group:{rule.group}"] if rule.group else [blank_scope(rule, name) for name in fields]
@@ -113,7 +114,8 @@ class Ending:
             return ""
         group = self.sources[rule.directory].groups[rule.group]
         anchors = {link.anchor for link in (item.link, *item.replaces) if link is not None}
-        person = Person(item.identity.id, frozenset({item.person.anchor, *anchors}))
+        names = names_of(item.person.dn, ())
+        person = Person(item.identity.id, frozenset({item.person.anchor, *anchors}), names=names)
         cause = self.recorded.causes.get(item.identity.id, {}).get(row.provenance, "")
         weak = self._paths[rule.directory].holding(person, group.anchor, cause)
         return still_listed(weak, group.dn, rule.group) if weak else ""

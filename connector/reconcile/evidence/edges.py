@@ -48,21 +48,29 @@ class Listing(Protocol):
     def unresolved(self) -> Mapping[str, str]:
         """Name → value as written, of what nobody who was read answers to."""
 
+    @property
+    def left(self) -> Collection[str] | None:
+        """Names of all who were told to be out; None where not being listed says so (G6)."""
+
 
 class Weak(msgspec.Struct, frozen=True):
-    """A listed value that nobody who was read answers to, and the DN of the group that lists it."""
+    """A listed value that nobody who was read answers to, and the DN of the group that lists it. ``lost``: it is not
+    listed, and nobody was told to be out (G6)."""
 
     value: str
     group: str
+    lost: bool = False
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Whose edges are judged. ``anchors``: of the linked entries in this source. ``elsewhere``: names of an entry that
-    was found outside what is read: a value that is one of them is no doubt (E1)."""
+    """Whose edges are judged. ``anchors``: of the linked entries in this source; ``names``: those of an entry that is
+    shown. ``elsewhere``: names of an entry that was found outside what is read: a value that is one of them is no doubt
+    (E1)."""
 
     identity: str
     anchors: frozenset[str]
     elsewhere: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
 
 
 class Paths:
@@ -74,6 +82,7 @@ class Paths:
         self._recorded = recorded
         self._known: dict[str, list[tuple[str, str]]] = {}
         self._reached: dict[str, Nodes] = {}
+        self._ever: dict[str, set[str]] = {}
         for (source, listed), names in recorded.edges.items():
             if source == source_id and listed.startswith(GROUP_NODE):
                 for name, groups in names.items():
@@ -83,13 +92,13 @@ class Paths:
     def holding(self, person: Person, root: str, cause: str) -> Weak | None:
         """What still means the person in the mapped group whose anchor is ``root``, none of them being reached by what
         was read; None when every known path is broken. ``cause``: of the membership, which says what it rested on
-        where no edge is recorded (ledgers from before there were any)."""
+        where no path is known (ledgers from before there were any)."""
         nodes = self._reached.get(root)
         if nodes is None:
             nodes = self._reached[root] = self._reach(root)
-        names = self._recorded.edges.get((self._source_id, person.identity))
-        if names is None:
-            return self._by_cause(person, nodes, cause)
+        names = self._recorded.edges.get((self._source_id, person.identity), {})
+        if not any(self._ever[root] & groups for groups in names.values()):
+            return self._by_cause(person, root, nodes, cause)
         for name, groups in sorted(names.items()):
             for group in sorted(groups):
                 if group in nodes and (weak := self._edge(person, name, group, nodes[group])) is not None:
@@ -103,19 +112,26 @@ class Paths:
         if before is not None and not person.anchors.isdisjoint(listing.people):
             return before
         value = listing.unresolved.get(name)
+        if value is None and listing.left is not None and person.names.isdisjoint(listing.left):
+            return Weak("", listing.dn, lost=True)
         return None if value is None or name in person.elsewhere else Weak(value, listing.dn)
 
-    def _by_cause(self, person: Person, nodes: Nodes, cause: str) -> Weak | None:
-        for group in nodes:
-            listing = self._listings.get(group)
-            for name, value in sorted(listing.unresolved.items()) if listing else ():
+    def _by_cause(self, person: Person, root: str, nodes: Nodes, cause: str) -> Weak | None:
+        """Where no path is known: what the cause names; where leaving is told, whatever was not."""
+        listings = [self._listings[group] for group in nodes if group in self._listings]
+        for listing in listings:
+            for name, value in sorted(listing.unresolved.items()):
                 if name not in person.elsewhere and named_in(cause, name):
-                    return Weak(value, listing.dn if listing else group)
+                    return Weak(value, listing.dn)
+        told = [listing.left for listing in listings if listing.left is not None]
+        if told and all(person.names.isdisjoint(left) for left in told):
+            return Weak("", self._listings[root].dn, lost=True)
         return None
 
     def _reach(self, root: str) -> Nodes:
         found: dict[str, Weak | None] = {root: None}
         wave = [root]
+        self._ever[root] = self._once(root)
         while wave:
             following: list[str] = []
             for group in wave:
@@ -131,10 +147,24 @@ class Paths:
         known = self._known.get(group, ())
         if listing is None:
             return [(inner, before or Weak(group, group)) for _, inner in known]
-        now = [(inner, before) for inner in listing.groups.values()]
-        stale = [(inner, Weak(listing.unresolved[name], listing.dn)) for name, inner in known
-                 if name in listing.unresolved]  # fmt: skip
-        return [*now, *stale]
+        found = [(inner, before) for inner in listing.groups.values()]
+        for name, inner in known:
+            if name in listing.unresolved:
+                found.append((inner, Weak(listing.unresolved[name], listing.dn)))
+            elif listing.left is not None and name not in listing.groups and name not in listing.left:
+                found.append((inner, Weak("", listing.dn, lost=True)))
+        return found
+
+    def _once(self, root: str) -> set[str]:
+        """Every group that a known path from ``root`` leads through, broken or not."""
+        found, wave = {root}, [root]
+        while wave:
+            listings = (self._listings.get(group) for group in wave)
+            inside = {inner for group in wave for _, inner in self._known.get(group, ())}
+            inside |= {inner for listing in listings if listing is not None for inner in listing.groups.values()}
+            wave = list(inside - found)
+            found |= inside
+        return found
 
 
 def names_of(entry_dn: str, logins: Iterable[str]) -> frozenset[str]:
@@ -188,4 +218,6 @@ class Settled(Protocol):
 
 
 def _unbroken(listing: Listing | None, name: str) -> bool:
-    return listing is None or name in listing.unresolved
+    if listing is None or name in listing.unresolved:
+        return True
+    return listing.left is not None and name not in listing.left

@@ -78,6 +78,8 @@ def doubted(first: datetime | None, late: datetime, subject: str, kept_by: str, 
 def still_listed(weak: Weak, root: str, reference: str) -> str:
     """Which value stands for somebody, and where: in the mapped group ``reference`` (its DN ``root``), or inside."""
     where = f"group {reference}" if weak.group == root else f"group {weak.group}, inside {reference},"
+    if weak.lost:
+        return f"{where} has lost them, and nobody took them out (add them again there, or take them out)"
     return f"{where} still lists {weak.value}"
 
 

@@ -150,8 +150,8 @@ class Recorded(msgspec.Struct, frozen=True):
     ``grants``: by seat id. ``teams``: by caseless name. ``primary_admins``: Team id → identities; ``admins``:
     everybody with a role. ``absences``: (source, anchor, scope) → first complete reading that did not show it.
     ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``edges``: what memberships
-    through groups rest on, and ``causes``: identity → provenance → why it was granted, of whom no edge is recorded;
-    both filled only when some member value names nobody, or what was read is to be learnt (E3).
+    through groups rest on, and ``causes``: identity → provenance → why it was granted; filled only when some value
+    names nobody, edges also where what was read is to be learnt (E3).
     ``undone``: identity → (kind, mapping) → mark of the rule, of what an undo took back (E14). ``restricted``: Team ids
     (R16). ``invite_due``: identity → when an invite nobody accepted expires. ``groups``: kept groups by (source,
     anchor); ``group_members``: by identity id.

@@ -101,7 +101,7 @@ async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Dom
     if not observed.near:
         doubtful = any(_doubtful(group) for seen in observed.sources.values() for group in seen.groups.values())
         edges = doubtful or observed.memory is not None  # to be judged by, or to be learnt
-        return Part(observed.sources, await load(reader, with_edges=edges))
+        return Part(observed.sources, await load(reader, with_edges=edges, with_causes=doubtful))
     memory, base = observed.memory, await last_readings.base(reader)
     if memory is None or base is None or base != memory.base or frozenset(base.domains) != domains.open:
         raise BaseMoved("the ledger or a domain changed while the directories were read")
@@ -117,7 +117,8 @@ async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Dom
 
 def _doubtful(group: GroupSeen) -> bool:
     """Whether somebody may be kept only because of this group."""
-    return bool(group.unresolved) or not group.complete
+    lost = any(listing.left is not None for listing in group.listings)
+    return bool(group.unresolved) or not group.complete or lost
 
 
 async def kept_stands(reader: Reader) -> dict[str, Kept]:

@@ -44,7 +44,7 @@ class Kept(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 class KeptGroup(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A mapped group as last read, without its members. ``nested``: DN keys of the groups inside it; ``mark``: changes
-    with anything about it, members included."""
+    with anything about it, members included; ``told``: whether who left it is told."""
 
     reference: str
     anchor: str
@@ -54,6 +54,7 @@ class KeptGroup(msgspec.Struct, array_like=True, frozen=True, gc=False):
     nested: tuple[str, ...]
     by_uid: bool
     mark: bytes
+    told: bool = False
 
 
 class Members(msgspec.Struct, array_like=True, frozen=True):
@@ -126,16 +127,23 @@ def group_mark(view: GroupView) -> bytes:
     told = (view.anchor, view.dn, view.name, sorted(view.members), sorted(view.unresolved), sorted(view.paths.items()))
     inside = [
         (item.anchor, item.dn, sorted(item.people), sorted(item.logins.items()), sorted(item.groups.items()),
-         sorted(item.unresolved))
-        for item in view.listings if len(view.listings) > 1 or view.by_uid
+         sorted(item.unresolved), sorted(item.left or ()))
+        for item in view.listings if len(view.listings) > 1 or view.by_uid or item.left
     ]  # fmt: skip
     return blake2b(_encode((told, inside)), digest_size=16).digest()
+
+
+def told(view: GroupView) -> bool:
+    """Whether who left the group is told."""
+    return any(listing.left is not None for listing in view.listings)
 
 
 def keep_group(view: GroupView) -> KeptGroup:
     """What the header says of a group."""
     unresolved, mark = tuple(sorted(view.unresolved)), group_mark(view)
-    return KeptGroup(view.reference, view.anchor, view.dn, view.name, unresolved, view.nested, view.by_uid, mark)
+    return KeptGroup(
+        view.reference, view.anchor, view.dn, view.name, unresolved, view.nested, view.by_uid, mark, told(view)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ class Overlay:
         view = self.delta.groups.get(group.reference)
         if view is not None:
             return view.listings
-        if group.nested or group.by_uid:
+        if group.nested or group.by_uid or group.told:
             return (await self.members(reader, [group.reference]))[group.reference].listed
         unresolved = {dn_key(value): value for value in group.unresolved}
         return (Listing(group.anchor or dn_key(group.dn), group.dn, frozenset(near), unresolved=unresolved),)

@@ -42,27 +42,28 @@ MONTH = timedelta(days=30)
 """Joins the parts of a cause; its first part is the entry's DN."""
 
 
-async def load(reader: Reader, *, with_edges: bool = False) -> Recorded:
-    """The recorded state. ``with_edges``: also what memberships through groups rest on."""
+async def load(reader: Reader, *, with_edges: bool = False, with_causes: bool = False) -> Recorded:
+    """The recorded state. ``with_edges``: also what memberships through groups rest on; ``with_causes``: and why each
+    was granted."""
     with without_collector():
-        return await _load(reader, with_edges)
+        return await _load(reader, with_edges, with_causes)
 
 
-async def _load(reader: Reader, with_edges: bool) -> Recorded:
+async def _load(reader: Reader, with_edges: bool, with_causes: bool) -> Recorded:
     links: dict[str, dict[str, LinkRow]] = {}
     for row in await people.directory_links(reader):
         links.setdefault(row[2], {})[row[3]] = LinkRow(*row)
-    memberships = _memberships(await people.open_memberships(reader))
     return Recorded(
         identities={row[1]: IdentityRow(*row) for row in await people.open_identities(reader)},
         links=links,
-        memberships=memberships,
+        memberships=_memberships(await people.open_memberships(reader)),
         seats=_by(await seats.open_seats(reader), 5, SeatRow),
         grants=_by(await seats.open_grants(reader), 1, GrantRow),
         waiting=_grouped(await seats.open_waiting(reader), 1, WaitRow),
         signed_in=await people.signed_in(reader),
         invite_due=await runs.due_dates(reader, EXPIRY),
-        **(await _edges(reader, None, memberships) if with_edges else {}),
+        edges=await edges.known(reader, None) if with_edges else {},
+        causes=_causes(await people.membership_causes(reader)) if with_causes else {},
         **await _shared(reader),
         **await _groups(reader, None),
     )
@@ -77,31 +78,21 @@ async def load_some(
     """The recorded state of these people; ``counts`` (``some_people.seat_counts``) says what the others hold."""
     ids = identities.keys()
     held = await some_people.seats_of(reader, ids)
-    memberships = _memberships(await some_people.memberships_of(reader, ids))
     return Recorded(
         identities=identities,
         links=links,
-        memberships=memberships,
+        memberships=_memberships(await some_people.memberships_of(reader, ids)),
         seats=_by(held, 5, SeatRow),
         grants=_by(await some_people.grants_of(reader, ids), 1, GrantRow),
         waiting=_grouped(await some_people.waiting_of(reader, ids), 1, WaitRow),
         signed_in=await some_people.signed_in_of(reader, ids),
         invite_due=await runs.due_dates_of(reader, EXPIRY, ids),
-        **await _edges(reader, ids, memberships),
+        edges=await edges.known(reader, ids),
+        causes=_causes(await some_people.membership_causes_of(reader, ids)),
         elsewhere=_elsewhere(counts, held),
         **await _shared(reader),
         **await _groups(reader, ids),
     )
-
-
-async def _edges(
-    reader: Reader, ids: Collection[str] | None, memberships: Mapping[str, list[MembershipRow]]
-) -> dict[str, Any]:
-    """What is known of these people (None: of everybody), and the causes of the memberships of whom nothing is."""
-    found = await edges.known(reader, ids)
-    without = memberships.keys() - {listed for _, listed in found}
-    causes = await some_people.membership_causes_of(reader, without) if without else ()
-    return {"edges": found, "causes": _causes(causes)}
 
 
 async def _groups(reader: Reader, ids: Collection[str] | None) -> dict[str, Any]:

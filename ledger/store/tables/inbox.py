@@ -47,6 +47,17 @@ inbox_deleted = plain(
 )
 """Ids that a client deleted: the only proof that somebody is gone from an inbox (D3). An id is never given again."""
 
+inbox_left = plain(
+    "inbox_left",
+    text("connection_id"),
+    text("group_id"),
+    text("member_id"),
+    instant("left_at"),
+    key=("connection_id", "group_id", "member_id"),
+    into=metadata,
+)
+"""Whom a push took out of which group: the only proof that a membership ended (D3). Ends when they are added again."""
+
 inbox_write = plain(
     "inbox_write",
     text("id"),

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.dialects import sqlite
 
 from ledger.errors import Stale
-from ledger.store import inbox
+from ledger.store import inbox, migrations
 from ledger.store.engine import Ledger
 from ledger.store.inbox import Inbox
 
@@ -131,3 +131,38 @@ async def test_s_r43_sqlite_finds_names_and_memberships_by_their_index(sqlite_ur
         plans = [connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchone()[3] for text in texts]
     looked = ["key=?", "external_id=?", "member_id=?", "id=?"]
     assert [plan.rpartition(" AND ")[2].rstrip(")") for plan in plans] == looked
+
+
+async def test_g6_who_was_taken_out_is_remembered_until_they_are_added_again(box: Inbox, now: datetime) -> None:
+    for name in ("u1", "u2", "u3", "u4"):
+        await pushed(box, now, name, f"{name}@x.pl")
+    async with box.write("acme", at=now) as book:
+        for name, members in {"g1": ["u1", "u2", "g2"], "g2": ["u3"]}.items():
+            await inbox.put(book, "okta", inbox.GROUP, name, external_id="", key=name, document={"displayName": name})
+            await inbox.add_members(book, "okta", name, members)
+        assert await inbox.remove_members(book, "okta", "g1", ["u1", "u2", "u4", "nobody"]) == {"u1", "u2"}
+        await inbox.add_members(book, "okta", "g1", ["u2"])
+    async with box.read("acme") as reader:
+        told = {("g1", "u1"), ("g1", "u4")}
+        assert set(await inbox.left(reader, "okta")) == told, "u4 was not there: the push said so all the same"
+        assert await inbox.left(reader, "entra") == []
+        group = await inbox.get(reader, "okta", inbox.GROUP, "g2")
+        assert group is not None
+    async with box.write("acme", at=now) as book:
+        await inbox.remove(book, group)
+        assert set(await inbox.left(book, "okta")) == told | {("g1", "g2"), ("g2", "u3")}
+
+
+async def test_g6_an_upgrade_takes_what_was_removed_from_the_record_of_pushes(box: Inbox, now: datetime) -> None:
+    changes = [{"added": ["u1", "u2", "u3"]}, {"removed": ["u1", "u2"]}, {"added": ["u2"]}]
+    for number, members in enumerate(changes):
+        async with box.write("acme", at=now + timedelta(seconds=number)) as book:
+            change = {"displayName": [None, "CAD"], "members": members}
+            await inbox.note(book, inbox.Write("okta", "token:a", "r1", "patch", "Group", "g1", change))
+    async with box.unscoped_write() as connection:
+        for statement in ("DROP TABLE inbox_left", "UPDATE alembic_version SET version_num = '0002'"):
+            await connection.exec_driver_sql(statement)
+        async with migrations.turn():
+            await connection.run_sync(migrations.upgrade, "inbox")
+    async with box.read("acme") as reader:
+        assert await inbox.left(reader, "okta") == [("g1", "u1")]

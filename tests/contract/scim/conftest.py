@@ -12,16 +12,25 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from access.errors import Forbidden, Unauthenticated
+from connector.directory.mapping import AttributeRules
+from connector.directory.scim.inbox import Mailbox, ScimInboxSource
+from connector.directory.scim.settings import ScimInboxSettings
+from connector.reconcile import run
+from connector.reconcile.run import ConfiguredSource, Setup
+from connector.reconcile.show.outcome import RunOutcome
 from connector.scim.routes import PREFIX, Acts, Pushing, make_app
 from ledger.errors import Busy
-from ledger.store import inbox
+from ledger.store import inbox, people, seats
+from ledger.store.engine import Ledger
 from ledger.store.inbox import Inbox, Write
+from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
 
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
 GROUP = "urn:ietf:params:scim:schemas:core:2.0:Group"
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 HOST = "https://sync.example"
+STAFF = [f"p{number}" for number in range(14, 20)]
 
 
 @dataclass
@@ -135,3 +144,55 @@ async def provider(ledger_url: str, now: datetime) -> AsyncIterator[Provider]:
         made.append(Provider(box, client, now))
         yield made[0]
     await box.close()
+
+
+def mails(address: str) -> list[dict[str, Any]]:
+    return [{"value": address, "type": "work", "primary": True}]
+
+
+@dataclass
+class Firm:
+    """Six people whom a provider pushed over HTTP, each with a seat. ``ids``: name → SCIM id."""
+
+    world: World
+    provider: Provider
+    setup: Setup
+    ids: dict[str, str]
+    group: str
+
+    async def run(self, **later: float) -> RunOutcome:
+        self.provider.now = now = self.world.later(**(later or {"minutes": 1}))
+        return await run.apply(self.world.ledger, self.setup, now=now, actor="service:schedule", auto=True)
+
+    async def held(self) -> dict[str, str]:
+        """Name → state of the person, and of the seat."""
+        async with self.world.ledger.read(ORGANIZATION.id) as reader:
+            who = {row[1]: (row[3].partition("@")[0], row[7]) for row in await people.open_identities(reader)}
+            states = {row[5]: row[6] for row in await seats.open_seats(reader)}
+        return {name: f"{state} {states.get(identity)}" for identity, (name, state) in who.items()}
+
+    async def says(self, name: str, body: Any) -> None:
+        """A PATCH of one person."""
+        found = await self.provider.ask("PATCH", f"/Users/{self.ids[name]}", body)
+        assert found.status in {200, 204}, found.body
+
+
+@pytest.fixture
+async def firm(provider: Provider, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Firm:
+    stand_in_gate(monkeypatch)
+    chosen = policy(mapping("design", "Design", "CAD", directory="entra"), limits={})
+    world = await make_world(ledger, provider.now, chosen, Design_CAD=50)
+    ids = {
+        name: await provider.person(f"{name}@acme.example", active=True, emails=mails(f"{name}@acme.example"))
+        for name in STAFF
+    }
+    group = await provider.group("design", *ids.values())
+    settings = ScimInboxSettings(id="entra")
+    source = ScimInboxSource(settings, Mailbox(provider.box, ORGANIZATION.id))
+    setup = Setup(ORGANIZATION, chosen, (ConfiguredSource(source, AttributeRules.from_settings(settings)),))
+    firm = Firm(world, provider, setup, ids, group)
+    seen = await run.plan(ledger, setup, now=world.later(minutes=1))
+    await run.apply(ledger, setup, now=world.now, actor="ada", digest=seen.digest)
+    world.later(days=2)
+    assert await firm.held() == dict.fromkeys(STAFF, "active invited")
+    return firm

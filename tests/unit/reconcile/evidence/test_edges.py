@@ -23,6 +23,7 @@ class Group:
     groups: Mapping[str, str] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     logins: Mapping[str, str] = field(default_factory=dict)
+    left: frozenset[str] | None = None
 
     @property
     def dn(self) -> str:
@@ -71,13 +72,35 @@ TWO = edges({DN: {"inner", "second"}}, {"inner": {INNER: {"outer"}}, "second": {
         # two paths: one unbroken one is enough
         (TWO, [Group("outer", groups={INNER: "inner"}, hidden=("cn=second",)), Group("inner")], "cn=second"),
         (TWO, [Group("outer", groups={INNER: "inner"}), Group("inner")], ""),
-        # where nothing is known of the person, the group proves what it shows
-        (edges({}), [Group("outer", hidden=(DN,))], ""),
     ],
 )
 def test_e3_a_membership_holds_while_one_known_path_is_unbroken(known: Edges, groups: list[Group], value: str) -> None:
     found = holding(known, *groups)
     assert (found.value.lower() if found else "") == value.lower()
+
+
+TOLD: list[tuple[Edges, list[Group], bool]] = [
+    (FLAT, [Group("outer", left=frozenset())], True),  # lost, nobody took them out
+    (FLAT, [Group("outer", left=frozenset({DN}))], False),
+    (FLAT, [Group("outer", left=frozenset({OLD}))], True),
+    (NESTED, [Group("outer", left=frozenset()), Group("inner", frozenset({"a1"}), left=frozenset())], True),
+    (NESTED, [Group("outer", left=frozenset({INNER})), Group("inner", left=frozenset())], False),
+    (NESTED, [Group("outer", groups={INNER: "inner"}, left=frozenset({DN})), Group("inner", left=frozenset())], True),
+    (NESTED, [Group("outer", groups={INNER: "inner"}, left=frozenset()), Group("inner", left=frozenset({DN}))], False),
+    # the mapped group was made anew: no path is known, and only what is told of the new one counts
+    (edges({DN: {"before"}}), [Group("outer", left=frozenset())], True),
+    (edges({DN: {"before"}}), [Group("outer", left=frozenset({DN}))], False),
+]
+
+
+@pytest.mark.parametrize(("known", "groups", "holds"), TOLD)
+def test_g6_where_leaving_is_told_only_what_was_told_breaks_an_edge(
+    known: Edges, groups: list[Group], holds: bool
+) -> None:
+    shown = Person("anna", frozenset({"a1"}), names=frozenset({DN}))
+    found = holding(known, *groups, person=shown, cause=f"{DN} → design → mapping design")
+    assert (found is not None) is holds
+    assert found is None or found.lost
 
 
 def test_e3_a_circle_of_groups_ends() -> None:

@@ -1,0 +1,68 @@
+"""Pushes that left a leaver with a seat (E1, E6), through the real server and a real run over the inbox behind it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.scim.conftest import STAFF, Firm, mails
+
+CASES = Path(__file__).parents[2] / "cases" / "scim"
+LEAVER = {"PauseSeat": 1, "DisableIdentity": 1}
+INACTIVE = {"op": "Replace", "path": "active", "value": "False"}
+
+
+def case(name: str) -> Any:
+    """The body that a case pushes."""
+    text = (CASES / name).read_text(encoding="utf-8")
+    found = re.search(r"-d '(.*?)'", text, re.DOTALL)
+    body = json.loads(found[1] if found else text)
+    body.pop("_", None)  # the case in words
+    return body
+
+
+async def leaves(firm: Firm, name: str) -> None:
+    """The next run pauses this person and nobody else, and it counts once."""
+    assert (await firm.run()).counts == LEAVER
+    assert await firm.held() == {**dict.fromkeys(STAFF, "active invited"), name: "disabled paused"}
+    assert (await firm.run(minutes=20)).counts == {}
+
+
+@pytest.mark.parametrize("pushes", [[(0, 1)], [(1,), (0,)]], ids=["together", "the mail first"])
+async def test_e1_c02_a_leaver_whose_mail_is_taken_away(firm: Firm, pushes: list[tuple[int, ...]]) -> None:
+    body = case("c02_leaver_without_mail.sh")
+    for number, push in enumerate(pushes):
+        if number:
+            assert (await firm.run()).counts == {}
+        await firm.says("p19", {**body, "Operations": [body["Operations"][place] for place in push]})
+    await leaves(firm, "p19")
+
+
+async def test_e1_c03_a_leaver_who_is_moved_to_another_domain(firm: Firm) -> None:
+    await firm.says("p16", case("c03_leaver_other_domain.json"))
+    await leaves(firm, "p16")
+
+
+@pytest.mark.parametrize(("name", "active"), [("p18", False), ("p17", True)])
+async def test_e1_c04_another_entry_with_the_address_shields_no_leaver(firm: Firm, name: str, active: bool) -> None:
+    await firm.provider.person(f"{name}-old@acme.example", active=active, emails=mails(f"{name}@acme.example"))
+    await firm.says(name, {"schemas": case("c03_leaver_other_domain.json")["schemas"], "Operations": [INACTIVE]})
+    await leaves(firm, name)
+
+
+async def test_e1_c05_a_rehire_beside_the_disabled_entry_shields_no_leaver(firm: Firm) -> None:
+    """What the linked entry states acts at once; the new one is named with what to type, and gets nothing by itself."""
+    await firm.says("p15", {"schemas": case("c03_leaver_other_domain.json")["schemas"], "Operations": [INACTIVE]})
+    new = await firm.provider.person("p15-back@acme.example", active=True, emails=mails("p15@acme.example"))
+    add = {"op": "add", "path": "members", "value": [{"value": new}]}
+    assert (await firm.provider.patch(f"/Groups/{firm.group}", add)).status == 204
+    outcome = await firm.run()
+    assert outcome.counts == LEAVER
+    assert await firm.held() == {**dict.fromkeys(STAFF, "active invited"), "p15": "disabled paused"}
+    said = [*outcome.lines, *(problem.what for problem in outcome.problems)]
+    assert any(f"entra:{new}" in line for line in said), said
+    assert (await firm.run(minutes=20)).counts == {}
