@@ -124,11 +124,18 @@ class AttributeRules:
         return blake2b(_CANONICAL(content), digest_size=16).digest()
 
 
-def mail_keys(mapped: Person | Unmappable) -> tuple[str, ...]:
-    """Every address by which an entry may be meant, as it is compared; the first is the one it is mapped with."""
+def number_key(number: str) -> str:
+    """An employee number beside addresses in one index; no address has a space."""
+    return f"number {number}"
+
+
+def index_keys(mapped: Person | Unmappable) -> tuple[str, ...]:
+    """Everything by which an entry is found for a person: its addresses as they are compared, first the one it is
+    mapped with, then its employee number."""
     if isinstance(mapped, Unmappable):
         return ()
-    return (mapped.mail.key, *(mail.key for mail in mapped.other_mails))
+    keys = (mapped.mail.key, *(mail.key for mail in mapped.other_mails))
+    return (*keys, number_key(mapped.employee_number)) if mapped.employee_number else keys
 
 
 def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = None) -> Person | Unmappable:

@@ -22,6 +22,7 @@ from connector.reconcile.guard.limits import Permit, logged_scopes
 from connector.reconcile.pipeline import Judgement
 from connector.reconcile.plan.changes import Harm, Kind, Plan, Problem, witnessed
 from connector.reconcile.plan.order import Order
+from connector.reconcile.plan.recorded import SECOND
 from connector.reconcile.plan.words import expiry
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.ground import grounded, judged
@@ -179,6 +180,7 @@ async def _seen(book: Book, plan: Plan, time: Continuity, ended: datetime) -> No
         await people.clear_absences(book, [(item.source_id, item.anchor, item.scope) for item in notes.seen_again])
     if notes.lifted:
         await people.clear_undone(book, notes.lifted)
+    await people.mark_undone(book, [(identity, SECOND, entry, "") for identity, entry in notes.met])
     if absent := time.notable(notes.absent):
         await people.note_absences(book, absent, at=max(ended, book.at))
     lines = time.steady(plan.scopes)

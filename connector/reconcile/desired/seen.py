@@ -172,7 +172,9 @@ class Gone(msgspec.Struct, frozen=True):
 class Desired(msgspec.Struct, frozen=True):
     """What the directories want, as far as it is proved.
 
-    ``frozen_rules``: mapping id → why its group proves nothing in this reading. ``unsettled``: (source id, anchor) of
+    ``beside``: identity → a relink that waits for a person while what was stated of theirs goes on (E6). ``met``:
+    (identity, ``SOURCE:ANCHOR``) of second accounts. ``frozen_rules``: mapping id → why its group proves nothing in
+    this reading. ``unsettled``: (source id, anchor) of
     whoever every run has to look at again, though their entry may never change (D14).
     """
 
@@ -183,3 +185,5 @@ class Desired(msgspec.Struct, frozen=True):
     absent: tuple[Absence, ...] = ()
     seen_again: tuple[Absence, ...] = ()
     unsettled: frozenset[tuple[str, str]] = frozenset()
+    beside: Mapping[str, Present] = {}
+    met: frozenset[tuple[str, str]] = frozenset()

@@ -22,6 +22,7 @@ from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.affected import Closure, Part
+from connector.reconcile.reading.earlier import with_earlier
 from connector.reconcile.reading.memory import Observed, merged
 from connector.reconcile.state.load import load, load_elsewhere
 from connector.reconcile.state.teams import with_teams
@@ -54,6 +55,7 @@ async def grounded(reader: Reader, policy: Policy, observed: Observed, domains: 
     part = await _part(reader, policy, observed, domains, now)
     time = await _went_on(reader, part.recorded, part.sources, now)
     ground = Ground(part.sources, with_teams(time.recorded, policy), policy, domains, now)
+    ground = await with_earlier(reader, ground, observed.rules)
     doubtful = any(
         group.missing or group.unresolved for seen in part.sources.values() for group in seen.groups.values()
     )

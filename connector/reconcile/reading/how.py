@@ -114,8 +114,9 @@ async def _followed(
             count = len(followed.delta.entries) + len(followed.delta.gone)
             lines.append(ScopeLine(source_id, CHANGES, True, entries=count))
     return Observed(
-        {}, cursors, near=True, scopes=tuple(lines), overlays=overlays, memory=memory, followed=frozenset(tracks)
-    )
+        {}, cursors, near=True, scopes=tuple(lines), overlays=overlays, memory=memory, followed=frozenset(tracks),
+        rules={item.source.id: item.rules for item in sources},
+    )  # fmt: skip
 
 
 async def _told(track: Track, memory: Memory) -> Changes | None:

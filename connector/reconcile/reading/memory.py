@@ -54,7 +54,7 @@ class Memory:
     def comparable(self, source_id: str, rules: AttributeRules, policy: Policy) -> LastReading | None:
         """The last reading of a source if it was mapped by the same rules and holds the same groups."""
         last = self.readings.get(source_id)
-        if last is None or last.rules != rules.mark.hex():
+        if last is None or last.rules != rules.mark.hex() + parts.FORMAT:
             return None
         kept = {group.reference for group in parts.decode_header(last.header).groups}
         return last if kept == set(policy.groups_of(source_id)) else None
@@ -73,7 +73,7 @@ class Memory:
 class Observed:
     """What was read. ``near``: only what differs from the last readings, when that is enough; ``sources`` is empty
     then. Otherwise ``sources`` has everybody; ``overlays`` and ``gathered`` are what to remember of each whole reading,
-    as a difference or anew, ``rules`` the mark of the rules by which each was mapped. ``with_causes``: some group has
+    as a difference or anew, ``rules`` those by which each was mapped. ``with_causes``: some group has
     unresolved members, so the causes of memberships are needed (D6). ``scopes``: the evidence of a near reading.
     ``followed``: sources of which only the changes were read; ``notes``: what is to be said of how they were read.
     ``ended``: when the last of the readings was over; None where none was made."""
@@ -85,7 +85,7 @@ class Observed:
     scopes: tuple[ScopeLine, ...] = ()
     overlays: Mapping[str, Overlay] = field(default_factory=dict)
     gathered: Mapping[str, Gathered] = field(default_factory=dict)
-    rules: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, AttributeRules] = field(default_factory=dict)
     memory: Memory | None = None
     followed: frozenset[str] = frozenset()
     notes: tuple[Problem, ...] = ()
@@ -117,7 +117,7 @@ async def remember(book: Book, observed: Observed, judgement: Judgement) -> None
     for overlay in observed.overlays.values():
         await overlay.save(book)
     for source_id, gathered in observed.gathered.items():
-        await _save(book, source_id, gathered, observed.rules[source_id])
+        await _save(book, source_id, gathered, observed.rules[source_id].mark.hex() + parts.FORMAT)
     if not observed.near:
         await last_readings.forget(book, known)
     went = {bundle.subject: len(bundle.changes) for bundle in judgement.guarded.allowed}

@@ -32,7 +32,7 @@ async def recollect(reader: Reader, sources: Sequence[Configured], policy: Polic
         reading = _nothing(source_id, references, now) if last is None else await _read(reader, last, references)
         seen[source_id] = see(reading, references, item.rules, now)
     with_causes = any(group.unresolved for source in seen.values() for group in source.groups.values())
-    return Observed(seen, with_causes=with_causes)
+    return Observed(seen, with_causes=with_causes, rules={item.source.id: item.rules for item in sources})
 
 
 def _nothing(source_id: str, references: Sequence[str], now: datetime) -> Reading:

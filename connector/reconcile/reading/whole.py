@@ -12,7 +12,7 @@ from typing import Protocol
 
 from connector.directory.base import Entry, Reading, ReadRequest, Source
 from connector.directory.groups import dn_key
-from connector.directory.mapping import AttributeRules, Person, entry_mark, mail_keys, map_entry
+from connector.directory.mapping import AttributeRules, Person, entry_mark, index_keys, map_entry
 from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSeen
 from connector.reconcile.plan.changes import ScopeLine
 from connector.reconcile.policy.policy import Policy
@@ -60,9 +60,10 @@ async def read_all(
             if (delta := await differs(item, reading, policy, memory)) is not None:
                 overlays[reading.source_id] = Overlay(memory.readings[reading.source_id], delta, item.rules, now)
     cursors = {reading.source_id: reading.cursor for reading in readings if reading.cursor}
+    rules = {item.source.id: item.rules for item in sources}
     if memory is not None and memory.base is not None and len(overlays) == len(pairs):
         lines = tuple(line for reading in readings for line in scope_lines(reading))
-        return Observed({}, cursors, near=True, scopes=lines, overlays=overlays, memory=memory)
+        return Observed({}, cursors, near=True, scopes=lines, overlays=overlays, rules=rules, memory=memory)
     gathered: dict[str, Gathered] = {}
     seen: dict[str, SourceSeen] = {}
     for item, reading in pairs:
@@ -71,7 +72,6 @@ async def read_all(
             gathered[source_id] = Gathered(reading.groups.values(), len(reading.people))
         seen[source_id] = see(reading, policy.groups_of(source_id), item.rules, now, gathered.get(source_id))
     with_causes = any(group.unresolved for source in seen.values() for group in source.groups.values())
-    rules = {item.source.id: item.rules.mark.hex() for item in sources}
     return Observed(seen, cursors, with_causes, overlays=overlays, gathered=gathered, rules=rules, memory=memory)
 
 
@@ -138,7 +138,7 @@ def see(
                 if mapped.expires_at is not None and mapped.expires_at > now:
                     gathered.expiries.append((to_micros(mapped.expires_at), anchor))
                 known = mapped.fingerprint if isinstance(mapped, Person) else ""
-                gathered.add(entry, entry_mark(entry, rules, known), dn_key(entry.dn), mail_keys(mapped))
+                gathered.add(entry, entry_mark(entry, rules, known), dn_key(entry.dn), index_keys(mapped))
     return SourceSeen(
         source_id=reading.source_id,
         complete=reading.people_complete,
