@@ -141,7 +141,7 @@ class Asking:
 async def _arrive(service: Service, done: SignedIn) -> web.StreamResponse:
     """Somebody has signed in: their invite is claimed. Whoever was not invited gets nothing and is told so."""
     try:
-        arrival = Arrival(done.mail, done.entity_id, done.subject_hash)
+        arrival = Arrival(done.mail, done.entity_id, done.subject_hash, done.by_address)
         claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
     except Refused as error:
         event(_log, "invite.refused", organization=done.organization, why=error.what)
