@@ -55,6 +55,8 @@ class Person:
     expires_at: datetime | None = None
     other_mails: tuple[Email, ...] = ()
     """Further usable addresses, in order: which one counts is chosen by who knows the person (E7)."""
+    unusable: tuple[str, ...] = ()
+    """Values that are no addresses, each with its attribute and why, where another value is one."""
 
     def with_mail(self, mail: Email) -> Person:
         """The same entry with another of its addresses as the one that counts."""
@@ -147,7 +149,8 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
     reasons: list[str] = []
     if not entry.anchor:
         reasons.append("the entry has no anchor")
-    mails = _mails(entry, rules, reasons)
+    mails, unusable = _mails(entry, rules)
+    reasons += [] if mails else unusable or [f"mail: no value in {', '.join(rules.fields['mail'])}"]
     texts = {name: _text(entry, name, names, reasons) for name, names in rules.fields.items() if name != "mail"}
     enabled, expires_at = rules.account(entry)
     if now is not None and expires_at is not None and now >= expires_at:
@@ -170,6 +173,7 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
         dn=entry.dn,
         expires_at=expires_at,
         other_mails=tuple(mails[1:]),
+        unusable=tuple(unusable),
     )
 
 
@@ -266,8 +270,9 @@ def _text(entry: Entry, name: str, attributes: Sequence[str], reasons: list[str]
     return ""
 
 
-def _mails(entry: Entry, rules: AttributeRules, reasons: list[str]) -> list[Email]:
-    """Every usable address once: by attribute in the stated order, by ``mail_domains``, then by the alphabet."""
+def _mails(entry: Entry, rules: AttributeRules) -> tuple[list[Email], list[str]]:
+    """Every usable address once: by attribute in the stated order, by ``mail_domains``, then by the alphabet; and what
+    is wrong with every other value."""
     faults: list[str] = []
     found: dict[str, Email] = {}
     for attribute in rules.fields["mail"]:
@@ -276,9 +281,10 @@ def _mails(entry: Entry, rules: AttributeRules, reasons: list[str]) -> list[Emai
             text, fault = _clean(value)
             if text:
                 try:
-                    usable.append(Email.parse(text))
+                    usable.append(_relayed(Email.parse(text)))
                 except ValueError as error:
-                    fault = f"is not usable: {error}"
+                    said = str(error)
+                    fault = f"is not usable: {said if repr(text) in said else f'{text!r}: {said}'}"
             if fault:
                 faults.append(f"mail: {attribute} {fault}")
         if len(usable) > 1 and rules.mail_domains:
@@ -286,6 +292,11 @@ def _mails(entry: Entry, rules: AttributeRules, reasons: list[str]) -> list[Emai
             usable.sort(key=lambda mail: order.get(mail.domain, len(order)))
         for mail in usable:
             found.setdefault(mail.key, mail)
-    if not found:
-        reasons.extend(faults or [f"mail: no value in {', '.join(rules.fields['mail'])}"])
-    return list(found.values())
+    return list(found.values()), faults
+
+
+def _relayed(mail: Email) -> Email:
+    """The address; raises ``ValueError`` when no relay takes mail for it."""
+    if why := mail.refused_by_relays:
+        raise ValueError(f"{mail.text!r} is not a mail address: {why}")
+    return mail

@@ -47,7 +47,8 @@ class Matcher:
         for source in self.sources.values():
             links = self.recorded.links.get(source.source_id, {})
             for anchor, entry in source.unmappable.items():
-                self.problems.append(Problem("unmappable", "; ".join(entry.reasons), (anchor,)))
+                told = f"{entry.dn}: {'; '.join(entry.reasons)}" if entry.dn else "; ".join(entry.reasons)
+                self.problems.append(Problem("unmappable", told, (anchor,)))
                 link = links.get(anchor)
                 if link is None:
                     continue
@@ -59,6 +60,9 @@ class Matcher:
                     self._unread(recorded, identity, link)
             for anchor, person in source.people.items():
                 link = links.get(anchor)
+                if person.unusable:
+                    text = f"{person.dn}: {'; '.join(person.unusable)}; {person.mail.text} counts instead"
+                    self.problems.append(Problem("unusable-address", text, (anchor,)))
                 if link is not None and not person.enabled:
                     leavers.append((link, person))
                     continue

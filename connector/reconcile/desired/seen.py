@@ -54,6 +54,7 @@ class AsRecorded:
     employee_number: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     other_mails: tuple[Email, ...] = ()
+    unusable: tuple[str, ...] = ()
 
     def with_mail(self, _mail: Email) -> AsRecorded:
         """It has one address only."""
@@ -87,7 +88,7 @@ class AsRecorded:
     @property
     def mail(self) -> Email:
         """As recorded."""
-        return Email.parse(self.identity.mail)
+        return Email(self.identity.mail, self.identity.mail_key)
 
     @property
     def given_name(self) -> str:

@@ -112,6 +112,10 @@ class PersonSeen(Protocol):
     def other_mails(self) -> Sequence[Email]:
         """Further addresses of the entry, any of which may be the one that counts (E7)."""
 
+    @property
+    def unusable(self) -> Sequence[str]:
+        """Values of the entry that are no addresses, and why (E7)."""
+
     def with_mail(self, mail: Email) -> PersonSeen:
         """The same entry with another of its addresses as the one that counts."""
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from connector.directory.mapping import AttributeRules
+from connector.reconcile.desired.addressing import addressed
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.relinking import Candidates
 from connector.reconcile.plan.recorded import Earlier
@@ -46,7 +47,7 @@ async def with_earlier(reader: Reader, ground: Ground, rules: Mapping[str, Attri
 
 
 def _candidates(ground: Ground) -> Candidates:
-    ground = ground.addressed()
+    ground = addressed(ground)
     found, linked = Candidates(ground), ground.recorded.links
     unlinked = [
         (person, "")

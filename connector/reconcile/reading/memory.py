@@ -28,7 +28,7 @@ from ledger.store.last_readings import Base, LastReading
 
 MOST_PENDING = 20_000
 """With more people unsettled than this, looking at everybody is as quick."""
-_STANDING = frozenset({FROZEN, DOUBT, "unmappable", "invite-expired"})
+_STANDING = frozenset({FROZEN, DOUBT, "unmappable", "unusable-address", "invite-expired"})
 """Problems that stay true until an entry, a domain or the policy changes, so that they are not looked at again."""
 _SHARED = frozenset({FROZEN, DOUBT})
 """Those of them that many people may share, of whom some are looked at."""
