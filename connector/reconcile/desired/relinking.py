@@ -160,9 +160,10 @@ class Candidates:
         (item,) = found
         beside = " and was there while that one was enabled" if self.second(identity, item) else ""
         why = f" ({item.barred})" if item.barred else ""
+        other = "nothing happens" if item.by is By.GUID else f"give one of the two another {item.by}"
         return (
             f"{was}, and {_entry(item.person)} has the {item.by}{beside}{why}: if it is the same person, approve or"
-            f" run {item.command(mail)}; if not, give one of the two another {item.by}"
+            f" run {item.command(mail)}; if not, {other}"
         )
 
     def _entries(self, links: Sequence[LinkRow]) -> str:

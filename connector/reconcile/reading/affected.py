@@ -142,6 +142,7 @@ class Closure:
         for other, twin in self._overlays.items():  # an entry that moved to another directory keeps its objectGUID
             if other != source_id:
                 fresh.anchors[other].update(await twin.people(self._reader, anchors))
+                fresh.ids.update(row[1] for row in await some_people.links_of_anchors(self._reader, other, anchors))
         for mails, number in overlay.before(anchors):  # whom the entry was taken for may be somebody else's now
             fresh.mails.update(mails)
             fresh.numbers.update({number} - {""})
