@@ -133,8 +133,8 @@ class Candidates:
         found = self.of.get(identity.id, ())
         if len(found) != 1 or found[0].barred:
             return None
-        if not self.links(identity.id):
-            return found[0]
+        if not self.links(identity.id) and found[0].by is By.ADDRESS:
+            return found[0]  # known by hand, and found in a directory for the first time
         return found[0] if found[0].alone and not self.second(identity, found[0]) else None
 
     def second(self, identity: IdentityRow, candidate: Candidate) -> bool:
