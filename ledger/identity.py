@@ -5,6 +5,7 @@ Case rules live inside the types. Pure: no I/O here.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,10 @@ def _ldh(label: str) -> bool:
     )
 
 
+_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+")
+_QUOTED = re.compile(r'"(?:[!#-\[\]-~]|\\[!-~])*"')
+
+
 @dataclass(frozen=True, slots=True)
 class Email:
     """A mail address: ``text`` as written, ``key`` for every comparison (equality and hash use the key only)."""
@@ -70,6 +75,20 @@ class Email:
         if len(clean) > 254 or not local.isprintable() or clean.split() != [clean]:
             raise ValueError(f"{text!r} is not a mail address: too long, or it holds spaces or control characters")
         return cls(clean, f"{fold(local)}@{a_label(domain)}")
+
+    @property
+    def refused_by_relays(self) -> str:
+        """Why no relay accepts it (RFC 5321 §4.1.2, §4.5.3.1, RFC 6531); empty where nothing says so."""
+        local = self.text.rpartition("@")[0]
+        if len(local.encode()) > 64 or len(self.text.encode()) > 254:
+            return "longer than 64 octets before the @, or than 254 in all"
+        if _QUOTED.fullmatch(local):
+            return ""
+        if "" in local.split("."):
+            return "a dot at an end of the part before the @, or two in a row"
+        other = next((atom for atom in local.split(".") if not _ATOM.fullmatch(atom)), "")
+        character = next((c for c in other if not _ATOM.fullmatch(c)), "")
+        return f"{character!r} before the @" if character else ""
 
     @property
     def domain(self) -> str:

@@ -23,7 +23,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "reconcile": ("plan", "apply", "approve", "undo"),
     "explaining": ("explain",),
     "adopting": ("adopt",),
-    "byhand": ("invite", "relink", "restrict", "lift"),
+    "byhand": ("invite", "relink", "rename", "restrict", "lift"),
     "granting": ("team", "seat"),
     "imports": ("import",),
     "usage": ("usage",),

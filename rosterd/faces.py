@@ -17,6 +17,7 @@ from access.errors import Unauthenticated
 from access.principal import Principal
 from access.trail import Trail
 from connector.admin import routes as admin
+from connector.directory.mapping import AttributeRules
 from connector.reconcile.by_hand.sign_in import Arrival, claim
 from connector.sso.routes import Entrance
 from connector.sso.sign_in import SignedIn
@@ -141,7 +142,7 @@ class Asking:
 async def _arrive(service: Service, done: SignedIn) -> web.StreamResponse:
     """Somebody has signed in: their invite is claimed. Whoever was not invited gets nothing and is told so."""
     try:
-        arrival = Arrival(done.mail, done.entity_id, done.subject_hash)
+        arrival = Arrival(done.mail, done.entity_id, done.subject_hash, done.by_address)
         claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
     except Refused as error:
         event(_log, "invite.refused", organization=done.organization, why=error.what)
@@ -155,7 +156,8 @@ def _declared(service: Service, organization: str) -> admin.Declared:
     """What the organization's file says now; raises ``NotFound`` when it has gone."""
     customer = service.settings.customer(organization)
     kinds = {item.id: item.kind for item in customer.settings.directories}
-    return admin.Declared(policy(customer), customer.settings.invites, kinds)
+    rules = {item.id: AttributeRules.from_settings(item) for item in customer.settings.directories}
+    return admin.Declared(policy(customer), customer.settings.invites, kinds, rules)
 
 
 def _reporting(service: Service, organization: str) -> ReportingSettings:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from access.errors import Forbidden, Unauthenticated
 from access.principal import Principal, Scope
+from connector.directory.mapping import AttributeRules
 from connector.reconcile.by_hand.rules import Act, Exists
 from connector.reconcile.policy.invites import InviteSettings
 from connector.reconcile.policy.policy import Policy
@@ -60,11 +61,13 @@ class Paged(Asked):
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What an organization's file declares, as far as routes hand it on. ``directories``: id → kind."""
+    """What an organization's file declares, as far as routes hand it on. ``directories``: id → kind; ``rules``: how
+    each is mapped."""
 
     policy: Policy
     invites: InviteSettings
     directories: Mapping[str, str]
+    rules: Mapping[str, AttributeRules]
 
 
 @dataclass(frozen=True, slots=True)

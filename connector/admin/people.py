@@ -13,7 +13,7 @@ from connector.admin import shown
 from connector.admin.answering import Answering, Asked, Body, Paged, answer, asked, body, cursor_of, paged, place_of
 from connector.admin.describing import Route
 from connector.reconcile.by_hand import invites as invites_by_hand
-from connector.reconcile.by_hand import links
+from connector.reconcile.by_hand import links, renames
 from connector.reconcile.by_hand import people as by_hand
 from connector.reconcile.by_hand.people import Newcomer
 from connector.reconcile.by_hand.rules import Person
@@ -75,6 +75,13 @@ class NewLink(Body):
     reason: str = Field(max_length=2000)
 
 
+class NewAddress(Body):
+    """The address of the person's own entry that counts from now on."""
+
+    mail: str = Field(max_length=254)
+    reason: str = Field(max_length=2000)
+
+
 class Why(Asked):
     """Why something is taken away; kept in the audit."""
 
@@ -96,6 +103,8 @@ class People(Answering):
             Route("DELETE", one, "Remove a person no directory owns", self.remove, write, asked=Why),
             Route("POST", f"{one}/invite", "Send the invite again", self.resend, write),
             Route("POST", f"{one}/links", "Bind a directory entry (relink)", self.relink, write, body=NewLink),
+            Route("POST", f"{one}/rename", "Make another address of the linked entry count", self.rename, write,
+                  body=NewAddress),
             Route("DELETE", f"{one}/links/{{source}}", "Always refused: a link is moved, never taken away",
                   self.unlink, write, asked=Why),
         ]  # fmt: skip
@@ -177,6 +186,16 @@ class People(Answering):
         act = self.act(who, wanted.reason)
         identity = request.match_info["id"]
         done = await links.relink(self.ledger, who.organization, identity, entry, directories, act)
+        return answer(done.to_json())
+
+    async def rename(self, request: web.Request) -> web.Response:
+        """What was done."""
+        who = await self.may(request, Scope.PEOPLE_WRITE)
+        wanted = await body(request, NewAddress)
+        rules = self.acts.declared(who.organization).rules
+        act = self.act(who, wanted.reason)
+        identity = request.match_info["id"]
+        done = await renames.rename(self.ledger, who.organization, identity, wanted.mail, rules, act)
         return answer(done.to_json())
 
     async def unlink(self, request: web.Request) -> web.Response:

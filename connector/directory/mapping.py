@@ -55,6 +55,8 @@ class Person:
     expires_at: datetime | None = None
     other_mails: tuple[Email, ...] = ()
     """Further usable addresses, in order: which one counts is chosen by who knows the person (E7)."""
+    unusable: tuple[str, ...] = ()
+    """Values that are no addresses, each with its attribute and why, where another value is one."""
 
     def with_mail(self, mail: Email) -> Person:
         """The same entry with another of its addresses as the one that counts."""
@@ -128,11 +130,18 @@ class AttributeRules:
         return blake2b(_CANONICAL(content), digest_size=16).digest()
 
 
-def mail_keys(mapped: Person | Unmappable) -> tuple[str, ...]:
-    """Every address by which an entry may be meant, as it is compared; the first is the one it is mapped with."""
+def number_key(number: str) -> str:
+    """An employee number beside addresses in one index; no address has a space."""
+    return f"number {number}"
+
+
+def index_keys(mapped: Person | Unmappable) -> tuple[str, ...]:
+    """Everything by which an entry is found for a person: its addresses as they are compared, first the one it is
+    mapped with, then its employee number."""
     if isinstance(mapped, Unmappable):
         return ()
-    return (mapped.mail.key, *(mail.key for mail in mapped.other_mails))
+    keys = (mapped.mail.key, *(mail.key for mail in mapped.other_mails))
+    return (*keys, number_key(mapped.employee_number)) if mapped.employee_number else keys
 
 
 def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = None) -> Person | Unmappable:
@@ -144,7 +153,8 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
     reasons: list[str] = []
     if not entry.anchor:
         reasons.append("the entry has no anchor")
-    mails = _mails(entry, rules, reasons)
+    mails, unusable = _mails(entry, rules)
+    reasons += [] if mails else unusable or [f"mail: no value in {', '.join(rules.fields['mail'])}"]
     texts = {name: _text(entry, name, names, reasons) for name, names in rules.fields.items() if name != "mail"}
     enabled, expires_at = rules.account(entry)
     if now is not None and expires_at is not None and now >= expires_at:
@@ -167,6 +177,7 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
         dn=entry.dn,
         expires_at=expires_at,
         other_mails=tuple(mails[1:]),
+        unusable=tuple(unusable),
     )
 
 
@@ -263,8 +274,9 @@ def _text(entry: Entry, name: str, attributes: Sequence[str], reasons: list[str]
     return ""
 
 
-def _mails(entry: Entry, rules: AttributeRules, reasons: list[str]) -> list[Email]:
-    """Every usable address once: by attribute in the stated order, by ``mail_domains``, then by the alphabet."""
+def _mails(entry: Entry, rules: AttributeRules) -> tuple[list[Email], list[str]]:
+    """Every usable address once: by attribute in the stated order, by ``mail_domains``, then by the alphabet; and what
+    is wrong with every other value."""
     faults: list[str] = []
     found: dict[str, Email] = {}
     for attribute in rules.fields["mail"]:
@@ -273,9 +285,10 @@ def _mails(entry: Entry, rules: AttributeRules, reasons: list[str]) -> list[Emai
             text, fault = _clean(value)
             if text:
                 try:
-                    usable.append(Email.parse(text))
+                    usable.append(_relayed(Email.parse(text)))
                 except ValueError as error:
-                    fault = f"is not usable: {error}"
+                    said = str(error)
+                    fault = f"is not usable: {said if repr(text) in said else f'{text!r}: {said}'}"
             if fault:
                 faults.append(f"mail: {attribute} {fault}")
         if len(usable) > 1 and rules.mail_domains:
@@ -283,6 +296,11 @@ def _mails(entry: Entry, rules: AttributeRules, reasons: list[str]) -> list[Emai
             usable.sort(key=lambda mail: order.get(mail.domain, len(order)))
         for mail in usable:
             found.setdefault(mail.key, mail)
-    if not found:
-        reasons.extend(faults or [f"mail: no value in {', '.join(rules.fields['mail'])}"])
-    return list(found.values())
+    return list(found.values()), faults
+
+
+def _relayed(mail: Email) -> Email:
+    """The address; raises ``ValueError`` when no relay takes mail for it."""
+    if why := mail.refused_by_relays:
+        raise ValueError(f"{mail.text!r} is not a mail address: {why}")
+    return mail

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
+from connector.reconcile.desired.addressing import addressed, kept_addresses
 from connector.reconcile.desired.desired import desired
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Desired
@@ -69,8 +70,12 @@ def decide(ground: Ground, differ: Callable[[Desired, Ground], Draft] = diff) ->
     """
     ground.policy.require_offerings(ground.recorded.offerings)
     with without_collector():
-        ground = ground.addressed()
+        told = kept_addresses(ground)
+        ground = addressed(ground)
         draft = differ(desired(ground), ground)
+        if told:
+            found = tuple(sorted((*draft.plan.problems, *told)))
+            draft = msgspec.structs.replace(draft, plan=msgspec.structs.replace(draft.plan, problems=found))
         plan = protect(draft.plan, ground)
         spared = draft.plan.bundles if len(plan.bundles) < len(draft.plan.bundles) else ()
         kept = {bundle.subject for bundle in plan.bundles}

@@ -17,7 +17,7 @@ from xml.etree.ElementTree import Element
 from connector.sso.metadata import DS, parse_instant
 from connector.sso.xml_scan import BadXml, Limits, read
 from ledger.errors import Refused
-from ledger.identity import Email
+from ledger.identity import Email, fold
 
 SAML = "{urn:oasis:names:tc:SAML:2.0:assertion}"
 SAMLP = "{urn:oasis:names:tc:SAML:2.0:protocol}"
@@ -82,7 +82,8 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Who signed in, and what is kept of the proof. ``mail`` is for this moment; evidence keeps ``subject_hash``."""
+    """Who signed in, and what is kept of the proof. ``mail`` is for this moment; evidence keeps ``subject_hash``.
+    ``by_address``: the subject is nothing but the address."""
 
     mail: Email
     assertion_id: str
@@ -90,6 +91,7 @@ class Accepted:
     subject_hash: str
     algorithm: str
     authenticated_at: datetime | None
+    by_address: bool = False
 
 
 def read_response(text: str) -> Document:
@@ -234,7 +236,8 @@ def read_mail(document: Document, expected: Expected) -> Email:
 def accepted(document: Document, expected: Expected, ends: datetime, at: datetime) -> Accepted:
     """The result of ⑪, with what is kept; ⑩ (replay) is the ledger's and comes before anything is granted."""
     mail = read_mail(document, expected)
-    subject = f"{expected.issuer}\n{_text(document.assertion.find(f'{SAML}Subject/{SAML}NameID'))}"
+    name = _text(document.assertion.find(f"{SAML}Subject/{SAML}NameID"))
+    subject = f"{expected.issuer}\n{name}"
     methods = [node.get("Algorithm", "") for node in document.root.iter(f"{DS}SignatureMethod")]
     return Accepted(
         mail,
@@ -243,6 +246,7 @@ def accepted(document: Document, expected: Expected, ends: datetime, at: datetim
         hashlib.sha256(subject.encode()).hexdigest(),
         methods[0].rpartition("#")[2],
         at,
+        fold(name) == fold(mail.text),
     )
 
 

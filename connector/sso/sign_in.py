@@ -53,7 +53,8 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """A response that passed. ``mail`` was asserted by the organization's own provider for one of its own domains."""
+    """A response that passed. ``mail`` was asserted by the organization's own provider for one of its own domains.
+    ``by_address``: the subject is nothing but that address."""
 
     organization: str
     purpose: str
@@ -63,6 +64,7 @@ class SignedIn:
     entity_id: str
     subject_hash: str
     at: datetime
+    by_address: bool = False
 
 
 async def begin_test(
@@ -166,6 +168,7 @@ async def _judge(
         peer.metadata.entity_id,
         accepted.subject_hash,
         now,
+        accepted.by_address,
     )
 
 

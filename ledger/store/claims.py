@@ -22,6 +22,7 @@ class Person:
 
     id: str
     state: str
+    mail_key: str
     mail_since: datetime
 
 
@@ -47,7 +48,7 @@ async def person_by_id(reader: Reader, identity_id: str) -> Person | None:
         if past.mail_key != row.mail_key:
             break
         since = past.valid_from
-    return None if since is None else Person(str(row.id), str(row.state), since)
+    return None if since is None else Person(str(row.id), str(row.state), str(row.mail_key), since)
 
 
 async def persons_by_mail(reader: Reader, mail_key: str) -> list[Person]:

@@ -1,4 +1,4 @@
-"""invite add · resend · list, relink, restrict, lift: what an operator does by hand, audited in their name."""
+"""invite add · resend · list, relink, rename, restrict, lift: what an operator does by hand, audited in their name."""
 
 from __future__ import annotations
 
@@ -117,6 +117,30 @@ def relink(
     perform(context, as_json, work)
 
 
+def rename(
+    context: typer.Context,
+    mail: Mail,
+    to: Annotated[str, typer.Option("--to", metavar="NEW", help="The address of their entry that counts now.")],
+    reason: Reason,
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Make another address of somebody's own entry the one that counts; runs keep it while the entry shows it."""
+
+    async def work(service: Service) -> Result:
+        from connector.directory.mapping import AttributeRules
+        from connector.reconcile.by_hand import people, renames
+
+        chosen = choose(service.settings, organization)
+        directories = service.settings.customer(chosen).settings.directories
+        rules = {item.id: AttributeRules.from_settings(item) for item in directories}
+        async with service.ledger.read(chosen) as reader:
+            identity = await people.find(reader, mail)
+        return await renames.rename(service.ledger, chosen, identity, to, rules, _act(service, reason))
+
+    perform(context, as_json, work)
+
+
 def restrict(
     context: typer.Context, team: TeamName, reason: Reason, organization: OneOrganization = "", as_json: Json = False
 ) -> None:
@@ -155,5 +179,5 @@ def _act(service: Service, reason: str = "") -> Act:
 def add_to(root: typer.Typer) -> None:
     """Register the verbs."""
     root.add_typer(app, name="invite")
-    for verb in (relink, restrict, lift):
+    for verb in (relink, rename, restrict, lift):
         root.command()(verb)

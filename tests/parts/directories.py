@@ -55,7 +55,7 @@ RULES = AttributeRules(
 
 @dataclass(frozen=True)
 class Somebody:
-    """One entry; ``anchor`` empty: made from the uid."""
+    """One entry; ``anchor`` empty: made from the uid; ``also``: more values of ``mail``."""
 
     uid: str
     mail: str = ""
@@ -66,6 +66,7 @@ class Somebody:
     department: str = ""
     country: str = ""
     broken: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -83,6 +84,8 @@ class Somebody:
             "disabled": "yes" if self.disabled else "",
         }
         raw = {name: (value.encode(),) for name, value in values.items() if value}
+        if self.also:
+            raw["mail"] = (*raw["mail"], *(value.encode() for value in self.also))
         return Entry(self.key, f"uid={self.uid},ou=People", raw)
 
 

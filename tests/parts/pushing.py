@@ -37,13 +37,14 @@ class Provider:
         self.connection = connection
         self.at = AT
 
-    async def hire(self, *names: str, group: str = "", number: str = "") -> None:
-        """New people, ``anchor`` u-NAME (u2-NAME when one of that id was deleted), in a group."""
+    async def hire(self, *names: str, group: str = "", number: str = "", mail: str = "") -> None:
+        """New people, ``anchor`` u-NAME (u2-NAME when one of that id was deleted), in a group; ``mail``: where it
+        is not their user name."""
         async with self.store.write(self.organization, at=self.at) as book:
             gone = await inbox.deleted(book, self.connection, inbox.USER)
             ids = [f"u2-{name}" if f"u-{name}" in gone else f"u-{name}" for name in names]
             for name, anchor in zip(names, ids, strict=True):
-                await self._put(book, anchor, name, active=True, number=number)
+                await self._put(book, anchor, name, active=True, number=number, mail=mail)
             if group:
                 if await inbox.get(book, self.connection, inbox.GROUP, f"g-{group}") is None:
                     await inbox.put(book, self.connection, inbox.GROUP, f"g-{group}", external_id="", key=fold(group),
@@ -93,10 +94,10 @@ class Provider:
             found = await inbox.documents(reader, self.connection, inbox.USER)
         return {document["userName"].partition("@")[0]: document["active"] for _, document in found}
 
-    async def _put(self, book: Book, anchor: str, name: str, *, active: bool, number: str = "") -> None:
-        mail = f"{name}@acme.example"
-        document = {"userName": mail, "displayName": name.title(), "active": active,
-                    "emails": [{"value": mail, "primary": True}]}  # fmt: skip
+    async def _put(self, book: Book, anchor: str, name: str, *, active: bool, number: str = "", mail: str = "") -> None:
+        login = f"{name}@acme.example"
+        document = {"userName": login, "displayName": name.title(), "active": active,
+                    "emails": [{"value": mail or login, "primary": True}]}  # fmt: skip
         if number:
             document[ENTERPRISE] = {"employeeNumber": number}
-        await inbox.put(book, self.connection, inbox.USER, anchor, external_id="", key=mail, document=document)
+        await inbox.put(book, self.connection, inbox.USER, anchor, external_id="", key=login, document=document)

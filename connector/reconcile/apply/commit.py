@@ -27,7 +27,7 @@ from connector.reconcile.guard.limits import Permit, logged_scopes
 from connector.reconcile.pipeline import Judgement
 from connector.reconcile.plan.changes import Harm, Kind, Plan, Problem, witnessed
 from connector.reconcile.plan.order import Order
-from connector.reconcile.plan.recorded import DOUBTED
+from connector.reconcile.plan.recorded import DOUBTED, SECOND
 from connector.reconcile.plan.words import expiry
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.ground import grounded, judged, kept_stands
@@ -187,6 +187,7 @@ async def _seen(book: Book, plan: Plan, time: Continuity, ended: datetime) -> No
         await people.clear_absences(book, [(item.source_id, item.anchor, item.scope) for item in notes.seen_again])
     if notes.lifted:
         await people.clear_undone(book, notes.lifted)
+    await people.mark_undone(book, [(identity, SECOND, entry, "") for identity, entry in notes.met])
     # whoever is kept by doubt while the reading itself is doubted is not on the way to a decision yet (E13, E15)
     noted = (item for item in notes.absent if not (plan.doubted and item.scope == DOUBTED))
     if absent := time.notable(noted):

@@ -97,7 +97,7 @@ async def invite(ledger: Ledger, organization: str, newcomer: Newcomer, settings
         raise BadInput("a credential bound to Teams invites into one of them", where="teams")
     async with ledger.write(organization, at=act.now) as book:
         require_domain(mail, await _registered(book), settings)
-        await _require_free(book, mail, "")
+        await require_free(book, mail, "")
         teams = dict([await team_named(book, name, act) for name in newcomer.team_ids])
         identity = new_id()
         row = (identity, mail.text, mail.key, names["given_name"], names["family_name"], names["display_name"])
@@ -128,8 +128,8 @@ async def change(
         _require_present(person)
         if mail is not None and mail.key != person.identity.mail_key:
             require_domain(mail, await _registered(book), settings)
-            await _require_free(book, mail, identity_id)
-        await _replace(book, person, {name: pair[1] for name, pair in changed.items()}, mail)
+            await require_free(book, mail, identity_id)
+        await replace_identity(book, person, {name: pair[1] for name, pair in changed.items()}, mail)
         before, after = ({name: pair[side] for name, pair in changed.items()} for side in (0, 1))
         await _witness(book, act, "person.changed", identity_id, before=before, after=after)
     return Edited(identity_id, True, f"{person.mail}: changed {', '.join(changed)}")
@@ -157,7 +157,7 @@ async def remove(ledger: Ledger, organization: str, identity_id: str, act: Act) 
         await seats.end_grants(book, [row.row_id for row in person.grants])
         await seats.end_seats(book, [row.row_id for row in person.seats])
         await seats.end_waiting(book, [row.row_id for row in person.waiting])
-        await _replace(book, person, {"state": IdentityState.REMOVED.value}, None)
+        await replace_identity(book, person, {"state": IdentityState.REMOVED.value}, None)
         await invites.claimed(book, identity_id)
         notes = [note for team in {row.team_id for row in person.memberships} for note in await _duty(book, team)]
         before = {"seats": sorted(row.offering_code for row in person.seats), "teams": len(person.memberships)}
@@ -200,7 +200,8 @@ async def _registered(reader: Reader) -> frozenset[str]:
     return frozenset(row.domain for row in await sso.domains(reader))
 
 
-async def _require_free(reader: Reader, mail: Email, identity_id: str) -> None:
+async def require_free(reader: Reader, mail: Email, identity_id: str) -> None:
+    """Raise ``Exists`` when the address is somebody else's than ``identity_id``'s."""
     for row in await people.identities_by_mail(reader, mail.key):
         if row[7] != IdentityState.REMOVED and row[1] != identity_id:
             raise Exists(f"{mail.text} is somebody's address already", str(row[1]))
@@ -219,7 +220,7 @@ def _checked(fields: Mapping[str, str]) -> dict[str, str]:
     return {name: value.strip() for name, value in fields.items()}
 
 
-async def _replace(book: Book, person: Person, values: Mapping[str, str], mail: Email | None) -> None:
+async def replace_identity(book: Book, person: Person, values: Mapping[str, str], mail: Email | None) -> None:
     """A newer row of the identity."""
     old = person.identity
     found = {name: getattr(old, name) for name in (*rules.EDITABLE, "mail_key", "state")} | dict(values)

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from connector.reconcile.by_hand import invites
+from connector.reconcile.plan.changes import A_PERSON_DECIDES
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
 from ledger.identity import Email, IdentityState
-from ledger.store import audit, claims
+from ledger.store import audit, claims, runs
 from ledger.store.book import Book
 from ledger.store.claims import Person
 from ledger.store.engine import Ledger
@@ -20,11 +21,13 @@ from ledger.store.engine import Ledger
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Somebody whom the organization's own identity provider vouched for."""
+    """Somebody whom the organization's own identity provider vouched for. ``by_address``: ``subject`` is nothing but
+    the address, so that whoever has the address has it."""
 
     mail: Email
     entity_id: str
     subject: str
+    by_address: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ class Claimed:
 async def claim(ledger: Ledger, organization: str, arrival: Arrival, *, now: datetime) -> Claimed:
     """Bind the subject and activate invited seats, in one transaction; later sign-ins find it done already.
 
-    Raises ``Refused`` for somebody unknown, not active, or with an address that somebody else was bound to (D9).
+    Raises ``Refused`` for somebody unknown, not active, or with an address that somebody else was bound to (D9); and
+    while a person has to decide whether a new entry is theirs, for everybody but the subject that was bound (E6).
     """
     async with ledger.write(organization, at=now) as book:
         bond = await claims.bond_of_subject(book, arrival.entity_id, arrival.subject)
@@ -50,6 +54,8 @@ async def claim(ledger: Ledger, organization: str, arrival: Arrival, *, now: dat
         person = bound or await _invited(book, arrival)
         if person.state != IdentityState.ACTIVE.value:
             raise Refused(f"{arrival.mail} is {person.state}: ask your administrator", where=organization)
+        if bond is None or arrival.by_address:
+            await _require_decided(book, arrival, person)
         if bond is None:
             await _bind(book, arrival, person)
             await invites.claimed(book, person.id)
@@ -67,6 +73,18 @@ async def _invited(book: Book, arrival: Arrival) -> Person:
     if len(present) != 1:
         raise Refused(f"{arrival.mail} was not invited: ask your administrator", where=book.organization)
     return present[0]
+
+
+async def _require_decided(book: Book, arrival: Arrival, person: Person) -> None:
+    """The address alone is no proof while it may be somebody else's. Raises ``Refused``."""
+    for held in await runs.held_sets(book, ("open",)):
+        if any(change["subject"] == person.mail_key and change["cause"] == A_PERSON_DECIDES for change in held.changes):
+            raise Refused(
+                f"{arrival.mail} has a new directory entry, and a person has to decide whose it is: ask your"
+                " administrator",
+                where=book.organization,
+                next_step=f"rosterd approve {held.digest[:12]} --reason TEXT, or rosterd explain {person.mail_key}",
+            )
 
 
 async def _bind(book: Book, arrival: Arrival, person: Person) -> None:

@@ -148,6 +148,8 @@ def desired(ground: Ground) -> Desired:
         absent=tuple(missing.absent),
         seen_again=(*matcher.seen_again, *missing.seen_again),
         unsettled=frozenset(matcher.unsettled | missing.unsettled),
+        beside=matcher.beside,
+        met=frozenset(matcher.found.met),
     )
 
 

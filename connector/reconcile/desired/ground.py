@@ -11,7 +11,6 @@ from datetime import datetime
 import msgspec
 
 from connector.reconcile.desired.seen import Domains, SourceSeen
-from connector.reconcile.evidence.addresses import chosen
 from connector.reconcile.evidence.edges import Paths
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
@@ -28,23 +27,6 @@ class Ground(msgspec.Struct, frozen=True):
     policy: Policy
     domains: Domains
     now: datetime
-
-    def addressed(self) -> Ground:
-        """The same ground with the address that counts of every entry that shows several (E7)."""
-        sources = dict(self.sources)
-        for source_id, source in self.sources.items():
-            links = self.recorded.links.get(source_id, {})
-            several = [anchor for anchor, person in source.people.items() if person.other_mails]
-            if not several:
-                continue
-            people = dict(source.people)
-            for anchor in several:
-                person, link = people[anchor], links.get(anchor)
-                holder = self.recorded.identities.get(link.identity_id) if link else None
-                mail = chosen(person, holder.mail_key if holder else "", self.domains.open)
-                people[anchor] = person if mail == person.mail else person.with_mail(mail)
-            sources[source_id] = msgspec.structs.replace(source, people=people)
-        return msgspec.structs.replace(self, sources=sources)
 
     def paths(self) -> dict[str, Paths]:
         """By source: what memberships rest on, as recorded and as read now (E3)."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from connector.reconcile.desired import guests
 from connector.reconcile.desired.ground import Ground
+from connector.reconcile.desired.relinking import By, Candidate, Candidates, two_people
 from connector.reconcile.desired.seen import AsRecorded, Present, UnmappableSeen
 from connector.reconcile.desired.selection import Wants
 from connector.reconcile.plan.changes import Absence, PersonSeen, Problem
-from connector.reconcile.plan.recorded import PEOPLE, IdentityRow, LinkRow
+from connector.reconcile.plan.recorded import OFF, PEOPLE, IdentityRow, LinkRow
 from connector.reconcile.policy.policy import Rule
 from ledger.identity import IdentityState
 
@@ -25,30 +26,30 @@ class Matcher:
         self.recorded = ground.recorded
         self.domains = ground.domains
         self.wants = wants
+        self.found = Candidates(ground)
         self.present: list[Present] = []
+        self.beside: dict[str, Present] = {}
         self.problems: list[Problem] = []
         self.seen_again: list[Absence] = []
         self.unsettled: set[tuple[str, str]] = set()
         self.seen_identities: set[str] = set()
-        self._by_mail: dict[str, IdentityRow] = {}
-        self._by_number: dict[str, list[IdentityRow]] = {}
-        self._links_of: dict[str, list[LinkRow]] = {}
+        self._stated: set[str] = set()
+        self._relinked: set[str] = set()
         self._frozen: dict[str, list[str]] = {}
-        for row in self.recorded.identities.values():
-            if row.state != _REMOVED or row.mail_key not in self._by_mail:
-                self._by_mail[row.mail_key] = row
 
     def people(self) -> None:
         """Match every entry. What a linked one states of its account comes first, whatever else is wrong with it (E1);
         one that cannot be mapped stands for its person as recorded (D8, E9)."""
         collisions = self._collisions()
         unlinked: list[PersonSeen] = []
+        barred: list[tuple[PersonSeen, str]] = []
         leavers: list[tuple[LinkRow, PersonSeen]] = []
         outside: list[tuple[LinkRow, AsRecorded, str]] = []
         for source in self.sources.values():
             links = self.recorded.links.get(source.source_id, {})
             for anchor, entry in source.unmappable.items():
-                self.problems.append(Problem("unmappable", "; ".join(entry.reasons), (anchor,)))
+                told = f"{entry.dn}: {'; '.join(entry.reasons)}" if entry.dn else "; ".join(entry.reasons)
+                self.problems.append(Problem("unmappable", told, (anchor,)))
                 link = links.get(anchor)
                 if link is None:
                     continue
@@ -60,15 +61,21 @@ class Matcher:
                     self._unread(recorded, identity, link)
             for anchor, person in source.people.items():
                 link = links.get(anchor)
+                if person.unusable:
+                    text = f"{person.dn}: {'; '.join(person.unusable)}; {person.mail.text} counts instead"
+                    self.problems.append(Problem("unusable-address", text, (anchor,)))
                 if link is not None and not person.enabled:
                     leavers.append((link, person))
                     continue
                 if link is not None and not self._first(person, link):
                     continue
-                if person.mail.key in collisions:
+                why = "another entry has its address" if person.mail.key in collisions else ""
+                if why:
                     self.unsettled.add((person.source_id, anchor))
-                    continue
-                if self._stopped(person, person.mail.key):
+                elif self._stopped(person, person.mail.key):
+                    why = "people of its domain are kept as they are"
+                if why:
+                    barred += [(person, why)] if link is None else []
                     continue
                 if link is None:
                     unlinked.append(person)
@@ -81,12 +88,17 @@ class Matcher:
                     identity = self.recorded.identities[link.identity_id]
                     entry = UnmappableSeen((), False, found.dn)
                     outside.append((link, AsRecorded(identity, link, entry), found.sign))
+        self.found.look([*((person, "") for person in unlinked), *barred], self.seen_identities)
+        self.unsettled |= self.found.numbered
         for link, person in leavers:
             self._leaves(person, self.recorded.identities[link.identity_id], link)
-        self._left_outside(outside, unlinked)
+        for link, stated, sign in outside:
+            off = f"the entry is disabled ({sign}), beside the filter or outside the base: {stated.dn}"
+            self._leaves(stated, stated.identity, link, off)
+        taken = self._relinks()
         for person in sorted(unlinked, key=lambda p: p.mail.key):
-            self._unlinked(person)
-        self._left_outside(outside, ())
+            if (person.source_id, person.anchor) not in taken:
+                self._unlinked(person)
         self.problems.extend([Problem("frozen", why, tuple(sorted(who))) for why, who in self._frozen.items()])
 
     def _first(self, person: PersonSeen, link: LinkRow) -> bool:
@@ -97,29 +109,23 @@ class Matcher:
         self.seen_identities.add(link.identity_id)
         return True
 
-    def _left_outside(self, outside: Sequence[tuple[LinkRow, AsRecorded, str]], unlinked: Sequence[PersonSeen]) -> None:
-        """Who is disabled where the reading does not look, but for whom a new entry with their number may be relinked:
-        a relink goes before (E6)."""
-        by_number = self.policy.correlate_by_employee_number
-        again = {person.employee_number for person in unlinked if by_number and person.enabled} - {""}
-        for link, person, sign in outside:
-            if link.identity_id not in self.seen_identities and person.identity.employee_number not in again:
-                off = f"the entry is disabled ({sign}), beside the filter or outside the base: {person.dn}"
-                self._leaves(person, person.identity, link, off)
-
     def _leaves(self, person: PersonSeen, identity: IdentityRow, link: LinkRow, off: str = "") -> None:
         """A linked entry says that its account is disabled: its holder is, unless another linked entry is enabled, or
-        may be. The domain that counts is that of the identity (E1, E9)."""
+        may be, or a new one takes its place. The domain that counts is that of the identity (E1, E9)."""
         if not self._first(person, link):
             return
-        for other in self._links(identity.id):
+        self._stated.add(identity.id)
+        for other in self.found.links(identity.id):
             source = self.sources.get(other.source_id)
             if other is not link and (source is None or not (source.shows(other.anchor) or source.complete)):
                 why = f"directory {other.source_id} was not read to its end: another entry of theirs may be enabled"
                 self._frozen.setdefault(why, []).append(identity.mail_key)
                 self.unsettled.add((person.source_id, person.anchor))
                 return
-        if not self._stopped(person, identity.mail_key):
+        new = self.found.by_itself(identity)
+        if new is not None:  # a rehire beside the old account: only the relink is planned
+            self._relink(new, identity)
+        elif not self._stopped(person, identity.mail_key):
             rules, only = self._counting(person)
             self.present.append(Present(person, identity, link, rules, (), only, off=off))
 
@@ -176,102 +182,102 @@ class Matcher:
         only = guests.only(self.domains, self.policy, person.mail.key)
         return (rules, None) if only is None else (tuple(rule for rule in rules if rule.id in only), only)
 
+    def _relinks(self) -> set[tuple[str, str]]:
+        """Whom new entries may be: relinked, or held until a person decides (E6). Returns the entries so answered for;
+        the others are somebody new."""
+        taken: set[tuple[str, str]] = set()
+        people = (self.recorded.identities[identity_id] for identity_id in self.found.of)
+        for identity in sorted(people, key=lambda row: (row.mail_key, row.id)):
+            if self._candidates(identity):
+                taken |= {candidate.key for candidate in self.found.of[identity.id]}
+        return taken
+
+    def _candidates(self, identity: IdentityRow) -> bool:
+        """One person's candidates. Whoever is not off-boarded yet is not missing while one waits; what was stated or
+        proved before goes on. False: nothing waits, they are somebody new."""
+        if identity.id in self._relinked:
+            return True
+        found, old = self.found.of[identity.id], self.found.links(identity.id)
+        stated, new = identity.id in self._stated, self.found.by_itself(identity)
+        gone = all(self._proved_gone(link) for link in old)
+        if new is not None and gone and not stated:
+            self._relink(new, identity)
+            return True
+        if identity.state == _REMOVED:
+            return False
+        self.unsettled |= {candidate.key for candidate in found}
+        if not old and all(candidate.barred for candidate in found):
+            return True  # reported already
+        deleted = bool(old) and all(self._tombstone(link) for link in old) and found[0].by is not By.GUID
+        goes_on = stated or deleted or identity.state in OFF
+        if not goes_on:
+            self.seen_identities.add(identity.id)
+        how = "is disabled" if stated else "is not there" if gone else "cannot be seen"
+        doubt = self.found.words(identity, how)
+        if len(found) > 1 or found[0].barred or not (gone or self._all_disabled(old)):
+            self.problems.append(Problem("relink-waits", doubt, (identity.mail_key, *(c.person.dn for c in found))))
+            return True
+        rules, only = self._counting(found[0].person)
+        held = Present(found[0].person, identity, None, rules, tuple(old), only, doubt=doubt)
+        if goes_on:
+            self.beside[identity.id] = held
+        else:
+            self.present.append(held)
+        return True
+
+    def _relink(self, new: Candidate, identity: IdentityRow) -> None:
+        """Bind the entry to the person without asking anybody."""
+        self.seen_identities.add(identity.id)
+        self._relinked.add(identity.id)
+        old = tuple(self.found.links(identity.id))
+        keys = ((link.source_id, link.anchor, PEOPLE) for link in old)
+        self.seen_again.extend(Absence(*key) for key in keys if key in self.recorded.absences)
+        rules, only = self._counting(new.person)
+        self.present.append(Present(new.person, identity, None, rules, old, only))
+
     def _unlinked(self, person: PersonSeen) -> None:
-        """Somebody new, a rehire, a person known without a directory link, or a recycled address (D9)."""
+        """Somebody new, a person known without a directory link, or an address that is somebody else's (D9)."""
         rules, only = self._counting(person)
-        holder = self._by_mail.get(person.mail.key)
-        candidate = holder if holder is not None and self._correlates(person, holder) else self._rehire(person)
-        if candidate is None and (holder is None or holder.state == _REMOVED or self._moved_away(holder)):
+        holder = self.found.holder(person.mail.key)
+        if holder is None or holder.state == _REMOVED or self._moved_away(holder):
             if rules and person.enabled:
                 self.present.append(Present(person, None, None, rules, (), only))
             return
-        if candidate is None and holder is not None and person.enabled and self._may_be(person, holder):
-            self._candidate(person, holder, rules, only)
+        old = self.found.links(holder.id)
+        here = holder.id in self.seen_identities
+        if not person.enabled and not old and not here and not two_people(person, holder):
+            self.seen_identities.add(holder.id)
+            self.present.append(Present(person, holder, None, rules, (), only))
             return
-        if candidate is None:
-            text = (
-                f"{person.mail.key} belongs to somebody else who has left or cannot be seen; if it is the same"
-                f" person: rosterd relink {person.mail.key} --to {person.source_id}:{person.anchor} --reason TEXT"
-            )
-            self.problems.append(Problem("recycled-mail", text, (person.dn,)))
-            self.unsettled.add((person.source_id, person.anchor))
-            return
-        if candidate.id in self.seen_identities:
-            self.unsettled.add((person.source_id, person.anchor))
-            return
-        old = tuple(self._links(candidate.id))
-        if not person.enabled and (old or candidate is not holder):
-            self.unsettled.add((person.source_id, person.anchor))
-            return  # beside the entry they are known by: two readings decide whether that one is gone (D3)
-        if any(not self._proved_gone(link) for link in old):
-            text = "looks like a person whose old entry cannot be proved gone: nothing is relinked"
-            self.problems.append(Problem("relink-waits", text, (person.mail.key,)))
-            self.unsettled.add((person.source_id, person.anchor))
-            self.seen_identities.add(candidate.id)
-            return
-        self.seen_identities.add(candidate.id)
-        keys = ((link.source_id, link.anchor, PEOPLE) for link in old)
-        self.seen_again.extend(Absence(*key) for key in keys if key in self.recorded.absences)
-        self.present.append(Present(person, candidate, None, rules, old, only))
-
-    def _may_be(self, person: PersonSeen, holder: IdentityRow) -> bool:
-        """Whether an entry may be a new one of whoever holds its address: nobody else's entry is seen to be, and no two
-        numbers say that they are two people (E6)."""
-        two = bool(person.employee_number and holder.employee_number) and (
-            person.employee_number != holder.employee_number
-        )
-        old = self._links(holder.id)
-        return not two and holder.id not in self.seen_identities and all(self._proved_gone(link) for link in old)
-
-    def _candidate(
-        self, person: PersonSeen, holder: IdentityRow, rules: tuple[Rule, ...], only: frozenset[str] | None
-    ) -> None:
-        """The address alone is no proof: a person decides, and meanwhile nobody is absent (E6)."""
-        self.seen_identities.add(holder.id)
         self.unsettled.add((person.source_id, person.anchor))
-        old = tuple(self._links(holder.id))
+        if not person.enabled:
+            return  # an old account: two readings decide whether the entry they are known by is gone (D3)
+        why = "is here" if here else "has left or cannot be seen"
+        why = "has another employee number" if two_people(person, holder) else why
         was = ", ".join(f"{link.source_id}:{link.anchor}" for link in old)
-        doubt = (
-            f"{holder.mail_key}: entry {was} is not there, and {person.dn} ({person.source_id}:{person.anchor}) has the"
-            " address: if it is the same person, approve; if not, give one of the two another address"
+        text = (
+            f"{person.mail.key} belongs to somebody else{f' ({was})' if was else ''} who {why}; if it is the same"
+            f" person: rosterd relink {person.mail.key} --to {person.source_id}:{person.anchor} --reason TEXT"
         )
-        self.present.append(Present(person, holder, None, rules, old, only, doubt=doubt))
-
-    def _correlates(self, person: PersonSeen, holder: IdentityRow) -> bool:
-        """Same address and: never linked to a directory, or the same employee number."""
-        if holder.id in self.seen_identities:
-            return False
-        if not self._links(holder.id):
-            return holder.state != _REMOVED
-        number = person.employee_number
-        return self.policy.correlate_by_employee_number and bool(number) and number == holder.employee_number
-
-    def _rehire(self, person: PersonSeen) -> IdentityRow | None:
-        """The one identity with the same employee number whose entries are all gone."""
-        if not self.policy.correlate_by_employee_number or not person.employee_number:
-            return None
-        if not self._by_number:
-            for row in self.recorded.identities.values():
-                if row.employee_number:
-                    self._by_number.setdefault(row.employee_number, []).append(row)
-        numbered = self._by_number.get(person.employee_number, ())
-        if numbered:  # whoever has this number now may lose their entry one day, and this one is theirs then
-            self.unsettled.add((person.source_id, person.anchor))
-        found = [row for row in numbered if row.id not in self.seen_identities]
-        return found[0] if len(found) == 1 else None
-
-    def _links(self, identity_id: str) -> list[LinkRow]:
-        if not self._links_of:
-            for by_anchor in self.recorded.links.values():
-                for link in by_anchor.values():
-                    self._links_of.setdefault(link.identity_id, []).append(link)
-        return self._links_of.get(identity_id, [])
+        self.problems.append(Problem("recycled-mail", text, (person.dn,)))
 
     def _proved_gone(self, link: LinkRow) -> bool:
         source = self.sources.get(link.source_id)
         if source is None:
             return False
         return not source.shows(link.anchor) and source.proved_absent(link.anchor)
+
+    def _tombstone(self, link: LinkRow) -> bool:
+        source = self.sources.get(link.source_id)
+        return source is not None and link.anchor in source.tombstones and not source.shows(link.anchor)
+
+    def _all_disabled(self, old: list[LinkRow]) -> bool:
+        """Whether each entry is proved gone or shown disabled; an enabled one would have spoken for the person."""
+        return all(self._proved_gone(link) or self._shown(link) for link in old)
+
+    def _shown(self, link: LinkRow) -> bool:
+        source = self.sources.get(link.source_id)
+        return source is not None and source.shows(link.anchor)
 
     def _moved_away(self, holder: IdentityRow) -> bool:
         """Whether ``holder`` is here under another address now."""
@@ -303,7 +309,7 @@ class Matcher:
         key, mine = item.person.mail.key, item.identity
         if mine is not None and (mine.mail_key == key or not item.person.enabled):
             return False  # who leaves takes nothing
-        other = self._by_mail.get(key)
+        other = self.found.holder(key)
         if other is None or other.state == _REMOVED or (mine is not None and other.id == mine.id):
             return False
         return stays.get(other.id, other.mail_key) == key

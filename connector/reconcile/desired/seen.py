@@ -72,6 +72,7 @@ class AsRecorded:
     employee_number: str = ""
     attributes: Mapping[str, str] = field(default_factory=dict)
     other_mails: tuple[Email, ...] = ()
+    unusable: tuple[str, ...] = ()
 
     def with_mail(self, _mail: Email) -> AsRecorded:
         """It has one address only."""
@@ -105,7 +106,7 @@ class AsRecorded:
     @property
     def mail(self) -> Email:
         """As recorded."""
-        return Email.parse(self.identity.mail)
+        return Email(self.identity.mail, self.identity.mail_key)
 
     @property
     def given_name(self) -> str:
@@ -216,7 +217,9 @@ class Gone(msgspec.Struct, frozen=True):
 class Desired(msgspec.Struct, frozen=True):
     """What the directories want, as far as it is proved.
 
-    ``frozen_rules``: mapping id → why its group proves nothing in this reading. ``unsettled``: (source id, anchor) of
+    ``beside``: identity → a relink that waits for a person while what was stated of theirs goes on (E6). ``met``:
+    (identity, ``SOURCE:ANCHOR``) of second accounts. ``frozen_rules``: mapping id → why its group proves nothing in
+    this reading. ``unsettled``: (source id, anchor) of
     whoever every run has to look at again, though their entry may never change (D14).
     """
 
@@ -227,3 +230,5 @@ class Desired(msgspec.Struct, frozen=True):
     absent: tuple[Absence, ...] = ()
     seen_again: tuple[Absence, ...] = ()
     unsettled: frozenset[tuple[str, str]] = frozenset()
+    beside: Mapping[str, Present] = {}
+    met: frozenset[tuple[str, str]] = frozenset()

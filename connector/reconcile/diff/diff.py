@@ -23,13 +23,28 @@ from connector.reconcile.diff.seat_pools import Allocation, Pools
 from connector.reconcile.diff.seat_requests import Case, Desk
 from connector.reconcile.evidence.judge import Evidence, stated
 from connector.reconcile.evidence.undone import LEAVE, OFF, standing
-from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Notes, PersonSeen, Plan, Problem, sort_changes
-from connector.reconcile.plan.recorded import IdentityRow
+from connector.reconcile.plan.changes import (
+    A_PERSON_DECIDES,
+    Bundle,
+    Change,
+    Harm,
+    Kind,
+    Notes,
+    PersonSeen,
+    Plan,
+    Problem,
+    sort_changes,
+)
+from connector.reconcile.plan.recorded import SECOND, IdentityRow
 from connector.reconcile.policy.policy import MAPPING, Rule
 from ledger.identity import IdentityState
 
 _ACTIVE = IdentityState.ACTIVE.value
 _CANONICAL = msgspec.json.Encoder(order="deterministic").encode
+
+
+_Drafted = tuple[str, str, PersonSeen | None, list[Change]]
+"""(subject, identity or empty, entry, changes) of one person."""
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -43,7 +58,7 @@ class Draft(msgspec.Struct, frozen=True):
 def diff(wanted: Desired, ground: Ground) -> Draft:
     """The whole plan. ``now`` decides only what is due and which terms run."""
     work = _Work(wanted, ground)
-    drafts: list[tuple[str, str, PersonSeen | None, list[Change]]] = []
+    drafts: list[_Drafted] = []
     doubts: dict[str, str] = {}
     for item in wanted.present:
         identity = item.identity
@@ -65,6 +80,7 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
         if gone.evidence.doubt:
             doubts[gone.identity.id] = gone.evidence.doubt
         drafts.append((gone.identity.mail_key, gone.identity.id, None, changes))
+    drafts = work.beside(drafts, doubts)
     by_hand = work.desk.waiting_by_hand({identity for _, identity, _, _ in drafts})
     drafts += [(identity.mail_key, identity.id, None, []) for identity in by_hand]
     dealt = work.desk.deal()
@@ -125,7 +141,25 @@ class _Work:
             (*self.wanted.seen_again, *self.ending.seen_again),
             tuple(self._fingerprints),
             tuple(sorted(self._lifted)),
+            tuple(sorted(item for item in self.wanted.met if not self._met(*item))),
         )
+
+    def beside(self, drafts: list[_Drafted], doubts: dict[str, str]) -> list[_Drafted]:
+        """With the relinks that wait for a person where nothing of what was stated of them is left to do now; else they
+        are reported (E6). One bundle is one person's, and what was stated does not wait."""
+        acting = {identity for _, identity, _, changes in drafts if changes} if self.wanted.beside else set()
+        found = [draft for draft in drafts if draft[1] not in self.wanted.beside or draft[1] in acting]
+        for identity, item in sorted(self.wanted.beside.items()):
+            subject = self.recorded.identities[identity].mail_key
+            if identity in acting:
+                self._problems.append(Problem("relink-waits", item.doubt, (subject, item.person.dn)))
+                continue
+            doubts[identity] = item.doubt
+            found.append((subject, identity, item.person, self.here(item, subject)))
+        return found
+
+    def _met(self, identity: str, entry: str) -> bool:
+        return (SECOND, entry) in self.recorded.undone.get(identity, {})
 
     def taken_back(self, subject: str, identity: str, changes: Sequence[Change]) -> str:
         """Why a person has to decide: the same was done before, and undone (E14); empty for nearly everybody."""
@@ -275,8 +309,8 @@ def _relink(subject: str, item: Present) -> Change:
     """A new anchor for a known person (D9); anchors stay out of the digest."""
     number = item.person.employee_number
     before = "linked" if item.replaces else "unlinked"
-    by_number = bool(item.replaces) and not item.doubt
-    cause = f"employee number {number} is known under an entry that is gone" if by_number else "same mail address"
+    cause = f"employee number {number} is known under an entry that is gone" if item.replaces else "same mail address"
+    cause = A_PERSON_DECIDES if item.doubt else cause
     return Change(Kind.RELINK_ANCHOR, subject, number, before, "relinked", "", Harm.RELINK, cause)
 
 

@@ -16,3 +16,12 @@ def chosen(person: PersonSeen, present: str, open_domains: frozenset[str]) -> Em
     mails = (person.mail, *person.other_mails)
     held = next((mail for mail in mails if mail.key == present), None)
     return held or next((mail for mail in mails if mail.domain in open_domains), person.mail)
+
+
+def first_beside(person: PersonSeen, present: str, open_domains: frozenset[str]) -> Email | None:
+    """The address that would count if ``present`` left the entry; None while ``present`` is not shown, or comes first.
+    ``person``: as mapped, no address chosen yet."""
+    if all(mail.key != present for mail in (person.mail, *person.other_mails)):
+        return None
+    first = chosen(person, "", open_domains)
+    return first if first.key != present else None

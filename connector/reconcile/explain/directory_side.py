@@ -14,8 +14,9 @@ from connector.directory.base import Entry
 from connector.directory.finding import Finding, FoundEntry
 from connector.directory.mapping import NAMED_FIELDS, AttributeRules, Person, map_entry
 from connector.reconcile.desired.seen import Domains
+from connector.reconcile.evidence.addresses import chosen, first_beside
 from connector.reconcile.policy.policy import Policy, Rule
-from ledger.identity import IdentityState
+from ledger.identity import Email, IdentityState
 from ledger.instant import to_text
 
 _OFF = frozenset({IdentityState.DISABLED.value, IdentityState.ABSENT.value})
@@ -64,7 +65,8 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class EntrySide:
-    """One entry. ``enabled`` None: it cannot be mapped (``standing`` says why, else why it is disabled or until when).
+    """One entry. ``enabled`` None: it cannot be mapped (``standing`` says why, else why it is disabled or until when,
+    and what is to be known of its addresses).
 
     ``link``: how the ledger is bound to it; ``differs``: where ledger and entry disagree; ``outlook``: what a run makes
     of somebody the ledger does not know.
@@ -179,9 +181,20 @@ def _entry(finding: Finding, found: FoundEntry, rules: AttributeRules, context: 
         link, raw = _link(entry, source, context), _raw(entry, rules)
         differs = ("whoever is linked to it keeps what they have until the entry can be mapped",)
         return EntrySide(entry.dn, entry.anchor, link, raw, None, person.reasons, groups, differs)
+    notes = [f"{text}; another address counts" for text in person.unusable]
+    if context.known is not None and (source, entry.anchor) in context.known.links:
+        present = context.known.fields.get("mail", "")
+        key = Email.parse(present).key
+        first = first_beside(person, key, context.domains.open)
+        if first is not None:
+            notes.append(
+                f"shows {first.text} first and still {present}: runs keep the present one, `rosterd rename {present}"
+                f" --to {first.text} --reason TEXT` changes it"
+            )
+        person = person.with_mail(chosen(person, key, context.domains.open))
     side = EntrySide(
         entry.dn, entry.anchor, _link(entry, source, context), _fields(person), person.enabled,
-        _standing(entry, person, rules, context.now), groups,
+        (*_standing(entry, person, rules, context.now), *notes), groups,
     )  # fmt: skip
     if context.known is None:
         holder = context.holders.get((source, entry.anchor), "")

@@ -112,6 +112,10 @@ class PersonSeen(Protocol):
     def other_mails(self) -> Sequence[Email]:
         """Further addresses of the entry, any of which may be the one that counts (E7)."""
 
+    @property
+    def unusable(self) -> Sequence[str]:
+        """Values of the entry that are no addresses, and why (E7)."""
+
     def with_mail(self, mail: Email) -> PersonSeen:
         """The same entry with another of its addresses as the one that counts."""
 
@@ -176,6 +180,10 @@ READING_DOUBTED = "reading-doubted"
 """Code of a problem: so many are, that the reading is what is doubted (E13)."""
 
 
+A_PERSON_DECIDES = "a person decides whether the entry is theirs"
+"""Cause of a relink that waits for a person whatever the limits allow (E6)."""
+
+
 class Problem(msgspec.Struct, frozen=True, gc=False, order=True):
     """Something reported instead of done: ``code`` (frozen, collision, unmappable, protected, unconfirmed, unknown …),
     ``what`` in words, ``subjects`` whom it concerns (mail keys, DNs, mapping ids)."""
@@ -207,12 +215,14 @@ class Absence(msgspec.Struct, frozen=True, gc=False):
 class Notes(msgspec.Struct, frozen=True):
     """What apply records beside the changes: absences begun and lifted, links whose fingerprint is to be refreshed
     (link row id, identity, source, anchor, fingerprint). ``lifted``: (identity, kind, mapping) of what an undo took
-    back and the directory now shows the opposite of (E14)."""
+    back and the directory now shows the opposite of (E14). ``met``: (identity, ``SOURCE:ANCHOR``) of second accounts
+    seen for the first time (E6)."""
 
     absent: tuple[Absence, ...] = ()
     seen_again: tuple[Absence, ...] = ()
     fingerprints: tuple[tuple[str, str, str, str, str], ...] = ()
     lifted: tuple[tuple[str, str, str], ...] = ()
+    met: tuple[tuple[str, str], ...] = ()
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):

@@ -28,6 +28,17 @@ UNDO = "undo"
 """Provenance of a place on the waitlist that an undo gave: first in line (A3)."""
 
 
+SECOND = "second"
+"""Kind of a mark beside those of E14: this entry (``SOURCE:ANCHOR``) was seen while the person's own was enabled."""
+
+
+class Earlier(msgspec.Struct, frozen=True, gc=False):
+    """What is known of an entry from before this reading: its DN, and whether the last reading showed it enabled."""
+
+    dn: str
+    enabled: bool = False
+
+
 class IdentityRow(msgspec.Struct, frozen=True, gc=False):
     """An open row of ``identity``; ``attributes`` is canonical JSON text."""
 
@@ -152,7 +163,9 @@ class Recorded(msgspec.Struct, frozen=True):
     ``removal_due``: identity → when. ``signed_in``: identities bound to a SAML subject. ``edges``: what memberships
     through groups rest on, and ``causes``: identity → provenance → why it was granted; filled only when some value
     names nobody, edges also where what was read is to be learnt (E3).
-    ``undone``: identity → (kind, mapping) → mark of the rule, of what an undo took back (E14). ``restricted``: Team ids
+    ``undone``: identity → (kind, mapping) → mark of the rule, of what an undo took back (E14), and of second accounts
+    (``SECOND``, E6). ``earlier``: (source, anchor) → as last read, of candidates for a relink and of the entries they
+    may replace; a candidate that is not in it is new. ``restricted``: Team ids
     (R16). ``invite_due``: identity → when an invite nobody accepted expires. ``groups``: kept groups by (source,
     anchor); ``group_members``: by identity id.
     """
@@ -174,6 +187,7 @@ class Recorded(msgspec.Struct, frozen=True):
     causes: dict[str, dict[str, str]] = {}
     edges: Edges = {}
     undone: dict[str, dict[tuple[str, str], str]] = {}
+    earlier: dict[tuple[str, str], Earlier] = {}
     elsewhere: Elsewhere = Elsewhere()
     roles: dict[str, list[RoleRow]] = {}
     restricted: frozenset[str] = frozenset()

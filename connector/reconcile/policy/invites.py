@@ -48,7 +48,9 @@ def expires_at(settings: InviteSettings, now: datetime) -> datetime | None:
 
 def require_domain(mail: Email, registered: Collection[str], settings: InviteSettings) -> None:
     """Raise ``Refused`` for an address outside the registered domains and ``[invites] domains``: a mistyped domain
-    would mail an invite, and give a seat, to a stranger."""
+    would mail an invite, and give a seat, to a stranger. Raise ``BadInput`` for what no relay accepts."""
+    if why := mail.refused_by_relays:
+        raise BadInput(f"{mail.text!r} is not a mail address: {why}", where="mail", next_step="write local@domain")
     if mail.domain in registered or mail.domain in settings.domains:
         return
     raise Refused(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from connector.directory.mapping import Person, mail_keys
+from connector.directory.mapping import Person, index_keys, number_key
 from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSeen
 from connector.reconcile.diff.seat_pools import PoolKey, Pools
 from connector.reconcile.plan.changes import ScopeLine
@@ -47,6 +47,7 @@ class _Fresh:
     anchors: dict[str, set[str]] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
     mails: set[str] = field(default_factory=set)
+    """Keys of the index: addresses, and employee numbers (``number_key``) of entries."""
     numbers: set[str] = field(default_factory=set)
 
 
@@ -138,12 +139,16 @@ class Closure:
             fresh.ids.add(row[1])
         found = await overlay.people(self._reader, anchors)
         self._kept[source_id].update(found)
+        for other, twin in self._overlays.items():  # an entry that moved to another directory keeps its objectGUID
+            if other != source_id:
+                fresh.anchors[other].update(await twin.people(self._reader, anchors))
+                fresh.ids.update(row[1] for row in await some_people.links_of_anchors(self._reader, other, anchors))
         for mails, number in overlay.before(anchors):  # whom the entry was taken for may be somebody else's now
             fresh.mails.update(mails)
             fresh.numbers.update({number} - {""})
         for anchor, kept in found.items():
             person = overlay.mapped(kept)
-            fresh.mails.update(mail_keys(person))
+            fresh.mails.update(index_keys(person))
             if anchor not in linked and isinstance(person, Person) and person.employee_number:
                 fresh.numbers.add(person.employee_number)
 
@@ -152,6 +157,8 @@ class Closure:
             found = IdentityRow(*row)
             self._rows[found.id] = found
             self._fresh.mails.add(found.mail_key)
+            if found.employee_number:
+                self._fresh.mails.add(number_key(found.employee_number))
         for row in await some_people.links_of(self._reader, ids):
             self._links.setdefault(row[2], {})[row[3]] = LinkRow(*row)
             if row[2] in self._fresh.anchors:

@@ -27,6 +27,7 @@ from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.affected import Closure, Part
+from connector.reconcile.reading.earlier import with_earlier
 from connector.reconcile.reading.memory import Observed, merged
 from connector.reconcile.state.load import load, load_elsewhere
 from connector.reconcile.state.teams import with_teams
@@ -69,6 +70,7 @@ async def grounded(reader: Reader, policy: Policy, observed: Observed, domains: 
     anew = {source_id for source_id, verdict in verdicts.items() if verdict.anew}
     time = await _went_on(reader, part.recorded, sources, now, anew)
     ground = Ground(sources, with_teams(time.recorded, policy), policy, domains, now)
+    ground = await with_earlier(reader, ground, observed.rules)
     doubtful = any(_doubtful(group) for seen in sources.values() for group in seen.groups.values())
     population = await people.active_people(reader) if doubtful else 0
     cursors = {source_id: cursor for source_id, cursor in observed.cursors.items() if source_id not in doubts}

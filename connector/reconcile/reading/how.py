@@ -121,7 +121,7 @@ async def _followed(
             lines.append(ScopeLine(source_id, CHANGES, True, entries=count))
     return Observed(
         {}, cursors, near=True, scopes=tuple(lines), overlays=overlays, memory=memory, followed=frozenset(tracks),
-        stands=stands,
+        stands=stands, rules={item.source.id: item.rules for item in sources},
     )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 Pure: bytes and values only; no I/O, no clock here. Every part is a bucket by CRC-32 of its key, so that a change
 rewrites a few buckets whatever the directory's size. Kinds of parts: ``print`` (anchor → mark of the entry), ``person``
-(anchor → entry and the mapped groups that list it), ``name`` (DN key → anchor), ``mail`` (mail key → anchors),
+(anchor → entry and the mapped groups that list it), ``name`` (DN key → anchor), ``mail`` (mail key, or key of an
+employee number → anchors),
 ``members`` (of one mapped group, by its reference).
 """
 
@@ -22,6 +23,8 @@ from connector.reconcile.desired.seen import Outside
 
 PRINT, PERSON, NAME, MAIL, MEMBERS = "print", "person", "name", "mail", "members"
 _PER_BUCKET = 128
+FORMAT = "/2"
+"""Behind the rules' mark of a kept reading: one of another format is not built on. 2: numbers are in the index."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -191,7 +194,7 @@ class Gathered:
         self.expiries: list[tuple[int, str]] = []
 
     def add(self, entry: Entry, mark: bytes, name_key: str, mails: Sequence[str]) -> None:
-        """One entry; ``mails``: the keys of its addresses, none when it cannot be mapped."""
+        """One entry; ``mails``: the keys of its addresses and its number, none when it cannot be mapped."""
         anchor, buckets = entry.anchor, self.buckets
         bucket = bucket_of(anchor, buckets)
         # encoded at once, so that the entry itself can go; as ``Kept`` would be

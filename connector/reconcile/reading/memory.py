@@ -30,7 +30,7 @@ from ledger.store.last_readings import Base, LastReading
 
 MOST_PENDING = 20_000
 """With more people unsettled than this, looking at everybody is as quick."""
-_STANDING = frozenset({FROZEN, DOUBT, "unmappable", "invite-expired"})
+_STANDING = frozenset({FROZEN, DOUBT, "unmappable", "unusable-address", "invite-expired"})
 """Problems that stay true until an entry, a domain or the policy changes, so that they are not looked at again."""
 _SHARED = frozenset({FROZEN, DOUBT})
 """Those of them that many people may share, of whom some are looked at."""
@@ -59,7 +59,7 @@ class Memory:
     def comparable(self, source_id: str, rules: AttributeRules, policy: Policy) -> LastReading | None:
         """The last reading of a source if it was mapped by the same rules and holds the same groups."""
         last = self.readings.get(source_id)
-        if last is None or last.rules != rules.mark.hex():
+        if last is None or last.rules != rules.mark.hex() + parts.FORMAT:
             return None
         kept = {group.reference for group in parts.decode_header(last.header).groups}
         return last if kept == set(policy.groups_of(source_id)) else None
@@ -83,10 +83,10 @@ class Memory:
 class Observed:
     """What was read. ``near``: only what differs from the last readings, when that is enough; ``sources`` is empty
     then. Otherwise ``sources`` has everybody; ``overlays`` and ``gathered`` are what to remember of each whole reading,
-    as a difference or anew, ``rules`` the mark of the rules by which each was mapped. ``scopes``: the evidence
-    of a near reading. ``followed``: sources of which only the changes were read; ``notes``: what is to be said of how
-    they were read. ``ended``: when the last of the readings was over; None where none was made. ``stands``: how new
-    each reading is, of the sources that say from which server they were read."""
+    as a difference or anew, ``rules`` those by which each was mapped. ``scopes``: the evidence of a near reading.
+    ``followed``: sources of which only the changes were read; ``notes``: what is to be said of how they were read.
+    ``ended``: when the last of the readings was over; None where none was made. ``stands``: how new each reading is, of
+    the sources that say from which server they were read."""
 
     sources: Mapping[str, SourceSeen]
     cursors: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -94,7 +94,7 @@ class Observed:
     scopes: tuple[ScopeLine, ...] = ()
     overlays: Mapping[str, Overlay] = field(default_factory=dict)
     gathered: Mapping[str, Gathered] = field(default_factory=dict)
-    rules: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, AttributeRules] = field(default_factory=dict)
     memory: Memory | None = None
     followed: frozenset[str] = frozenset()
     notes: tuple[Problem, ...] = ()
@@ -133,7 +133,7 @@ async def remember(book: Book, observed: Observed, judgement: Judgement) -> None
     for overlay in observed.overlays.values():
         await overlay.save(book)
     for source_id, gathered in observed.gathered.items():
-        await _save(book, source_id, gathered, observed.rules[source_id])
+        await _save(book, source_id, gathered, observed.rules[source_id].mark.hex() + parts.FORMAT)
     if not observed.near:
         await last_readings.forget(book, known)
     went = {bundle.subject: len(bundle.changes) for bundle in judgement.guarded.allowed}

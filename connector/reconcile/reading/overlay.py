@@ -15,7 +15,7 @@ import msgspec
 
 from connector.directory.base import Entry, Listing
 from connector.directory.groups import dn_key
-from connector.directory.mapping import AttributeRules, Person, Unmappable, mail_keys, map_entry
+from connector.directory.mapping import AttributeRules, Person, Unmappable, index_keys, map_entry
 from connector.reconcile.reading import last_reading as parts
 from connector.reconcile.reading.last_reading import Delta, Header, Kept, Members, bucket_of
 from ledger.instant import to_micros
@@ -40,7 +40,7 @@ class Overlay:
         self._new_mails: dict[str, list[str]] = {}
         for anchor, entry in delta.entries.items():
             mapped = self._mapped[anchor] = map_entry(entry, rules, now=now)
-            for mail in mail_keys(mapped):
+            for mail in index_keys(mapped):
                 self._new_mails.setdefault(mail, []).append(anchor)
 
     def traced(self, **found: Any) -> Overlay:
@@ -82,18 +82,18 @@ class Overlay:
         return set(parts.marks_of(await last_readings.parts(reader, self.kept.source_id, parts.PRINT)))
 
     def before(self, anchors: Iterable[str]) -> list[tuple[Collection[str], str]]:
-        """(mail keys, employee number) as last read of those of these anchors that changed or are gone; ``people`` was
+        """(index keys, employee number) as last read of those of these anchors that changed or are gone; ``people`` was
         asked for them first."""
         found: list[tuple[Collection[str], str]] = []
         for anchor in anchors:
             old: Kept | None = self._bucket(parts.PERSON, anchor).get(anchor)
             if old is not None and (anchor in self.delta.entries or anchor in self.delta.gone):
                 person = map_entry(old.entry, self._rules, now=self._now)
-                found.append((mail_keys(person), person.employee_number if isinstance(person, Person) else ""))
+                found.append((index_keys(person), person.employee_number if isinstance(person, Person) else ""))
         return found
 
     async def with_mail(self, reader: Reader, keys: Collection[str]) -> dict[str, list[str]]:
-        """Mail key → the anchors of everybody who has it now."""
+        """Index key (address or number) → the anchors of everybody who has it now."""
         await self._load(reader, parts.MAIL, keys)
         found: dict[str, list[str]] = {}
         for key in keys:
@@ -178,8 +178,8 @@ class Overlay:
         now = await self.people(book, touched)
         was = {a: old for a in touched if (old := self._bucket(parts.PERSON, a).get(a)) is not None}
         records = [*was.values(), *now.values()]
-        had = {anchor: mail_keys(map_entry(old.entry, self._rules)) for anchor, old in was.items()}
-        has = {anchor: mail_keys(self.mapped(record)) for anchor, record in now.items()}
+        had = {anchor: index_keys(map_entry(old.entry, self._rules)) for anchor, old in was.items()}
+        has = {anchor: index_keys(self.mapped(record)) for anchor, record in now.items()}
         await self._load(book, parts.PRINT, touched)
         await self._load(book, parts.NAME, [dn_key(record.dn) for record in records])
         await self._load(book, parts.MAIL, [mail for found in (*had.values(), *has.values()) for mail in found])

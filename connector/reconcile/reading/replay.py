@@ -31,7 +31,7 @@ async def recollect(reader: Reader, sources: Sequence[Configured], policy: Polic
         last = kept.get(source_id)
         reading = _nothing(source_id, references, now) if last is None else await _read(reader, last, references)
         seen[source_id] = see(reading, references, item.rules, now)
-    return Observed(seen)
+    return Observed(seen, rules={item.source.id: item.rules for item in sources})
 
 
 def _nothing(source_id: str, references: Sequence[str], now: datetime) -> Reading:

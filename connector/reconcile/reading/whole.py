@@ -12,7 +12,7 @@ from typing import Protocol
 
 from connector.directory.base import Entry, Reading, ReadRequest, Source
 from connector.directory.groups import dn_key
-from connector.directory.mapping import AttributeRules, Person, entry_mark, mail_keys, map_entry
+from connector.directory.mapping import AttributeRules, Person, entry_mark, index_keys, map_entry
 from connector.directory.stand import Stand
 from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSeen
 from connector.reconcile.plan.changes import ScopeLine
@@ -62,9 +62,12 @@ async def read_all(
                 overlays[reading.source_id] = Overlay(memory.readings[reading.source_id], delta, item.rules, now)
     cursors = {reading.source_id: reading.cursor for reading in readings if reading.cursor}
     stands = stands_of(readings)
+    rules = {item.source.id: item.rules for item in sources}
     if memory is not None and memory.base is not None and len(overlays) == len(pairs):
         lines = tuple(line for reading in readings for line in scope_lines(reading))
-        return Observed({}, cursors, near=True, scopes=lines, overlays=overlays, memory=memory, stands=stands)
+        return Observed(
+            {}, cursors, near=True, scopes=lines, overlays=overlays, rules=rules, memory=memory, stands=stands
+        )
     gathered: dict[str, Gathered] = {}
     seen: dict[str, SourceSeen] = {}
     for item, reading in pairs:
@@ -72,7 +75,6 @@ async def read_all(
         if memory is not None and source_id not in overlays and is_whole(reading, policy):
             gathered[source_id] = Gathered(reading.groups.values(), len(reading.people))
         seen[source_id] = see(reading, policy.groups_of(source_id), item.rules, now, gathered.get(source_id))
-    rules = {item.source.id: item.rules.mark.hex() for item in sources}
     return Observed(seen, cursors, overlays=overlays, gathered=gathered, rules=rules, memory=memory, stands=stands)
 
 
@@ -144,7 +146,7 @@ def see(
                 if mapped.expires_at is not None and mapped.expires_at > now:
                     gathered.expiries.append((to_micros(mapped.expires_at), anchor))
                 known = mapped.fingerprint if isinstance(mapped, Person) else ""
-                gathered.add(entry, entry_mark(entry, rules, known), dn_key(entry.dn), mail_keys(mapped))
+                gathered.add(entry, entry_mark(entry, rules, known), dn_key(entry.dn), index_keys(mapped))
     return SourceSeen(
         source_id=reading.source_id,
         complete=reading.people_complete,

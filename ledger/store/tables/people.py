@@ -62,14 +62,15 @@ edge_groups = plain("edge_groups", text("id"), Column("anchors", Json, nullable=
 undone = plain(
     "undone",
     text("identity_id"),
-    text("kind"),  # off | leave
-    text("mapping"),  # of the membership that was ended; empty for off
+    text("kind"),  # off | leave | second
+    text("mapping"),  # of the membership that was ended; empty for off; SOURCE:ANCHOR of a second account
     text("rule"),  # mark of the mapping or off-boarding rule that did it: another rule is another reason
     instant("undone_at"),
     text("run_id"),  # the undo
     key=("identity_id", "kind", "mapping"),
 )
-"""E14: what an undo took back. Deleted by an approval of the same again, or when the directory shows the opposite."""
+"""E14: what an undo took back. Deleted by an approval of the same again, or when the directory shows the opposite.
+``second`` (E6): an entry with the person's number was seen while theirs was enabled; it stays."""
 
 team = interval("team", text("id"), text("name"), text("name_key"), key=("id",), indexes=(("name_key",),))
 

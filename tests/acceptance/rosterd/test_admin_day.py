@@ -169,6 +169,12 @@ def test_d9_a_person_is_relinked_on_the_command_line(acme: Installation) -> None
     assert acme.rosterd("apply", "--auto").code == 0
 
 
+def test_e7_an_address_the_entry_does_not_show_is_refused_on_the_command_line(acme: Installation) -> None:
+    refused = acme.rosterd("rename", SYNCED.mail, "--to", "other@acme.example", "--reason", "x", "--json")
+    assert refused.code == 3
+    assert f"it showed: {SYNCED.mail}" in refused.document["error"]["what"]
+
+
 def test_an_invite_is_made_and_sent_again_on_the_command_line(acme: Installation, tmp_path: Path) -> None:
     assert acme.rosterd("invite", "add", "dan@elsewhere.example").code == 3
     assert acme.rosterd("invite", "add", "dan").code == 2

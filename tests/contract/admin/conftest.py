@@ -19,7 +19,7 @@ from connector.reconcile.policy.invites import InviteSettings
 from ledger.errors import NotFound
 from ledger.store.engine import Ledger
 from ledger.team import Role
-from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.directories import ORGANIZATION, RULES, World, make_world, mapping, policy, stand_in_gate
 from tests.parts.edits import DIRECTORIES, register
 
 
@@ -74,7 +74,7 @@ async def admin(ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch) 
     def declared(organization: str) -> Declared:
         if organization != ORGANIZATION.id:
             raise NotFound("its file is gone")
-        return Declared(rules, InviteSettings(), DIRECTORIES)
+        return Declared(rules, InviteSettings(), DIRECTORIES, {"corp": RULES})
 
     async def reload() -> None:
         return None

@@ -9,6 +9,7 @@ from typing import Any
 from access.principal import Scope
 from connector.admin.answering import cursor_of
 from connector.admin.routes import table
+from connector.reconcile import run
 from tests.contract.admin.conftest import Admin
 
 ROUTES = table(None, None)  # type: ignore[arg-type]
@@ -212,6 +213,19 @@ async def test_d9_links_are_moved_over_http(admin: Admin) -> None:
     assert [row["anchor"] for row in (await admin.get(f"/people/{bo}"))["links"]] == ["anchor-bo2"]
     status, refused = await admin.ask("POST", f"/people/{bo}/links", {**body, "anchor": "anchor-anna"})
     assert (status, "somebody else" in refused["detail"]) == (409, True)
+
+
+async def test_e7_another_address_counts_over_http(admin: Admin) -> None:
+    bo = await admin.person("bo")
+    body = {"mail": "bo.k@acme.example", "reason": "marriage"}
+    status, refused = await admin.ask("POST", f"/people/{bo}/rename", body)
+    assert (status, "did not show" in refused["detail"]) == (409, True)
+    admin.world.source.change("bo", also=("bo.k@acme.example",))
+    admin.world.later(hours=1)
+    await run.apply(admin.world.ledger, admin.world.setup, now=admin.world.now, actor="test", auto=True)
+    status, done = await admin.ask("POST", f"/people/{bo}/rename", body)
+    assert (status, done["changed"]) == (200, True)
+    assert (await admin.get(f"/people/{bo}"))["mail"] == "bo.k@acme.example"
 
 
 async def test_an_invite_is_sent_again_over_http(admin: Admin) -> None:

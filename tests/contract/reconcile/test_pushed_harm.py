@@ -194,3 +194,32 @@ async def test_g6_who_leaves_a_group_keeps_the_seat_until_a_second_reading(firm:
     await firm.provider.leave("cad", "p05")
     assert (await firm.run(minutes=1)).counts == {}
     assert (await firm.run(minutes=15)).counts == {"LeaveTeam": 1, "ReleaseSeat": 1}
+
+
+async def test_e6_a_rehire_beside_the_deactivated_entry_waits_for_a_person(firm: Firm) -> None:
+    """What Okta and Entra do: the old entry stays, ``active = false``, and the person comes back as a new one."""
+    await firm.provider.deactivate("p18")
+    await firm.provider.hire("p18.new", group="cad", mail="p18@acme.example")
+    outcome = await firm.run(minutes=1)
+    assert outcome.counts == {"DisableIdentity": 1, "PauseSeat": 1}, "stated: at once"
+    (told,) = [problem.what for problem in outcome.problems if problem.code == "relink-waits"]
+    back = {"Reinstate": 2, "UpdateIdentity": 1, "RelinkAnchor": 1}
+    waits = await firm.run(minutes=15)
+    assert (waits.counts, waits.held_counts) == ({}, back)
+    for text in (told, "\n".join(waits.lines)):
+        for part in ("okta:u-p18 ", "okta:u-p18.new", "rosterd relink p18@acme.example --to okta:u-p18.new"):
+            assert part in text
+    assert (await firm.approve(waits.held)).counts == back
+    assert (await firm.seats())["p18"] == "invited"
+    assert (await firm.run(minutes=15)).counts == {}
+
+
+async def test_e6_a_rehire_with_the_number_is_only_relinked(firm: Firm) -> None:
+    await firm.provider.hire("eve", group="cad", number="7")
+    await firm.run(minutes=1)
+    async with firm.provider.store.write(ORGANIZATION.id, at=firm.provider.at) as book:
+        await firm.provider._put(book, "u-eve", "eve", active=False, number="7")
+    await firm.provider.hire("eve.new", group="cad", number="7", mail="eve@acme.example")
+    outcome = await firm.run(minutes=15)
+    assert (outcome.counts, outcome.held_counts) == ({"UpdateIdentity": 1, "RelinkAnchor": 1}, {})
+    assert (await firm.seats())["eve"] == "invited"

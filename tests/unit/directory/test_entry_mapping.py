@@ -160,3 +160,29 @@ def test_d5_anchors(attribute: str, value: bytes, expected: str) -> None:
 def test_d8_no_entry_ever_raises(attributes: dict[str, list[bytes]]) -> None:
     result = map_entry(Entry("a", "cn=x", attributes), rules(), now=NOW)
     assert isinstance(result, Person) or result.reasons
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "mailto:anna@acme.example", "SMTP:anna@acme.example", "<anna@acme.example>", "Anna <anna@acme.example>",
+        ".anna@acme.example", "anna.@acme.example", "an..na@acme.example", "an na@acme.example", "an,na@acme.example",
+        "a" * 65 + "@acme.example", "ł" * 33 + "@acme.example", "an(na)@acme.example", '"anna@acme.example',
+        "ą" * 30 + "@" + ".".join(["ż" * 20] * 12) + ".example",
+    ],
+)  # fmt: skip
+def test_e7_what_no_relay_accepts_is_no_address(value: str) -> None:
+    (reason,) = reasons(entry(mail=value.encode()))
+    assert reason.startswith("mail: mail is not usable: ")
+    assert repr(value)[1:-1] in reason
+    beside = person(entry(mail=[value.encode(), b"anna.k@acme.example"]))
+    assert (beside.mail.text, beside.other_mails, beside.unusable) == ("anna.k@acme.example", (), (reason,))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a@acme.example", "o'neill+cad@acme.example", "łukasz.żak@acme.example", '"an..na"@acme.example',
+     "!#$%&*+-/=?^_`{|}~@acme.example", "a" * 64 + "@acme.example", "anna@łódź.example"],
+)  # fmt: skip
+def test_e7_what_a_relay_accepts_is_an_address(value: str) -> None:
+    assert person(entry(mail=value.encode())).mail.text == value

@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from connector.reconcile import run
 from connector.reconcile.by_hand.sign_in import Arrival, claim
 from ledger.errors import Refused
 from ledger.identity import Email
 from ledger.store.engine import Ledger
 from ledger.store.tables import people, seats
+from tests.parts.directories import Somebody, make_world, mapping, policy, stand_in_gate
 
 ENTITY = "https://idp.acme.example/metadata"
 MAIL = "ewa@acme.example"
@@ -98,3 +100,32 @@ async def test_d7_who_is_not_active_cannot_claim(ledger: Ledger, now: datetime, 
 async def test_r4_who_was_never_invited_gets_nothing_by_signing_in(ledger: Ledger, now: datetime) -> None:
     with pytest.raises(Refused, match="not invited"):
         await claim(ledger, "acme", arrival("mallory@acme.example"), now=now)
+
+
+@pytest.mark.parametrize(
+    ("bound", "by_address", "refused"),
+    [(False, False, True), (False, True, True), (True, True, True), (True, False, False)],
+)
+async def test_e6_while_a_person_decides_only_the_subject_that_was_bound_signs_in(
+    ledger: Ledger, now: datetime, bound: bool, by_address: bool, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever got the address, and perhaps a new entry with it, is not let in by the address."""
+    stand_in_gate(monkeypatch)
+    world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=3)
+    world.source.put("bo", "anna", groups=["design"])
+    await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
+    arriving = Arrival(Email.parse("bo@acme.example"), ENTITY, "s-1", by_address)
+    if bound:
+        await claim(ledger, "acme", arriving, now=world.later(minutes=1))
+    world.source.drop("bo")
+    world.source.put(Somebody("other", mail="bo@acme.example"), groups=["design"])
+    held = await run.apply(ledger, world.setup, now=world.later(hours=1), actor="test", auto=True)
+    assert held.held_counts["RelinkAnchor"] == 1
+    if refused:
+        with pytest.raises(Refused, match="a person has to decide whose it is"):
+            await claim(ledger, "acme", arriving, now=world.now)
+    else:
+        await claim(ledger, "acme", arriving, now=world.now)
+    at = world.later(minutes=1)
+    await run.approve(ledger, world.setup, held.held, reason="the same person", actor="ada", now=at)
+    await claim(ledger, "acme", arriving, now=at)

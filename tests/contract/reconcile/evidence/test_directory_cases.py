@@ -82,6 +82,8 @@ async def test_e1_what_the_linked_entry_states_acts_whatever_else_is_wrong_with_
     case = await play(ledger, tmp_path, name)
     assert case.outcomes[0].counts == LEAVER
     assert case.outcomes[1].counts == {}
+    twin = {"Reinstate": 2, "UpdateIdentity": 1, "RelinkAnchor": 1} if name == "disabled-collision" else {}
+    assert case.outcomes[1].held_counts == twin, "the living twin waits for a person, what was stated does not"
     assert "p0@acme.example disabled True paused" in await case.held()
 
 
@@ -138,3 +140,20 @@ async def test_e6_a_new_entry_with_the_address_is_relinked_by_a_person_and_nobod
     assert done.counts == {"RelinkAnchor": 1}
     after = await run.apply(ledger, case.setup, now=at, actor="service:schedule", auto=True)
     assert (after.counts, after.exit_code) == ({}, 0)
+
+
+async def test_e6_a_rehire_beside_the_disabled_entry_is_only_relinked(ledger: Ledger, tmp_path: Path) -> None:
+    case = await play(ledger, tmp_path, "rehired-beside-disabled")
+    assert [(outcome.counts, outcome.exit_code) for outcome in case.outcomes] == [
+        ({"UpdateIdentity": 1, "RelinkAnchor": 1}, 0), ({}, 0),
+    ]  # fmt: skip
+    assert "p0@acme.example active True invited" in await case.held()
+
+
+async def test_e6_a_second_account_with_the_number_is_held_in_every_run(ledger: Ledger, tmp_path: Path) -> None:
+    """Both were in the reading before; the second of these runs compares with a reading that shows only one."""
+    case = await play(ledger, tmp_path, "second-account")
+    assert [outcome.counts for outcome in case.outcomes] == [{}, {}]
+    assert {outcome.held_counts["RelinkAnchor"] for outcome in case.outcomes} == {1}
+    assert "p0@acme.example active True invited" in await case.held()
+    assert "was there while that one was enabled" in "\n".join(case.outcomes[1].lines)

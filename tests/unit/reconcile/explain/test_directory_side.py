@@ -94,6 +94,14 @@ def test_p6_where_ledger_and_directory_differ(
     assert not any("agree" in line for line in found.lines)
 
 
+def test_e7_another_address_first_and_a_value_that_is_none_are_told(chosen: Policy) -> None:
+    entry = replace(ANNA, also=("a@acme.example", "SMTP:anna@acme.example"))
+    (found,) = side(finding(entry), chosen, known()).entries
+    assert (found.fields["mail"], found.differs) == ("anna@acme.example", ()), "the present one counts"
+    assert any("`rosterd rename anna@acme.example --to a@acme.example --reason TEXT`" in t for t in found.standing)
+    assert any("'SMTP:anna@acme.example'" in text for text in found.standing)
+
+
 def test_p6_an_entry_of_somebody_else_is_not_compared(chosen: Policy) -> None:
     holders = {("corp", "anchor-anna"): "bo@acme.example"}
     found = side(finding(ANNA), chosen, known(links={}), holders=holders)
