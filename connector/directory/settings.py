@@ -205,7 +205,7 @@ class LdifSettings(_Common):
     kind: Literal["ldif"] = "ldif"
     """ldif"""
     file: str = Field(min_length=1)
-    """Path of the file, relative to the organization file."""
+    """Path of the file, relative to the organization file. A line "# exported: 2026-11-29T10:00:00Z" in it says when the export began: an older file in its place then takes nobody away."""  # noqa: E501
     people_base: str | tuple[str, ...] = ()
     """Where people are; empty: anywhere in the file."""
     people_classes: tuple[str, ...] = ("person", "organizationalPerson", "inetOrgPerson", "user")

@@ -130,13 +130,14 @@ async def kept_stands(reader: Reader) -> dict[str, Kept]:
 
 
 async def _witnesses(reader: Reader, observed: Observed, now: datetime) -> dict[str, Verdict]:
-    """Whether each reading may witness an absence (E2). Raises ``BaseMoved`` for a near one whose last reading it does
-    not continue."""
+    """Whether each reading may witness an absence (E2). Raises ``BaseMoved`` for a near one when that is about people
+    who are not near, too."""
     if not observed.stands:
         return {}
     kept = await kept_stands(reader)
     found = {source_id: judge_witness(kept.get(source_id), stand, now) for source_id, stand in observed.stands.items()}
-    if observed.near and any(verdict.doubt or verdict.anew for verdict in found.values()):
+    noted = {row[0] for row in await people.absences(reader)} if observed.near else set()
+    if any(observed.near and (it.doubt or (it.anew and source_id in noted)) for source_id, it in found.items()):
         raise BaseMoved("a directory was read from another server, or from one that went back")
     return found
 

@@ -1,5 +1,7 @@
 """LDIF (D15; RFC 2849)."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,6 +40,8 @@ def test_d15_base64_folding_comments_and_line_ends() -> None:
         (ANNA[:-1], "cut off"),
         (ANNA + "cn:: abc\n", "not base64"),
         (ANNA + "garbage\n", "not an attribute and a colon"),
+        ("# exported: yesterday\n" + ANNA, "'yesterday' is no time with its zone"),
+        ("# exported: 2026-11-29T10:00:00\n" + ANNA, "is no time with its zone"),
         ("uid: anna\n", "begins with dn:"),
         ("dn: uid=anna,dc=x\n", "has no attributes"),
         (" continuation\n" + ANNA, "continuation of nothing"),
@@ -89,3 +93,10 @@ def test_d15_what_is_written_is_read_back(values: list[tuple[str, bytes]]) -> No
     for name, value in values:
         expected.setdefault(name, []).append(value)
     assert contents.entries == [("cn=Zażółć, dc=x", expected)]
+
+
+@pytest.mark.parametrize("text", ["2026-11-29T10:00:00Z", "2026-11-29T11:00:00+01:00"])
+def test_e2_a_file_may_say_when_it_was_exported(text: str) -> None:
+    contents = parse(f"# Exported: {text}\n{ANNA}".encode())
+    assert (contents.exported, contents.faults) == (datetime(2026, 11, 29, 10, tzinfo=UTC), [])
+    assert parse(ANNA.encode()).exported is None
