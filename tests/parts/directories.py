@@ -53,14 +53,14 @@ RULES = AttributeRules(
 
 @dataclass(frozen=True)
 class Somebody:
-    """One entry; ``anchor`` empty: made from the uid."""
+    """One entry; ``anchor`` empty: made from the uid; ``disabled`` None: nothing is said of it."""
 
     uid: str
     mail: str = ""
     anchor: str = ""
     number: str = ""
     name: str = ""
-    disabled: bool = False
+    disabled: bool | None = False
     department: str = ""
     country: str = ""
     broken: bool = False
@@ -78,7 +78,7 @@ class Somebody:
             "employeenumber": self.number,
             "department": self.department,
             "country": self.country,
-            "disabled": "yes" if self.disabled else "",
+            "disabled": {True: "yes", False: "no", None: ""}[self.disabled],
         }
         raw = {name: (value.encode(),) for name, value in values.items() if value}
         return Entry(self.key, f"uid={self.uid},ou=People", raw)

@@ -167,11 +167,12 @@ class Proof:
         source = self.organization.sources[name]
         if anchor in source.tombstones:
             return ""
-        if source.told:
+        stated = self.recorded.identities[who].state == "disabled"
+        if source.told and not stated:
             return "not there, and nobody said that it was deleted"
         if BASE in source.unknown or source.hidden_sentinels:
             return "the base was not read to its end"
-        for row in self.recorded.memberships.get(who, ()):
+        for row in () if stated else self.recorded.memberships.get(who, ()):
             rule = self.organization.policy.rule_of(row.provenance)
             if rule is not None and f"group:{rule.group}" in self._source(rule).unknown:
                 return f"group {rule.group} was not read to its end"
@@ -197,7 +198,8 @@ class Proof:
             return entry.disabled
         if not name:
             return False
-        if anchor in self.organization.sources[name].tombstones:
+        stated = self.recorded.identities[who].state == "disabled"  # and nothing says the opposite
+        if stated or anchor in self.organization.sources[name].tombstones:
             return True
         if any(fold(f"uid={who},ou=People") in {fold(v) for v in values} for values in self._unresolved(who)):
             return False

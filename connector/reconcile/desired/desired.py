@@ -16,7 +16,7 @@ from connector.reconcile.plan.changes import DOUBT, FROZEN, Absence, Problem
 from connector.reconcile.plan.recorded import PEOPLE, IdentityRow, LinkRow
 from ledger.identity import IdentityState
 
-_REMOVED = IdentityState.REMOVED.value
+_REMOVED, _DISABLED = IdentityState.REMOVED.value, IdentityState.DISABLED.value
 
 
 class _Missing:
@@ -53,6 +53,9 @@ class _Missing:
             self._kept.setdefault(why, []).append(identity.mail_key)
             if identity.mail_key.rpartition("@")[2] in ground.domains.open:
                 self.unsettled.update((link.source_id, link.anchor) for link in links)
+            return
+        if identity.state == _DISABLED:  # what was stated stays stated: absence does not stop its later stages (E1)
+            self.gone.append(Gone(identity, "the entry was disabled, and none says the opposite"))
             return
         keys = [(link.source_id, link.anchor, PEOPLE) for link in links]
         firsts = [ground.recorded.absences.get(key) for key in keys]
@@ -100,17 +103,18 @@ def desired(ground: Ground) -> Desired:
 
 
 def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) -> tuple[str, str] | None:
-    """Why this absence proves nothing, as the code and words of a problem; None when it does."""
+    """Why this absence proves nothing, as the code and words of a problem; None when it does, or need not."""
+    stated = identity.state == _DISABLED
     for link in links:
         source = ground.sources.get(link.source_id)
         if source is None:
             return FROZEN, f"directory {link.source_id} is not configured: who came through it keeps everything"
-        if not source.proved_absent(link.anchor):
+        if not source.proved_absent(link.anchor) and not (stated and source.complete):
             return FROZEN, source.doubt
     if why := guests.frozen(ground.domains, ground.policy, identity.mail_key):
         return FROZEN, why
-    if all(link.anchor in ground.sources[link.source_id].tombstones for link in links):
-        return None  # a proved deletion is stated: what groups show or hide says nothing against it (E1, E4)
+    if stated or all(link.anchor in ground.sources[link.source_id].tombstones for link in links):
+        return None  # what was stated, or is by a proved deletion: groups say nothing against it (E1, E4)
     causes = ground.recorded.causes.get(identity.id, {})
     for row in ground.recorded.memberships.get(identity.id, ()):
         rule = ground.policy.rule_of(row.provenance)

@@ -5,11 +5,12 @@ Pure: values only; no I/O here. Whatever cannot be proved ends frozen with its r
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
+from connector.reconcile.evidence.stated import Signs
 from connector.reconcile.plan.changes import Absence, PersonSeen, Problem, ScopeLine
 from connector.reconcile.plan.recorded import IdentityRow, LinkRow
 from connector.reconcile.policy.policy import Rule
@@ -39,11 +40,12 @@ class GroupSeen(msgspec.Struct, frozen=True):
 
 class UnmappableSeen(msgspec.Struct, frozen=True):
     """An entry that cannot be a person as it is, with every reason why; ``enabled``: what its account says all the same
-    (E1)."""
+    (E1), as far as it is not ``blank``."""
 
     reasons: tuple[str, ...]
     enabled: bool = True
     dn: str = ""
+    blank: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,11 @@ class AsRecorded:
         return self.entry.enabled
 
     @property
+    def blank(self) -> Sequence[str]:
+        """The entry's."""
+        return self.entry.blank
+
+    @property
     def fingerprint(self) -> str:
         """The last one that could be mapped."""
         return self.link.fingerprint
@@ -120,6 +127,7 @@ class SourceSeen(msgspec.Struct, frozen=True):
     tombstones: Collection[str] = ()
     scopes: tuple[ScopeLine, ...] = ()
     deletions_told: bool = False
+    signs: Signs = Signs()
 
     def shows(self, anchor: str) -> bool:
         """Whether an entry is there, mapped or not."""
@@ -153,7 +161,8 @@ class Present(msgspec.Struct, frozen=True):
     """A person who is here. ``identity`` None: somebody new. ``replaces``: links a relink ends (D9). ``only``: the
     mappings that count for a guest (D11), no others being given or taken; None: all. ``unread``: the entry could not be
     mapped, so that ``person`` is as recorded: nothing new is given, and only what its groups prove ends (E9).
-    ``doubt``: why a person has to say first whether the entry is theirs (E6)."""
+    ``doubt``: why a person has to say first whether the entry is theirs (E6). ``unsaid``: the entry does not say
+    any more that its account is disabled, and not the opposite either (E1); with a ``doubt``, a person has to."""
 
     person: PersonSeen
     identity: IdentityRow | None
@@ -163,6 +172,12 @@ class Present(msgspec.Struct, frozen=True):
     only: frozenset[str] | None = None
     unread: bool = False
     doubt: str = ""
+    unsaid: bool = False
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the account is disabled, or was and does not say the opposite."""
+        return not self.person.enabled or self.unsaid
 
 
 class Gone(msgspec.Struct, frozen=True):

@@ -44,10 +44,14 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
     work = _Work(wanted, ground)
     drafts: list[tuple[str, str, PersonSeen | None, list[Change]]] = []
     doubts: dict[str, str] = {}
+    recorded = ground.recorded
     for item in wanted.present:
         identity = item.identity
-        if identity is not None and not item.person.enabled:
-            subject, changes = identity.mail_key, work.off(identity, IdentityState.DISABLED, "the entry is disabled")
+        if identity is not None and item.leaves:
+            cause = "the entry was disabled, and does not say the opposite" if item.unsaid else "the entry is disabled"
+            subject, changes = identity.mail_key, work.off(identity, IdentityState.DISABLED, cause)
+            if item.doubt and not changes:
+                changes, doubts[identity.id] = restore(identity, subject, recorded), item.doubt
         else:
             if identity is not None and (
                 work.settled(item) or (identity.state == IdentityState.REMOVED and not item.rules)

@@ -92,7 +92,7 @@ def guard(draft: Draft, ground: Ground, windows: Windows, permit: Permit) -> Gua
     counted = [bundle for bundle in harmful if bundle.subject not in approved and bundle.subject not in still]
     tripped, trips = exceeded(counted, recorded, policy, windows)
     held = {b.subject for b in counted if any((s, c.harm) in tripped for c in b.changes for s in scopes_of(b, c))}
-    doubtful = [b for b in plan.bundles if b.doubt and b.subject not in approved]
+    doubtful = [b for b in plan.bundles if b.doubt and b.subject not in approved and not _named(b, permit)]
     trips += [Trip(bundle.doubt, Harm.RELINK.value, DOUBT, 1, 0, 0, 0) for bundle in doubtful]
     held |= {bundle.subject for bundle in doubtful}
     held |= emptied(plan, counted, held | still, recorded, trips) | still
@@ -144,6 +144,12 @@ def _inseparable(bundle: Bundle) -> list[Change]:
 
 def _permitted(bundle: Bundle, permit: Permit) -> bool:
     return permit.everything or all(change.key in permit.keys for change in bundle.changes if change.harm)
+
+
+def _named(bundle: Bundle, permit: Permit) -> bool:
+    """Whether a bundle that hurts nobody (somebody is let in again) is approved, every change by name."""
+    named = permit.everything or all(change.key in permit.keys for change in bundle.changes)
+    return named and not bundle.harmful
 
 
 def _split(

@@ -205,7 +205,7 @@ class Closure:
             if isinstance(found, Person):
                 persons[anchor] = found
             else:
-                unmappable[anchor] = UnmappableSeen(found.reasons, found.enabled, found.dn)
+                unmappable[anchor] = UnmappableSeen(found.reasons, found.enabled, found.dn, found.blank)
             for place in kept.groups:
                 members.setdefault(place, []).append(anchor)
         groups: dict[str, GroupSeen] = {}
@@ -226,4 +226,5 @@ class Closure:
             tombstones=overlay.delta.tombstones,
             scopes=tuple(line for line in scopes if line.source_id == source_id),
             deletions_told=overlay.delta.deletions_told,
+            signs=overlay.signs,
         )

@@ -6,9 +6,11 @@ approve and adopt take it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from connector.reconcile.desired.clock_jumps import Continuity, continuity
 from connector.reconcile.desired.ground import Ground
@@ -16,18 +18,21 @@ from connector.reconcile.desired.seen import Domains, SourceSeen
 from connector.reconcile.diff.diff import Draft
 from connector.reconcile.diff.kept_groups import left
 from connector.reconcile.evidence.doubts import folded
+from connector.reconcile.evidence.stated import Signs
 from connector.reconcile.guard.limits import Permit, scopes_of
 from connector.reconcile.pipeline import Judgement, Measured, Problems, judge
 from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.affected import Closure, Part
+from connector.reconcile.reading.last_reading import decode_header
 from connector.reconcile.reading.memory import Observed, merged
 from connector.reconcile.state.load import load, load_elsewhere
 from connector.reconcile.state.teams import with_teams
 from connector.reconcile.state.windows import measure
 from ledger.collector import without_collector
 from ledger.errors import Stale
+from ledger.identity import IdentityState
 from ledger.store import last_readings, people, runs
 from ledger.store.book import Reader
 
@@ -84,7 +89,7 @@ async def judged(reader: Reader, base: Grounded, permit: Callable[[Draft], Await
 
 async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Domains, now: datetime) -> Part:
     if not observed.near:
-        return Part(observed.sources, await load(reader, with_causes=observed.with_causes))
+        return Part(await _with_signs(reader, observed.sources), await load(reader, with_causes=observed.with_causes))
     memory, base = observed.memory, await last_readings.base(reader)
     if memory is None or base is None or base != memory.base or frozenset(base.domains) != domains.open:
         raise BaseMoved("the ledger or a domain changed while the directories were read")
@@ -95,7 +100,30 @@ async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Dom
         delta = observed.overlays[source_id].delta
         if not closure.unseen(source_id) <= delta.gone | delta.absent | delta.tombstones:
             raise BaseMoved(f"not everybody who is absent from directory {source_id} was looked up")
+        if _let_in(part, source_id, delta.entries):
+            raise BaseMoved("what no entry shows any more takes a whole reading to see")
     return part
+
+
+async def _with_signs(reader: Reader, sources: Mapping[str, SourceSeen]) -> dict[str, SourceSeen]:
+    """With the signs of disabled accounts that earlier readings showed (E1)."""
+    last = await last_readings.readings(reader)
+    before = {source_id: decode_header(last[source_id].header).signs for source_id in sources if source_id in last}
+    return {
+        source_id: msgspec.structs.replace(seen, signs=seen.signs.after(before.get(source_id, Signs())))
+        for source_id, seen in sources.items()
+    }
+
+
+def _let_in(part: Part, source_id: str, changed: Collection[str]) -> bool:
+    """Whether somebody disabled would be let in again because their changed entry has no value of what said so (E1)."""
+    seen, once = part.sources[source_id], frozenset(part.sources[source_id].signs.once)
+    for anchor, link in part.recorded.links.get(source_id, {}).items():
+        entry = seen.people.get(anchor) if anchor in changed else None
+        state = part.recorded.identities[link.identity_id].state if entry is not None else ""
+        if entry is not None and entry.enabled and state == IdentityState.DISABLED and not once.isdisjoint(entry.blank):
+            return True
+    return False
 
 
 async def _went_on(reader: Reader, recorded: Recorded, sources: Mapping[str, SourceSeen], now: datetime) -> Continuity:

@@ -18,6 +18,7 @@ from zlib import crc32
 import msgspec
 
 from connector.directory.base import Entry, GroupView
+from connector.reconcile.evidence.stated import Signs
 
 PRINT, PERSON, NAME, MAIL, MEMBERS = "print", "person", "name", "mail", "members"
 _PER_BUCKET = 128
@@ -63,10 +64,12 @@ class Members(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
-    """What is known of the whole reading. ``expiries``: (microseconds since 1970, anchor) of accounts with a date."""
+    """What is known of the whole reading. ``expiries``: (microseconds since 1970, anchor) of accounts with a date;
+    ``signs``: as the last whole one showed them."""
 
     groups: tuple[KeptGroup, ...] = ()
     expiries: tuple[tuple[int, str], ...] = ()
+    signs: Signs = Signs()
 
 
 _decode_prints = msgspec.msgpack.Decoder(dict[str, bytes]).decode
@@ -124,8 +127,8 @@ class Delta:
     ``entries``: added or changed entries by anchor, with their marks in ``marks``. ``gone``: anchors of the last
     reading that are not there now (where ``deletions_told``, only ``tombstones`` prove it); ``absent``: others that
     were looked up and are not there; ``tombstones``: anchors proved deleted. ``groups``: mapped groups that changed, by
-    reference; ``left``: of every group that tells who left, its (``left``, ``left_inside``). ``whole``: everything was
-    read, not only what the source says has changed.
+    reference; ``left``: of every group that tells who left, its (``left``, ``left_inside``). ``signs``: where
+    everything was read. ``whole``: everything was read, not only what the source says has changed.
     """
 
     source_id: str
@@ -137,6 +140,7 @@ class Delta:
     absent: frozenset[str] = frozenset()
     groups: Mapping[str, GroupView] = field(default_factory=dict)
     deletions_told: bool = False
+    signs: Signs | None = None
     left: Mapping[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)
 
 
@@ -158,6 +162,7 @@ class Gathered:
         self._names: dict[str, dict[str, str]] = {}
         self._mails: dict[str, dict[str, list[str]]] = {}
         self.expiries: list[tuple[int, str]] = []
+        self.signs = Signs()
 
     def add(self, entry: Entry, mark: bytes, name_key: str, mails: Sequence[str]) -> None:
         """One entry; ``mails``: the keys of its addresses, none when it cannot be mapped."""
@@ -173,7 +178,7 @@ class Gathered:
 
     def header(self) -> Header:
         """The header of this reading."""
-        return Header(tuple(map(keep_group, self.groups)), tuple(sorted(self.expiries)))
+        return Header(tuple(map(keep_group, self.groups)), tuple(sorted(self.expiries)), self.signs)
 
     def parts(self) -> dict[tuple[str, str], bytes]:
         """Every part, packed; may be called once, for it lets go of what it packed."""
