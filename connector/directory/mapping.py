@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import blake2b
@@ -58,6 +58,9 @@ class Person:
     unusable: tuple[str, ...] = ()
     """Values that are no addresses, each with its attribute and why, where another value is one."""
 
+    blank: tuple[str, ...] = ()
+    """The attributes that could say that the account is disabled, and have no value (E1)."""
+
     def with_mail(self, mail: Email) -> Person:
         """The same entry with another of its addresses as the one that counts."""
         rest = (item for item in (self.mail, *self.other_mails) if item != mail)
@@ -68,7 +71,7 @@ class Person:
 class Unmappable:
     """An entry that cannot be a person as it is; ``reasons`` are all of them, each naming its attribute.
 
-    It still says whether its account is ``enabled`` (E1): ``expires_at`` as of a ``Person``.
+    It still says whether its account is ``enabled`` (E1): ``expires_at`` and ``blank`` as of a ``Person``.
     """
 
     anchor: str
@@ -77,6 +80,7 @@ class Unmappable:
     reasons: tuple[str, ...]
     enabled: bool = True
     expires_at: datetime | None = None
+    blank: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +127,29 @@ class AttributeRules:
         """What flags the account as disabled, with its values; empty when nothing does."""
         return signs(entry.attributes, self.dialects, self.disabled_attribute, self.disabled_values)
 
+    @property
+    def sign_names(self) -> tuple[str, ...]:
+        """The attributes that may say that an account is disabled."""
+        names = [name for dialect in self.dialects for name in DIALECT_ATTRIBUTES[dialect]]
+        return (*names, self.disabled_attribute) if self.disabled_attribute else tuple(names)
+
     def digest(self) -> bytes:
         """16 bytes over every rule but ``mark``."""
         disabled = (self.disabled_attribute, sorted(self.disabled_values), self.dialects)
         content = [sorted(self.fields.items()), self.mail_domains, disabled, self.requested]
         return blake2b(_CANONICAL(content), digest_size=16).digest()
+
+
+def signs_shown(entries: Iterable[Entry], rules: AttributeRules) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(of which signs of a disabled account any entry has a value, of which of them an enabled one has)."""
+    shown: set[str] = set()
+    open_names = set(rules.sign_names)
+    for entry in entries:
+        if found := open_names & entry.attributes.keys():
+            shown |= found
+            if rules.account(entry)[0]:
+                open_names -= found
+    return tuple(sorted(shown)), tuple(sorted(shown - open_names))
 
 
 def number_key(number: str) -> str:
@@ -159,8 +181,9 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
     enabled, expires_at = rules.account(entry)
     if now is not None and expires_at is not None and now >= expires_at:
         enabled = False
+    blank = tuple([name for name in rules.sign_names if not entry.attributes.get(name)])
     if reasons or not mails:
-        return Unmappable(entry.anchor, rules.source_id, entry.dn, tuple(reasons), enabled, expires_at)
+        return Unmappable(entry.anchor, rules.source_id, entry.dn, tuple(reasons), enabled, expires_at, blank)
     given, family = texts.pop("given_name", ""), texts.pop("family_name", "")
     display = texts.pop("display_name", "") or f"{given} {family}".strip() or mails[0].text
     return Person(
@@ -178,6 +201,7 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
         expires_at=expires_at,
         other_mails=tuple(mails[1:]),
         unusable=tuple(unusable),
+        blank=blank,
     )
 
 

@@ -55,14 +55,15 @@ RULES = AttributeRules(
 
 @dataclass(frozen=True)
 class Somebody:
-    """One entry; ``anchor`` empty: made from the uid; ``also``: more values of ``mail``."""
+    """One entry; ``anchor`` empty: made from the uid; ``also``: more values of ``mail``; ``disabled`` None: nothing is
+    said of it."""
 
     uid: str
     mail: str = ""
     anchor: str = ""
     number: str = ""
     name: str = ""
-    disabled: bool = False
+    disabled: bool | None = False
     department: str = ""
     country: str = ""
     broken: bool = False
@@ -81,7 +82,7 @@ class Somebody:
             "employeenumber": self.number,
             "department": self.department,
             "country": self.country,
-            "disabled": "yes" if self.disabled else "",
+            "disabled": {True: "yes", False: "no", None: ""}[self.disabled],
         }
         raw = {name: (value.encode(),) for name, value in values.items() if value}
         if self.also:

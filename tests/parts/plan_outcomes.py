@@ -167,13 +167,12 @@ class Proof:
         source = self.organization.sources[name]
         if anchor in source.tombstones:
             return ""
-        if source.told:
+        stated = self.recorded.identities[who].state == "disabled"
+        if source.told and not stated:
             return "not there, and nobody said that it was deleted"
         if BASE in source.unknown or source.hidden_sentinels:
             return "the base was not read to its end"
-        if self._stated(who):
-            return ""
-        for row in self.recorded.memberships.get(who, ()):
+        for row in () if stated else self.recorded.memberships.get(who, ()):
             rule = self.organization.policy.rule_of(row.provenance)
             if rule is not None and f"group:{rule.group}" in self._source(rule).unknown:
                 return f"group {rule.group} was not read to its end"
@@ -199,18 +198,13 @@ class Proof:
             return entry.disabled
         if not name:
             return False
-        if anchor in self.organization.sources[name].tombstones:
-            return True
-        if self._stated(who) and not self.organization.sources[name].told:
+        stated = self.recorded.identities[who].state == "disabled"  # and nothing says the opposite
+        if stated or anchor in self.organization.sources[name].tombstones:
             return True
         if any(fold(f"uid={who},ou=People") in {fold(v) for v in values} for values in self._unresolved(who)):
             return False
         source = self.organization.sources[name]
         return not source.told and self._noted(name, anchor, "people")
-
-    def _stated(self, who: str) -> bool:
-        """Whether their entry said before that they left: that holds until it says the opposite (E1)."""
-        return self.recorded.identities[who].state == "disabled"
 
     def _stage_fault(self, who: str, change: Change) -> str:
         """G7: paused at once, released and removed only when due."""

@@ -193,11 +193,13 @@ class Evidence:
         if not name:
             return "linked to no entry"
         if entry is not None:
-            return "" if entry.attributes.get("disabled") else "the entry is there and enabled"
+            return "" if entry.attributes.get("disabled") == (b"yes",) else "the entry is there and enabled"
         if anchor in self.last[name].tombstones:
             return ""
         if not self.last[name].people_complete:
             return "the people were not read to their end"
+        if before.people[who][1] == "disabled":
+            return ""  # what was stated stays stated
         first = self.absent.get((name, anchor), at)
         return "" if at - first >= CONFIRM else f"absent only since {first}"
 

@@ -17,7 +17,7 @@ from connector.reconcile.plan.changes import DOUBT, FROZEN, Absence, Problem
 from connector.reconcile.plan.recorded import DOUBTED, PEOPLE, IdentityRow, LinkRow
 from ledger.identity import IdentityState
 
-_REMOVED = IdentityState.REMOVED.value
+_REMOVED, _DISABLED = IdentityState.REMOVED.value, IdentityState.DISABLED.value
 
 
 class _Missing:
@@ -52,8 +52,8 @@ class _Missing:
         if why:
             self._keep(FROZEN, why, identity, links)
             return
-        if identity.state == IdentityState.DISABLED:  # stated is stated, whatever the entry's absence proves (E1)
-            self.gone.append(Gone(identity, stated("the entry was disabled")))
+        if identity.state == _DISABLED:  # what was stated stays stated: absence does not stop its later stages (E1)
+            self.gone.append(Gone(identity, stated("the entry was disabled, and none says the opposite")))
             return
         tombstoned = all(link.anchor in ground.sources[link.source_id].tombstones for link in links)
         kept_by, weak = ("", None) if tombstoned else self._doubt(identity, links)
@@ -154,11 +154,13 @@ def desired(ground: Ground) -> Desired:
 
 
 def _cannot_tell(ground: Ground, identity: IdentityRow, links: list[LinkRow]) -> str:
-    """Why nothing is known of this absence, in words; empty when its directories were read and its domain is open."""
+    """Why nothing is known of this absence, in words; empty when its directories were read and its domain is open.
+    Whoever was stated to have left needs no proof that the entry is not there, only that it was looked for (E1)."""
+    stated = identity.state == _DISABLED
     for link in links:
         source = ground.sources.get(link.source_id)
         if source is None:
             return f"directory {link.source_id} is not configured: who came through it keeps everything"
-        if not source.proved_absent(link.anchor):
+        if not source.proved_absent(link.anchor) and not (stated and source.complete):
             return source.doubt
     return guests.frozen(ground.domains, ground.policy, identity.mail_key)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from connector.reconcile.desired import guests
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.relinking import By, Candidate, Candidates, two_people
 from connector.reconcile.desired.seen import AsRecorded, Present, UnmappableSeen
 from connector.reconcile.desired.selection import Wants
+from connector.reconcile.evidence.stated import Unsaid, unsaid
 from connector.reconcile.plan.changes import Absence, PersonSeen, Problem
 from connector.reconcile.plan.recorded import OFF, PEOPLE, IdentityRow, LinkRow
 from connector.reconcile.policy.policy import Rule
 from ledger.identity import IdentityState
 
-_REMOVED = IdentityState.REMOVED.value
+_REMOVED, _DISABLED = IdentityState.REMOVED.value, IdentityState.DISABLED.value
 
 
 class Matcher:
@@ -35,11 +36,13 @@ class Matcher:
         self.seen_identities: set[str] = set()
         self._stated: set[str] = set()
         self._relinked: set[str] = set()
+        self._unsaid: dict[str, Unsaid] = {}
         self._frozen: dict[str, list[str]] = {}
 
     def people(self) -> None:
         """Match every entry. What a linked one states of its account comes first, whatever else is wrong with it (E1);
         one that cannot be mapped stands for its person as recorded (D8, E9)."""
+        kept_off = self._unsaid = dict(self._not_said())
         collisions = self._collisions()
         unlinked: list[PersonSeen] = []
         barred: list[tuple[PersonSeen, str]] = []
@@ -55,7 +58,7 @@ class Matcher:
                     continue
                 identity = self.recorded.identities[link.identity_id]
                 recorded = AsRecorded(identity, link, entry)
-                if not entry.enabled:
+                if not entry.enabled or link.row_id in kept_off:
                     leavers.append((link, recorded))
                 elif self._first(recorded, link) and identity.state == IdentityState.ACTIVE:
                     self._unread(recorded, identity, link)
@@ -64,7 +67,7 @@ class Matcher:
                 if person.unusable:
                     text = f"{person.dn}: {'; '.join(person.unusable)}; {person.mail.text} counts instead"
                     self.problems.append(Problem("unusable-address", text, (anchor,)))
-                if link is not None and not person.enabled:
+                if link is not None and (not person.enabled or link.row_id in kept_off):
                     leavers.append((link, person))
                     continue
                 if link is not None and not self._first(person, link):
@@ -101,6 +104,17 @@ class Matcher:
                 self._unlinked(person)
         self.problems.extend([Problem("frozen", why, tuple(sorted(who))) for why, who in self._frozen.items()])
 
+    def _not_said(self) -> Iterator[tuple[str, Unsaid]]:
+        """(row of the link, why) of every linked entry that does not say that its account is enabled again (E1)."""
+        off = {row.id for row in self.recorded.identities.values() if row.state == _DISABLED}
+        for source in self.sources.values() if off else ():
+            for anchor, link in self.recorded.links.get(source.source_id, {}).items():
+                entry = source.people.get(anchor) or source.unmappable.get(anchor)
+                if link.identity_id not in off or entry is None or not entry.enabled:
+                    continue
+                if why := unsaid(entry.blank, source.signs, source.source_id):
+                    yield link.row_id, why
+
     def _first(self, person: PersonSeen, link: LinkRow) -> bool:
         """Whether no other entry that is linked to the identity spoke for it before."""
         if link.identity_id in self.seen_identities:
@@ -125,9 +139,17 @@ class Matcher:
         new = self.found.by_itself(identity)
         if new is not None:  # a rehire beside the old account: only the relink is planned
             self._relink(new, identity)
-        elif not self._stopped(person, identity.mail_key):
+            return
+        kept_off, doubt = self._unsaid.get(link.row_id), ""
+        if kept_off is not None:
+            self._frozen.setdefault(kept_off.why, []).append(identity.mail_key)
+            self.unsettled.add((person.source_id, person.anchor))
+            if kept_off.ask:
+                doubt = f"{identity.mail_key}: {kept_off.why}; if the account was enabled again, approve"
+        if not self._stopped(person, identity.mail_key):
             rules, only = self._counting(person)
-            self.present.append(Present(person, identity, link, rules, (), only, off=off))
+            said = kept_off is not None
+            self.present.append(Present(person, identity, link, rules, (), only, doubt=doubt, off=off, unsaid=said))
 
     def _unread(self, person: PersonSeen, identity: IdentityRow, link: LinkRow) -> None:
         """An enabled entry that cannot be mapped: its person keeps everything but what its groups prove is over."""
@@ -146,7 +168,7 @@ class Matcher:
         for source in self.sources.values():
             for person in source.people.values():
                 key = person.mail.key
-                if not person.enabled:
+                if not self._claims(person):
                     continue  # it claims nothing; what it states is said of whom it is linked to
                 if key in seen:
                     twice.add(key)
@@ -157,13 +179,18 @@ class Matcher:
                     p.dn
                     for source in self.sources.values()
                     for p in source.people.values()
-                    if p.enabled and p.mail.key == key
+                    if p.mail.key == key and self._claims(p)
                 )
             )
             self.problems.append(
                 Problem("collision", f"several entries have the address {key}: none is touched", where)
             )
         return twice
+
+    def _claims(self, person: PersonSeen) -> bool:
+        """Whether an entry claims its address: a disabled one does not."""
+        link = self.recorded.links.get(person.source_id, {}).get(person.anchor)
+        return person.enabled and not (link is not None and link.row_id in self._unsaid)
 
     def _stopped(self, person: PersonSeen, key: str) -> bool:
         """Whether the domain of the address ``key`` lets nothing be changed for this person."""
@@ -291,7 +318,7 @@ class Matcher:
         taken = True
         while taken:
             stays = {
-                p.identity.id: p.person.mail.key if p.person.enabled else p.identity.mail_key
+                p.identity.id: p.identity.mail_key if p.leaves else p.person.mail.key
                 for p in self.present
                 if p.identity is not None
             }
@@ -307,7 +334,7 @@ class Matcher:
     def _takes(self, item: Present, stays: Mapping[str, str]) -> bool:
         """Whether the person's address is new to them, and still somebody else's."""
         key, mine = item.person.mail.key, item.identity
-        if mine is not None and (mine.mail_key == key or not item.person.enabled):
+        if mine is not None and (mine.mail_key == key or item.leaves):
             return False  # who leaves takes nothing
         other = self.found.holder(key)
         if other is None or other.state == _REMOVED or (mine is not None and other.id == mine.id):

@@ -12,6 +12,7 @@ import msgspec
 
 from connector.reconcile.evidence.edges import Listing
 from connector.reconcile.evidence.judge import Evidence
+from connector.reconcile.evidence.stated import Signs
 from connector.reconcile.plan.changes import Absence, PersonSeen, Problem, ScopeLine
 from connector.reconcile.plan.recorded import IdentityRow, LinkRow
 from connector.reconcile.policy.policy import Rule
@@ -54,11 +55,12 @@ class Outside(msgspec.Struct, frozen=True):
 
 class UnmappableSeen(msgspec.Struct, frozen=True):
     """An entry that cannot be a person as it is, with every reason why; ``enabled``: what its account says all the same
-    (E1)."""
+    (E1), as far as it is not ``blank``."""
 
     reasons: tuple[str, ...]
     enabled: bool = True
     dn: str = ""
+    blank: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,11 @@ class AsRecorded:
     def enabled(self) -> bool:
         """The entry's."""
         return self.entry.enabled
+
+    @property
+    def blank(self) -> Sequence[str]:
+        """The entry's."""
+        return self.entry.blank
 
     @property
     def fingerprint(self) -> str:
@@ -139,6 +146,7 @@ class SourceSeen(msgspec.Struct, frozen=True):
     tombstones: Collection[str] = ()
     scopes: tuple[ScopeLine, ...] = ()
     deletions_told: bool = False
+    signs: Signs = Signs()
     outside: Mapping[str, Outside] = {}
     listings: Sequence[Listing] = ()
     doubted: str = ""
@@ -194,7 +202,8 @@ class Present(msgspec.Struct, frozen=True):
     mappings that count for a guest (D11), no others being given or taken; None: all. ``unread``: the entry could not be
     mapped, so that ``person`` is as recorded: nothing new is given, and only what its groups prove ends (E9).
     ``doubt``: why a person has to say first whether the entry is theirs (E6). ``off``: where a disabled entry was
-    found, if not in the reading (E1)."""
+    found, if not in the reading (E1). ``unsaid``: the entry does not say any more that its account is disabled, and not
+    the opposite either (E1); with a ``doubt``, a person has to."""
 
     person: PersonSeen
     identity: IdentityRow | None
@@ -205,6 +214,12 @@ class Present(msgspec.Struct, frozen=True):
     unread: bool = False
     doubt: str = ""
     off: str = ""
+    unsaid: bool = False
+
+    @property
+    def leaves(self) -> bool:
+        """Whether the account is disabled, or was and does not say the opposite."""
+        return not self.person.enabled or self.unsaid
 
 
 class Gone(msgspec.Struct, frozen=True):

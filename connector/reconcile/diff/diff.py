@@ -60,11 +60,15 @@ def diff(wanted: Desired, ground: Ground) -> Draft:
     work = _Work(wanted, ground)
     drafts: list[_Drafted] = []
     doubts: dict[str, str] = {}
+    recorded = ground.recorded
     for item in wanted.present:
         identity = item.identity
-        if identity is not None and not item.person.enabled:
-            subject, cause = identity.mail_key, item.off or "the entry is disabled"
-            changes = work.off(identity, IdentityState.DISABLED, stated(cause))
+        if identity is not None and item.leaves:
+            cause = "the entry was disabled, and does not say the opposite" if item.unsaid else "the entry is disabled"
+            subject = identity.mail_key
+            changes = work.off(identity, IdentityState.DISABLED, stated(item.off or cause))
+            if item.doubt and not changes:
+                changes, doubts[identity.id] = restore(identity, subject, recorded), item.doubt
         else:
             if identity is not None and (
                 work.settled(item) or (identity.state == IdentityState.REMOVED and not item.rules)

@@ -136,6 +136,10 @@ class PersonSeen(Protocol):
         """False is positive evidence (D7)."""
 
     @property
+    def blank(self) -> Sequence[str]:
+        """The attributes that could say that the account is disabled, and have no value (E1)."""
+
+    @property
     def employee_number(self) -> str:
         """Correlates a new anchor with somebody who is gone (D9); may be empty."""
 

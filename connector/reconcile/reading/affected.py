@@ -209,7 +209,7 @@ class Closure:
             if isinstance(found, Person):
                 persons[anchor] = found
             else:
-                unmappable[anchor] = UnmappableSeen(found.reasons, found.enabled, found.dn)
+                unmappable[anchor] = UnmappableSeen(found.reasons, found.enabled, found.dn, found.blank)
             for place in kept.groups:
                 members.setdefault(place, []).append(anchor)
         groups: dict[str, GroupSeen] = {}
@@ -233,4 +233,5 @@ class Closure:
             listings=overlay.delta.listings,
             outside=overlay.delta.outside,
             doubted=overlay.delta.doubted,
+            signs=overlay.signs,
         )

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from msgspec import convert
+import msgspec
 
 from connector.directory.stand import Stand
 from connector.reconcile.desired.clock_jumps import Continuity, continuity
@@ -19,6 +19,7 @@ from connector.reconcile.desired.seen import Domains, GroupSeen, SourceSeen
 from connector.reconcile.diff.diff import Draft
 from connector.reconcile.diff.kept_groups import left
 from connector.reconcile.evidence.doubts import folded
+from connector.reconcile.evidence.stated import Signs
 from connector.reconcile.evidence.witness import Kept, Verdict
 from connector.reconcile.evidence.witness import judge as judge_witness
 from connector.reconcile.guard.limits import Permit, scopes_of
@@ -28,6 +29,7 @@ from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.affected import Closure, Part
 from connector.reconcile.reading.earlier import with_earlier
+from connector.reconcile.reading.last_reading import decode_header
 from connector.reconcile.reading.memory import Observed, merged
 from connector.reconcile.state.load import load, load_elsewhere
 from connector.reconcile.state.teams import with_teams
@@ -103,7 +105,8 @@ async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Dom
     if not observed.near:
         doubtful = any(_doubtful(group) for seen in observed.sources.values() for group in seen.groups.values())
         edges = doubtful or observed.memory is not None  # to be judged by, or to be learnt
-        return Part(observed.sources, await load(reader, with_edges=edges, with_causes=doubtful))
+        recorded = await load(reader, with_edges=edges, with_causes=doubtful)
+        return Part(await _with_signs(reader, observed.sources), recorded)
     memory, base = observed.memory, await last_readings.base(reader)
     if memory is None or base is None or base != memory.base or frozenset(base.domains) != domains.open:
         raise BaseMoved("the ledger or a domain changed while the directories were read")
@@ -114,6 +117,8 @@ async def _part(reader: Reader, policy: Policy, observed: Observed, domains: Dom
         delta = observed.overlays[source_id].delta
         if not closure.unseen(source_id) <= delta.gone | delta.absent | delta.tombstones:
             raise BaseMoved(f"not everybody who is absent from directory {source_id} was looked up")
+        if _let_in(part, source_id, delta.entries):
+            raise BaseMoved("what no entry shows any more takes a whole reading to see")
     return part
 
 
@@ -126,7 +131,7 @@ def _doubtful(group: GroupSeen) -> bool:
 async def kept_stands(reader: Reader) -> dict[str, Kept]:
     """What is kept of how new the readings of each source were."""
     rows = await runs.stands(reader)
-    return {row[0]: Kept(convert(row[1], Stand), convert(row[2], Stand | None), row[3]) for row in rows}
+    return {row[0]: Kept(msgspec.convert(row[1], Stand), msgspec.convert(row[2], Stand | None), row[3]) for row in rows}
 
 
 async def _witnesses(reader: Reader, observed: Observed, now: datetime) -> dict[str, Verdict]:
@@ -150,6 +155,27 @@ def _behind(seen: SourceSeen, why: str, recorded: Recorded) -> SourceSeen:
         and recorded.identities[link.identity_id].state != IdentityState.ACTIVE
     }  # fmt: skip
     return seen.as_behind(why, unheard)
+
+
+async def _with_signs(reader: Reader, sources: Mapping[str, SourceSeen]) -> dict[str, SourceSeen]:
+    """With the signs of disabled accounts that earlier readings showed (E1)."""
+    last = await last_readings.readings(reader)
+    before = {source_id: decode_header(last[source_id].header).signs for source_id in sources if source_id in last}
+    return {
+        source_id: msgspec.structs.replace(seen, signs=seen.signs.after(before.get(source_id, Signs())))
+        for source_id, seen in sources.items()
+    }
+
+
+def _let_in(part: Part, source_id: str, changed: Collection[str]) -> bool:
+    """Whether somebody disabled would be let in again because their changed entry has no value of what said so (E1)."""
+    seen, once = part.sources[source_id], frozenset(part.sources[source_id].signs.once)
+    for anchor, link in part.recorded.links.get(source_id, {}).items():
+        entry = seen.people.get(anchor) if anchor in changed else None
+        state = part.recorded.identities[link.identity_id].state if entry is not None else ""
+        if entry is not None and entry.enabled and state == IdentityState.DISABLED and not once.isdisjoint(entry.blank):
+            return True
+    return False
 
 
 async def _went_on(

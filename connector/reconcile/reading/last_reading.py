@@ -20,6 +20,7 @@ import msgspec
 
 from connector.directory.base import Entry, GroupView, Listing
 from connector.reconcile.desired.seen import Outside
+from connector.reconcile.evidence.stated import Signs
 
 PRINT, PERSON, NAME, MAIL, MEMBERS = "print", "person", "name", "mail", "members"
 _PER_BUCKET = 128
@@ -83,10 +84,12 @@ class Members(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
-    """What is known of the whole reading. ``expiries``: (microseconds since 1970, anchor) of accounts with a date."""
+    """What is known of the whole reading. ``expiries``: (microseconds since 1970, anchor) of accounts with a date;
+    ``signs``: as the last whole one showed them."""
 
     groups: tuple[KeptGroup, ...] = ()
     expiries: tuple[tuple[int, str], ...] = ()
+    signs: Signs = Signs()
 
 
 _decode_prints = msgspec.msgpack.Decoder(dict[str, bytes]).decode
@@ -156,8 +159,8 @@ class Delta:
     ``entries``: added or changed entries by anchor, with their marks in ``marks``. ``gone``: anchors of the last
     reading that are not there now (where ``deletions_told``, only ``tombstones`` prove it); ``absent``: others that
     were looked up and are not there; ``tombstones``: anchors proved deleted. ``groups``: mapped groups that changed, by
-    reference. ``whole``: everything was read, not only what the source says has changed. ``outside``, ``doubted``,
-    ``listings``: as of ``SourceSeen``.
+    reference. ``signs``: where everything was read. ``whole``: everything was read, not only what the source says has
+    changed. ``outside``, ``doubted``, ``listings``: as of ``SourceSeen``.
     """
 
     source_id: str
@@ -172,6 +175,7 @@ class Delta:
     listings: tuple[Listing, ...] = ()
     outside: Mapping[str, Outside] = field(default_factory=dict)
     doubted: str = ""
+    signs: Signs | None = None
 
 
 class Gathered:
@@ -192,6 +196,7 @@ class Gathered:
         self._names: dict[str, dict[str, str]] = {}
         self._mails: dict[str, dict[str, list[str]]] = {}
         self.expiries: list[tuple[int, str]] = []
+        self.signs = Signs()
 
     def add(self, entry: Entry, mark: bytes, name_key: str, mails: Sequence[str]) -> None:
         """One entry; ``mails``: the keys of its addresses and its number, none when it cannot be mapped."""
@@ -207,7 +212,7 @@ class Gathered:
 
     def header(self) -> Header:
         """The header of this reading."""
-        return Header(tuple(map(keep_group, self.groups)), tuple(sorted(self.expiries)))
+        return Header(tuple(map(keep_group, self.groups)), tuple(sorted(self.expiries)), self.signs)
 
     def parts(self) -> dict[tuple[str, str], bytes]:
         """Every part, packed; may be called once, for it lets go of what it packed."""

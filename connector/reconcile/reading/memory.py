@@ -17,6 +17,7 @@ from connector.directory.mapping import AttributeRules
 from connector.directory.stand import Stand
 from connector.reconcile.desired import guests
 from connector.reconcile.desired.seen import Domains, SourceSeen
+from connector.reconcile.evidence.stated import Signs
 from connector.reconcile.pipeline import Judgement, anchors_of
 from connector.reconcile.plan.changes import DOUBT, FROZEN, Problem, ScopeLine
 from connector.reconcile.policy.policy import Policy
@@ -63,6 +64,11 @@ class Memory:
             return None
         kept = {group.reference for group in parts.decode_header(last.header).groups}
         return last if kept == set(policy.groups_of(source_id)) else None
+
+    def signs(self, source_id: str) -> Signs:
+        """The signs of disabled accounts that a source has shown so far (E1)."""
+        last = self.readings.get(source_id)
+        return Signs() if last is None else parts.decode_header(last.header).signs
 
     def followable(self, last: LastReading | None, now: datetime) -> bool:
         """Whether a source's changes are enough: it was read whole not longer than ``whole_every`` ago."""

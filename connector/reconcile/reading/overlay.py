@@ -32,6 +32,7 @@ class Overlay:
         self.delta = delta
         self.header: Header = parts.decode_header(kept.header)
         self.groups = parts.groups_now(self.header, delta)
+        self.signs = delta.signs.after(self.header.signs) if delta.signs is not None else self.header.signs
         self._rules = rules
         self._now = now
         self._loaded: dict[tuple[str, str], dict[str, Any]] = {}
@@ -167,7 +168,7 @@ class Overlay:
         for reference, view in self.delta.groups.items():
             changed[parts.MEMBERS, reference] = parts.pack_members(view)
         await last_readings.put_parts(book, self.kept.source_id, changed)
-        header = Header(self.groups, self._expiries())
+        header = Header(self.groups, self._expiries(), self.signs)
         whole_at = book.at if self.delta.whole else self.kept.whole_at
         row = LastReading(
             self.kept.source_id, self.kept.rules, self.kept.buckets, book.at, whole_at, parts.pack(header)

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from connector.directory.base import Entry, Reading, ReadRequest, Source
 from connector.directory.groups import dn_key
-from connector.directory.mapping import AttributeRules, Person, entry_mark, index_keys, map_entry
+from connector.directory.mapping import AttributeRules, Person, entry_mark, index_keys, map_entry, signs_shown
 from connector.directory.stand import Stand
 from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSeen
+from connector.reconcile.evidence.stated import Signs
 from connector.reconcile.plan.changes import ScopeLine
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading import last_reading as parts
@@ -75,6 +76,8 @@ async def read_all(
         if memory is not None and source_id not in overlays and is_whole(reading, policy):
             gathered[source_id] = Gathered(reading.groups.values(), len(reading.people))
         seen[source_id] = see(reading, policy.groups_of(source_id), item.rules, now, gathered.get(source_id))
+        if memory is not None and source_id in gathered:
+            gathered[source_id].signs = seen[source_id].signs.after(memory.signs(source_id))
     return Observed(seen, cursors, overlays=overlays, gathered=gathered, rules=rules, memory=memory, stands=stands)
 
 
@@ -105,11 +108,12 @@ async def differs(item: Configured, reading: Reading, policy: Policy, memory: Me
             if marks.pop(anchor, b"") != mark:
                 entries[anchor] = entry
                 changed[anchor] = mark
+        shown = signs_shown(reading.people.values(), item.rules)
     gone = frozenset(marks)
     groups = parts.changed_groups(parts.decode_header(last.header), reading.groups)
     return Delta(
         reading.source_id, True, entries, changed, gone, reading.tombstones, groups=groups,
-        deletions_told=reading.deletions_told, listings=reading.listings,
+        deletions_told=reading.deletions_told, listings=reading.listings, signs=Signs((), *shown),
     )  # fmt: skip
 
 
@@ -141,7 +145,7 @@ def see(
             if isinstance(mapped, Person):
                 people[anchor] = mapped
             else:
-                unmappable[anchor] = UnmappableSeen(mapped.reasons, mapped.enabled, mapped.dn)
+                unmappable[anchor] = UnmappableSeen(mapped.reasons, mapped.enabled, mapped.dn, mapped.blank)
             if gathered is not None:
                 if mapped.expires_at is not None and mapped.expires_at > now:
                     gathered.expiries.append((to_micros(mapped.expires_at), anchor))
@@ -157,6 +161,7 @@ def see(
         scopes=scope_lines(reading),
         deletions_told=reading.deletions_told,
         listings=reading.listings,
+        signs=Signs((), *signs_shown(reading.people.values(), rules)),
     )
 
 

@@ -171,6 +171,11 @@ class Firm:
             states = {row[5]: row[6] for row in await seats.open_seats(reader)}
         return {name: f"{state} {states.get(identity)}" for identity, (name, state) in who.items()}
 
+    async def lost(self, statement: str) -> None:
+        """SQL on the inbox, with no push: a restored copy, a careless script, a fault of ours."""
+        async with self.provider.box.unscoped_write() as connection:
+            assert (await connection.exec_driver_sql(statement)).rowcount
+
     async def says(self, name: str, body: Any) -> None:
         """A PATCH of one person."""
         found = await self.provider.ask("PATCH", f"/Users/{self.ids[name]}", body)

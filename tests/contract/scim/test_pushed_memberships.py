@@ -17,10 +17,7 @@ BOTH = [timedelta(hours=24), timedelta(0)]
 
 
 async def lost(firm: Firm, table: str, where: str) -> None:
-    """Rows that are gone with no push: a restored copy, a careless script, a fault of ours."""
-    async with firm.provider.box.unscoped_write() as connection:
-        done = await connection.exec_driver_sql(f"DELETE FROM {table} WHERE {where}")  # noqa: S608 - the test's own
-        assert done.rowcount
+    await firm.lost(f"DELETE FROM {table} WHERE {where}")  # noqa: S608 - the test's own
 
 
 async def take(firm: Firm, name: str, group: str = "") -> None:

@@ -66,3 +66,19 @@ async def test_e1_c05_a_rehire_beside_the_disabled_entry_shields_no_leaver(firm:
     said = [*outcome.lines, *(problem.what for problem in outcome.problems)]
     assert any(f"entra:{new}" in line for line in said), said
     assert (await firm.run(minutes=20)).counts == {}
+
+
+async def test_e1_active_that_is_taken_away_says_nothing(firm: Firm) -> None:
+    """A push cannot take it away; a script that does lets nobody in."""
+    schemas = case("c03_leaver_other_domain.json")["schemas"]
+    await firm.says("p15", {"schemas": schemas, "Operations": [INACTIVE]})
+    await leaves(firm, "p15")
+    await firm.says("p15", {"schemas": schemas, "Operations": [{"op": "remove", "path": "active"}]})
+    outcome = await firm.run()
+    assert (outcome.counts, outcome.held_counts) == ({}, {})
+    await firm.lost("UPDATE inbox_resource SET document = replace(document, '\"active\":false,', '')")
+    outcome = await firm.run()
+    assert (outcome.counts, outcome.held_counts) == ({}, {})
+    assert any("shows no active" in problem.what for problem in outcome.problems), outcome.problems
+    await firm.says("p15", {"schemas": schemas, "Operations": [{"op": "add", "path": "active", "value": True}]})
+    assert (await firm.run()).counts == {"Reinstate": 2}

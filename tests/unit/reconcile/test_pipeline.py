@@ -14,6 +14,7 @@ from connector.directory.mapping import Person
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Domains, SourceSeen
 from connector.reconcile.diff.diff import Draft
+from connector.reconcile.evidence.stated import Signs
 from connector.reconcile.guard.guard import Guarded, guard
 from connector.reconcile.guard.limits import ORGANIZATION, PastHarm, Permit, Windows, day_limit
 from connector.reconcile.pipeline import decide
@@ -48,9 +49,17 @@ def seen(source: HandSource, chosen: Policy) -> SourceSeen:
 
 
 def plan_for(
-    source: HandSource, chosen: Policy, recorded: Recorded, *others: HandSource, domains: Domains = OPEN
+    source: HandSource,
+    chosen: Policy,
+    recorded: Recorded,
+    *others: HandSource,
+    domains: Domains = OPEN,
+    once: tuple[str, ...] = (),
 ) -> Draft:
+    """``once``: signs of disabled accounts that the first directory showed before."""
     everything = {item.id: seen(item, chosen) for item in (source, *others)}
+    first = everything[source.id]
+    everything[source.id] = msgspec.structs.replace(first, signs=first.signs.after(Signs(once)))
     return decide(Ground(everything, recorded, chosen, domains, NOW))
 
 
