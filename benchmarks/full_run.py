@@ -14,14 +14,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import resource
+import sqlite3
 import tempfile
 import time
 import uuid
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from benchmarks import full_run_ldap
+from connector.directory.base import Listing
 from connector.directory.mapping import Person
 from connector.reconcile.apply.commit import commit
 from connector.reconcile.desired.ground import Ground
@@ -32,7 +35,7 @@ from connector.reconcile.pipeline import decide
 from connector.reconcile.plan.order import Order
 from connector.reconcile.plan.settings import MappingSettings, TeamSettings
 from connector.reconcile.policy.policy import Policy
-from connector.reconcile.reading.memory import Observed
+from connector.reconcile.reading.memory import Memory, Observed
 from connector.reconcile.state import gate
 from connector.reconcile.state.load import load
 from connector.reconcile.state.teams import ensure_organization
@@ -69,7 +72,13 @@ def seen(everybody: dict[str, Person], groups: int, per_person: int) -> SourceSe
     for number, anchor in enumerate(everybody):
         for step in range(per_person):
             members[(number + step * 331) % groups].add(anchor)
-    views = {f"g{n}": GroupSeen(f"g{n}", True, f"g{n}", members=members[n]) for n in range(groups)}
+    views = {}
+    for n in range(groups):
+        place = f"cn=g{n},ou=Groups,dc=acme,dc=example"
+        inside = frozenset(members[n])
+        listings = (Listing(f"anchor-g{n}", place, inside),)
+        views[f"g{n}"] = GroupSeen(f"g{n}", True, f"g{n}", members=inside, anchor=f"anchor-g{n}", dn=place,
+                                   listings=listings)  # fmt: skip
     return SourceSeen("corp", True, everybody, {}, views)
 
 
@@ -135,7 +144,8 @@ async def measure(url: str, count: int, groups: int, per_person: int) -> list[Ro
 
     async def apply(name: str, now: datetime, digest: str) -> None:
         began = (time.perf_counter(), time.process_time())
-        outcome = await commit(ledger, "acme", policy, Observed({"corp": source}), Order("apply", "bench", now, digest))
+        observed = Observed({"corp": source}, memory=Memory(ledger, "acme", {}))
+        outcome = await commit(ledger, "acme", policy, observed, Order("apply", "bench", now, digest))
         note(f"{name}: apply, whole transaction", began, outcome.state.value)
 
     await apply("first run", START, await plan("first run", START))
@@ -156,9 +166,22 @@ async def measure(url: str, count: int, groups: int, per_person: int) -> list[Ro
         )  # fmt: skip
     later += timedelta(days=1)
     await apply("2 % churn", later, await plan("2 % churn", later))
+    rows += edge_share(url)
     rows.append(("peak memory above the entries, MB", peak() - before, 0.0, f"{before:.0f} MB with the entries"))
     await ledger.close()
     return rows
+
+
+def edge_share(url: str) -> list[Row]:
+    """How large the ledger is, and what of it says by which names groups list people (SQLite only)."""
+    if not url.startswith("sqlite:///"):
+        return []
+    file = max(Path(url.removeprefix("sqlite:///")).rglob("*.db"), key=lambda path: path.stat().st_size)
+    with closing(sqlite3.connect(file)) as connection:
+        asked = "SELECT name LIKE '%edge%', SUM(pgsize) / 1e6 FROM dbstat GROUP BY 1"
+        sizes = dict(connection.execute(asked).fetchall())
+    edges, rest = sizes.get(1, 0.0), sizes[0]
+    return [("ledger without edges, MB", rest, 0.0, f"edges {edges:.1f} MB, {edges / rest:.0%} of it")]
 
 
 def peak() -> float:

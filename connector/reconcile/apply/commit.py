@@ -144,7 +144,8 @@ async def _write(book: Book, order: Order, judgement: Judgement, observed: Obser
     waiting = {bundle.identity for bundle in plan.bundles} - {bundle.identity for bundle in guarded.allowed}
     rows.refresh(plan.notes, waiting)
     await rows.write(book)
-    await learn(book, judgement, rows.identities)
+    if observed.memory is not None:
+        await learn(book, judgement, rows.identities)
     await ensure_teams(book, policy.teams)
     if not guarded.held:  # a held plan keeps the old cursor (D13)
         await _cursors(book, observed)

@@ -115,7 +115,8 @@ def guard(draft: Draft, ground: Ground, windows: Windows, permit: Permit) -> Gua
     barred = {b.subject for b in harmful if not (_permitted(b, permit) or _follows(b, windows))}
     # a newcomer may have the address that somebody else is leaving: then both bundles have one subject
     approved = {bundle.subject for bundle in harmful} - barred - still
-    counted = [b for b in harmful if b.subject not in approved | still and not b.doubt]
+    spared = approved | still
+    counted = [bundle for bundle in harmful if bundle.subject not in spared and not bundle.doubt]
     tripped, trips = exceeded(counted, recorded, policy, windows)
     held = {b.subject for b in counted if any((s, c.harm) in tripped for c in b.changes for s in scopes_of(b, c))}
     doubtful = [b for b in plan.bundles if b.doubt and b.subject not in approved and not _named(b, permit)]
