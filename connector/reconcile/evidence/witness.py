@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from connector.directory.stand import CONTEXT_CSN, EXPORTED, IDENTITY, USN, Marks, Stand
+from connector.directory.stand import CONTEXT_CSN, EXPORTED, IDENTITY, Marks, Stand
 
 ACCEPTED_AFTER = timedelta(days=7)
 """A doubt does not last for ever: by then an administrator has seen the runs that said so (exit 4)."""
@@ -125,14 +125,14 @@ def _moved_on(last: Stand, before: Stand, now: Stand) -> bool:
     """
     same = now.server == last.server
     for name, origin, had, has in _behind(last.upto, before.marks):
-        own = origin == _ANYBODYS if not same else last.kind == USN or _apart(has, had) > LAG
+        own = origin == _ANYBODYS if not same else _apart(has, had) > LAG
         if own and last.kind != EXPORTED and now.marks.get(name, {}).get(origin) != had:
             return True
     return False
 
 
 def _apart(older: str, newer: str) -> timedelta:
-    """Between two CSNs; an unreadable or missing one is as far away as can be."""
+    """Between two CSNs; what is none (missing, a USN) is as far away as can be."""
     try:
         found = [datetime.strptime(csn[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC) for csn in (older, newer)]
     except ValueError:

@@ -91,6 +91,18 @@ def test_e2_other_bases_by_the_organization_file_begin_anew() -> None:
     assert judge(Kept(openldap("8:00")), Stand(A, CONTEXT_CSN, marks, marks, SERVERS), NOW).anew
 
 
+def test_e2_of_several_bases_those_that_are_still_read_count() -> None:
+    marks: Marks = {**openldap("8:00").marks, "ou=elsewhere": {"": "uuid-2", "001": csn("9:00")}}
+    both = Stand(A, CONTEXT_CSN, marks, marks, SERVERS)
+    assert judge(Kept(both), openldap("8:00"), NOW) == Verdict(Kept(openldap("8:00")))
+    assert "older state" in judge(Kept(both), openldap("7:59"), NOW).doubt
+
+
+def test_e2_the_first_server_is_believed_when_it_answers_again() -> None:
+    found = judge(Kept(openldap("8:00")), openldap("7:00", B), NOW)
+    assert judge(found.kept, openldap("8:30"), NOW + timedelta(hours=1)) == Verdict(Kept(openldap("8:30")))
+
+
 def test_e2_a_replica_that_lagged_is_believed_when_it_has_caught_up() -> None:
     found = judge(Kept(openldap("8:00")), openldap("7:00", B), NOW)
     found = judge(found.kept, openldap("7:30", B), NOW + timedelta(hours=1))
