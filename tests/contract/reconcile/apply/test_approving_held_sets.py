@@ -119,7 +119,7 @@ async def test_g3_two_principals_approve_and_the_first_is_told_so(ledger: Ledger
     with pytest.raises(Refused, match="another principal"):
         await approve(world, held.held, "ada")
     planned = await run.plan(ledger, world.setup, now=world.now)
-    assert planned.awaiting.approved_by == ("ada",)
+    assert [how.approved_by for how in planned.awaiting] == [("ada",)]
     assert any("approved by ada: one more approval by another principal" in line for line in planned.lines)
     second = await approve(world, held.held, "ben")
     assert second.counts == {"PauseSeat": 3, "DisableIdentity": 3}

@@ -153,8 +153,14 @@ async def test_e1_whoever_moved_out_enabled_is_absent_and_that_takes_two_reading
     assert len(firm.source.asked) == asked
 
 
-async def test_e1_who_is_kept_by_doubt_and_disabled_later_leaves(firm: Firm) -> None:
+async def test_e1_a_value_that_is_the_present_name_of_who_left_the_filter_is_no_doubt(firm: Firm) -> None:
     firm.source.leave("bo")
+    still_listed(firm.source, "bo")
+    assert [dict((await firm.run()).counts) for _ in range(2)] == [{}, OFF]
+
+
+async def test_e1_who_is_kept_by_doubt_and_disabled_later_leaves(firm: Firm) -> None:
+    firm.source.leave("bo", uid="bo.archived", anchor="anchor-bo")
     still_listed(firm.source, "bo")
     for _ in range(3):
         assert dict((await firm.run()).counts) == {}
