@@ -160,7 +160,8 @@ async def test_e1_a_value_that_is_the_present_name_of_who_left_the_filter_is_no_
 
 
 async def test_e1_who_is_kept_by_doubt_and_disabled_later_leaves(firm: Firm) -> None:
-    firm.source.leave("bo", uid="bo.archived", anchor="anchor-bo")
+    firm.source.leave("bo")
+    firm.source.elsewhere["bo"] = replace(firm.source.elsewhere["bo"], uid="archived", anchor="anchor-bo", mail=BO)
     still_listed(firm.source, "bo")
     for _ in range(3):
         assert dict((await firm.run()).counts) == {}
