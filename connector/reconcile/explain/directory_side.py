@@ -179,8 +179,13 @@ def _entry(finding: Finding, found: FoundEntry, rules: AttributeRules, context: 
     )
     if not isinstance(person, Person):
         link, raw = _link(entry, source, context), _raw(entry, rules)
-        differs = ("whoever is linked to it keeps what they have until the entry can be mapped",)
-        return EntrySide(entry.dn, entry.anchor, link, raw, None, person.reasons, groups, differs)
+        keeps = "whoever is linked to it keeps what they have until the entry can be mapped"
+        if not person.enabled:
+            off = context.known is not None and context.known.state in _OFF
+            then = "stays off" if off else "has their seats paused by the next run"
+            keeps = f"the entry is disabled, which counts though it cannot be mapped: whoever is linked to it {then}"
+        why = (*person.reasons, *_signs(entry, rules))
+        return EntrySide(entry.dn, entry.anchor, link, raw, None, why, groups, (keeps,))
     notes = [f"{text}; another address counts" for text in person.unusable]
     if context.known is not None and (source, entry.anchor) in context.known.links:
         present = context.known.fields.get("mail", "")
@@ -227,11 +232,16 @@ def _clean(value: bytes) -> str:
 
 def _standing(entry: Entry, person: Person, rules: AttributeRules, now: datetime) -> tuple[str, ...]:
     """Why the account is disabled, sign by sign, or until when it is not (D7)."""
-    out = [f"{name} is {' | '.join(map(_clean, values))}" for name, values in rules.signs(entry).items()]
+    out = _signs(entry, rules)
     if person.expires_at is not None:
         past = now >= person.expires_at
         out.append(f"the account {'expired' if past else 'expires'} at {to_text(person.expires_at)}")
     return tuple(out)
+
+
+def _signs(entry: Entry, rules: AttributeRules) -> list[str]:
+    """What flags the account as disabled."""
+    return [f"{name} is {' | '.join(map(_clean, values))}" for name, values in rules.signs(entry).items()]
 
 
 def _link(entry: Entry, source: str, context: Context) -> str:
@@ -265,7 +275,8 @@ def _differences(side: EntrySide, finding: Finding, person: Person, context: Con
     if not person.enabled and known.state == IdentityState.ACTIVE:
         yield "the entry is disabled, the ledger has the person as active: the next run pauses their seats"
     if person.enabled and known.state in _OFF:
-        yield f"the entry is enabled, the ledger has the person as {known.state}: the next run reinstates them"
+        unless = f", unless no entry shows {' or '.join(person.blank)} any more" if person.blank else ""
+        yield f"the entry is enabled, the ledger has the person as {known.state}: the next run reinstates them{unless}"
     if known.state == IdentityState.REMOVED:
         yield "the person was removed from the ledger"
         return

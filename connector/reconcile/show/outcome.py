@@ -117,12 +117,14 @@ class RunOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What ``undo`` would do (``outcome`` is None) or did. ``kept``: what was edited since, and is left alone (A3)."""
+    """What ``undo`` would do (``outcome`` is None) or did. ``kept``: what was edited since, and is left alone (A3).
+    ``marked``: of how many people what was undone does not come back by itself (E14)."""
 
     undoes: str
     changes: tuple[Change, ...]
     kept: tuple[Problem, ...]
     outcome: RunOutcome | None = None
+    marked: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -132,7 +134,7 @@ class Undone:
     @property
     def lines(self) -> tuple[str, ...]:
         """Plain text."""
-        return undone_lines(self.undoes, self.changes, self.kept, done=self.outcome is not None)
+        return undone_lines(self.undoes, self.changes, self.kept, self.marked, done=self.outcome is not None)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
@@ -140,6 +142,7 @@ class Undone:
             "undoes": self.undoes,
             "changes": [change_to_json(change) for change in self.changes],
             "kept": [problem_json(problem) for problem in self.kept],
+            "marked": self.marked,
             "outcome": self.outcome.to_json() if self.outcome else None,
         }
 

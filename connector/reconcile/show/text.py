@@ -189,11 +189,17 @@ def problem_lines(problems: Iterable[Problem]) -> list[str]:
     return lines
 
 
-def undone_lines(run_id: str, changes: Sequence[Change], kept: Sequence[Problem], *, done: bool) -> tuple[str, ...]:
-    """Plain text lines of an undo: what is (or would be) restored and what is kept because it was edited since."""
+def undone_lines(
+    run_id: str, changes: Sequence[Change], kept: Sequence[Problem], marked: int, *, done: bool
+) -> tuple[str, ...]:
+    """Plain text lines of an undo: what is (or would be) restored, what is kept because it was edited since, and that
+    what was undone of so many people does not come back by itself (E14)."""
     verb = "undid" if done else "would undo"
     out = [f"{verb} run {run_id}: {len(changes)} change(s)"]
     out += [f"  {change.subject}  {in_words(change)}" for change in changes[:_ROWS]]
     if len(changes) > _ROWS:
         out.append(f"  … and {len(changes) - _ROWS} more (--json shows all)")
+    if marked:
+        waits = f"every run holds it for these {marked} people" if marked > 1 else "every run holds it for this person"
+        out.append(f"the same does not happen again by itself: {waits} until it is approved, or the directory changes")
     return (*out, *problem_lines(kept))

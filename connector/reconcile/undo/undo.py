@@ -42,7 +42,7 @@ async def undo(ledger: Ledger, organization: str, policy: Policy, run_id: str, r
     if request.dry_run:
         async with ledger.read(organization) as reader:
             _, found = await _restoration(reader, policy, run_id, request.now)
-            return Undone(run_id, tuple(change for _, change in found.changes), tuple(found.kept))
+            return _undone(run_id, policy, found)
     async with ledger.write(organization, at=request.now, run_id=new_id()) as book:
         domains, found = await _restoration(book, policy, run_id, request.now)
         reasons = gate.shut(domains)
@@ -51,7 +51,12 @@ async def undo(ledger: Ledger, organization: str, policy: Policy, run_id: str, r
                 f"sync is suspended: {'; '.join(reasons)}", next_step="nothing was written; repair sign-on first"
             )
         outcome = await _commit(book, policy, run_id, found, request)
-        return Undone(run_id, tuple(change for _, change in found.changes), tuple(found.kept), outcome)
+        return _undone(run_id, policy, found, outcome)
+
+
+def _undone(run_id: str, policy: Policy, found: Restoration, outcome: RunOutcome | None = None) -> Undone:
+    marked = sum(bool(taken_back(changes, policy)) for changes in bundled(found.changes).values())
+    return Undone(run_id, tuple(change for _, change in found.changes), tuple(found.kept), outcome, marked)
 
 
 async def _restoration(reader: Reader, policy: Policy, run_id: str, now: datetime) -> tuple[Domains, Restoration]:

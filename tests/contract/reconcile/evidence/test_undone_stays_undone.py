@@ -46,6 +46,7 @@ async def undone(world: World, how: str) -> dict[str, int]:
         dry_run=False,
     )
     assert done.outcome is not None
+    assert "the same does not happen again by itself: every run holds it for this person" in done.lines[-1]
     return OFF if how == "off" else LEFT
 
 

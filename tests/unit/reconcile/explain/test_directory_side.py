@@ -172,3 +172,18 @@ def test_p6_an_address_is_asked_for_in_every_spelling() -> None:
     assert spellings([" Anna@Żółw.example ", "no address"]) == (
         "Anna@Żółw.example", "anna@xn--w-uga1v8h.example", "anna@żółw.example", "no address",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("state", "then"), [("active", "has their seats paused by the next run"), ("disabled", "stays off")]
+)
+def test_e1_what_an_entry_says_of_its_account_counts_though_it_cannot_be_mapped(
+    chosen: Policy, state: str, then: str
+) -> None:
+    spoiled = replace(ANNA, broken=True, disabled=True)
+    text = "\n".join(side(finding(spoiled), chosen, known(state=state)).lines)
+    assert (
+        f"DIFFERS: the entry is disabled, which counts though it cannot be mapped: whoever is linked to it {then}"
+        in text
+    )
+    assert "disabled is yes" in text
