@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -527,12 +527,56 @@ def _bury(year: Year, source: Told, uid: str) -> None:
     source.drop(uid)
 
 
+def _linger(year: Year, source: Told, uid: str) -> bool:
+    """The entry goes, and its groups are not told."""
+    groups = _groups_of(source, uid)
+    for name in groups:
+        source.unresolved.setdefault(name, set()).add(source.people[uid].entry().dn)
+    source.drop(uid)
+    return bool(groups)
+
+
+def _untold(year: Year, source: Told, uid: str) -> bool:
+    """Another name for the same entry, and its groups are not told."""
+    groups = _groups_of(source, uid)
+    for name in groups:
+        source.unresolved.setdefault(name, set()).add(source.people[uid].entry().dn)
+    _called(year, source, uid, ())
+    return bool(groups)
+
+
+def _told(year: Year, source: Told, uid: str) -> None:
+    """Another name for the same entry, and its groups follow."""
+    _called(year, source, uid, _groups_of(source, uid))
+
+
+def _called(year: Year, source: Told, uid: str, groups: Sequence[str]) -> None:
+    person = source.people[uid]
+    year.names += 1
+    source.drop(uid)
+    source.put(replace(person, uid=f"u{year.names}", anchor=person.key, mail=person.mail or f"{uid}@acme.example"),
+               groups=groups)  # fmt: skip
+
+
+def _clean(year: Year) -> None:
+    """An administrator takes a stale value out of a group."""
+    stale = [(source, name) for source in year.sources.values() for name, values in source.unresolved.items() if values]
+    if stale:
+        source, name = year.chance.choice(stale)
+        source.unresolved[name].remove(year.chance.choice(sorted(source.unresolved[name])))
+        year._count("stale value removed")
+
+
+def _groups_of(source: Told, uid: str) -> list[str]:
+    return [name for name, members in source.groups.items() if uid in members]
+
+
 def _switch(year: Year, source: Told, uid: str) -> None:
     source.change(uid, disabled=not source.people[uid].disabled)
 
 
 def _move(year: Year, source: Told, uid: str) -> bool:
-    old = [name for name, members in source.groups.items() if uid in members]
+    old = _groups_of(source, uid)
     new = [name for name in source.groups if name not in old]
     if not new:
         return False
@@ -580,4 +624,6 @@ EVENTS: tuple[Callable[[Year], None], ...] = (
     *(_about_someone("one more group", _more), _about_someone("renamed", _rename)),
     *(_about_someone("new address", _readdress), _about_someone("rehired", _rehire)),
     _about_someone("unmappable or mended", _garble),
+    *(_about_someone("left, groups not told", _linger), _about_someone("renamed, groups not told", _untold), _clean),
+    _about_someone("renamed, groups told", _told),
 )

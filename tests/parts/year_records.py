@@ -20,6 +20,8 @@ from ledger.store.tables import people as people_tables
 from ledger.store.tables import seats as seat_tables
 
 CONFIRM = timedelta(minutes=15)
+DECIDED = timedelta(days=7)
+"""After that a person may decide about somebody whom a group still lists (E15)."""
 OFF = {"disabled", "absent"}
 Row = tuple[Any, ...]
 
@@ -104,6 +106,7 @@ class Evidence:
     absent: dict[tuple[str, str], datetime] = field(default_factory=dict)
     outside: dict[tuple[str, str, str], datetime] = field(default_factory=dict)
     known: dict[str, set[str]] = field(default_factory=dict)
+    names: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     off_since: dict[str, datetime] = field(default_factory=dict)
     delay: dict[str, timedelta] = field(default_factory=dict)
     paused_since: dict[str, datetime] = field(default_factory=dict)
@@ -116,6 +119,8 @@ class Evidence:
             name = reading.source_id
             known = self.known.setdefault(name, set())
             known.update(reading.people)
+            for anchor, entry in reading.people.items():
+                self.names.setdefault((name, anchor), set()).add(entry.dn)
             for anchor in known:
                 if anchor in reading.people:
                     self.absent.pop((name, anchor), None)
@@ -201,7 +206,17 @@ class Evidence:
         if before.people[who][1] == "disabled":
             return ""  # what was stated stays stated
         first = self.absent.get((name, anchor), at)
+        if at - first >= DECIDED:
+            return ""  # a person may have
+        listed = [group for _, group in self.groups.values() if self._listed(name, group, anchor)]
+        if listed:
+            return f"group {listed[0]} still lists them"
         return "" if at - first >= CONFIRM else f"absent only since {first}"
+
+    def _listed(self, name: str, group: str, anchor: str) -> bool:
+        """Whether a group of the last reading lists a name of whoever has the entry, that nobody answers to now."""
+        view = self.last[name].groups.get(group)
+        return view is not None and not self.names.get((name, anchor), set()).isdisjoint(view.unresolved)
 
     def _due(self, who: str, at: datetime) -> bool:
         return at - self.off_since[who] >= self.delay[who]
@@ -217,6 +232,8 @@ class Evidence:
             return "not seen in that directory"
         if group not in self.last[name].groups:
             return "the group was not read to its end"
+        if self._listed(name, group, link[1]):
+            return "the group still lists them"
         first = self.outside.get((name, group, link[1]), at)
         return "" if at - first >= CONFIRM else f"outside only since {first}"
 

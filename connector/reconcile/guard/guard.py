@@ -51,8 +51,10 @@ class Guarded:
     @cached_property
     def parts(self) -> tuple[HeldPart, ...]:
         """What waits, by what it waits for: limits or a freeze first, then what a person decides whatever they allow
-        (E6, E14, E15): approving the one approves nothing of the other."""
+        (E6, E14, E15): approving the one approves nothing of the other. A seat goes with whoever gives it back."""
         apart = [b for b in self.held if not b.doubt], [b for b in self.held if b.doubt]
+        if apart[1] and not any(bundle.harmful for bundle in apart[0]):
+            apart = [], list(self.held)
         return tuple(
             HeldPart(tuple(part), digest_of((c for b in part for c in b.changes), "held:" + self.policy_hash))
             for part in apart
@@ -66,7 +68,7 @@ class Guarded:
 
     def trips_of(self, part: HeldPart) -> list[Trip]:
         """Why this part waits."""
-        decided = bool(part.bundles[0].doubt)
+        decided = any(bundle.doubt for bundle in part.bundles)
         return [trip for trip in self.trips if trip.window == FREEZE or (trip.window == DOUBT) is decided]
 
     @property

@@ -16,6 +16,7 @@ MUST_HAPPEN = {
     *("outage", "partial reading", "lying reading", "sign-on lapsed", "sign-on back", "given by hand"),
     *("applied", "held", "unknown", "became a leaver", "removed", "moved", "invited", "waited", "shortage"),
     *("promoted from the waitlist", "seen and applied", "joined a group", "left a group"),
+    *("left, groups not told", "renamed, groups not told", "renamed, groups told", "stale value removed"),
 }
 
 
