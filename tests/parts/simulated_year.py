@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ import msgspec
 from connector.directory.base import Reading, ReadRequest
 from connector.reconcile import run
 from connector.reconcile.by_hand.sign_in import Arrival, claim
-from connector.reconcile.plan.changes import Kind
+from connector.reconcile.plan.changes import Bundle, Kind
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.show.outcome import RunOutcome, RunState
@@ -401,7 +401,7 @@ class Year:
         held = {change.key for bundle in again.guarded.held for change in bundle.changes}
         freed = await self._freed(outcome.run_id)
         left = [change.key for bundle in again.plan.bundles for change in bundle.changes
-                if change.key not in held and not (bundle.identity == "" and bundle.subject in freed)]  # fmt: skip
+                if change.key not in held and not _takes(bundle, freed)]  # fmt: skip
         first = await self._held_by(outcome)
         if outcome.counts.get("Reinstate") and not first <= held:
             self._count("returns widened a limit")  # they are people of the organization again (G1)
@@ -418,8 +418,8 @@ class Year:
         return {change_key(change) for item in sets for change in item.changes}
 
     async def _freed(self, run_id: str) -> set[str]:
-        """Addresses of people whom this run removed: somebody new may be invited to one by the next run, not by the
-        same, in which one address would be two people."""
+        """Addresses of people whom this run removed: somebody else may be given one by the next run, not by the same,
+        in which one address would be two people."""
         witness = await self._witness(run_id)
         removed = {who for who, changes in witness.items() if any(change[0] == "RemoveIdentity" for change in changes)}
         async with self.ledger.read(ORGANIZATION.id) as reader:
@@ -503,6 +503,11 @@ class Year:
                     events.c.run_id == run_id, events.c.verb == "run.person", payloads.c.seq == events.c.seq,
                     payloads.c.organization_id == events.c.organization_id))  # fmt: skip
         return {row[0]: msgspec.json.decode(row[1])["changes"] for row in rows}
+
+
+def _takes(bundle: Bundle, freed: Collection[str]) -> bool:
+    """Whether somebody is given one of these addresses."""
+    return any(change.after in freed for change in bundle.changes) or (not bundle.identity and bundle.subject in freed)
 
 
 def _named(change: Mapping[str, Any]) -> tuple[str, ...]:

@@ -77,21 +77,20 @@ class _Missing:
         """What keeps somebody absent: a group that still lists them, or that is missing (E3, E4); empty: nothing."""
         ground = self.ground
         causes = ground.recorded.causes.get(identity.id, {})
-        for row in ground.recorded.memberships.get(identity.id, ()):
-            rule = ground.policy.rule_of(row.provenance)
-            source = ground.sources.get(rule.directory) if rule else None
-            group = source.groups.get(rule.group) if rule and source else None
-            if rule is None or source is None or group is None:
+        held = {row.provenance for row in ground.recorded.memberships.get(identity.id, ())}
+        for rule in ground.policy.rules.values():
+            source, member = ground.sources.get(rule.directory), rule.provenance in held
+            group = source.groups.get(rule.group) if source else None
+            mine = [link for link in links if link.source_id == rule.directory]
+            if source is None or group is None or not (member or (mine and group.complete)):
                 continue
-            if group.missing:
-                return f"group {rule.group} is missing", None
             if not group.complete:
-                return f"group {rule.group} was not read to its end", None
-            mine = [link for link in links if link.source_id == source.source_id]
+                return f"group {rule.group} {'is missing' if group.missing else 'was not read to its end'}", None
             found = [source.outside[link.anchor] for link in mine if link.anchor in source.outside]
             elsewhere = frozenset[str]().union(*(names_of(entry.dn, entry.logins) for entry in found))
             person = Person(identity.id, frozenset(link.anchor for link in mine), elsewhere)
-            weak = self._paths[source.source_id].holding(person, group.anchor, causes.get(row.provenance, ""))
+            cause = causes.get(rule.provenance, "") if member else None
+            weak = self._paths[source.source_id].holding(person, group.anchor, cause)
             if weak is not None:
                 return still_listed(weak, group.dn, rule.group), weak
         return "", None

@@ -89,16 +89,16 @@ class Paths:
                     for group in groups:
                         self._known.setdefault(group, []).append((name, listed.removeprefix(GROUP_NODE)))
 
-    def holding(self, person: Person, root: str, cause: str) -> Weak | None:
+    def holding(self, person: Person, root: str, cause: str | None) -> Weak | None:
         """What still means the person in the mapped group whose anchor is ``root``, none of them being reached by what
         was read; None when every known path is broken. ``cause``: of the membership, which says what it rested on
-        where no path is known (ledgers from before there were any)."""
+        where no path is known (ledgers from before there were any); None: they are no member."""
         nodes = self._reached.get(root)
         if nodes is None:
             nodes = self._reached[root] = self._reach(root)
         names = self._recorded.edges.get((self._source_id, person.identity), {})
         if not any(self._ever[root] & groups for groups in names.values()):
-            return self._by_cause(person, root, nodes, cause)
+            return None if cause is None else self._by_cause(person, root, nodes, cause)
         for name, groups in sorted(names.items()):
             for group in sorted(groups):
                 if group in nodes and (weak := self._edge(person, name, group, nodes[group])) is not None:
