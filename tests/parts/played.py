@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,18 +21,19 @@ from tests.parts.directories import ORGANIZATION, make_world, mapping, policy
 
 @dataclass
 class Played:
-    """``group``: what is mapped; ``whole``: every run reads everything and plans everybody."""
+    """``group``: what is mapped; ``whole``: every run reads everything and plans everybody; ``limits``: None: wide
+    ones, else the product's, but for one invite more than the first five."""
 
     ledger: Ledger
     settings: AnyDirectory
     group: str
     whole: bool
+    limits: Mapping[str, object] | None = field(default_factory=lambda: {"day_floor": 6})
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def policy(self) -> Policy:
-        """The limits of the product, but for one invite more than the first five."""
-        return policy(mapping("design", "Design", "CAD", group=self.group), limits={"day_floor": 6})
+        return policy(mapping("design", "Design", "CAD", group=self.group), limits=self.limits)
 
     async def begin(self) -> None:
         """Everybody is in."""

@@ -22,6 +22,13 @@ SERVER = (
 )
 SCHEMA = "objectclass ( 1.3.6.1.4.1.55555.1 NAME 'team' SUP top STRUCTURAL MUST cn MAY ( member $ description ) )"
 """A group that may be empty."""
+WAYS: dict[str, Sequence[str]] = {
+    "read whole": (),
+    "syncrepl": (*slapd.SYNCPROV, "syncprov-sessionlog 1000"),
+    "present list": slapd.SYNCPROV,
+    "modifyTimestamp": (),
+}
+"""How a server is read, and its lines for that."""
 ACCESS = ('filter="(description=secret)" by * none', f'* by set="[{BLIND}]/member & this" none by * read')
 
 
@@ -52,8 +59,12 @@ class Tree(ABC):
         """What the mapping names: the group ``design``."""
         return f"cn=design,ou=Groups,{self.base}"
 
+    def is_free(self, name: str) -> bool:
+        """Whether nobody is where this one was at first."""
+        return f"uid={name},ou=People,{self.base}" not in self._at.values()
+
     async def rename(self, name: str, *, told: bool) -> None:
-        self._move_to(name, f"uid={name}.b,ou=People,{self.base}", told)
+        self._move_to(name, f"{self._at[name].partition(',')[0]}.b,ou=People,{self.base}", told)
 
     async def move_out(self, name: str, *, told: bool) -> None:
         self._move_to(name, f"{self._at[name].partition(',')[0]},ou=Elsewhere,{self.base}", told)
@@ -83,7 +94,7 @@ class Tree(ABC):
         self._list(group, [value for value in self._members[group] if value != self._at[name]])
 
     async def rename_group(self, name: str, *, told: bool) -> None:
-        self._move_to(name, f"cn={name}.b,ou=Groups,{self.base}", told)
+        self._move_to(name, f"{self._at[name].partition(',')[0]}.b,ou=Groups,{self.base}", told)
 
     async def spoil_mail(self, name: str) -> None:
         self._set(self._at[name], "mail", ["none"])
@@ -171,7 +182,7 @@ class Server(Tree):
     def __init__(self, name: str, server: slapd.Slapd, *, silently: bool = False) -> None:
         super().__init__(name)
         self._server = server
-        self._silently = silently
+        self.silently = silently
         self.settings = LdapSettings.model_validate({
             "id": "corp", "servers": [server.url], "plaintext": True, "bind": "anonymous",
             "people_base": f"ou=People,{self.base}", "groups_base": f"ou=Groups,{self.base}",
@@ -188,13 +199,13 @@ class Server(Tree):
         self._server.modify("\n".join(changes))
 
     async def hide(self, *names: str) -> None:
-        if self._silently:
+        if self.silently:
             self._blind("add", names)
         else:
             await super().hide(*names)
 
     async def show(self, *names: str) -> None:
-        if self._silently:
+        if self.silently:
             self._blind("delete", names)
         else:
             await super().show(*names)

@@ -5,7 +5,7 @@ SQLite alone: what readers see does not depend on the ledger's database.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from itertools import repeat
 from pathlib import Path
 
@@ -16,14 +16,8 @@ from tests.parts import slapd
 from tests.parts.directories import stand_in_gate
 from tests.parts.played import Played
 from tests.parts.situations import HELD, NOTHING, SITUATIONS, Situation
-from tests.parts.staged_tree import ACCESS, SCHEMA, SERVER, Export, Server
+from tests.parts.staged_tree import ACCESS, SCHEMA, SERVER, WAYS, Export, Server
 
-WAYS: dict[str, Sequence[str]] = {
-    "read whole": (),
-    "syncrepl": (*slapd.SYNCPROV, "syncprov-sessionlog 1000"),
-    "present list": slapd.SYNCPROV,
-    "modifyTimestamp": (),
-}
 LATER = {
     **dict.fromkeys(("deleted, group told", "moved out, group told"), 1),  # found out by the look-up that confirms
     **dict.fromkeys(("left the filter", "disabled and left the filter", "made anew under the address"), 2),
