@@ -52,7 +52,7 @@ class Tree(ABC):
         for name in PEOPLE:
             self._add(self._at[name], _person(name, *self._mails[name]))
         for name, members in self._members.items():
-            self._add(self._at[name], {"objectClass": ["team"], "cn": [name], "member": members})
+            self._add(self._at[name], {"objectClass": ["team"], "cn": [name], "member": _spelled(members)})
 
     @property
     def group(self) -> str:
@@ -122,7 +122,7 @@ class Tree(ABC):
 
     def _list(self, group: str, members: list[str]) -> None:
         self._members[group] = members
-        self._set(self._at[group], "member", members)
+        self._set(self._at[group], "member", _spelled(members))
 
     @abstractmethod
     def _add(self, dn: str, attributes: Attributes) -> None: ...
@@ -232,6 +232,11 @@ class Server(Tree):
             self._server.modify(change)
         else:
             self._together.append(change)
+
+
+def _spelled(names: Sequence[str]) -> list[str]:
+    """As groups list these DNs: otherwise than the entries write them, and yet the same names."""
+    return [name.upper() for name in names]
 
 
 def _person(uid: str, *mails: str) -> Attributes:
