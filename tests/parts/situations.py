@@ -14,13 +14,20 @@ OFF = {"DisableIdentity": 1, "PauseSeat": 1}
 """Somebody leaves: the stages of later dates do not come here."""
 LEFT = {"LeaveTeam": 1, "ReleaseSeat": 1}
 """Somebody who is still here is no longer in the Team."""
+JOINED = {"Invite": 1, "JoinTeam": 1, "AssignSeat": 1}
+"""Somebody new comes to the Team."""
 NOTHING: dict[str, int] = {}
 HELD = "held"
 
 
+PEOPLE = ("anna", "bo", "cy", "di", "ed")
+GROUPS = {"second": ("ed",), "inner": ("di", "ed"), "design": ("anna", "bo", "cy", "inner", "second")}
+"""What each lists, members before who lists them; ``design`` is mapped."""
+
+
 class Stage(Protocol):
-    """A directory with people ``anna bo cy di ed``. Group ``design`` is mapped; it lists anna, bo and cy, and the
-    groups ``inner`` (di, ed) and ``second`` (ed). ``told``: groups are changed with what they list, as refint does."""
+    """A directory with ``PEOPLE``, whose addresses are ``NAME@acme.example``, and ``GROUPS``. ``told``: groups are
+    changed with what they list, as refint does."""
 
     can: frozenset[str]
     """Names of situations that this directory can be in."""
@@ -67,13 +74,15 @@ Act = Callable[[Stage], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Situation:
-    """``acts``: what happens before each run; ``outcomes``: what each run changes, of anybody. ``said``: part of a
-    problem or of why something is held. ``proved``: the outcomes where the source proves deletions by itself."""
+    """``acts``: what happens before each run; ``outcomes``: what each run changes, of anybody, the last one for good.
+    ``who``: whom alone it changes anything for. ``said``: part of what a run says. ``proved``: the outcomes
+    where the source proves deletions by itself."""
 
     name: str
     acts: Sequence[Act | None]
     outcomes: Sequence[dict[str, int] | str]
     said: str = ""
+    who: tuple[str, ...] = ("anna",)
     proved: Sequence[dict[str, int] | str] = field(default=())
 
 
@@ -96,6 +105,11 @@ async def _one_path_hidden(stage: Stage) -> None:
     await stage.hide("inner")
 
 
+async def _beside_the_filter(stage: Stage) -> None:
+    await stage.leave_filter("anna")
+    await stage.disable("anna")
+
+
 async def _recreated(stage: Stage) -> None:
     await stage.delete("anna", told=True)
     await stage.add("anne", mail="anna")
@@ -108,6 +122,7 @@ SITUATIONS = (
     Situation("moved out, group told", [_act(lambda s: s.move_out("anna", told=True))], (NOTHING, OFF, NOTHING)),
     Situation("moved out, group stale", [_act(lambda s: s.move_out("anna", told=False))], KEPT, "still lists"),
     Situation("left the filter", [_act(lambda s: s.leave_filter("anna"))], (NOTHING, OFF, NOTHING)),
+    Situation("disabled and left the filter", [_beside_the_filter], (OFF, NOTHING, NOTHING)),
     Situation("hidden", [_act(lambda s: s.hide("anna"))], KEPT, "still lists"),
     Situation("hidden and shown", [_act(lambda s: s.hide("anna")), _act(lambda s: s.show("anna"))], KEPT),
     Situation("deleted, group told", [_act(lambda s: s.delete("anna", told=True))], (NOTHING, OFF, NOTHING),
@@ -123,14 +138,16 @@ SITUATIONS = (
               "still lists"),
     Situation("inner group renamed, outer told", [_act(lambda s: s.rename_group("inner", told=True))], KEPT),
     Situation("inner group deleted, outer told", [_act(lambda s: s.delete("inner", told=True))],
-              (NOTHING, LEFT, NOTHING)),
-    Situation("taken out of the inner group", [_act(lambda s: s.take("di", "inner"))], (NOTHING, LEFT, NOTHING)),
+              (NOTHING, LEFT, NOTHING), who=("di",)),
+    Situation("taken out of the inner group", [_act(lambda s: s.take("di", "inner"))], (NOTHING, LEFT, NOTHING),
+              who=("di",)),
     Situation("taken out of one of two", [_act(lambda s: s.take("ed", "second"))], KEPT),
     Situation("one path hidden, the other ended", [_one_path_hidden], KEPT, "still lists"),
-    Situation("taken out of the group", [_act(lambda s: s.take("bo", "design"))], (NOTHING, LEFT, NOTHING)),
-    Situation("alias that sorts first", [_act(lambda s: s.alias("anna", "aaa@acme.example"))], KEPT),
-    Situation("twin with the address", [_act(lambda s: s.add("twin", mail="anna"))], KEPT),
-    Situation("made anew under the address", [_recreated], (HELD, HELD, HELD), "relink"),
+    Situation("taken out of the group", [_act(lambda s: s.take("bo", "design"))], (NOTHING, LEFT, NOTHING),
+              who=("bo",)),
+    Situation("name reused by another", [_reused], (JOINED, LEFT, NOTHING), who=("anna", "fay")),
+    Situation("alias that sorts first", [_act(lambda s: s.alias("anna", "aaa@acme.example"))], KEPT,
+              "keeps this address"),
+    Situation("twin with the address", [_act(lambda s: s.add("twin", mail="anna"))], KEPT, "none is touched"),
+    Situation("made anew under the address", [_recreated], (HELD, HELD, HELD), "rosterd relink"),
 )  # fmt: skip
-"""``reused`` is apart: somebody new comes with it."""
-REUSED = Situation("name reused by another", [_reused], (), "")

@@ -75,7 +75,7 @@ async def follow(
     entries = {anchor: entry for anchor, entry in changes.people.items() if anchor not in hints}
     delta = Delta(track.last.source_id, entries=entries, marks=_marks(entries, track.rules), gone=hints)
     delta = await _fresh(reader, last, delta)
-    unseen = hints | await _unseen(reader, track, delta, overlays, pending)
+    unseen = hints | await _unseen(reader, track, delta, overlays, pending) | await _noted(reader, track.last.source_id)
     look = await track.source.look(LookRequest(tuple(sorted(unseen)), (), track.rules.requested), now=track.now)
     if look.unknown:
         raise Unproved(f"single entries could not be looked up: {look.unknown}")
@@ -99,13 +99,11 @@ def _marks(entries: Mapping[str, Entry], rules: AttributeRules) -> dict[str, byt
 async def _hints(reader: Reader, last: Overlay, changes: Changes) -> frozenset[str]:
     """People of the last reading who may be gone: said to be deleted, or not listed as present."""
     known = set(await last.people(reader, changes.gone))
-    mapped = {group.anchor for group in last.header.groups}
+    mapped = {anchor for group in last.header.groups for anchor in (group.anchor, *group.inside)}
     if lost := (changes.gone | _unlisted(changes, mapped)) & mapped:
-        raise Unproved(f"a mapped group is gone or moved ({', '.join(sorted(lost)[:3])})")
+        raise Unproved(f"a mapped group, or one inside it, is gone or moved ({', '.join(sorted(lost)[:3])})")
     if any(group.by_uid for group in last.header.groups):
         raise Unproved("groups name people by login name")
-    if changes.gone - known - mapped and any(group.nested for group in last.header.groups):
-        raise Unproved("something that is no person is gone, and mapped groups hold other groups")
     if changes.present is not None:
         known |= (await last.anchors(reader)) - changes.present - changes.people.keys()
     return frozenset(known)
@@ -132,6 +130,12 @@ async def _unseen(
     closure = Closure(reader, {**overlays, track.last.source_id: overlay}, track.policy, track.now)
     await closure.grow(pending)
     return closure.unseen(track.last.source_id)
+
+
+async def _noted(reader: Reader, source_id: str) -> set[str]:
+    """Anchors of whom a reading did not show something: that an entry is gone, or hidden by an access rule, is not told
+    by every method, and whoever is gone does not leave a group but is absent (E5)."""
+    return {row[1] for row in await ledger_people.absences(reader) if row[0] == source_id}
 
 
 class _Groups:
@@ -192,7 +196,7 @@ class _Groups:
             for place, group in enumerate(groups)
             if place in places
             or self._untold(group)
-            or group.anchor in anchors
+            or not anchors.isdisjoint((group.anchor, *group.inside))
             or not names.isdisjoint(group.nested)
             or not names.isdisjoint(map(dn_key, group.unresolved))
             or GROUP + group.reference in waits

@@ -24,8 +24,9 @@ from connector.reconcile.evidence.stated import Signs
 
 PRINT, PERSON, NAME, MAIL, MEMBERS = "print", "person", "name", "mail", "members"
 _PER_BUCKET = 128
-FORMAT = "/2"
-"""Behind the rules' mark of a kept reading: one of another format is not built on. 2: numbers are in the index."""
+FORMAT = "/3"
+"""Behind the rules' mark of a kept reading: one of another format is not built on. 2: numbers are in the index. 3:
+groups inside a mapped one are known by anchor."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -47,8 +48,8 @@ class Kept(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class KeptGroup(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """A mapped group as last read, without its members. ``nested``: DN keys of the groups inside it; ``mark``: changes
-    with anything about it, members included; ``told``: whether who left it is told."""
+    """A mapped group as last read, without its members. ``nested``: DN keys of the groups inside it, ``inside``: their
+    anchors; ``mark``: changes with anything about it, members included; ``told``: whether who left it is told."""
 
     reference: str
     anchor: str
@@ -59,6 +60,7 @@ class KeptGroup(msgspec.Struct, array_like=True, frozen=True, gc=False):
     by_uid: bool
     mark: bytes
     told: bool = False
+    inside: tuple[str, ...] = ()
 
 
 class Members(msgspec.Struct, array_like=True, frozen=True):
@@ -147,8 +149,9 @@ def told(view: GroupView) -> bool:
 def keep_group(view: GroupView) -> KeptGroup:
     """What the header says of a group."""
     unresolved, mark = tuple(sorted(view.unresolved)), group_mark(view)
+    inside = tuple(listing.anchor for listing in view.listings[1:])
     return KeptGroup(
-        view.reference, view.anchor, view.dn, view.name, unresolved, view.nested, view.by_uid, mark, told(view)
+        view.reference, view.anchor, view.dn, view.name, unresolved, view.nested, view.by_uid, mark, told(view), inside
     )
 
 

@@ -388,7 +388,8 @@ async def test_d13_deletions_that_are_not_told_are_looked_for_every_hour(
     outcomes = [await followed.run() for _ in range(4)]
     assert [by_changes(outcome) for outcome in outcomes] == [True, True, False, True]
     assert [problem.code for problem in outcomes[2].problems if "deletions" in problem.what] == ["read-whole"]
-    assert [outcome.counts.get("DisableIdentity", 0) for outcome in outcomes] == [0, 0, 0, 1]
+    # the second run looks into why the group lists them no longer, and does not find them
+    assert [dict(outcome.counts) for outcome in outcomes] == [{}, {}, {"DisableIdentity": 1, "PauseSeat": 1}, {}]
 
 
 @pytest.mark.parametrize("way", ["syncrepl"], indirect=True)
