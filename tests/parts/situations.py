@@ -68,13 +68,15 @@ Act = Callable[[Stage], Awaitable[None]]
 @dataclass(frozen=True)
 class Situation:
     """``acts``: what happens before each run; ``outcomes``: what each run changes, of anybody. ``said``: part of a
-    problem or of why something is held. ``proved``: the outcomes where the source proves deletions by itself."""
+    problem or of why something is held. ``proved``: the outcomes where the source proves deletions by itself. ``who``:
+    nobody else loses anything."""
 
     name: str
     acts: Sequence[Act | None]
     outcomes: Sequence[dict[str, int] | str]
     said: str = ""
     proved: Sequence[dict[str, int] | str] = field(default=())
+    who: str = "anna"
 
 
 def _act(what: Callable[[Stage], Awaitable[None]]) -> Act:
@@ -114,7 +116,8 @@ SITUATIONS = (
               proved=(OFF, NOTHING, NOTHING)),
     Situation("deleted, group stale", [_act(lambda s: s.delete("anna", told=False))], KEPT, "still lists",
               proved=(OFF, NOTHING, NOTHING)),
-    Situation("disabled, then deleted", [_act(lambda s: s.disable("anna")), _act(lambda s: s.delete("anna", told=False))],
+    Situation("disabled, then deleted",
+              [_act(lambda s: s.disable("anna")), _act(lambda s: s.delete("anna", told=False))],
               (OFF, NOTHING, NOTHING)),
     Situation("disabled with a spoiled mail", [_spoiled_leaver], (OFF, NOTHING, NOTHING)),
     Situation("inner group hidden", [_act(lambda s: s.hide("inner"))], KEPT, "still lists"),
@@ -122,14 +125,16 @@ SITUATIONS = (
               "still lists"),
     Situation("inner group renamed, outer told", [_act(lambda s: s.rename_group("inner", told=True))], KEPT),
     Situation("inner group deleted, outer told", [_act(lambda s: s.delete("inner", told=True))],
-              (NOTHING, LEFT, NOTHING)),
-    Situation("taken out of the inner group", [_act(lambda s: s.take("di", "inner"))], (NOTHING, LEFT, NOTHING)),
+              (NOTHING, LEFT, NOTHING), who="di"),
+    Situation("taken out of the inner group", [_act(lambda s: s.take("di", "inner"))], (NOTHING, LEFT, NOTHING),
+              who="di"),
     Situation("taken out of one of two", [_act(lambda s: s.take("ed", "second"))], KEPT),
     Situation("one path hidden, the other ended", [_one_path_hidden], KEPT, "still lists"),
-    Situation("taken out of the group", [_act(lambda s: s.take("bo", "design"))], (NOTHING, LEFT, NOTHING)),
+    Situation("taken out of the group", [_act(lambda s: s.take("bo", "design"))], (NOTHING, LEFT, NOTHING), who="bo"),
     Situation("alias that sorts first", [_act(lambda s: s.alias("anna", "aaa@acme.example"))], KEPT),
     Situation("twin with the address", [_act(lambda s: s.add("twin", mail="anna"))], KEPT),
-    Situation("made anew under the address", [_recreated], (HELD, HELD, HELD), "relink"),
+    Situation("made anew under the address", [_recreated], (HELD, HELD, HELD), "relink",
+              proved=(OFF, HELD, HELD)),
 )  # fmt: skip
 """``reused`` is apart: somebody new comes with it."""
 REUSED = Situation("name reused by another", [_reused], (), "")
