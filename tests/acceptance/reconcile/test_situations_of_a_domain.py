@@ -22,7 +22,7 @@ from ledger.store.engine import Ledger
 from tests.parts import company, samba
 from tests.parts.directories import ORGANIZATION, stand_in_gate
 from tests.parts.playing import PEOPLE, Play, play
-from tests.parts.situations import SITUATIONS, Situation
+from tests.parts.situations import NOTHING, OFF, SITUATIONS, Situation
 
 AUDITOR = f"cn=auditor,{company.SUFFIX}"
 """Sees deleted objects, as an ordinary account does not."""
@@ -115,6 +115,19 @@ class Domain:
         superior = {"new_superior": place} if place != rest else {}
         self.connection.modify_dn(self.dns[name], first, **superior)
         self.dns[name] = f"{first},{place}"
+
+    def guid(self, name: str) -> bytes:
+        self.connection.search(self.dns[name], "(objectClass=*)", "BASE", attributes=["objectGUID"])
+        return bytes(self.connection.response[0]["raw_attributes"]["objectGUID"][0])
+
+    def undelete(self, name: str, guid: bytes) -> None:
+        """As an administrator does it: the tombstone gets its place back (MS-ADTS 3.1.1.5.3.7.2)."""
+        changes = {"isDeleted": [(ldap3.MODIFY_DELETE, [])],
+                   "distinguishedName": [(ldap3.MODIFY_REPLACE, [self.dns[name]])]}  # fmt: skip
+        controls = [("1.2.840.113556.1.4.417", True, None)]  # deleted objects are shown
+        value = "".join(f"\\{byte:02x}" for byte in guid)
+        self.connection.search(company.SUFFIX, f"(objectGUID={value})", attributes=["cn"], controls=controls)
+        self.connection.modify(self.connection.response[0]["dn"], changes, controls=controls)
 
     async def rename(self, name: str, *, told: bool) -> None:
         self.moved(name, f"CN={name} married")
@@ -215,3 +228,80 @@ async def begin(
 async def test_e1_e7_what_happens_in_a_domain(domain: Domain, begin: Begin, situation: Situation, reader: str) -> None:
     followed = reader != "whole"
     await play(situation, domain, await begin(reader), proves=followed, unseen=followed and "hidden" in situation.name)
+
+
+def attribute_hidden(schema_id: str) -> str:
+    """The entry that keeps one attribute of an object from everybody."""
+    return f"(OD;;RP;{schema_id};;AU)"
+
+
+ACCOUNT_CONTROL = "bf967a68-0de6-11d0-a285-00aa003049e2"
+OBJECT_SID = "bf9679e8-0de6-11d0-a285-00aa003049e2"
+"""schemaIDGUID of userAccountControl and of objectSid."""
+
+
+def primary(domain: Domain, name: str, group: str) -> None:
+    """Make a group somebody's primary one: then it lists them no longer, and the one before does."""
+    domain.connection.search(domain.dns[group], "(objectClass=*)", "BASE", attributes=["primaryGroupToken"])
+    token = domain.connection.response[0]["raw_attributes"]["primaryGroupToken"][0].decode()
+    domain.change(name, primaryGroupID=token)
+
+
+@pytest.mark.parametrize("reader", READERS)
+async def test_e2_a_primary_group_stands_and_falls_with_the_entry_that_names_it(
+    domain: Domain, begin: Begin, reader: str
+) -> None:
+    """No value of the group names them, so that nothing keeps whom nobody sees."""
+    primary(domain, "anna", "design")
+    playing = await begin(reader)
+    await domain.hide("anna")
+    playing.everything()
+    assert await playing.counts() == [NOTHING, OFF, NOTHING]
+
+
+async def test_e3_a_group_whose_number_is_hidden_says_nothing_of_whose_primary_group_it_is(
+    domain: Domain, begin: Begin
+) -> None:
+    primary(domain, "anna", "design")
+    playing = await begin("whole")
+    domain.server.allow(domain.dns["design"], attribute_hidden(OBJECT_SID))
+    for _ in range(2):
+        outcome = await playing.run()
+        assert (dict(outcome.counts), outcome.exit_code) == (NOTHING, 4), outcome.problems
+    assert "objectSid is not visible" in await playing.said(outcome)
+
+
+@pytest.mark.parametrize("reader", READERS)
+async def test_e1_nobody_is_let_in_or_put_out_by_an_account_control_that_is_hidden(
+    domain: Domain, begin: Begin, reader: str
+) -> None:
+    playing = await begin(reader)
+    await domain.disable("anna")
+    assert await playing.counts(1) == [OFF]
+    for name in ("anna", "bo"):
+        domain.server.allow(domain.dns[name], attribute_hidden(ACCOUNT_CONTROL))
+        domain.change(name, displayName=f"{name} once more")
+    assert await playing.counts() == [{"UpdateIdentity": 1}, NOTHING, NOTHING]
+    assert (await playing.held())["anna"] == "disabled member paused"
+
+
+@pytest.mark.parametrize("reader", READERS)
+async def test_e1_whoever_is_undeleted_is_the_same_person(domain: Domain, begin: Begin, reader: str) -> None:
+    """The same objectGUID comes back disabled and in no group, and is set up again."""
+    playing = await begin(reader)
+    guid = domain.guid("anna")
+    await domain.delete("anna", told=True)
+    assert await playing.counts(2) == ([NOTHING, OFF] if reader == "whole" else [OFF, NOTHING])
+    domain.undelete("anna", guid)
+    assert domain.guid("anna") == guid
+    assert await playing.counts(1) == [NOTHING]
+    domain.change("anna", userAccountControl="544", otherMailbox="anna@acme.example", displayName="anna")
+    domain.connection.modify(domain.dns["design"], {"member": [(ldap3.MODIFY_ADD, [domain.dns["anna"]])]})
+    assert await playing.counts(2) == [{"Reinstate": 2}, NOTHING]
+    assert set((await playing.held()).values()) == {"active member invited"}
+
+
+async def test_e2_a_deletion_the_account_may_not_see_is_found_within_the_hour(domain: Domain, begin: Begin) -> None:
+    playing = await begin("DirSync", bind_dn=company.READER)
+    await domain.delete("anna", told=True)
+    assert await playing.counts(5) == [NOTHING, NOTHING, NOTHING, OFF, NOTHING]
