@@ -20,7 +20,7 @@ from tests.parts import scim_server
 from tests.parts.directories import ORGANIZATION, stand_in_gate
 from tests.parts.playing import PEOPLE, Play, play
 from tests.parts.scim_server import ScimServer
-from tests.parts.situations import SITUATIONS, Situation
+from tests.parts.situations import NOTHING, OFF, SITUATIONS, Situation
 
 EVERY = {"near": timedelta(hours=24), "whole": timedelta()}
 """How often everybody is planned; a provider and an inbox are read whole each time."""
@@ -241,3 +241,56 @@ async def test_e1_e7_what_happens_at_a_provider(pulled: Pulled, pull: Begin, sit
 @can(Pushed.can)
 async def test_e1_e7_what_happens_in_an_inbox(pushed: Pushed, push: Begin, situation: Situation, every: str) -> None:
     await play(situation, pushed, await push(every), proves=True)
+
+
+def with_new_ids(pulled: Pulled) -> None:
+    """A provider that was set up anew: everybody has another id, in the groups too."""
+    for kind in (pulled.server.users, pulled.server.groups):
+        for key, found in list(kind.items()):
+            del kind[key]
+            kind[f"new-{key}"] = {**found, "id": f"new-{key}"}
+    for group in pulled.server.groups.values():
+        group["members"] = [{"value": f"new-{member['value']}"} for member in group["members"]]
+
+
+@pytest.mark.parametrize("every", EVERY)
+async def test_e6_a_provider_that_changes_every_id_takes_nobody(pulled: Pulled, pull: Begin, every: str) -> None:
+    playing = await pull(every)
+    before = await playing.held()
+    with_new_ids(pulled)
+    for _ in range(3):
+        outcome = await playing.run()
+        assert (outcome.counts, outcome.held_counts) == ({}, {"RelinkAnchor": 5}), outcome.problems
+    assert await playing.held() == before
+
+
+@pytest.mark.parametrize("every", EVERY)
+async def test_e6_with_numbers_new_ids_are_the_same_people(pulled: Pulled, pull: Begin, every: str) -> None:
+    for number, user in enumerate(pulled.server.users.values()):
+        user[scim_server.ENTERPRISE] = {"employeeNumber": str(number)}
+    playing = await pull(every)
+    before = await playing.held()
+    with_new_ids(pulled)
+    assert await playing.counts() == [{"RelinkAnchor": 5}, {}, {}]
+    assert await playing.held() == before
+
+
+@pytest.mark.parametrize("every", EVERY)
+@pytest.mark.parametrize("side", ["user-groups", "filter"])
+async def test_e2_where_only_users_show_their_groups_nothing_keeps_who_is_not_listed(
+    pulled: Pulled, pull: Begin, side: str, every: str
+) -> None:
+    pulled.server.behaviour.hide_members = True
+    pulled.server.behaviour.user_groups = side == "user-groups"
+    pulled.group("design", *PEOPLE)
+    playing = await pull(every, membership=side)
+    await pulled.hide("anna")
+    assert await playing.counts() == [NOTHING, OFF, NOTHING]
+
+
+@pytest.mark.parametrize("every", EVERY)
+async def test_e1_a_user_beside_the_list_who_is_inactive_says_so(pulled: Pulled, pull: Begin, every: str) -> None:
+    playing = await pull(every)
+    await pulled.leave_filter("anna")
+    await pulled.disable("anna")
+    assert await playing.counts() == [OFF, NOTHING, NOTHING]
