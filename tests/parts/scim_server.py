@@ -50,6 +50,8 @@ class Behaviour:
     """Added to totalResults."""
     hidden: set[str] = field(default_factory=set)
     """Ids that are left out of pages and still counted."""
+    unlisted: set[str] = field(default_factory=set)
+    """Ids that lists leave out, as a filter does; asked for by id they are there."""
     shuffle: bool = False
     """Another order at each request."""
     page_numbers: bool = False
@@ -150,7 +152,7 @@ class ScimServer:
 
     def _rows(self, kind: str, query: dict[str, str]) -> list[dict[str, Any]] | None:
         way = self.behaviour
-        rows = list((self.users if kind == "Users" else self.groups).values())
+        rows = [row for key, row in (self.users if kind == "Users" else self.groups).items() if key not in way.unlisted]
         if "filter" in query and not way.ignores_filters:
             attribute, operator, value = query["filter"].split(" ", 2)
             if (kind, operator) != ("Users", "eq") or attribute not in way.filters:

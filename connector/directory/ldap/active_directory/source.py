@@ -99,9 +99,8 @@ class _Attempt(Attempt):
 
     def with_primary(self, group: GroupEntry, most: int = 0) -> GroupEntry:
         """As ``looked_up``; a group that is primary for more than ``most`` people is at fault (0: it is not)."""
-        settings, key = self._settings, dn_key(group.dn)
-        sid = self._sids.get(key, b"")
-        fault = self._faults.get(key, group.fault) or ("" if len(sid) > 4 else f"its {SID} is not visible")
+        settings = self._settings
+        sid, fault = self._named(group)
         members = dict.fromkeys(group.members)
         for base in settings.people_bases if not fault else ():
             whose = f"(&{settings.people_filter}({PRIMARY}={int.from_bytes(sid[-4:], 'little')}))"
@@ -152,9 +151,15 @@ class _Attempt(Attempt):
 
     def _completed(self, group: GroupEntry, primary: Mapping[bytes, Sequence[bytes]]) -> GroupEntry:
         """The group with the people whose primary group it is, and the better reason when members are missing."""
-        more = primary.get(self._sids.get(dn_key(group.dn), b""), ())
-        fault = self._faults.get(dn_key(group.dn), group.fault)
+        sid, fault = self._named(group)
+        more = primary.get(sid, ())
         return replace(group, members=[*group.members, *more], fault=fault) if more or fault else group
+
+    def _named(self, group: GroupEntry) -> tuple[bytes, str]:
+        """The group's SID, and why its membership is not proved: without it nobody knows whose primary group it is."""
+        key = dn_key(group.dn)
+        sid = self._sids.get(key, b"")
+        return sid, self._faults.get(key, group.fault) or ("" if len(sid) > 4 else f"its {SID} is not visible")
 
 
 def _primary_members(people: dict[str, Entry], requested: frozenset[str]) -> tuple[dict[bytes, list[bytes]], int]:
