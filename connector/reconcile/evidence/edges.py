@@ -37,8 +37,8 @@ class Listing(Protocol):
         """Anchors."""
 
     @property
-    def logins(self) -> Mapping[str, str]:
-        """Anchor → the login name by which somebody is listed."""
+    def logins(self) -> Mapping[str, Collection[str]]:
+        """Anchor → the login names by which somebody is listed."""
 
     @property
     def groups(self) -> Mapping[str, str]:
@@ -188,8 +188,8 @@ def learnt(
                 identity, place = people[anchor]
                 names = now.setdefault(identity, {})
                 names.setdefault(name_of(place), set()).add(group)
-                if anchor in listing.logins:
-                    names.setdefault(listing.logins[anchor], set()).add(group)
+                for login in listing.logins.get(anchor, ()):
+                    names.setdefault(login, set()).add(group)
         for name, inner in listing.groups.items():
             now.setdefault(GROUP_NODE + inner, {}).setdefault(name, set()).add(group)
     inner_groups = {listed for source, listed in before if source == source_id and listed.startswith(GROUP_NODE)}

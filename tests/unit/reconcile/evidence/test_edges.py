@@ -22,7 +22,7 @@ class Group:
     people: frozenset[str] = frozenset()
     groups: Mapping[str, str] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
-    logins: Mapping[str, str] = field(default_factory=dict)
+    logins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left: frozenset[str] | None = None
 
     @property
@@ -126,7 +126,7 @@ def test_e3_without_any_known_edge_the_cause_of_the_membership_says_what_it_rest
 
 READ = [
     Group("outer", frozenset({"b2"}), {INNER: "inner"}),
-    Group("inner", frozenset({"a1"}), logins={"a1": "memberUid=a"}),
+    Group("inner", frozenset({"a1"}), logins={"a1": ("memberUid=a", "memberUid=anna")}),
 ]
 
 
@@ -137,7 +137,7 @@ def learn(before: Edges, *groups: Group, settled: bool = True) -> dict[tuple[str
 
 def test_e3_every_name_of_whoever_is_linked_is_learnt_and_of_groups_inside_others() -> None:
     assert learn({}, *READ) == {
-        ("d", "anna"): {DN: frozenset({"inner"}), "memberUid=a": frozenset({"inner"})},
+        ("d", "anna"): {DN: frozenset({"inner"}), "memberUid=a": frozenset({"inner"}), "memberUid=anna": frozenset({"inner"})},
         ("d", "group:inner"): {INNER: frozenset({"outer"})},
     }
     assert learn(learn({}, *READ), *READ) == {}
