@@ -58,7 +58,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What one group lists itself. ``people``: anchors; ``logins``: of those it lists by login name, under which.
+    """What one group lists itself. ``people``: anchors; ``logins``: of those it lists by login name, under which ones.
 
     ``groups``: name → anchor of the group it means; ``unresolved``: name → the value as written, of what nobody and no
     group that was read answers to. Names are in the form that is compared: a DN's key, ``memberUid=`` with the login
@@ -69,7 +69,7 @@ class Listing:
     anchor: str
     dn: str
     people: frozenset[str] = frozenset()
-    logins: Mapping[str, str] = field(default_factory=dict)
+    logins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     unresolved: Mapping[str, str] = field(default_factory=dict)
     left: frozenset[str] | None = None

@@ -184,7 +184,7 @@ class MembershipGraph:
         people: set[str] = set()
         groups: dict[str, str] = {}
         unresolved: dict[str, str] = {}
-        logins: dict[str, str] = {}
+        logins: dict[str, tuple[str, ...]] = {}
         others = []
         for value in group.members:
             anchor = by_dn.get(value)
@@ -208,7 +208,7 @@ class MembershipGraph:
             name = login_name(uid.decode("utf-8", "replace"))
             anchor = self._people.by_uid(uid)
             if anchor:
-                logins[anchor] = name
+                logins[anchor] = (*logins.get(anchor, ()), name)
             else:
                 unresolved[name] = f"{LOGIN}{uid.decode('utf-8', 'backslashreplace')}"
         found = frozenset(people | logins.keys()) if logins else frozenset(people)

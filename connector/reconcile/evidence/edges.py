@@ -3,7 +3,8 @@
 An edge is one name in one group: of a person, or of a group inside it. It is broken when its group was read and the
 name is not listed there, or now means another entry that was read; it stands while the name is listed and nobody who
 was read answers to it, and is unknown while its group is not read. A path holds while none of its edges is broken, and
-a membership while one of the paths known for it does: so all paths are kept, not the shortest alone.
+a membership while one of the paths known for it does: so all paths are kept, not the shortest alone. A known name means
+its person in every group that is reached, also in one that was made anew, while nobody who was read answers to it.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Listing(Protocol):
         """Anchors."""
 
     @property
-    def logins(self) -> Mapping[str, str]:
-        """Anchor → the login name by which somebody is listed."""
+    def logins(self) -> Mapping[str, Collection[str]]:
+        """Anchor → the login names by which somebody is listed."""
 
     @property
     def groups(self) -> Mapping[str, str]:
@@ -81,13 +82,17 @@ class Paths:
         self._listings = listings
         self._recorded = recorded
         self._known: dict[str, list[tuple[str, str]]] = {}
+        self._called: dict[str, set[str]] = {}
         self._reached: dict[str, Nodes] = {}
+        self._unanswered: dict[str, dict[str, Weak]] = {}
         self._ever: dict[str, set[str]] = {}
         for (source, listed), names in recorded.edges.items():
             if source == source_id and listed.startswith(GROUP_NODE):
+                inner = listed.removeprefix(GROUP_NODE)
                 for name, groups in names.items():
+                    self._called.setdefault(name, set()).add(inner)
                     for group in groups:
-                        self._known.setdefault(group, []).append((name, listed.removeprefix(GROUP_NODE)))
+                        self._known.setdefault(group, []).append((name, inner))
 
     def holding(self, person: Person, root: str, cause: str | None) -> Weak | None:
         """What still means the person in the mapped group whose anchor is ``root``, none of them being reached by what
@@ -98,11 +103,15 @@ class Paths:
             nodes = self._reached[root] = self._reach(root)
         names = self._recorded.edges.get((self._source_id, person.identity), {})
         if not any(self._ever[root] & groups for groups in names.values()):
-            return None if cause is None else self._by_cause(person, root, nodes, cause)
+            weak = None if cause is None else self._by_cause(person, root, nodes, cause)
+            if weak is not None:
+                return weak
         for name, groups in sorted(names.items()):
             for group in sorted(groups):
                 if group in nodes and (weak := self._edge(person, name, group, nodes[group])) is not None:
                     return weak
+            if name in self._unanswered[root] and name not in person.elsewhere:
+                return self._unanswered[root][name]  # in a group that was made anew, or that got the value
         return None
 
     def _edge(self, person: Person, name: str, group: str, before: Weak | None) -> Weak | None:
@@ -140,6 +149,10 @@ class Paths:
                         found[inner] = weak
                         following.append(inner)
             wave = following
+        listings = (self._listings[group] for group in sorted(found) if group in self._listings)
+        self._unanswered[root] = {
+            name: Weak(value, listing.dn) for listing in listings for name, value in listing.unresolved.items()
+        }
         return found
 
     def _inside(self, group: str, before: Weak | None) -> Iterable[tuple[str, Weak | None]]:
@@ -148,10 +161,12 @@ class Paths:
         if listing is None:
             return [(inner, before or Weak(group, group)) for _, inner in known]
         found = [(inner, before) for inner in listing.groups.values()]
+        for name in listing.unresolved.keys() & self._called.keys():
+            found += [(inner, Weak(listing.unresolved[name], listing.dn)) for inner in self._called[name]]
         for name, inner in known:
             if name in listing.unresolved:
-                found.append((inner, Weak(listing.unresolved[name], listing.dn)))
-            elif listing.left is not None and name not in listing.groups and name not in listing.left:
+                continue
+            if listing.left is not None and name not in listing.groups and name not in listing.left:
                 found.append((inner, Weak("", listing.dn, lost=True)))
         return found
 
@@ -188,8 +203,8 @@ def learnt(
                 identity, place = people[anchor]
                 names = now.setdefault(identity, {})
                 names.setdefault(name_of(place), set()).add(group)
-                if anchor in listing.logins:
-                    names.setdefault(listing.logins[anchor], set()).add(group)
+                for login in listing.logins.get(anchor, ()):
+                    names.setdefault(login, set()).add(group)
         for name, inner in listing.groups.items():
             now.setdefault(GROUP_NODE + inner, {}).setdefault(name, set()).add(group)
     inner_groups = {listed for source, listed in before if source == source_id and listed.startswith(GROUP_NODE)}

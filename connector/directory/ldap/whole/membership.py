@@ -92,8 +92,14 @@ class _Reader:
         )
         entries, proof = self._search(query)
         self._found.proof = base_scope(proof, settings.groups_base)
+        known: dict[str, GroupEntry] = {}
         for entry in entries:
             group = self._group(entry)
+            other = known.setdefault(group.key, group)
+            if other.dn != group.dn:  # the server tells ß from ss, a key does not: neither stands for the other
+                fault = f"{other.dn} and {group.dn} are one name here: rename one of them"
+                self._found.groups[group.key] = known[group.key] = replace(other, fault=fault)
+                continue
             # A sweep over members replaces what the index knew, never what was read by itself (a DN elsewhere).
             self._found.groups[group.key] = group if members else replace(group, fault=_UNREAD)
 

@@ -238,6 +238,23 @@ async def test_d1_anchors_hidden_by_an_acl_are_unknown_not_gone(open_ldap: OpenS
     assert reading.people == {}
 
 
+@pytest.mark.parametrize("reference", ["cn=straße,{base}", "cn=strasse,{base}", "straße"])
+async def test_d2_of_two_groups_that_only_the_server_tells_apart_neither_stands_for_the_other(
+    open_ldap: OpenSource, firm: company.Firm, reference: str
+) -> None:
+    added = "".join(
+        f"dn: cn={name},{company.GROUPS}\nchangetype: add\nobjectClass: groupOfNames\ncn: {name}\n"
+        f"member: {human.dn}\n\n"
+        for name, human in zip(("straße", "strasse"), firm.people, strict=False)
+    )
+    with slapd.running(firm.ldif()) as server:
+        server.modify(added)
+        named = reference.format(base=company.GROUPS)
+        reading = await read(open_ldap, named, servers=[server.tls_url], tls_ca=str(server.ca))
+    assert "rename one of them" in unknown(reading)[f"group:{named}"]
+    assert reading.people_complete
+
+
 async def test_d6_groups_without_a_groups_base_by_dn(open_ldap: OpenSource, firm: company.Firm) -> None:
     build = company.group_dn("build")
     reading = await read(open_ldap, build, "design", groups_base="")

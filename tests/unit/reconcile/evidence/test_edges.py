@@ -22,7 +22,7 @@ class Group:
     people: frozenset[str] = frozenset()
     groups: Mapping[str, str] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
-    logins: Mapping[str, str] = field(default_factory=dict)
+    logins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     left: frozenset[str] | None = None
 
     @property
@@ -69,6 +69,9 @@ TWO = edges({DN: {"inner", "second"}}, {"inner": {INNER: {"outer"}}, "second": {
         (NESTED, [Group("outer", hidden=(INNER,)), Group("inner")], ""),  # renamed, and removed from it
         (NESTED, [Group("outer"), Group("inner", frozenset({"a1"}))], ""),  # no longer inside
         (NESTED, [Group("outer", groups={INNER: "another"}), Group("another")], ""),  # its DN is another group's now
+        (NESTED, [Group("outer", groups={INNER: "another"}), Group("another", hidden=(DN,))], DN),  # made anew
+        (edges({OLD: {"before"}}), [Group("outer", hidden=(OLD,))], OLD),
+        (edges({OLD: {"before"}}), [Group("outer")], ""),
         # two paths: one unbroken one is enough
         (TWO, [Group("outer", groups={INNER: "inner"}, hidden=("cn=second",)), Group("inner")], "cn=second"),
         (TWO, [Group("outer", groups={INNER: "inner"}), Group("inner")], ""),
@@ -126,7 +129,7 @@ def test_e3_without_any_known_edge_the_cause_of_the_membership_says_what_it_rest
 
 READ = [
     Group("outer", frozenset({"b2"}), {INNER: "inner"}),
-    Group("inner", frozenset({"a1"}), logins={"a1": "memberUid=a"}),
+    Group("inner", frozenset({"a1"}), logins={"a1": ("memberUid=a", "memberUid=anna")}),
 ]
 
 
@@ -137,7 +140,7 @@ def learn(before: Edges, *groups: Group, settled: bool = True) -> dict[tuple[str
 
 def test_e3_every_name_of_whoever_is_linked_is_learnt_and_of_groups_inside_others() -> None:
     assert learn({}, *READ) == {
-        ("d", "anna"): {DN: frozenset({"inner"}), "memberUid=a": frozenset({"inner"})},
+        ("d", "anna"): {name: frozenset({"inner"}) for name in (DN, "memberUid=a", "memberUid=anna")},
         ("d", "group:inner"): {INNER: frozenset({"outer"})},
     }
     assert learn(learn({}, *READ), *READ) == {}
