@@ -176,7 +176,7 @@ class Matcher:
         for key in sorted(twice):
             where = tuple(
                 sorted(
-                    p.dn
+                    f"{p.dn} ({p.source_id}:{p.anchor})"
                     for source in self.sources.values()
                     for p in source.people.values()
                     if p.mail.key == key and self._claims(p)
