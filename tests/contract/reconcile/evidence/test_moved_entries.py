@@ -81,5 +81,5 @@ async def test_e12_entries_that_share_an_address_are_named_with_their_directory(
     (east,) = world.others
     east.put(Somebody("anna"), groups=["east"])
     (collision,) = [problem for problem in (await settle(world)).problems if problem.code == "collision"]
-    assert len(set(collision.subjects)) == 2
-    assert [name.rpartition("(")[2].partition(":")[0] for name in collision.subjects] == ["corp", "east"]
+    named = collision.what.rpartition("(")[2].split(", ")
+    assert [name.partition(":")[0] for name in named] == ["corp", "east"]
