@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -41,6 +42,10 @@ class _Fault(Exception):
 def parse(content: bytes) -> Contents:
     """Parse a file. Never raises: faults are listed, and a record with a fault is not among the entries."""
     contents = Contents()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        contents.faults.append("the file is UTF-16: export it as UTF-8 (ldifde without -u, not by PowerShell)")
+        return contents
+    content = content.removeprefix(codecs.BOM_UTF8)
     if not content.strip():
         contents.faults.append("the file is empty")
         return contents

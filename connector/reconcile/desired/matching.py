@@ -174,17 +174,11 @@ class Matcher:
                     twice.add(key)
                 seen.add(key)
         for key in sorted(twice):
-            where = tuple(
-                sorted(
-                    p.dn
-                    for source in self.sources.values()
-                    for p in source.people.values()
-                    if p.mail.key == key and self._claims(p)
-                )
-            )
-            self.problems.append(
-                Problem("collision", f"several entries have the address {key}: none is touched", where)
-            )
+            claim = [p for source in self.sources.values() for p in source.people.values()
+                     if p.mail.key == key and self._claims(p)]  # fmt: skip
+            entries = ", ".join(sorted(f"{p.source_id}:{p.anchor}" for p in claim))
+            text = f"several entries have the address {key}: none is touched ({entries})"
+            self.problems.append(Problem("collision", text, tuple(sorted(p.dn for p in claim))))
         return twice
 
     def _claims(self, person: PersonSeen) -> bool:

@@ -40,6 +40,7 @@ class Ending:
         self.names = ground.recorded.team_names()
         self._unconfirmed: list[str] = []
         self._kept: dict[str, list[str]] = {}
+        self._linked: dict[str, set[str]] = {}
         self._paths = ground.paths()
 
     def problems(self) -> list[Problem]:
@@ -78,7 +79,10 @@ class Ending:
         rule = self.policy.rule_of(row.provenance)
         if rule is None:
             return ruled(f"mapping {row.provenance[len(MAPPING) :]} is no longer in the organization file")
-        if rule.id in self.frozen_rules or rule.directory != item.person.source_id:
+        if rule.id in self.frozen_rules:
+            return None
+        if rule.directory != item.person.source_id:
+            self._elsewhere(item, rule)
             return None
         if item.only is not None and rule.id not in item.only:
             return None
@@ -86,6 +90,19 @@ class Ending:
             return ruled(f"mapping {rule.id} now leads to Team {rule.team}")
         shown = excluded(rule, item.person, self.sources[rule.directory]) or mismatch(rule, item.person)
         return ruled(shown) if shown else self._confirmed(item, rule, row)
+
+    def _elsewhere(self, item: Present, rule: Rule) -> None:
+        """A mapping of a directory that nobody is known by proves nothing about them: said, for it would last."""
+        here = self._linked.get(rule.directory)
+        if here is None:
+            links = self.recorded.links.get(rule.directory, {})
+            here = self._linked[rule.directory] = {link.identity_id for link in links.values()}
+        if item.link is not None and item.link.identity_id not in here:
+            what = (
+                f"mapping {rule.id} reads directory {rule.directory}, by which they are not known any more: they keep"
+                " what it gave them. Let it read the directory they are in, or take it out of the organization file"
+            )
+            self._kept.setdefault(what, []).append(item.person.mail.key)
 
     def _confirmed(self, item: Present, rule: Rule, row: MembershipRow) -> Evidence | None:
         """The evidence, when a second complete reading, late enough, shows the same absence; else it is noted. None

@@ -55,6 +55,13 @@ def test_d15_what_is_wrong_is_said(text: str, words: str) -> None:
     assert any(words in fault for fault in faults(text)), faults(text)
 
 
+def test_d15_what_windows_writes_before_the_text_is_no_fault_and_utf_16_is_named() -> None:
+    assert parse(ANNA.encode("utf-8-sig")) == parse(ANNA.encode())
+    contents = parse(ANNA.encode("utf-16"))
+    assert contents.entries == []
+    assert contents.faults == ["the file is UTF-16: export it as UTF-8 (ldifde without -u, not by PowerShell)"]
+
+
 def test_d15_ldapsearch_s_own_trailer_proves_the_export() -> None:
     text = ANNA + "\n# search result\nsearch: 2\nresult: 0 Success\n\n# numResponses: 2\n# numEntries: 1\n"
     contents = parse(text.encode())

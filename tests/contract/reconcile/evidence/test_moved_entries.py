@@ -62,3 +62,24 @@ async def test_e6_a_second_account_is_found_by_its_number_when_the_first_is_gone
         outcome = await settle(world)
         assert (outcome.counts, outcome.held_counts.get("RelinkAnchor")) == ({}, 1)
     assert "was there while that one was enabled" in "\n".join(outcome.lines)
+
+
+async def test_e12_who_keeps_something_by_a_mapping_of_a_directory_they_are_no_longer_known_by_is_named(
+    world: World,
+) -> None:
+    (east,) = world.others
+    east.put(Somebody("bo", mail="bo@acme.example", anchor="east-bo", number="7"), groups=["east"])
+    world.source.drop("bo")
+    outcomes = [await settle(world) for _ in range(3)]
+    assert not any("LeaveTeam" in outcome.counts for outcome in outcomes)
+    planned = await run.plan(world.ledger, world.setup, now=world.later(minutes=30))
+    said = [problem for problem in planned.plan.problems if "by which they are not known any more" in problem.what]
+    assert [problem.subjects for problem in said] == [("bo@acme.example",)]
+
+
+async def test_e12_entries_that_share_an_address_are_named_with_their_directory(world: World) -> None:
+    (east,) = world.others
+    east.put(Somebody("anna"), groups=["east"])
+    (collision,) = [problem for problem in (await settle(world)).problems if problem.code == "collision"]
+    named = collision.what.rpartition("(")[2].split(", ")
+    assert [name.partition(":")[0] for name in named] == ["corp", "east"]
