@@ -93,7 +93,7 @@ class _Missing:
             person = Person(identity.id, frozenset(link.anchor for link in mine), elsewhere)
             weak = self._paths[source.source_id].holding(person, group.anchor, causes.get(row.provenance, ""))
             if weak is not None:
-                return still_listed(weak, group.dn, rule.group), weak
+                return still_listed(weak, group.dn, rule.group), None if weak.instead else weak
         return "", None
 
     def _doubtful(self, identity: IdentityRow, links: list[LinkRow], kept_by: str, weak: Weak | None) -> None:
