@@ -26,9 +26,9 @@ async def learn(book: Book, judgement: Judgement, invited: Mapping[str, str]) ->
         person = bundle.person
         if person is not None and any(c.kind in {Kind.INVITE, Kind.RELINK_ANCHOR} for c in bundle.changes):
             linked.setdefault(person.source_id, {})[person.anchor] = bundle.identity or invited[bundle.subject]
-    doubted = {(source_id, anchor) for source_id, anchor, scope in recorded.absences if scope.startswith(GROUP_NODE)}
-    doubted |= {
-        (item.source_id, item.anchor) for item in judgement.plan.notes.absent if item.scope.startswith(GROUP_NODE)
+    absences = {
+        *recorded.absences,
+        *((item.source_id, item.anchor, item.scope) for item in judgement.plan.notes.absent),
     }
     changed: dict[edges.Listed, edges.Names] = {}
     for source_id, source in ground.sources.items():
@@ -37,9 +37,11 @@ async def learn(book: Book, judgement: Judgement, invited: Mapping[str, str]) ->
         links = linked.get(source_id, {})
         people = {anchor: (links[anchor], person.dn) for anchor, person in source.people.items() if anchor in links}
         people |= {anchor: (links[anchor], entry.dn) for anchor, entry in source.unmappable.items() if anchor in links}
-        waiting = {links[anchor] for where, anchor in doubted if where == source_id and anchor in links}
-        settled = _settled(waiting)
-        changed |= learnt(source_id, _known(source, recorded.edges), people, recorded.edges, settled)
+        noted = [(links[anchor], scope) for where, anchor, scope in absences if where == source_id and anchor in links]
+        waiting = {identity for identity, scope in noted if scope.startswith(GROUP_NODE)}
+        missing = {identity for identity, _ in noted} if source.complete else None
+        read = _known(source, recorded.edges)
+        changed |= learnt(source_id, read, people, recorded.edges, _settled(waiting), missing)
     if changed:
         await edges.replace(book, changed, recorded.edges)
 

@@ -92,7 +92,7 @@ class _Missing:
             cause = causes.get(rule.provenance, "") if member else None
             weak = self._paths[source.source_id].holding(person, group.anchor, cause)
             if weak is not None:
-                return still_listed(weak, group.dn, rule.group), weak
+                return still_listed(weak, group.dn, rule.group), None if weak.instead else weak
         return "", None
 
     def _doubtful(self, identity: IdentityRow, links: list[LinkRow], kept_by: str, weak: Weak | None) -> None:

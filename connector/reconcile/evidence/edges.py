@@ -5,6 +5,9 @@ name is not listed there, or now means another entry that was read; it stands wh
 was read answers to it, and is unknown while its group is not read. A path holds while none of its edges is broken, and
 a membership while one of the paths known for it does: so all paths are kept, not the shortest alone. A known name means
 its person in every group that is reached, also in one that was made anew, while nobody who was read answers to it.
+
+Where values follow their entries (Active Directory, ``refint``), a name that went may have become another one: whoever
+is not shown any more may be meant by a name that nobody answers to and that came since.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Protocol
 import msgspec
 
 from connector.reconcile.evidence.causes import LOGIN, name_of, named_in
-from connector.reconcile.plan.recorded import GROUP_NODE, Edges, Recorded
+from connector.reconcile.plan.recorded import GROUP_NODE, UNREAD, Edges, Recorded
 from ledger.identity import fold
 
 Nodes = Mapping[str, "Weak | None"]
@@ -56,11 +59,12 @@ class Listing(Protocol):
 
 class Weak(msgspec.Struct, frozen=True):
     """A listed value that nobody who was read answers to, and the DN of the group that lists it. ``lost``: it is not
-    listed, and nobody was told to be out (G6)."""
+    listed, and nobody was told to be out (G6). ``instead``: it came since what was listed before went."""
 
     value: str
     group: str
     lost: bool = False
+    instead: bool = False
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -86,8 +90,9 @@ class Paths:
         self._reached: dict[str, Nodes] = {}
         self._unanswered: dict[str, dict[str, Weak]] = {}
         self._ever: dict[str, set[str]] = {}
+        self._named = _named(source_id, recorded.edges)
         for (source, listed), names in recorded.edges.items():
-            if source == source_id and listed.startswith(GROUP_NODE):
+            if source == source_id and listed.startswith(GROUP_NODE) and listed != UNREAD:
                 inner = listed.removeprefix(GROUP_NODE)
                 for name, groups in names.items():
                     self._called.setdefault(name, set()).add(inner)
@@ -123,7 +128,13 @@ class Paths:
         value = listing.unresolved.get(name)
         if value is None and listing.left is not None and person.names.isdisjoint(listing.left):
             return Weak("", listing.dn, lost=True)
+        if value is None and not person.names and not person.elsewhere:
+            return self._instead(listing)
         return None if value is None or name in person.elsewhere else Weak(value, listing.dn)
+
+    def _instead(self, listing: Listing) -> Weak | None:
+        new = _new(listing, self._named)
+        return Weak(listing.unresolved[new[0]], listing.dn, instead=True) if new else None
 
     def _by_cause(self, person: Person, root: str, nodes: Nodes, cause: str) -> Weak | None:
         """Where no path is known: what the cause names; where leaving is told, whatever was not."""
@@ -168,6 +179,8 @@ class Paths:
                 continue
             if listing.left is not None and name not in listing.groups and name not in listing.left:
                 found.append((inner, Weak("", listing.dn, lost=True)))
+            elif inner not in self._listings and (came := self._instead(listing)) is not None:
+                found.append((inner, came))
         return found
 
     def _once(self, root: str) -> set[str]:
@@ -182,22 +195,48 @@ class Paths:
         return found
 
 
+def _named(source_id: str, edges: Edges) -> dict[str, set[str]]:
+    """Group → every name it is known to list, of whomever."""
+    found: dict[str, set[str]] = {}
+    for (source, _), names in edges.items():
+        for name, groups in names.items() if source == source_id else ():
+            for group in groups:
+                found.setdefault(group, set()).add(name)
+    return found
+
+
+def _new(listing: Listing, named: Mapping[str, Collection[str]]) -> list[str]:
+    """The names of a group that nobody answers to and that it is not known to have listed before."""
+    return sorted(listing.unresolved.keys() - named.get(listing.anchor, ())) if listing.left is None else []
+
+
 def names_of(entry_dn: str, logins: Iterable[str]) -> frozenset[str]:
     """Every name by which a group may list an entry."""
     return frozenset((name_of(entry_dn), *(f"{LOGIN}{fold(login)}" for login in logins)))
 
 
 def learnt(
-    source_id: str, read: Mapping[str, Listing], people: Mapping[str, tuple[str, str]], before: Edges, settled: Settled
+    source_id: str,
+    read: Mapping[str, Listing],
+    people: Mapping[str, tuple[str, str]],
+    before: Edges,
+    settled: Settled,
+    missing: Collection[str] | None = (),
 ) -> dict[tuple[str, str], Mapping[str, frozenset[str]]]:
     """The edges that are another set now, as ``Recorded.edges`` keeps them. ``read``: listings by the group's anchor;
-    ``people``: anchor → (identity, DN).
+    ``people``: anchor → (identity, DN); ``missing``: identities that wait for another reading, None where it is not
+    known who does.
 
     What was known and is not broken stays known; what is broken as well, until nothing rests on it any longer
-    (``settled``), so that a second reading judges by what the first did.
+    (``settled``), so that a second reading judges by what the first did. So does a name that may have come instead.
     """
     now: dict[str, dict[str, set[str]]] = {}
+    named = _named(source_id, before)
+    instead = {group: new for group in _broken(source_id, read, before, missing) if (new := _new(read[group], named))}
     for group, listing in read.items():
+        for name in listing.unresolved:
+            if name not in instead.get(group, ()):
+                now.setdefault(UNREAD, {}).setdefault(name, set()).add(group)
         for anchor in people.keys() & listing.people if len(people) < len(listing.people) else listing.people:
             if anchor in people:
                 identity, place = people[anchor]
@@ -215,7 +254,11 @@ def learnt(
         if not old and not fresh:
             continue
         stays = {
-            name: {group for group in groups if not settled(listed) or _unbroken(read.get(group), name)}
+            name: {
+                group
+                for group in groups
+                if not settled(listed) or _unbroken(read.get(group), name) or (group in instead and listed != UNREAD)
+            }
             for name, groups in old.items()
         }
         merged = {name: frozenset(fresh.get(name, set()) | stays.get(name, set())) for name in {*fresh, *stays}}
@@ -223,6 +266,21 @@ def learnt(
         if found != old:
             changed[source_id, listed] = found
     return changed
+
+
+def _broken(
+    source_id: str, read: Mapping[str, Listing], before: Edges, missing: Collection[str] | None
+) -> Iterable[str]:
+    """The groups that list one who is missing, or a group that was not read, by no name that is known."""
+    if missing is None:
+        return read.keys()
+    found: set[str] = set()
+    for (source, listed), names in before.items():
+        unread = listed.startswith(GROUP_NODE) and listed != UNREAD and listed.removeprefix(GROUP_NODE) not in read
+        if source == source_id and (unread or listed in missing):
+            groups = frozenset[str]().union(*names.values()) & read.keys()
+            found |= {group for group in groups if read[group].unresolved.keys().isdisjoint(names)}
+    return found
 
 
 class Settled(Protocol):

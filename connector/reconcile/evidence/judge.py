@@ -80,6 +80,8 @@ def still_listed(weak: Weak, root: str, reference: str) -> str:
     where = f"group {reference}" if weak.group == root else f"group {weak.group}, inside {reference},"
     if weak.lost:
         return f"{where} has lost them, and nobody took them out (add them again there, or take them out)"
+    if weak.instead:
+        return f"{where} lists {weak.value}, whom nobody here may see, in place of what it listed before"
     return f"{where} still lists {weak.value}"
 
 

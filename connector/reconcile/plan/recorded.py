@@ -15,9 +15,11 @@ from ledger.seat import Subscription
 
 GROUP_NODE = "group:"
 """Marks the anchor of a group among those whom groups list."""
+UNREAD = GROUP_NODE + "?"
+"""Stands among them for whatever nobody who was read answers to."""
 
 Edges = Mapping[tuple[str, str], Mapping[str, frozenset[str]]]
-"""(source id, identity or ``group:<anchor>``) → name by which it is listed → groups that list it, by anchor (E3)."""
+"""(source id, identity, ``group:<anchor>`` or ``UNREAD``) → name by which it is listed → anchors of the groups (E3)."""
 
 PEOPLE = "people"
 """Name of the absence scope that stands for all people bases of a source; groups are ``group:<reference>``."""

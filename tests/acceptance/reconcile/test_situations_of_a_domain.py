@@ -22,7 +22,7 @@ from ledger.store.engine import Ledger
 from tests.parts import company, samba
 from tests.parts.directories import ORGANIZATION, stand_in_gate
 from tests.parts.playing import PEOPLE, Play, play
-from tests.parts.situations import NOTHING, OFF, SITUATIONS, Situation
+from tests.parts.situations import LEFT, NOTHING, OFF, SITUATIONS, Situation
 
 AUDITOR = f"cn=auditor,{company.SUFFIX}"
 """Sees deleted objects, as an ordinary account does not."""
@@ -299,6 +299,23 @@ async def test_e1_whoever_is_undeleted_is_the_same_person(domain: Domain, begin:
     domain.connection.modify(domain.dns["design"], {"member": [(ldap3.MODIFY_ADD, [domain.dns["anna"]])]})
     assert await playing.counts(2) == [{"Reinstate": 2}, NOTHING]
     assert set((await playing.held()).values()) == {"active member invited"}
+
+
+@pytest.mark.parametrize("who", ["anna", "inner"])
+async def test_e3_who_moves_where_nobody_may_look_may_be_whom_the_group_lists_since(
+    domain: Domain, begin: Begin, who: str
+) -> None:
+    """The group's value follows the entry by itself; what it says then names nobody who is read."""
+    for entry in ("(D;CI;RPLCLORC;;;AU)", "(A;CI;GA;;;DA)"):
+        domain.server.allow(f"OU=Away,{domain.base}", entry)
+    playing = await begin("whole")
+    await domain.move_out(who, told=True)
+    for _ in range(3):
+        outcome = await playing.run()
+        assert dict(outcome.counts) == {}, outcome.problems
+        assert f"lists CN={who},OU=Away,{domain.base}" in (await playing.said(outcome)).replace("DC=", "dc=")
+    await domain.take(who, "design")
+    assert await playing.counts(2) == [NOTHING, OFF if who == "anna" else LEFT]
 
 
 async def test_e2_a_deletion_the_account_may_not_see_is_found_within_the_hour(domain: Domain, begin: Begin) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from connector.reconcile.evidence.edges import Paths, Person, Weak, learnt, names_of
-from connector.reconcile.plan.recorded import Edges, Recorded
+from connector.reconcile.plan.recorded import UNREAD, Edges, Recorded
 
 ANNA = Person("anna", frozenset({"a1"}))
 DN, OLD, INNER = "uid=anna,ou=people", "uid=old,ou=people", "cn=inner,ou=groups"
@@ -48,6 +48,7 @@ def holding(known: Edges, *groups: Group, person: Person = ANNA, cause: str = ""
 
 FLAT = edges({DN: {"outer"}})
 NESTED = edges({DN: {"inner"}}, {"inner": {INNER: {"outer"}}})
+UNREAD_OLD = {("d", UNREAD): {OLD: frozenset({"outer"})}}
 TWO = edges({DN: {"inner", "second"}}, {"inner": {INNER: {"outer"}}, "second": {"cn=second": {"outer"}}})
 
 
@@ -57,7 +58,8 @@ TWO = edges({DN: {"inner", "second"}}, {"inner": {INNER: {"outer"}}, "second": {
         # the mapped group itself
         (FLAT, [Group("outer", hidden=(DN,))], DN),
         (FLAT, [Group("outer")], ""),
-        (FLAT, [Group("outer", hidden=(OLD,))], ""),
+        (FLAT, [Group("outer", hidden=(OLD,))], OLD),  # it came since, and may be theirs
+        (FLAT | UNREAD_OLD, [Group("outer", hidden=(OLD,))], ""),  # it was there before
         (FLAT, [Group("outer", frozenset({"b2"}))], ""),  # the value means somebody else now
         (edges({"memberUid=anna": {"outer"}}), [Group("outer", hidden=("memberUid=anna",))], "memberUid=anna"),
         (edges({DN: {"outer"}, OLD: {"outer"}}), [Group("outer", hidden=(OLD,))], OLD),  # renamed twice
@@ -67,6 +69,9 @@ TWO = edges({DN: {"inner", "second"}}, {"inner": {INNER: {"outer"}}, "second": {
         (NESTED, [Group("outer", hidden=(INNER,))], INNER),  # the inner one is hidden
         (NESTED, [Group("outer", hidden=(INNER,)), Group("inner", frozenset({"a1"}))], INNER),  # renamed
         (NESTED, [Group("outer", hidden=(INNER,)), Group("inner")], ""),  # renamed, and removed from it
+        (NESTED, [Group("outer", hidden=(OLD,))], OLD),  # the inner one is hidden, under a name that came since
+        (NESTED, [Group("outer", hidden=(OLD,)), Group("inner")], ""),  # it is not: it was read
+        (NESTED, [Group("outer")], ""),
         (NESTED, [Group("outer"), Group("inner", frozenset({"a1"}))], ""),  # no longer inside
         (NESTED, [Group("outer", groups={INNER: "another"}), Group("another")], ""),  # its DN is another group's now
         (NESTED, [Group("outer", groups={INNER: "another"}), Group("another", hidden=(DN,))], DN),  # made anew
@@ -159,3 +164,28 @@ def test_e3_what_is_not_broken_or_still_judged_stays_known(groups: list[Group], 
     before = edges({DN: {"inner"}})
     found = learn(before, *groups, settled=settled).get(("d", "anna"), before["d", "anna"])
     assert found.get(DN, frozenset()) == kept
+
+
+def test_e3_a_shown_entry_is_meant_by_no_name_that_nobody_answers_to() -> None:
+    shown = Person("anna", frozenset({"a1"}), names=frozenset({DN}))
+    assert holding(FLAT, Group("outer", hidden=(OLD,)), person=shown) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "missing", "remembered"),
+    [
+        (FLAT, {"anna"}, False),  # it may be hers as long as she is missing
+        (FLAT, set(), True),
+        (FLAT, None, False),  # who is missing is not known
+        (edges({DN: {"outer"}, OLD: {"outer"}}), {"anna"}, True),  # it is hers
+        (FLAT | UNREAD_OLD, {"anna"}, True),
+        (NESTED, set(), False),  # the inner group was not read
+    ],
+)
+def test_e3_a_name_that_came_since_is_not_taken_for_an_old_one_while_somebody_is_missing(
+    known: Edges, missing: set[str] | None, remembered: bool
+) -> None:
+    read = {"outer": Group("outer", hidden=(OLD,))}
+    now = {**known, **learnt("d", read, {}, known, lambda _: True, missing)}
+    assert (OLD in now.get(("d", UNREAD), {})) is remembered
+    assert holding(now, *read.values()) is not None or remembered
