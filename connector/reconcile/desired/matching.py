@@ -221,7 +221,8 @@ class Matcher:
         found, old = self.found.of[identity.id], self.found.links(identity.id)
         stated, new = identity.id in self._stated, self.found.by_itself(identity)
         gone = all(self._proved_gone(link) for link in old)
-        if new is not None and gone and not stated:
+        deleted = bool(old) and all(self._tombstone(link) for link in old) and found[0].by is not By.GUID
+        if new is not None and gone and not stated and (deleted or not _may_be_another(new, identity)):
             self._relink(new, identity)
             return True
         if identity.state == _REMOVED:
@@ -229,7 +230,6 @@ class Matcher:
         self.unsettled |= {candidate.key for candidate in found}
         if not old and all(candidate.barred for candidate in found):
             return True  # reported already
-        deleted = bool(old) and all(self._tombstone(link) for link in old) and found[0].by is not By.GUID
         goes_on = stated or deleted or identity.state in OFF
         if not goes_on:
             self.seen_identities.add(identity.id)
@@ -344,3 +344,11 @@ class Matcher:
         else:
             text = f"{key} is still the address of somebody else: not renamed"
             self.problems.append(Problem("mail-taken", text, (item.identity.mail_key,)))
+
+
+def _may_be_another(new: Candidate, identity: IdentityRow) -> bool:
+    """Whether a number alone speaks for it, and against it that somebody active is merely not shown and had another
+    address: numbers are given out again, and placeholders are equal."""
+    mails = {mail.key for mail in (new.person.mail, *new.person.other_mails)}
+    active = identity.state == IdentityState.ACTIVE
+    return new.by is By.NUMBER and active and identity.mail_key not in mails
