@@ -30,6 +30,7 @@ from connector.reconcile.plan.order import Order
 from connector.reconcile.plan.recorded import DOUBTED, SECOND
 from connector.reconcile.plan.words import expiry
 from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading.first_names import keep_first_names
 from connector.reconcile.reading.ground import grounded, judged, kept_stands
 from connector.reconcile.reading.memory import Observed, remember
 from connector.reconcile.show.awaiting import approve_command
@@ -67,6 +68,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
             await gate.resume(book)
         await ensure_teams(book, policy.teams)
         await ensure_groups(book, policy, observed)
+        await keep_first_names(book)
         base = await grounded(book, policy, observed, domains, order.now)
         await people.clear_absences(book, base.time.forgotten)
         judgement = await judged(book, base, lambda draft: _permit(book, order, draft.plan, policy))

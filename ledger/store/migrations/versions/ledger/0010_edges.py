@@ -40,5 +40,5 @@ def upgrade() -> None:
         sa.Column("anchors", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("organization_id", "id"),
     )
-    for table in ("absence", "last_reading", "last_reading_part", "reconcile_base"):
+    for table in ("absence", "reconcile_base"):
         op.execute(sa.delete(sa.table(table)))
