@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from connector.reconcile.desired.seen import SourceSeen
-from connector.reconcile.evidence.edges import Listing, Settled, learnt
+from connector.reconcile.evidence.edges import Listing
+from connector.reconcile.evidence.learning import Settled, learnt
 from connector.reconcile.pipeline import Judgement
 from connector.reconcile.plan.changes import Kind
 from connector.reconcile.plan.recorded import GROUP_NODE, Edges

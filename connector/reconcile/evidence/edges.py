@@ -90,7 +90,7 @@ class Paths:
         self._reached: dict[str, Nodes] = {}
         self._unanswered: dict[str, dict[str, Weak]] = {}
         self._ever: dict[str, set[str]] = {}
-        self._named = _named(source_id, recorded.edges)
+        self._named = named(source_id, recorded.edges)
         for (source, listed), names in recorded.edges.items():
             if source == source_id and listed.startswith(GROUP_NODE) and listed != UNREAD:
                 inner = listed.removeprefix(GROUP_NODE)
@@ -133,7 +133,7 @@ class Paths:
         return None if value is None or name in person.elsewhere else Weak(value, listing.dn)
 
     def _instead(self, listing: Listing) -> Weak | None:
-        new = _new(listing, self._named)
+        new = new_names(listing, self._named)
         return Weak(listing.unresolved[new[0]], listing.dn, instead=True) if new else None
 
     def _by_cause(self, person: Person, root: str, nodes: Nodes, cause: str) -> Weak | None:
@@ -195,7 +195,7 @@ class Paths:
         return found
 
 
-def _named(source_id: str, edges: Edges) -> dict[str, set[str]]:
+def named(source_id: str, edges: Edges) -> dict[str, set[str]]:
     """Group → every name it is known to list, of whomever."""
     found: dict[str, set[str]] = {}
     for (source, _), names in edges.items():
@@ -205,7 +205,7 @@ def _named(source_id: str, edges: Edges) -> dict[str, set[str]]:
     return found
 
 
-def _new(listing: Listing, named: Mapping[str, Collection[str]]) -> list[str]:
+def new_names(listing: Listing, named: Mapping[str, Collection[str]]) -> list[str]:
     """The names of a group that nobody answers to and that it is not known to have listed before."""
     return sorted(listing.unresolved.keys() - named.get(listing.anchor, ())) if listing.left is None else []
 
@@ -213,84 +213,3 @@ def _new(listing: Listing, named: Mapping[str, Collection[str]]) -> list[str]:
 def names_of(entry_dn: str, logins: Iterable[str]) -> frozenset[str]:
     """Every name by which a group may list an entry."""
     return frozenset((name_of(entry_dn), *(f"{LOGIN}{fold(login)}" for login in logins)))
-
-
-def learnt(
-    source_id: str,
-    read: Mapping[str, Listing],
-    people: Mapping[str, tuple[str, str]],
-    before: Edges,
-    settled: Settled,
-    missing: Collection[str] | None = (),
-) -> dict[tuple[str, str], Mapping[str, frozenset[str]]]:
-    """The edges that are another set now, as ``Recorded.edges`` keeps them. ``read``: listings by the group's anchor;
-    ``people``: anchor → (identity, DN); ``missing``: identities that wait for another reading, None where it is not
-    known who does.
-
-    What was known and is not broken stays known; what is broken as well, until nothing rests on it any longer
-    (``settled``), so that a second reading judges by what the first did. So does a name that may have come instead.
-    """
-    now: dict[str, dict[str, set[str]]] = {}
-    named = _named(source_id, before)
-    instead = {group: new for group in _broken(source_id, read, before, missing) if (new := _new(read[group], named))}
-    for group, listing in read.items():
-        for name in listing.unresolved:
-            if name not in instead.get(group, ()):
-                now.setdefault(UNREAD, {}).setdefault(name, set()).add(group)
-        for anchor in people.keys() & listing.people if len(people) < len(listing.people) else listing.people:
-            if anchor in people:
-                identity, place = people[anchor]
-                names = now.setdefault(identity, {})
-                names.setdefault(name_of(place), set()).add(group)
-                for login in listing.logins.get(anchor, ()):
-                    names.setdefault(login, set()).add(group)
-        for name, inner in listing.groups.items():
-            now.setdefault(GROUP_NODE + inner, {}).setdefault(name, set()).add(group)
-    inner_groups = {listed for source, listed in before if source == source_id and listed.startswith(GROUP_NODE)}
-    changed: dict[tuple[str, str], Mapping[str, frozenset[str]]] = {}
-    for listed in {*now, *inner_groups, *(identity for identity, _ in people.values())}:
-        old = before.get((source_id, listed), {})
-        fresh = now.get(listed, {})
-        if not old and not fresh:
-            continue
-        stays = {
-            name: {
-                group
-                for group in groups
-                if not settled(listed) or _unbroken(read.get(group), name) or (group in instead and listed != UNREAD)
-            }
-            for name, groups in old.items()
-        }
-        merged = {name: frozenset(fresh.get(name, set()) | stays.get(name, set())) for name in {*fresh, *stays}}
-        found = {name: groups for name, groups in merged.items() if groups}
-        if found != old:
-            changed[source_id, listed] = found
-    return changed
-
-
-def _broken(
-    source_id: str, read: Mapping[str, Listing], before: Edges, missing: Collection[str] | None
-) -> Iterable[str]:
-    """The groups that list one who is missing, or a group that was not read, by no name that is known."""
-    if missing is None:
-        return read.keys()
-    found: set[str] = set()
-    for (source, listed), names in before.items():
-        unread = listed.startswith(GROUP_NODE) and listed != UNREAD and listed.removeprefix(GROUP_NODE) not in read
-        if source == source_id and (unread or listed in missing):
-            groups = frozenset[str]().union(*names.values()) & read.keys()
-            found |= {group for group in groups if read[group].unresolved.keys().isdisjoint(names)}
-    return found
-
-
-class Settled(Protocol):
-    """Whether nothing that is not reached now rests on what was known of an identity, or of a group inside another."""
-
-    def __call__(self, listed: str) -> bool:
-        """``listed``: as ``Recorded.edges`` names it."""
-
-
-def _unbroken(listing: Listing | None, name: str) -> bool:
-    if listing is None or name in listing.unresolved:
-        return True
-    return listing.left is not None and name not in listing.left

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from connector.reconcile.evidence.edges import Paths, Person, Weak, learnt, names_of
+from connector.reconcile.evidence.edges import Paths, Person, Weak, names_of
+from connector.reconcile.evidence.learning import learnt
 from connector.reconcile.plan.recorded import UNREAD, Edges, Recorded
 
 ANNA = Person("anna", frozenset({"a1"}))
