@@ -28,6 +28,7 @@ from connector.reconcile.outlook.outlook import foresee
 from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.order import Order
 from connector.reconcile.policy.policy import Policy
+from connector.reconcile.reading import how
 from connector.reconcile.reading.ground import BaseMoved, grounded, judged
 from connector.reconcile.reading.how import observe
 from connector.reconcile.reading.memory import linked, recall
@@ -158,12 +159,14 @@ async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | 
             return await record_suspended(book, order, domains)
     if order.kind != "apply" or order.digest:
         memory = replace(memory, base=None)  # what somebody saw or approves was made of everybody
+    began = how.elapsed()
     observed = await observe(setup.sources, setup.policy, order.now, progress, memory)
     try:
         try:
             return await commit(ledger, organization, setup.policy, observed, order)
         except BaseMoved:
-            observed = await observe(setup.sources, setup.policy, order.now, progress, replace(memory, base=None))
+            everybody = replace(memory, base=None)
+            observed = await observe(setup.sources, setup.policy, order.now, progress, everybody, began=began)
             return await commit(ledger, organization, setup.policy, observed, order)
     except PlanChanged as error:
         async with ledger.write(organization, at=order.now, run_id=new_id()) as book:

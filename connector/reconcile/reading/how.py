@@ -41,11 +41,12 @@ async def observe(
     progress: Progress | None = None,
     memory: Memory | None = None,
     linked: Sequence[Linked] | None = None,
+    began: float | None = None,
 ) -> Observed:
     """Read all sources. Unknown scopes are part of the answer, never an error. Without ``memory`` everybody is read and
     mapped, and nothing is kept (``plan``); ``linked`` then says who is asked after when no directory shows them. The
-    answer says when the last reading ended: ``now`` and what it took."""
-    began = elapsed()
+    answer says when the last reading ended: ``now`` and what was spent since ``began`` (None: since it was asked)."""
+    began = elapsed() if began is None else began
     observed = await _observed(sources, policy, now, progress, memory)
     observed = await traced(sources, policy, observed, now, linked)
     return replace(observed, ended=now + timedelta(seconds=max(0.0, elapsed() - began)))
