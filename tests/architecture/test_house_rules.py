@@ -28,7 +28,6 @@ CROWDED = {
 """Folders with more than ``MOST_FILES`` modules, and why."""
 SLICES = {
     "connector.reconcile.evidence.doubts": "a rule of its own (E13) that is looked for by its name",
-    "connector.reconcile.apply.learn": "what a run keeps of its reading (E3), beside the rows of its changes",
     "connector.reconcile.guard.address_swaps": "a rule of its own (D9) that is looked for by its name",
     "rosterd.fetching": "the one place that fetches for an operator: its limits are read by themselves",
 }

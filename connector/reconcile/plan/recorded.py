@@ -19,7 +19,7 @@ UNREAD = GROUP_NODE + "?"
 """Stands among them for whatever nobody who was read answers to."""
 
 Edges = Mapping[tuple[str, str], Mapping[str, frozenset[str]]]
-"""(source id, identity, ``group:<anchor>`` or ``UNREAD``) → name by which it is listed → groups that list it, by anchor (E3)."""
+"""(source id, identity, ``group:<anchor>`` or ``UNREAD``) → name it is listed by → anchors of these groups (E3)."""
 
 PEOPLE = "people"
 """Name of the absence scope that stands for all people bases of a source; groups are ``group:<reference>``."""
