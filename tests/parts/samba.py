@@ -7,6 +7,7 @@ Samba itself.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import shutil
 import signal
@@ -33,6 +34,7 @@ STRANGER = "S-1-5-21-1-2-3-1234"
 FOREIGN = f"CN={STRANGER},CN=ForeignSecurityPrincipals,{company.SUFFIX.replace('dc=', 'DC=')}"
 LEFT_LONG_AGO = "116531136000000000"
 """accountExpires of 1970-04-11, which is shadowExpire 100."""
+_STARTS = itertools.count()
 _START_SECONDS = 40.0
 _NORMAL, _DISABLED = "544", "546"
 
@@ -88,16 +90,13 @@ class DomainController:
 
 
 @contextlib.contextmanager
-def running(entries: Sequence[Lines], changes: str = "", *, net: int = 64) -> Iterator[DomainController]:
-    """A domain controller that holds ``entries`` (DN first) and has taken ``changes`` (LDIF, changetype: modify).
-
-    ``net``: where its address lies, for a second one beside the first.
-    """
+def running(entries: Sequence[Lines], changes: str = "") -> Iterator[DomainController]:
+    """A domain controller that holds ``entries`` (DN first) and has taken ``changes`` (LDIF, changetype: modify)."""
     folder = Path(tempfile.mkdtemp(prefix="rosterd-samba-"))
     try:
         _provision(folder)
         _load(folder, "\n".join(company.record(entry) for entry in entries), changes)
-        server = _start(folder, Authority(folder / "tls"), net)
+        server = _start(folder, Authority(folder / "tls"))
         try:
             yield server
         finally:
@@ -130,9 +129,10 @@ def _run(*command: str) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-def _start(folder: Path, authority: Authority, net: int) -> DomainController:
+def _start(folder: Path, authority: Authority) -> DomainController:
     number = os.getpid()
-    address = f"127.{net + (number >> 16 & 63)}.{number >> 8 & 255}.{number & 255}"
+    # an address of its own for every one that this process starts: one of the session may still run
+    address = f"127.{64 + ((number >> 16) * 32 + next(_STARTS)) % 128}.{number >> 8 & 255}.{number & 255}"
     authority.key.chmod(0o600)
     (folder / "run").mkdir()
     options = {

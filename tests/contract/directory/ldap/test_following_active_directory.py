@@ -129,7 +129,7 @@ def follow(controller: samba.DomainController, lab: Lab, monkeypatch: pytest.Mon
 def other_controller() -> Iterator[samba.DomainController]:
     """A domain controller of another domain that has the same name, account and units."""
     reader = [*samba.user("reader", company.SUFFIX), ("userAccountControl", "512"), samba.password(company.PASSWORD)]
-    with samba.running([samba.unit("People"), samba.unit("Groups"), reader], net=128) as running:
+    with samba.running([samba.unit("People"), samba.unit("Groups"), reader]) as running:
         yield running
 
 
