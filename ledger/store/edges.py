@@ -34,20 +34,20 @@ async def known(reader: Reader, identities: Collection[str] | None) -> dict[List
     sets = await _sets(reader, {row[3] for row in rows})
     found: dict[Listed, dict[str, frozenset[str]]] = {}
     for source_id, listed, name, key in rows:
-        found.setdefault((source_id, listed), {})[name] = sets[key]
+        found.setdefault((source_id, _read(listed)), {})[_read(name)] = sets[key]
     return found
 
 
 async def replace(book: Book, changed: Mapping[Listed, Names], before: Mapping[Listed, Names]) -> None:
     """Make ``changed`` what is known of these; ``before``: what was."""
     table = people.edge
-    new = {(source_id, listed, name): key_of(groups)
+    new = {(source_id, _stored(listed), _stored(name)): key_of(groups)
            for (source_id, listed), names in changed.items() for name, groups in names.items()}  # fmt: skip
-    had = sorted({listed for source_id, listed in changed if before.get((source_id, listed))})
+    had = sorted({_stored(listed) for source_id, listed in changed if before.get((source_id, listed))})
     rows = await book.tuples_by_keys(book.open(table, "row_id", *_COLUMNS), table.c.listed, had)
     ended = []
     for row_id, source_id, listed, name, key in rows:
-        if (source_id, listed) not in changed:
+        if (source_id, _read(listed)) not in changed:
             continue
         if new.get((source_id, listed, name)) == key:
             del new[source_id, listed, name]
@@ -64,6 +64,15 @@ async def replace(book: Book, changed: Mapping[Listed, Names], before: Mapping[L
 def key_of(groups: Collection[str]) -> str:
     """The id of a set of groups: equal sets share it."""
     return blake2b("\0".join(sorted(groups)).encode(), digest_size=16).hexdigest()
+
+
+def _stored(text: str) -> str:
+    """As it can be stored: a member value may be anything, and PostgreSQL's text takes no zero character."""
+    return text.replace("%", "%25").replace("\0", "%00")
+
+
+def _read(text: str) -> str:
+    return text.replace("%00", "\0").replace("%25", "%")
 
 
 async def _sets(reader: Reader, keys: set[str]) -> dict[str, frozenset[str]]:
