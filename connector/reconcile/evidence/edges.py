@@ -13,6 +13,7 @@ is not shown any more may be meant by a name that nobody answers to and that cam
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 from typing import Protocol
 
 import msgspec
@@ -90,7 +91,6 @@ class Paths:
         self._reached: dict[str, Nodes] = {}
         self._unanswered: dict[str, dict[str, Weak]] = {}
         self._ever: dict[str, set[str]] = {}
-        self._named = named(source_id, recorded.edges)
         for (source, listed), names in recorded.edges.items():
             if source == source_id and listed.startswith(GROUP_NODE) and listed != UNREAD:
                 inner = listed.removeprefix(GROUP_NODE)
@@ -98,6 +98,10 @@ class Paths:
                     self._called.setdefault(name, set()).add(inner)
                     for group in groups:
                         self._known.setdefault(group, []).append((name, inner))
+
+    @cached_property
+    def _named(self) -> dict[str, set[str]]:
+        return named(self._source_id, self._recorded.edges)
 
     def holding(self, person: Person, root: str, cause: str | None) -> Weak | None:
         """What still means the person in the mapped group whose anchor is ``root``, none of them being reached by what

@@ -29,12 +29,9 @@ def learnt(
     (``settled``), so that a second reading judges by what the first did. So does a name that may have come instead.
     """
     now: dict[str, dict[str, set[str]]] = {}
-    before_names = named(source_id, before)
-    instead = {
-        group: new
-        for group in _broken(source_id, read, before, missing)
-        if (new := new_names(read[group], before_names))
-    }
+    broken = [group for group in _broken(source_id, read, before, missing) if read[group].unresolved]
+    names_before = named(source_id, before) if broken else {}
+    instead = {group: new for group in broken if (new := new_names(read[group], names_before))}
     for group, listing in read.items():
         for name in listing.unresolved:
             if name not in instead.get(group, ()):
