@@ -138,7 +138,8 @@ class Export(Tree):
     """An LDIF export made with a base and a filter: who is hidden, or left them, is not in the file. So whoever the
     filter leaves out is hidden for its reader, who can ask nobody for them."""
 
-    can = EVERY - {"left the filter", "disabled and left the filter"}
+    # nobody can be asked after: a value that came with the move may be theirs, so that they are kept by doubt (E3)
+    can = EVERY - {"left the filter", "disabled and left the filter", "moved out, group told"}
 
     def __init__(self, name: str, file: Path) -> None:
         super().__init__(name)
