@@ -17,7 +17,7 @@ from access.errors import Unauthenticated
 from access.principal import Principal
 from access.trail import Trail
 from connector.admin import routes as admin
-from connector.directory.mapping import AttributeRules
+from connector.directory.mapping import rules_by_source
 from connector.reconcile.by_hand.sign_in import Arrival, claim
 from connector.sso.routes import Entrance
 from connector.sso.sign_in import SignedIn
@@ -156,7 +156,7 @@ def _declared(service: Service, organization: str) -> admin.Declared:
     """What the organization's file says now; raises ``NotFound`` when it has gone."""
     customer = service.settings.customer(organization)
     kinds = {item.id: item.kind for item in customer.settings.directories}
-    rules = {item.id: AttributeRules.from_settings(item) for item in customer.settings.directories}
+    rules = rules_by_source(customer.settings.directories)
     return admin.Declared(policy(customer), customer.settings.invites, kinds, rules)
 
 

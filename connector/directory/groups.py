@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 from connector.directory import dn
 from connector.directory.base import Entry, GroupView, Listing
+from connector.directory.names import LOGIN, dn_key, login_name
 from ledger.identity import fold
 
 ANCHOR_PREFIX = "anchor:"
-LOGIN = "memberUid="
-"""How a member value that is a login name is marked among DNs."""
 MEMBER_ATTRIBUTES = ("member", "uniquemember", "memberuid")
 
 
@@ -219,19 +218,6 @@ class MembershipGraph:
 def node(group: GroupEntry) -> str:
     """What stands for a group among its edges: its anchor, or its DN's key where it shows none."""
     return group.anchor or group.key
-
-
-def login_name(uid: str) -> str:
-    """A login name as listings compare it."""
-    return f"{LOGIN}{fold(uid)}"
-
-
-def dn_key(text: str) -> str:
-    """The key of a DN, or a key of its own for text that is no DN (a member value may be anything)."""
-    try:
-        return dn.key(text)
-    except ValueError:
-        return f"\0{text}"
 
 
 def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -30,6 +30,7 @@ EXPIRED = "x"
 """Behind the fingerprint of an account whose expiry date has passed."""
 
 _CANONICAL = msgspec.msgpack.Encoder(order="deterministic").encode
+_SHOWN = 80
 _FORBIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
 
@@ -123,9 +124,10 @@ class AttributeRules:
         """(not flagged as disabled, expiry date) by the believed dialects (D7)."""
         return account_state(entry.attributes, self.dialects, self.disabled_attribute, self.disabled_values)
 
-    def signs(self, entry: Entry) -> Mapping[str, Sequence[bytes]]:
-        """What flags the account as disabled, with its values; empty when nothing does."""
-        return signs(entry.attributes, self.dialects, self.disabled_attribute, self.disabled_values)
+    def signs(self, entry: Entry) -> list[str]:
+        """What flags the account as disabled, in words; empty when nothing does."""
+        found = signs(entry.attributes, self.dialects, self.disabled_attribute, self.disabled_values)
+        return [f"{name} is {' | '.join(map(readable, values))}" for name, values in found.items()]
 
     @property
     def sign_names(self) -> tuple[str, ...]:
@@ -138,6 +140,11 @@ class AttributeRules:
         disabled = (self.disabled_attribute, sorted(self.disabled_values), self.dialects)
         content = [sorted(self.fields.items()), self.mail_domains, disabled, self.requested]
         return blake2b(_CANONICAL(content), digest_size=16).digest()
+
+
+def rules_by_source(directories: Iterable[AnyDirectory]) -> dict[str, AttributeRules]:
+    """Source id → how it is mapped."""
+    return {item.id: AttributeRules.from_settings(item) for item in directories}
 
 
 def signs_shown(entries: Iterable[Entry], rules: AttributeRules) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -264,6 +271,13 @@ def _values(entry: Entry, name: str) -> Sequence[bytes]:
     prefix = name + ";"
     tagged = [key for key in entry.attributes if key.startswith(prefix) and not key.endswith(";binary")]
     return ordered if not tagged else [*ordered, *(v for key in sorted(tagged) for v in sorted(entry.attributes[key]))]
+
+
+def readable(value: bytes) -> str:
+    """A value as a person may be shown it: what cannot be printed is written out, and a long one is cut."""
+    text = value[: _SHOWN * 4].decode("utf-8", "backslashreplace")
+    shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
 def _clean(value: bytes) -> tuple[str, str]:

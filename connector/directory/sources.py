@@ -33,7 +33,7 @@ def open_source(settings: AnyDirectory, *, folder: Path, mailbox: Mailbox | None
 
         return ScimInboxSource(settings, mailbox)
     if isinstance(settings, LdifSettings):
-        from connector.directory.ldif import LdifSource
+        from connector.directory.ldif.source import LdifSource
 
         return LdifSource(settings, folder=folder)
     if isinstance(settings, ScimSettings):

@@ -87,7 +87,5 @@ def anchors_of(bundles: Sequence[Bundle], recorded: Recorded) -> frozenset[tuple
     """(source id, anchor) of everybody these bundles are about."""
     found = {(bundle.person.source_id, bundle.person.anchor) for bundle in bundles if bundle.person is not None}
     ids = {bundle.identity for bundle in bundles if bundle.person is None}
-    if ids:
-        links = (link for by_anchor in recorded.links.values() for link in by_anchor.values())
-        found |= {(link.source_id, link.anchor) for link in links if link.identity_id in ids}
+    found |= {(link.source_id, link.anchor) for identity in ids for link in recorded.links_of(identity)}
     return frozenset(found)

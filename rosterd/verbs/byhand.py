@@ -128,12 +128,11 @@ def rename(
     """Make another address of somebody's own entry the one that counts; runs keep it while the entry shows it."""
 
     async def work(service: Service) -> Result:
-        from connector.directory.mapping import AttributeRules
+        from connector.directory.mapping import rules_by_source
         from connector.reconcile.by_hand import people, renames
 
         chosen = choose(service.settings, organization)
-        directories = service.settings.customer(chosen).settings.directories
-        rules = {item.id: AttributeRules.from_settings(item) for item in directories}
+        rules = rules_by_source(service.settings.customer(chosen).settings.directories)
         async with service.ledger.read(chosen) as reader:
             identity = await people.find(reader, mail)
         return await renames.rename(service.ledger, chosen, identity, to, rules, _act(service, reason))

@@ -9,8 +9,8 @@ from typing import Any
 
 from connector.directory.base import CheckLine, Entry, GroupView, Listing, Reading, ReadRequest, Scope, ScopeState
 from connector.directory.changes import Traced, TraceRequest
-from connector.directory.groups import dn_key
 from connector.directory.mapping import AttributeRules
+from connector.directory.names import dn_key
 from connector.reconcile.desired.seen import Domains
 from connector.reconcile.plan.settings import (
     GuestSettings,

@@ -17,20 +17,13 @@ from connector.directory import dn
 from connector.directory.base import Entry
 from connector.directory.blocking import Bench
 from connector.directory.finding import Finding, FindRequest, FoundEntry, is_meant, spellings
-from connector.directory.groups import (
-    ANCHOR_PREFIX,
-    GroupEntry,
-    MembershipGraph,
-    PeopleIndex,
-    Unresolved,
-    dn_key,
-    group_entry,
-)
+from connector.directory.groups import ANCHOR_PREFIX, GroupEntry, MembershipGraph, PeopleIndex, Unresolved, group_entry
 from connector.directory.ldap.session import search
 from connector.directory.ldap.session.connection import Clock, Failed, Session
 from connector.directory.ldap.whole import membership
 from connector.directory.ldap.wire import decode
 from connector.directory.mapping import AttributeRules, anchor_text
+from connector.directory.names import dn_key
 from connector.directory.settings import LdapSettings
 from ledger.identity import fold
 

@@ -10,9 +10,8 @@ from dataclasses import replace
 
 from connector.directory import assembly
 from connector.directory.base import Reading
-from connector.directory.groups import GroupEntry, dn_key
-
-_KINDS = ("Users", "Groups")
+from connector.directory.groups import GroupEntry
+from connector.directory.names import dn_key
 
 
 def group_entries(
@@ -34,14 +33,17 @@ def group_entries(
                 kind = "Users" if value in people else "Groups"
                 inside.append(f"{kind}/{value}".encode("utf-8", "surrogatepass"))
             else:
-                unknown.append((value, tuple(f"{kind}/{value}" for kind in _KINDS)))
+                unknown.append((value, _either(value)))
         place = f"Groups/{anchor}"
         fault = (faults or {}).get(anchor, "")
-        out = (
-            None if left is None else [f"{kind}/{one}" for one in left.get(anchor, ()) for kind in ("Users", "Groups")]
-        )
+        out = None if left is None else [name for value in left.get(anchor, ()) for name in _either(value)]
         found.append(GroupEntry(anchor, place, dn_key(place), name, inside, fault=fault, unknown=unknown, left=out))
     return found
+
+
+def _either(value: str) -> tuple[str, ...]:
+    """What an id may be the name of."""
+    return (f"Users/{value}", f"Groups/{value}")
 
 
 def hidden_sentinels(sentinels: Sequence[str], people: Mapping[str, str], groups: Mapping[str, str]) -> frozenset[str]:

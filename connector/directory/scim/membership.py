@@ -12,6 +12,7 @@ import msgspec
 
 from connector.clients.scim import ScimClient, ScimFailure
 from connector.directory import groups
+from connector.directory.names import dn_key
 from connector.directory.scim import shapes
 from connector.directory.scim.listing import Listing, ListReader, Patience
 from connector.directory.scim.shapes import Group, Shape, User
@@ -67,7 +68,7 @@ class MembershipReader:
             return Membership(reason=said)
         graph = groups.MembershipGraph(
             (
-                groups.GroupEntry(key, f"Groups/{key}", groups.dn_key(f"Groups/{key}"), group.name, ())
+                groups.GroupEntry(key, f"Groups/{key}", dn_key(f"Groups/{key}"), group.name, ())
                 for key, group in listed.rows.items()
             ),
             groups.PeopleIndex({}),

@@ -47,7 +47,6 @@ class Rows:
         self._seat_by_id: dict[str, SeatRow] = {}
         self._used: dict[str, int] = dict(recorded.elsewhere.used)
         self._running = running_by_pool(recorded, ground.now.date())
-        self._links_of: dict[str, list[str]] = {}
         self._provenances: dict[str, str] = {}
         for held in recorded.seats.values():
             for seat in held:
@@ -118,14 +117,6 @@ class Rows:
     def give_back(self, seat: SeatRow) -> None:
         """A unit of its subscription is free again."""
         self._used[seat.subscription_id] = self._used.get(seat.subscription_id, 0) - 1
-
-    def links_of(self, identity: str) -> list[str]:
-        """Row ids of every open directory link of an identity."""
-        if not self._links_of:
-            for by_anchor in self.recorded.links.values():
-                for link in by_anchor.values():
-                    self._links_of.setdefault(link.identity_id, []).append(link.row_id)
-        return self._links_of.get(identity, [])
 
     async def write(self, book: Book) -> None:
         """Everything, ends first."""
@@ -200,8 +191,8 @@ class _BundleRows:
         self.update = True
 
     def _relink(self, _change: Change) -> None:
-        for row_id in self.rows.links_of(self.identity):
-            self.rows.end("links", row_id)
+        for link in self.rows.recorded.links_of(self.identity):
+            self.rows.end("links", link.row_id)
         self._link()
 
     def _join(self, change: Change) -> None:

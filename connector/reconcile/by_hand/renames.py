@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from connector.directory.mapping import AttributeRules, Person, map_entry
 from connector.reconcile.by_hand.people import Edited, load, replace_identity, require_free
 from connector.reconcile.by_hand.rules import Act
+from connector.reconcile.by_hand.rules import Person as Known
 from connector.reconcile.policy.invites import parse_mail
-from connector.reconcile.reading.last_reading import PERSON, bucket_of, unpack
+from connector.reconcile.reading.earlier import last_read
 from connector.reconcile.state import gate
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
@@ -42,7 +43,7 @@ async def rename(
                 f"no directory owns {person.mail}", where="id",
                 next_step=f"PATCH /admin/v1/people/{identity_id} edits them",
             )  # fmt: skip
-        mail = _shown(wanted, [m for link in person.directory_links for m in await _mails(book, link, rules)])
+        mail = _shown(wanted, await _mails(book, person, rules))
         domains = await gate.look(book, act.now)
         if mail.domain not in domains.open:
             raise Refused(
@@ -72,14 +73,13 @@ def _shown(wanted: Email, mails: list[Email]) -> Email:
     )  # fmt: skip
 
 
-async def _mails(reader: Reader, link: object, rules: Mapping[str, AttributeRules]) -> list[Email]:
-    """The usable addresses of a linked entry as last read."""
-    source_id, anchor = str(link.source_id), str(link.anchor)  # type: ignore[attr-defined]
-    last = (await last_readings.readings(reader)).get(source_id)
-    if last is None or source_id not in rules:
-        return []
-    bucket = bucket_of(anchor, last.buckets)
-    content = (await last_readings.parts(reader, source_id, PERSON, [bucket])).get(bucket)
-    kept = unpack(PERSON, content).get(anchor) if content else None
-    found = map_entry(kept.entry, rules[source_id]) if kept is not None else None
-    return [found.mail, *found.other_mails] if isinstance(found, Person) else []
+async def _mails(reader: Reader, person: Known, rules: Mapping[str, AttributeRules]) -> list[Email]:
+    """The usable addresses of their linked entries as last read."""
+    wanted: dict[str, set[str]] = {}
+    for link in person.directory_links:
+        wanted.setdefault(link.source_id, set()).add(link.anchor)
+    found: list[Email] = []
+    for (source_id, _), kept in (await last_read(reader, wanted)).items():
+        entry = map_entry(kept.entry, rules[source_id]) if source_id in rules else None
+        found += [entry.mail, *entry.other_mails] if isinstance(entry, Person) else []
+    return found

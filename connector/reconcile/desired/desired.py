@@ -31,7 +31,6 @@ class _Missing:
         self.unsettled: set[tuple[str, str]] = set()
         self._kept: dict[tuple[str, str], list[str]] = {}
         self._unconfirmed: list[str] = []
-        self._paths = ground.paths()
 
     def links(self, accounted: set[str]) -> dict[str, list[LinkRow]]:
         """Identity → its links, for everybody who is missing; absences of who is seen again are lifted."""
@@ -90,7 +89,7 @@ class _Missing:
             elsewhere = frozenset[str]().union(*(names_of(entry.dn, entry.logins) for entry in found))
             person = Person(identity.id, frozenset(link.anchor for link in mine), elsewhere)
             cause = causes.get(rule.provenance, "") if member else None
-            weak = self._paths[source.source_id].holding(person, group.anchor, cause)
+            weak = ground.paths[source.source_id].holding(person, group.anchor, cause)
             if weak is not None:
                 return still_listed(weak, group.dn, rule.group), None if weak.instead else weak
         return "", None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import cached_property
 
 import msgspec
 
@@ -16,7 +17,7 @@ from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.policy.policy import Policy
 
 
-class Ground(msgspec.Struct, frozen=True):
+class Ground(msgspec.Struct, frozen=True, dict=True):
     """Everything a plan is decided from, and nothing else: the same ground gives the same plan.
 
     ``sources``: by source id. ``now`` decides only what is due and which terms run.
@@ -28,7 +29,8 @@ class Ground(msgspec.Struct, frozen=True):
     domains: Domains
     now: datetime
 
-    def paths(self) -> dict[str, Paths]:
+    @cached_property
+    def paths(self) -> Mapping[str, Paths]:
         """By source: what memberships rest on, as recorded and as read now (E3)."""
         return {
             source_id: Paths(source_id, source.listed(), self.recorded) for source_id, source in self.sources.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from connector.reconcile.desired import guests
 from connector.reconcile.desired.ground import Ground
@@ -46,8 +46,7 @@ class Matcher:
         collisions = self._collisions()
         unlinked: list[PersonSeen] = []
         barred: list[tuple[PersonSeen, str]] = []
-        leavers: list[tuple[LinkRow, PersonSeen]] = []
-        outside: list[tuple[LinkRow, AsRecorded, str]] = []
+        leavers: list[tuple[LinkRow, PersonSeen, str]] = []
         for source in self.sources.values():
             links = self.recorded.links.get(source.source_id, {})
             for anchor, entry in source.unmappable.items():
@@ -59,7 +58,7 @@ class Matcher:
                 identity = self.recorded.identities[link.identity_id]
                 recorded = AsRecorded(identity, link, entry)
                 if not entry.enabled or link.row_id in kept_off:
-                    leavers.append((link, recorded))
+                    leavers.append((link, recorded, ""))
                 elif self._first(recorded, link) and identity.state == IdentityState.ACTIVE:
                     self._unread(recorded, identity, link)
             for anchor, person in source.people.items():
@@ -68,7 +67,7 @@ class Matcher:
                     text = f"{person.dn}: {'; '.join(person.unusable)}; {person.mail.text} counts instead"
                     self.problems.append(Problem("unusable-address", text, (anchor,)))
                 if link is not None and (not person.enabled or link.row_id in kept_off):
-                    leavers.append((link, person))
+                    leavers.append((link, person, ""))
                     continue
                 if link is not None and not self._first(person, link):
                     continue
@@ -89,15 +88,12 @@ class Matcher:
                 link = links.get(anchor)
                 if link is not None and not found.enabled:
                     identity = self.recorded.identities[link.identity_id]
-                    entry = UnmappableSeen((), False, found.dn)
-                    outside.append((link, AsRecorded(identity, link, entry), found.sign))
+                    off = f"the entry is disabled ({found.sign}), beside the filter or outside the base: {found.dn}"
+                    leavers.append((link, AsRecorded(identity, link, UnmappableSeen((), False, found.dn)), off))
         self.found.look([*((person, "") for person in unlinked), *barred], self.seen_identities)
         self.unsettled |= self.found.numbered
-        for link, person in leavers:
-            self._leaves(person, self.recorded.identities[link.identity_id], link)
-        for link, stated, sign in outside:
-            off = f"the entry is disabled ({sign}), beside the filter or outside the base: {stated.dn}"
-            self._leaves(stated, stated.identity, link, off)
+        for link, person, off in sorted(leavers, key=lambda leaver: bool(leaver[2])):  # what is shown speaks first
+            self._leaves(person, self.recorded.identities[link.identity_id], link, off)
         taken = self._relinks()
         for person in sorted(unlinked, key=lambda p: p.mail.key):
             if (person.source_id, person.anchor) not in taken:
@@ -129,7 +125,7 @@ class Matcher:
         if not self._first(person, link):
             return
         self._stated.add(identity.id)
-        for other in self.found.links(identity.id):
+        for other in self.recorded.links_of(identity.id):
             source = self.sources.get(other.source_id)
             if other is not link and (source is None or not (source.shows(other.anchor) or source.complete)):
                 why = f"directory {other.source_id} was not read to its end: another entry of theirs may be enabled"
@@ -218,7 +214,7 @@ class Matcher:
         proved before goes on. False: nothing waits, they are somebody new."""
         if identity.id in self._relinked:
             return True
-        found, old = self.found.of[identity.id], self.found.links(identity.id)
+        found, old = self.found.of[identity.id], self.recorded.links_of(identity.id)
         stated, new = identity.id in self._stated, self.found.by_itself(identity)
         gone = all(self._proved_gone(link) for link in old)
         deleted = bool(old) and all(self._tombstone(link) for link in old) and found[0].by is not By.GUID
@@ -250,7 +246,7 @@ class Matcher:
         """Bind the entry to the person without asking anybody."""
         self.seen_identities.add(identity.id)
         self._relinked.add(identity.id)
-        old = tuple(self.found.links(identity.id))
+        old = tuple(self.recorded.links_of(identity.id))
         keys = ((link.source_id, link.anchor, PEOPLE) for link in old)
         self.seen_again.extend(Absence(*key) for key in keys if key in self.recorded.absences)
         rules, only = self._counting(new.person)
@@ -264,7 +260,7 @@ class Matcher:
             if rules and person.enabled:
                 self.present.append(Present(person, None, None, rules, (), only))
             return
-        old = self.found.links(holder.id)
+        old = self.recorded.links_of(holder.id)
         here = holder.id in self.seen_identities
         if not person.enabled and not old and not here and not two_people(person, holder):
             self.seen_identities.add(holder.id)
@@ -292,7 +288,7 @@ class Matcher:
         source = self.sources.get(link.source_id)
         return source is not None and link.anchor in source.tombstones and not source.shows(link.anchor)
 
-    def _all_disabled(self, old: list[LinkRow]) -> bool:
+    def _all_disabled(self, old: Sequence[LinkRow]) -> bool:
         """Whether each entry is proved gone or shown disabled; an enabled one would have spoken for the person."""
         return all(self._proved_gone(link) or self._shown(link) for link in old)
 

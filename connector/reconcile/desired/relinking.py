@@ -61,7 +61,6 @@ class Candidates:
         self.numbered: set[tuple[str, str]] = set()
         self._by_mail: dict[str, IdentityRow] = {}
         self._by_number: dict[str, list[IdentityRow]] = {}
-        self._links: dict[str, list[LinkRow]] = {}
         for row in self._recorded.identities.values():
             if row.state != _REMOVED or row.mail_key not in self._by_mail:
                 self._by_mail[row.mail_key] = row
@@ -69,14 +68,6 @@ class Candidates:
     def holder(self, mail_key: str) -> IdentityRow | None:
         """Who has the address; somebody removed only when nobody else does."""
         return self._by_mail.get(mail_key)
-
-    def links(self, identity_id: str) -> list[LinkRow]:
-        """The person's directory links."""
-        if not self._links:
-            for by_anchor in self._recorded.links.values():
-                for link in by_anchor.values():
-                    self._links.setdefault(link.identity_id, []).append(link)
-        return self._links.get(identity_id, [])
 
     def look(self, people: Iterable[tuple[PersonSeen, str]], seen: Iterable[str]) -> None:
         """Find whose these entries may be, none of which is linked. The text beside each is why no run may bind it;
@@ -102,7 +93,7 @@ class Candidates:
         holder = self.holder(person.mail.key)
         if holder is not None and (holder.state == _REMOVED or holder.id in here or two_people(person, holder)):
             holder = None
-        if holder is not None and not self.links(holder.id):
+        if holder is not None and not self._recorded.links_of(holder.id):
             return [(holder, By.ADDRESS, False)]
         if numbered:
             return [(row, By.NUMBER, alone) for row in numbered]
@@ -133,7 +124,7 @@ class Candidates:
         found = self.of.get(identity.id, ())
         if len(found) != 1 or found[0].barred:
             return None
-        if not self.links(identity.id) and found[0].by is By.ADDRESS:
+        if not self._recorded.links_of(identity.id) and found[0].by is By.ADDRESS:
             return found[0]  # known by hand, and found in a directory for the first time
         return found[0] if found[0].alone and not self.second(identity, found[0]) else None
 
@@ -144,7 +135,7 @@ class Candidates:
         if (SECOND, _named(candidate.person)) in self._recorded.undone.get(identity.id, {}):
             return True
         earlier = self._recorded.earlier
-        were = [earlier.get((link.source_id, link.anchor)) for link in self.links(identity.id)]
+        were = [earlier.get((link.source_id, link.anchor)) for link in self._recorded.links_of(identity.id)]
         if candidate.key not in earlier or not any(old is not None and old.enabled for old in were):
             return False
         self.met.add((identity.id, _named(candidate.person)))
@@ -153,7 +144,7 @@ class Candidates:
     def words(self, identity: IdentityRow, how: str) -> str:
         """What a person has to decide, with both entries and the exact command. ``how``: the linked entry now."""
         mail, found = identity.mail_key, self.of[identity.id]
-        was = f"{mail}: entry {self._entries(self.links(identity.id))} {how}"
+        was = f"{mail}: entry {self._entries(self._recorded.links_of(identity.id))} {how}"
         if len(found) > 1:
             every = "; ".join(f"{_entry(item.person)}, {item.command(mail)}" for item in sorted(found, key=_key))
             return f"{was}, and {len(found)} entries may be theirs, so that none is relinked: {every}"

@@ -21,6 +21,7 @@ from connector.reconcile.diff.offboarding import leave, restore
 from connector.reconcile.diff.roles import Roles
 from connector.reconcile.diff.seat_pools import Allocation, Pools
 from connector.reconcile.diff.seat_requests import Case, Desk
+from connector.reconcile.evidence.causes import ending
 from connector.reconcile.evidence.judge import Evidence, stated
 from connector.reconcile.evidence.undone import LEAVE, OFF, standing
 from connector.reconcile.plan.changes import (
@@ -265,16 +266,16 @@ class _Work:
 
     def _chain(self, person: PersonSeen, rule: Rule) -> str:
         if rule.where:
-            return f"{person.dn} → {matched(rule, person)} → mapping {rule.id}"
-        ending = self._endings.get((person.source_id, rule.id))  # the same for everybody in a group without groups
-        if ending is None:
+            return person.dn + ending((matched(rule, person),), rule.id)
+        end = self._endings.get((person.source_id, rule.id))  # the same for everybody in a group without groups
+        if end is None:
             group = self.sources[person.source_id].groups.get(rule.group)
             name = (group.name or rule.group) if group else rule.group
-            path = group.paths.get(person.anchor) if group and group.paths else None
-            ending = f" → {' / '.join((name, *path)) if path else name} → mapping {rule.id}"
+            path = group.paths.get(person.anchor, ()) if group and group.paths else ()
+            end = ending((name, *path), rule.id)
             if group is None or not group.paths:
-                self._endings[person.source_id, rule.id] = ending
-        return person.dn + ending
+                self._endings[person.source_id, rule.id] = end
+        return person.dn + end
 
     def _memberships(self, item: Present, subject: str, changes: list[Change]) -> None:
         person, identity = item.person, item.identity

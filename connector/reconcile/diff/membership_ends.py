@@ -8,6 +8,7 @@ guest's rule does not name, what this product's mappings did not grant.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import Enum
 
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Present
@@ -21,8 +22,12 @@ from connector.reconcile.policy.policy import MAPPING, Policy, Rule
 
 Key = tuple[str, str, str]
 
-_WAITS = ruled("")
-"""Stands for what another reading may prove."""
+
+class _Lasts(Enum):
+    """Why a membership does not end now: it stays as it is, or waits for another reading."""
+
+    STAYS = "stays"
+    WAITS = "waits"
 
 
 class Ending:
@@ -41,7 +46,7 @@ class Ending:
         self._unconfirmed: list[str] = []
         self._kept: dict[str, list[str]] = {}
         self._linked: dict[str, set[str]] = {}
-        self._paths = ground.paths()
+        self._paths = ground.paths
 
     def problems(self) -> list[Problem]:
         """Whose absence from a group or attribute is not confirmed yet, and whom a member value keeps."""
@@ -63,29 +68,29 @@ class Ending:
         for row in rows:
             if (row.provenance, row.team_id) in wanted:
                 continue
-            evidence = self._evidence(item, row)
-            if evidence == _WAITS:
+            found = self._evidence(item, row)
+            if found is _Lasts.WAITS:
                 pending.add(row.team_id)
-            elif evidence is None:
+            elif found is _Lasts.STAYS:
                 staying.add(row.team_id)
             else:
-                ending[row.row_id] = evidence
+                ending[row.row_id] = found
         return ending, bool(pending - staying)
 
-    def _evidence(self, item: Present, row: MembershipRow) -> Evidence | None:
-        """Why this membership ends; ``_WAITS``: for another reading; None: it stays as it is."""
+    def _evidence(self, item: Present, row: MembershipRow) -> Evidence | _Lasts:
+        """Why this membership ends, or that it does not."""
         if not row.provenance.startswith(MAPPING):
-            return None
+            return _Lasts.STAYS
         rule = self.policy.rule_of(row.provenance)
         if rule is None:
             return ruled(f"mapping {row.provenance[len(MAPPING) :]} is no longer in the organization file")
         if rule.id in self.frozen_rules:
-            return None
+            return _Lasts.STAYS
         if rule.directory != item.person.source_id:
             self._elsewhere(item, rule)
-            return None
+            return _Lasts.STAYS
         if item.only is not None and rule.id not in item.only:
-            return None
+            return _Lasts.STAYS
         if any(other is rule for other in item.rules):
             return ruled(f"mapping {rule.id} now leads to Team {rule.team}")
         shown = excluded(rule, item.person, self.sources[rule.directory]) or mismatch(rule, item.person)
@@ -104,14 +109,14 @@ class Ending:
             )
             self._kept.setdefault(what, []).append(item.person.mail.key)
 
-    def _confirmed(self, item: Present, rule: Rule, row: MembershipRow) -> Evidence | None:
-        """The evidence, when a second complete reading, late enough, shows the same absence; else it is noted. None
+    def _confirmed(self, item: Present, rule: Rule, row: MembershipRow) -> Evidence | _Lasts:
+        """The evidence, when a second complete reading, late enough, shows the same absence; else it is noted. It stays
         while a member value still means the person (E3)."""
         if rule.group and (value := self._standing(item, rule, row)):
             what = f"{value}: they keep what they have through it"
             self._kept.setdefault(what, []).append(item.person.mail.key)
             self.unsettled.add((item.person.source_id, item.person.anchor))  # the value may go without their entry
-            return None
+            return _Lasts.STAYS
         fields = blank(rule, item.person)
         scopes = [f"group:{rule.group}"] if rule.group else [blank_scope(rule, name) for name in fields]
         keys: list[Key] = [(item.person.source_id, item.person.anchor, scope) for scope in scopes]
@@ -124,7 +129,7 @@ class Ending:
         self.unsettled.update((key[0], key[1]) for key in keys)
         where = "" if rule.group else f": no value of {', '.join(fields)}"
         self._unconfirmed.append(f"{item.person.mail.key} in {self.names.get(row.team_id, row.team_id)}{where}")
-        return _WAITS
+        return _Lasts.WAITS
 
     def _standing(self, item: Present, rule: Rule, row: MembershipRow) -> str:
         if item.identity is None:

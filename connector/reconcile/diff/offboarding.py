@@ -91,15 +91,9 @@ def _remove(
     if kept:
         return changes, Problem("kept-manual", "not removed: something was granted by hand", (subject,))
     changes.append(
-        removal(
-            evidence,
-            Kind.REMOVE_IDENTITY,
-            subject,
-            Harm.REMOVE,
-            before=identity.state,
-            after=IdentityState.REMOVED.value,
-        )
-    )
+        removal(evidence, Kind.REMOVE_IDENTITY, subject, Harm.REMOVE,
+                before=identity.state, after=IdentityState.REMOVED.value)
+    )  # fmt: skip
     return changes, None
 
 

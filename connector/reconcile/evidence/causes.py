@@ -1,38 +1,41 @@
-"""What a membership rested on by the cause it was granted with, where no edge is recorded for it (E3: upgrade).
+"""The cause of a membership: ``DN → group / inner group → mapping ID``, by the shortest way (P6). And what a membership
+rested on by its cause, where no edge is recorded for it (E3: upgrade).
 
-Pure: no I/O, no clock here. A cause names the entry, the group, and the groups on the shortest way
-(``DN → group / inner group → mapping ID``). One that names no entry proves nothing: any value may be its person's.
+Pure: no I/O, no clock here. A cause that names no entry proves nothing: any value may be its person's.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 
 from connector.directory import dn
+from connector.directory.names import LOGIN, dn_key
 from ledger.identity import fold
 
 _ARROW, _STEP = " → ", " / "
-LOGIN = "memberUid="
-"""How a listing marks a name that is a login name."""
 
 
-def name_of(text: str) -> str:
-    """The form in which listings name an entry with this DN."""
-    try:
-        return dn.key(text)
-    except ValueError:
-        return f"\0{text}"
+def ending(steps: Iterable[str], mapping: str) -> str:
+    """What follows the entry's DN in a cause. ``steps``: the group and those inside it, or what else means somebody."""
+    return f"{_ARROW}{_STEP.join(steps)}{_ARROW}mapping {mapping}"
+
+
+def entry_of(cause: str) -> str:
+    """The DN of the entry that a cause names; empty where it names none."""
+    entry, arrow, _ = cause.partition(_ARROW)
+    return entry if arrow else ""
 
 
 @lru_cache(maxsize=4096)
 def named_in(cause: str, name: str) -> bool:
     """Whether a listed name may be what a membership with this cause rested on."""
-    entry, arrow, rest = cause.partition(_ARROW)
-    if not arrow or name == name_of(entry):
+    entry = entry_of(cause)
+    if not entry or name == dn_key(entry):
         return True
     if name.startswith(LOGIN):
         return name.removeprefix(LOGIN) in {fold(text) for kind, text in _first(entry) if kind == "uid"}
-    inner = {fold(step) for step in rest.partition(_ARROW)[0].split(_STEP)[1:]}
+    inner = {fold(step) for step in cause.split(_ARROW)[1].split(_STEP)[1:]}
     return not inner.isdisjoint(fold(text) for _, text in _first(name))
 
 

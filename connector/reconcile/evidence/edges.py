@@ -18,9 +18,9 @@ from typing import Protocol
 
 import msgspec
 
-from connector.reconcile.evidence.causes import LOGIN, name_of, named_in
+from connector.directory.names import dn_key, login_name
+from connector.reconcile.evidence.causes import named_in
 from connector.reconcile.plan.recorded import GROUP_NODE, UNREAD, Edges, Recorded
-from ledger.identity import fold
 
 Nodes = Mapping[str, "Weak | None"]
 """Groups that a mapped group reaches, and what is doubtful on the way to each."""
@@ -216,4 +216,4 @@ def new_names(listing: Listing, named: Mapping[str, Collection[str]]) -> list[st
 
 def names_of(entry_dn: str, logins: Iterable[str]) -> frozenset[str]:
     """Every name by which a group may list an entry."""
-    return frozenset((name_of(entry_dn), *(f"{LOGIN}{fold(login)}" for login in logins)))
+    return frozenset((dn_key(entry_dn), *map(login_name, logins)))

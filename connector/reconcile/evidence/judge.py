@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
-from connector.reconcile.evidence.causes import LOGIN
+from connector.directory.names import LOGIN
 from connector.reconcile.evidence.edges import Weak
 from connector.reconcile.plan.changes import Change, Harm, Kind
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
-from connector.reconcile.evidence.causes import name_of
+from connector.directory.names import dn_key
 from connector.reconcile.evidence.edges import Listing, named, new_names
 from connector.reconcile.plan.recorded import GROUP_NODE, UNREAD, Edges
 
@@ -40,7 +40,7 @@ def learnt(
             if anchor in people:
                 identity, place = people[anchor]
                 names = now.setdefault(identity, {})
-                names.setdefault(name_of(place), set()).add(group)
+                names.setdefault(dn_key(place), set()).add(group)
                 for login in listing.logins.get(anchor, ()):
                     names.setdefault(login, set()).add(group)
         for name, inner in listing.groups.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 from connector.directory.base import Entry
 from connector.directory.finding import Finding, FoundEntry
-from connector.directory.mapping import NAMED_FIELDS, AttributeRules, Person, map_entry
+from connector.directory.mapping import NAMED_FIELDS, AttributeRules, Person, map_entry, readable
 from connector.reconcile.desired.seen import Domains
 from connector.reconcile.evidence.addresses import chosen, first_beside
 from connector.reconcile.policy.policy import Policy, Rule
@@ -20,7 +20,6 @@ from ledger.identity import Email, IdentityState
 from ledger.instant import to_text
 
 _OFF = frozenset({IdentityState.DISABLED.value, IdentityState.ABSENT.value})
-_SHOWN = 80
 """Characters of one attribute value that are shown."""
 
 
@@ -184,7 +183,7 @@ def _entry(finding: Finding, found: FoundEntry, rules: AttributeRules, context: 
             off = context.known is not None and context.known.state in _OFF
             then = "stays off" if off else "has their seats paused by the next run"
             keeps = f"the entry is disabled, which counts though it cannot be mapped: whoever is linked to it {then}"
-        why = (*person.reasons, *_signs(entry, rules))
+        why = (*person.reasons, *rules.signs(entry))
         return EntrySide(entry.dn, entry.anchor, link, raw, None, why, groups, (keeps,))
     notes = [f"{text}; another address counts" for text in person.unusable]
     if context.known is not None and (source, entry.anchor) in context.known.links:
@@ -220,28 +219,17 @@ def _fields(person: Person) -> dict[str, str]:
 def _raw(entry: Entry, rules: AttributeRules) -> dict[str, str]:
     """The attributes behind a bad entry's fields, as far as they can be shown."""
     names = [name for field_names in rules.fields.values() for name in field_names]
-    texts = {name: " | ".join(_clean(value) for value in entry.attributes.get(name, ())) for name in names}
+    texts = {name: " | ".join(readable(value) for value in entry.attributes.get(name, ())) for name in names}
     return {name: text for name, text in texts.items() if text}
-
-
-def _clean(value: bytes) -> str:
-    text = value[: _SHOWN * 4].decode("utf-8", "backslashreplace")
-    shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
 def _standing(entry: Entry, person: Person, rules: AttributeRules, now: datetime) -> tuple[str, ...]:
     """Why the account is disabled, sign by sign, or until when it is not (D7)."""
-    out = _signs(entry, rules)
+    out = rules.signs(entry)
     if person.expires_at is not None:
         past = now >= person.expires_at
         out.append(f"the account {'expired' if past else 'expires'} at {to_text(person.expires_at)}")
     return tuple(out)
-
-
-def _signs(entry: Entry, rules: AttributeRules) -> list[str]:
-    """What flags the account as disabled."""
-    return [f"{name} is {' | '.join(map(_clean, values))}" for name, values in rules.signs(entry).items()]
 
 
 def _link(entry: Entry, source: str, context: Context) -> str:

@@ -5,8 +5,9 @@ Pure: values only; no I/O here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 
 import msgspec
 
@@ -155,7 +156,7 @@ class Elsewhere(msgspec.Struct, frozen=True):
     active: dict[tuple[str, str], int] = {}
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, dict=True):
     """The recorded state of one organization, or of some people in it (then ``elsewhere`` counts the others), as of one
     snapshot.
 
@@ -196,6 +197,18 @@ class Recorded(msgspec.Struct, frozen=True):
     invite_due: dict[str, datetime] = {}
     groups: dict[tuple[str, str], GroupRow] = {}
     group_members: dict[str, list[GroupMemberRow]] = {}
+
+    @cached_property
+    def _links_of(self) -> dict[str, list[LinkRow]]:
+        found: dict[str, list[LinkRow]] = {}
+        for by_anchor in self.links.values():
+            for link in by_anchor.values():
+                found.setdefault(link.identity_id, []).append(link)
+        return found
+
+    def links_of(self, identity_id: str) -> Sequence[LinkRow]:
+        """Every directory link of somebody."""
+        return self._links_of.get(identity_id, ())
 
     def team_names(self) -> dict[str, str]:
         """Team id → name."""

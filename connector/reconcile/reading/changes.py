@@ -14,8 +14,9 @@ from typing import Any
 from connector.directory import dn
 from connector.directory.base import Entry, GroupView
 from connector.directory.changes import Changes, ChangesRequest, Follower, LookRequest
-from connector.directory.groups import ANCHOR_PREFIX, GroupEntry, MembershipGraph, PeopleIndex, Unresolved, dn_key
+from connector.directory.groups import ANCHOR_PREFIX, GroupEntry, MembershipGraph, PeopleIndex, Unresolved
 from connector.directory.mapping import AttributeRules, entry_mark
+from connector.directory.names import dn_key
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading import last_reading as parts
 from connector.reconcile.reading.affected import Closure

@@ -6,7 +6,7 @@ begins with its DN.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Set
 
 import msgspec
 
@@ -14,19 +14,18 @@ from connector.directory.mapping import AttributeRules
 from connector.reconcile.desired.addressing import addressed
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.relinking import Candidates
+from connector.reconcile.evidence.causes import entry_of
 from connector.reconcile.plan.recorded import Earlier
 from connector.reconcile.reading import last_reading as parts
-from connector.reconcile.reading.last_reading import bucket_of
+from connector.reconcile.reading.last_reading import Kept, bucket_of
 from ledger.store import last_readings, some_people
 from ledger.store.book import Reader
-
-_ARROW = " → "
 
 
 async def with_earlier(reader: Reader, ground: Ground, rules: Mapping[str, AttributeRules]) -> Ground:
     """The ground with ``Recorded.earlier``; nothing is read where no entry is a candidate. ``rules``: by source."""
     found = _candidates(ground)
-    links = [link for identity in found.of for link in found.links(identity)]
+    links = [link for identity in found.of for link in ground.recorded.links_of(identity)]
     if not links:
         return ground
     wanted: dict[str, set[str]] = {}
@@ -36,10 +35,11 @@ async def with_earlier(reader: Reader, ground: Ground, rules: Mapping[str, Attri
     ):
         wanted.setdefault(source_id, set()).add(anchor)
     earlier: dict[tuple[str, str], Earlier] = {}
-    for source_id, anchors in wanted.items():
-        earlier |= await _last_read(reader, source_id, anchors, rules.get(source_id))
+    for key, old in (await last_read(reader, wanted)).items():
+        enabled = key[0] not in rules or rules[key[0]].account(old.entry)[0]
+        earlier[key] = Earlier(old.dn, enabled)
     causes = await some_people.membership_causes_of(reader, found.of.keys())
-    names = {row[0]: row[2].partition(_ARROW)[0] for row in causes if _ARROW in row[2]}
+    names = {row[0]: name for row in causes if (name := entry_of(row[2]))}
     for link in links:
         if link.identity_id in names:
             earlier.setdefault((link.source_id, link.anchor), Earlier(names[link.identity_id]))
@@ -66,17 +66,15 @@ def _candidates(ground: Ground) -> Candidates:
     return found
 
 
-async def _last_read(
-    reader: Reader, source_id: str, anchors: Collection[str], rules: AttributeRules | None
-) -> dict[tuple[str, str], Earlier]:
-    last = (await last_readings.readings(reader)).get(source_id)
-    if last is None:
-        return {}
-    buckets = {bucket_of(anchor, last.buckets) for anchor in anchors}
-    found: dict[tuple[str, str], Earlier] = {}
-    for content in (await last_readings.parts(reader, source_id, parts.PERSON, buckets)).values():
-        records = parts.unpack(parts.PERSON, content)
-        for anchor in anchors & records.keys():
-            enabled = rules is None or rules.account(records[anchor].entry)[0]
-            found[source_id, anchor] = Earlier(records[anchor].dn, enabled)
+async def last_read(reader: Reader, wanted: Mapping[str, Set[str]]) -> dict[tuple[str, str], Kept]:
+    """(source id, anchor) → as last read, of these entries. ``wanted``: source id → anchors."""
+    readings = await last_readings.readings(reader)
+    found: dict[tuple[str, str], Kept] = {}
+    for source_id, anchors in wanted.items():
+        if source_id not in readings:
+            continue
+        buckets = {bucket_of(anchor, readings[source_id].buckets) for anchor in anchors}
+        for content in (await last_readings.parts(reader, source_id, parts.PERSON, buckets)).values():
+            records = parts.unpack(parts.PERSON, content)
+            found |= {(source_id, anchor): records[anchor] for anchor in anchors & records.keys()}
     return found

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from connector.directory.base import Entry, Listing
-from connector.directory.groups import dn_key
 from connector.directory.mapping import AttributeRules, Person, Unmappable, index_keys, map_entry
+from connector.directory.names import dn_key
 from connector.reconcile.reading import last_reading as parts
 from connector.reconcile.reading.last_reading import Delta, Header, Kept, Members, bucket_of
 from ledger.instant import to_micros

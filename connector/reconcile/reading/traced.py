@@ -28,7 +28,6 @@ from ledger.identity import IdentityState
 
 MOST = 1_000
 """With more people of one directory missing at once than this, its reading is what is doubted (E13)."""
-_SHOWN = 80
 _PEOPLE = ("people:", "changes")
 """How the scopes begin in which somebody can be missing."""
 
@@ -109,11 +108,7 @@ def _without(linked: Iterable[Linked], shown: Callable[[str, str], bool]) -> dic
 
 def _outside(entry: Entry, logins: tuple[str, ...], rules: AttributeRules, now: datetime) -> Outside:
     enabled = map_entry(entry, rules, now=now).enabled
-    texts = [
-        f"{name} is {' | '.join(value[:_SHOWN].decode('utf-8', 'backslashreplace') for value in values)}"
-        for name, values in rules.signs(entry).items()
-    ]
-    return Outside(entry.dn, enabled, "" if enabled else "; ".join(texts) or "its date has passed", logins)
+    return Outside(entry.dn, enabled, "" if enabled else "; ".join(rules.signs(entry)) or "its date has passed", logins)
 
 
 def _unasked(source_id: str, anchors: set[str], found: Traced) -> Problem:

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Protocol
 
 from connector.directory.base import Entry, Reading, ReadRequest, Source
-from connector.directory.groups import dn_key
 from connector.directory.mapping import AttributeRules, Person, entry_mark, index_keys, map_entry, signs_shown
+from connector.directory.names import dn_key
 from connector.directory.stand import Stand
 from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSeen
 from connector.reconcile.evidence.stated import Signs

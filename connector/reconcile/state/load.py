@@ -39,7 +39,6 @@ REMOVAL = "identity_removal"
 """Kind of the due date at which a leaver's identity is removed (G7)."""
 
 MONTH = timedelta(days=30)
-"""Joins the parts of a cause; its first part is the entry's DN."""
 
 
 async def load(reader: Reader, *, with_edges: bool = False, with_causes: bool = False) -> Recorded:

@@ -11,9 +11,9 @@ from aiohttp import web
 
 from connector.directory.base import Source
 from connector.directory.changes import Traced, Tracer, TraceRequest
-from connector.directory.groups import dn_key
 from connector.directory.ldap.follow.lookups import AT_ONCE
 from connector.directory.mapping import AttributeRules, map_entry
+from connector.directory.names import dn_key
 from connector.directory.scim.settings import ScimSettings
 from connector.directory.sources import open_source
 from tests.contract.directory.conftest import OpenSource

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connector.directory.ldif_text import parse
+from connector.directory.ldif.text import parse
 from tests.parts.company import firm, record
 
 ANNA = "dn: uid=anna,dc=x\nuid: anna\nmail: anna@acme.example\n"

@@ -10,12 +10,13 @@ from dataclasses import replace
 from connector.directory import dn
 from connector.directory.base import Entry
 from connector.directory.finding import FindRequest
-from connector.directory.groups import GroupEntry, dn_key
+from connector.directory.groups import GroupEntry
 from connector.directory.ldap.active_directory.domain import is_partition, root_entry
 from connector.directory.ldap.find import Asking, LdapFinder, escaped_bytes
 from connector.directory.ldap.session import search
 from connector.directory.ldap.session.connection import Failed, Session
 from connector.directory.ldap.whole import ranges
+from connector.directory.names import dn_key
 
 _PRIMARY, _SID = "primaryGroupID", "objectSid"
 _FOREIGN = "cn=foreignsecurityprincipals,dc="

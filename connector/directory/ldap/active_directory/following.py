@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 from connector.directory import dn
 from connector.directory.changes import MOST, Changes, ChangesRequest
-from connector.directory.groups import dn_key
 from connector.directory.ldap.active_directory import dirsync, domain, reread, touched
 from connector.directory.ldap.session.connection import Failed, Session
 from connector.directory.ldap.session.search import Query
 from connector.directory.ldap.wire.dirsync_control import DIRSYNC, SHOW_DELETED
+from connector.directory.names import dn_key
 from connector.directory.settings import LdapSettings
 
 ANCHOR = "objectGUID"

@@ -13,7 +13,7 @@ from typing import Any
 from connector.directory import assembly
 from connector.directory.base import Entry, ReadRequest, Scope
 from connector.directory.changes import MOST, Changes, ChangesRequest, Traced, TraceRequest
-from connector.directory.groups import GroupEntry, dn_key
+from connector.directory.groups import GroupEntry
 from connector.directory.ldap.active_directory import domain, following
 from connector.directory.ldap.active_directory.reread import PRIMARY, SID, primary_group, without_sid
 from connector.directory.ldap.follow import traces
@@ -24,6 +24,7 @@ from connector.directory.ldap.source import LdapSource
 from connector.directory.ldap.whole import ranges
 from connector.directory.ldap.whole.attempt import Attempt
 from connector.directory.ldap.wire.dirsync_control import SHOW_DELETED
+from connector.directory.names import dn_key
 from connector.directory.stand import Marks
 
 NO_SUCH_OBJECT = 32

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from connector.directory import dn
 from connector.directory.base import Entry
 from connector.directory.changes import Look, LookRequest
-from connector.directory.groups import ANCHOR_PREFIX, GroupEntry, dn_key, group_entry
+from connector.directory.groups import ANCHOR_PREFIX, GroupEntry, group_entry
 from connector.directory.ldap.follow import syncrepl
 from connector.directory.ldap.session.search import Query
 from connector.directory.ldap.whole import membership, sentinels
 from connector.directory.ldap.whole.attempt import Attempt
 from connector.directory.ldap.whole.membership import NO_SUCH_OBJECT
+from connector.directory.names import dn_key
 from connector.directory.settings import LdapSettings
 
 MADE_BY_SERVERS = frozenset({"entryuuid", "objectguid", "nsuniqueid", "ipauniqueid"})

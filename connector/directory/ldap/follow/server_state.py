@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connector.directory import dn
-from connector.directory.groups import dn_key
 from connector.directory.ldap.session import search
 from connector.directory.ldap.session.connection import Failed, Session, words
 from connector.directory.ldap.whole.newest import MODIFY_TIMESTAMP, instant
 from connector.directory.ldap.wire import content_sync, decode
+from connector.directory.names import dn_key
 from connector.directory.settings import LdapSettings
 from connector.directory.stand import Marks, csn_marks, made_by
 

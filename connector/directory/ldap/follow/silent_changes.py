@@ -11,12 +11,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from connector.directory.groups import dn_key
 from connector.directory.ldap.follow import server_state
 from connector.directory.ldap.session import search
 from connector.directory.ldap.session.connection import Failed, Session
 from connector.directory.ldap.wire import decode
 from connector.directory.mapping import AttributeRules
+from connector.directory.names import dn_key
 from connector.directory.settings import LdapSettings
 from connector.directory.stand import made_by
 

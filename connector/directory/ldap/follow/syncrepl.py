@@ -10,13 +10,14 @@ from typing import Any
 
 from connector.directory.base import Entry
 from connector.directory.changes import MOST, Changes, ChangesRequest
-from connector.directory.groups import GroupEntry, dn_key, group_entry
+from connector.directory.groups import GroupEntry, group_entry
 from connector.directory.ldap.follow import server_state
 from connector.directory.ldap.session import search
 from connector.directory.ldap.session.connection import TRANSIENT_CODES, Failed, Session, words
 from connector.directory.ldap.whole import membership
 from connector.directory.ldap.wire import content_sync, decode
 from connector.directory.mapping import anchor_text
+from connector.directory.names import dn_key
 from connector.directory.settings import LdapSettings
 
 

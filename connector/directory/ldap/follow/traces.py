@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from connector.directory import dn
 from connector.directory.base import Entry
 from connector.directory.changes import Traced, TraceRequest
-from connector.directory.groups import dn_key
 from connector.directory.ldap.follow import lookups, syncrepl
 from connector.directory.ldap.session.search import Query
 from connector.directory.ldap.whole.membership import Search
+from connector.directory.names import dn_key
 from connector.directory.settings import LdapSettings
 
 

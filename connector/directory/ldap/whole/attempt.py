@@ -12,7 +12,7 @@ from typing import Any
 
 from connector.directory import assembly
 from connector.directory.base import Entry, ReadRequest, Scope
-from connector.directory.groups import GroupEntry, dn_key
+from connector.directory.groups import GroupEntry
 from connector.directory.ldap.session import search
 from connector.directory.ldap.session.connection import Clock, Failed, Session
 from connector.directory.ldap.session.reach import Reach
@@ -20,6 +20,7 @@ from connector.directory.ldap.whole import membership, sentinels
 from connector.directory.ldap.whole.newest import Newest, asking_for_dates, dated, needs_date
 from connector.directory.ldap.wire import decode
 from connector.directory.mapping import anchor_text
+from connector.directory.names import dn_key
 from connector.directory.stand import Stand, between
 
 

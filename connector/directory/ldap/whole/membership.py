@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from connector.directory import dn
 from connector.directory.assembly import unknown
 from connector.directory.base import Entry, Scope, ScopeState
-from connector.directory.groups import GroupEntry, MembershipGraph, PeopleIndex, dn_key, group_entry
+from connector.directory.groups import GroupEntry, MembershipGraph, PeopleIndex, group_entry
 from connector.directory.ldap.session.search import Proof, Query
+from connector.directory.names import dn_key
 from connector.directory.settings import LdapSettings
 
 SWEEP_FROM = 32

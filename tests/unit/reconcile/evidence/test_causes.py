@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from connector.reconcile.evidence.causes import name_of, named_in
+from connector.directory.names import dn_key
+from connector.reconcile.evidence.causes import named_in
 
 FLAT = "uid=Anna,ou=People,dc=acme → design → mapping design"
 NESTED = "cn=Anna Nowak,ou=People,dc=acme → design / bridges / tower → mapping design"
@@ -31,7 +32,7 @@ NESTED = "cn=Anna Nowak,ou=People,dc=acme → design / bridges / tower → mappi
     ],
 )
 def test_e3_a_name_that_the_cause_names_may_be_what_it_rested_on(cause: str, value: str, named: bool) -> None:
-    assert named_in(cause, name_of(value)) is named
+    assert named_in(cause, dn_key(value)) is named
 
 
 @pytest.mark.parametrize(("login", "named"), [("anna", True), ("bo", False), ("anna nowak", False)])

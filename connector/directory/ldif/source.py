@@ -14,7 +14,7 @@ from pathlib import Path
 from connector.directory import assembly, dn, groups
 from connector.directory.base import CheckLine, Entry, Reading, ReadRequest, Scope, ScopeState
 from connector.directory.blocking import Bench
-from connector.directory.ldif_text import Contents, parse
+from connector.directory.ldif.text import Contents, parse
 from connector.directory.mapping import AttributeRules, anchor_text
 from connector.directory.report import reading_lines
 from connector.directory.settings import LdifSettings
