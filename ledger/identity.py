@@ -55,6 +55,7 @@ def _ldh(label: str) -> bool:
 
 
 _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u0080-\U0010ffff]+")
+_DOT_ATOM = re.compile(rf"{_ATOM.pattern}(?:\.{_ATOM.pattern})*")
 _QUOTED = re.compile(r'"(?:[!#-\[\]-~]|\\[!-~])*"')
 
 
@@ -80,6 +81,8 @@ class Email:
     def refused_by_relays(self) -> str:
         """Why no relay accepts it (RFC 5321 §4.1.2, §4.5.3.1, RFC 6531); empty where nothing says so."""
         local = self.text.rpartition("@")[0]
+        if len(local) <= 64 and self.text.isascii() and _DOT_ATOM.fullmatch(local):
+            return ""
         if len(local.encode()) > 64 or len(self.text.encode()) > 254:
             return "longer than 64 octets before the @, or than 254 in all"
         if _QUOTED.fullmatch(local):

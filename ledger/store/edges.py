@@ -41,7 +41,9 @@ async def known(reader: Reader, identities: Collection[str] | None) -> dict[List
 async def replace(book: Book, changed: Mapping[Listed, Names], before: Mapping[Listed, Names]) -> None:
     """Make ``changed`` what is known of these; ``before``: what was."""
     table = people.edge
-    new = {(source_id, _stored(listed), _stored(name)): key_of(groups)
+    sets = {groups for names in changed.values() for groups in names.values()}
+    keys = {groups: key_of(groups) for groups in sets}
+    new = {(source_id, _stored(listed), _stored(name)): keys[groups]
            for (source_id, listed), names in changed.items() for name, groups in names.items()}  # fmt: skip
     had = sorted({_stored(listed) for source_id, listed in changed if before.get((source_id, listed))})
     rows = await book.tuples_by_keys(book.open(table, "row_id", *_COLUMNS), table.c.listed, had)
@@ -54,11 +56,11 @@ async def replace(book: Book, changed: Mapping[Listed, Names], before: Mapping[L
         else:
             ended.append(row_id)
     await book.end(table, ended)
-    sets = {key_of(groups): groups for names in changed.values() for groups in names.values()}
-    stored = [{"id": key, "anchors": sorted(groups)} for key, groups in sets.items()]
+    stored = [{"id": key, "anchors": sorted(groups)} for groups, key in keys.items()]
     if stored:
         await book.upsert(people.edge_groups, ("id",), stored)
-    await book.begin(table, _COLUMNS, [(*place, key) for place, key in new.items()])
+    rows = sorted((*place, key) for place, key in new.items())  # into the index from its one end to the other
+    await book.begin(table, _COLUMNS, rows)
 
 
 def key_of(groups: Collection[str]) -> str:

@@ -69,16 +69,16 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         await ensure_teams(book, policy.teams)
         await ensure_groups(book, policy, observed)
         await keep_first_names(book)
-        base = await grounded(book, policy, observed, domains, order.now)
-        await people.clear_absences(book, base.time.forgotten)
-        judgement = await judged(book, base, lambda draft: _permit(book, order, draft.plan, policy))
-        with without_collector():
+        with without_collector():  # once: each time it starts again it walks everything that was made
+            base = await grounded(book, policy, observed, domains, order.now)
+            await people.clear_absences(book, base.time.forgotten)
+            judgement = await judged(book, base, lambda draft: _permit(book, order, draft.plan, policy))
             outcome = await _write(book, order, judgement, base.observed)
-        await _seen(book, judgement.plan, base.time, observed.ended or order.now)
-        await _stands(book, base.verdicts)
-        await _answered(book, judgement)
-        await end_idle_groups(book, judgement.ground)
-        await remember(book, observed, judgement)
+            await _seen(book, judgement.plan, base.time, observed.ended or order.now)
+            await _stands(book, base.verdicts)
+            await _answered(book, judgement)
+            await end_idle_groups(book, judgement.ground)
+            await remember(book, observed, judgement)
         return outcome
 
 
@@ -211,12 +211,13 @@ async def _stands(book: Book, verdicts: Mapping[str, Verdict]) -> None:
 async def _answered(book: Book, judgement: Judgement) -> None:
     """Forget the absences whose consequences are drawn to the end, and the undos of what was approved after all."""
     allowed, ground = judgement.guarded.allowed, judgement.ground
-    done = [(bundle.identity, *mark) for bundle in allowed for mark in marks_of(bundle.changes)]
-    if ground.recorded.undone and done:
+    if ground.recorded.undone:
+        done = [(bundle.identity, *mark) for bundle in allowed for mark in marks_of(bundle.changes)]
         await people.clear_undone(book, done)
-    removed = [bundle.identity for bundle in allowed
-               if any(change.kind is Kind.REMOVE_IDENTITY for change in bundle.changes)]  # fmt: skip
-    await people.clear_absences_of(book, removed)
+    if Kind.REMOVE_IDENTITY.value in judgement.guarded.counts:
+        removed = [bundle.identity for bundle in allowed
+                   if any(change.kind is Kind.REMOVE_IDENTITY for change in bundle.changes)]  # fmt: skip
+        await people.clear_absences_of(book, removed)
     await people.clear_absences(book, answered(allowed, ground.policy, ground.recorded))
 
 

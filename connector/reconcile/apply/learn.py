@@ -16,6 +16,8 @@ from connector.reconcile.plan.recorded import GROUP_NODE, Edges
 from ledger.store import edges
 from ledger.store.book import Book
 
+_INVITE, _RELINK = Kind.INVITE, Kind.RELINK_ANCHOR
+
 
 async def learn(book: Book, judgement: Judgement, invited: Mapping[str, str]) -> None:
     """Keep what this run read. ``invited``: subject of somebody new → identity."""
@@ -25,7 +27,7 @@ async def learn(book: Book, judgement: Judgement, invited: Mapping[str, str]) ->
               for source_id, rows in recorded.links.items()}  # fmt: skip
     for bundle in judgement.guarded.allowed:
         person = bundle.person
-        if person is not None and any(c.kind in {Kind.INVITE, Kind.RELINK_ANCHOR} for c in bundle.changes):
+        if person is not None and any(c.kind is _INVITE or c.kind is _RELINK for c in bundle.changes):
             linked.setdefault(person.source_id, {})[person.anchor] = bundle.identity or invited[bundle.subject]
     absences = {
         *recorded.absences,

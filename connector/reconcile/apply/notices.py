@@ -44,8 +44,7 @@ async def tell(book: Book, judgement: Judgement) -> None:
 
 def _short(plan: Plan, guarded: Guarded, recorded: Recorded, now: datetime) -> Iterable[outbox.Message]:
     """One message per Team and offering whose waitlist this run makes longer."""
-    waits = any(change.kind is Kind.WAIT for bundle in guarded.allowed for change in bundle.changes)
-    if not waits:
+    if Kind.WAIT.value not in guarded.counts:
         return
     applied = Plan(plan.policy_hash, guarded.allowed)
     for pool in forecast(recorded, applied, now.date()):

@@ -64,6 +64,8 @@ class Candidates:
         for row in self._recorded.identities.values():
             if row.state != _REMOVED or row.mail_key not in self._by_mail:
                 self._by_mail[row.mail_key] = row
+            if row.employee_number and self._policy.correlate_by_employee_number:
+                self._by_number.setdefault(row.employee_number, []).append(row)
 
     def holder(self, mail_key: str) -> IdentityRow | None:
         """Who has the address; somebody removed only when nobody else does."""
@@ -102,16 +104,10 @@ class Candidates:
     def _numbered(self, person: PersonSeen, here: frozenset[str]) -> tuple[list[IdentityRow], bool]:
         """Whoever has the entry's number and is not here; whether that is one person of all who have it. Somebody
         removed counts only when nobody else has the number."""
-        number = person.employee_number
-        if not number or not self._policy.correlate_by_employee_number:
+        rows = self._by_number.get(person.employee_number)
+        if not rows:
             return [], False
-        if not self._by_number:
-            for row in self._recorded.identities.values():
-                if row.employee_number:
-                    self._by_number.setdefault(row.employee_number, []).append(row)
-        rows = self._by_number.get(number, [])
-        if rows:
-            self.numbered.add((person.source_id, person.anchor))
+        self.numbered.add((person.source_id, person.anchor))
         alive = [row for row in rows if row.state != _REMOVED]
         self.met.update((row.id, _named(person)) for row in alive if row.id in here)
         found = [row for row in alive if row.id not in here]

@@ -5,7 +5,7 @@ Pure: no I/O, no clock here. What is judged by them is said in ``edges``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from connector.directory.names import dn_key
@@ -29,6 +29,7 @@ def learnt(
     (``settled``), so that a second reading judges by what the first did. So does a name that may have come instead.
     """
     now: dict[str, dict[str, set[str]]] = {}
+    listed_in: dict[str, list[str]] = {}
     broken = [group for group in _broken(source_id, read, before, missing) if read[group].unresolved]
     names_before = named(source_id, before) if broken else {}
     instead = {group: new for group in broken if (new := new_names(read[group], names_before))}
@@ -37,20 +38,24 @@ def learnt(
             if name not in instead.get(group, ()):
                 now.setdefault(UNREAD, {}).setdefault(name, set()).add(group)
         for anchor in people.keys() & listing.people if len(people) < len(listing.people) else listing.people:
-            if anchor in people:
-                identity, place = people[anchor]
-                names = now.setdefault(identity, {})
-                names.setdefault(dn_key(place), set()).add(group)
-                for login in listing.logins.get(anchor, ()):
-                    names.setdefault(login, set()).add(group)
+            listed_in.setdefault(anchor, []).append(group)
+        for anchor in listing.logins.keys() & people.keys():
+            for login in listing.logins[anchor]:
+                now.setdefault(people[anchor][0], {}).setdefault(login, set()).add(group)
         for name, inner in listing.groups.items():
             now.setdefault(GROUP_NODE + inner, {}).setdefault(name, set()).add(group)
+    by_dn = _by_dn(listed_in, people)
     inner_groups = {listed for source, listed in before if source == source_id and listed.startswith(GROUP_NODE)}
     changed: dict[tuple[str, str], Mapping[str, frozenset[str]]] = {}
     for listed in {*now, *inner_groups, *(identity for identity, _ in people.values())}:
         old = before.get((source_id, listed), {})
-        fresh = now.get(listed, {})
-        if not old and not fresh:
+        fresh: Mapping[str, frozenset[str]] = by_dn.get(listed, {})
+        if listed in now:
+            fresh = {**fresh, **{name: frozenset(groups) for name, groups in now[listed].items()}}
+        if fresh == old:  # what was known and may stay is in it
+            continue
+        if not old:
+            changed[source_id, listed] = fresh
             continue
         stays = {
             name: {
@@ -60,11 +65,25 @@ def learnt(
             }
             for name, groups in old.items()
         }
-        merged = {name: frozenset(fresh.get(name, set()) | stays.get(name, set())) for name in {*fresh, *stays}}
+        merged = {name: fresh.get(name, frozenset()) | stays.get(name, set()) for name in {*fresh, *stays}}
         found = {name: groups for name, groups in merged.items() if groups}
         if found != old:
             changed[source_id, listed] = found
     return changed
+
+
+def _by_dn(
+    listed_in: Mapping[str, Sequence[str]], people: Mapping[str, tuple[str, str]]
+) -> dict[str, dict[str, frozenset[str]]]:
+    """Identity → the names that are its entries' DNs → the groups that list those; equal sets are one value."""
+    found: dict[str, dict[str, frozenset[str]]] = {}
+    shared: dict[tuple[str, ...], frozenset[str]] = {}
+    for anchor in listed_in.keys() & people.keys():
+        identity, place = people[anchor]
+        names, name, together = found.setdefault(identity, {}), dn_key(place), tuple(listed_in[anchor])
+        groups = shared.get(together) or shared.setdefault(together, frozenset(together))
+        names[name] = groups | names[name] if name in names else groups
+    return found
 
 
 def _broken(

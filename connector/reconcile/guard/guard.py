@@ -71,12 +71,12 @@ class Guarded:
         decided = any(bundle.doubt for bundle in part.bundles)
         return [trip for trip in self.trips if trip.window == FREEZE or (trip.window == DOUBT) is decided]
 
-    @property
+    @cached_property
     def held_counts(self) -> Mapping[str, int]:
         """Held changes by kind."""
         return count_kinds(self.held)
 
-    @property
+    @cached_property
     def counts(self) -> Mapping[str, int]:
         """Allowed changes by kind."""
         return count_kinds(self.allowed)

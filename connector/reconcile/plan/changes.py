@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -278,10 +279,10 @@ def sort_changes(changes: Iterable[Change]) -> tuple[Change, ...]:
 def digest_of(changes: Iterable[Change], policy_hash: str) -> str:
     """SHA-256 over the canonical form of ``changes`` (in the order given) and ``policy_hash``."""
     total = hashlib.sha256(policy_hash.encode())
-    rows = [(c.subject, c.kind, c.object, c.before, c.after, c.mapping) for c in changes]
-    for start in range(0, len(rows), 10_000):
+    rows = ((c.subject, c.kind, c.object, c.before, c.after, c.mapping) for c in changes)
+    while some := tuple(islice(rows, 10_000)):
         total.update(b"\n")
-        total.update(_ENCODE_LINES(rows[start : start + 10_000])[:-1])
+        total.update(_ENCODE_LINES(some)[:-1])
     return total.hexdigest()
 
 
