@@ -22,6 +22,7 @@ from access.principal import Principal, Purpose, Scope, check_grant, check_scope
 from access.trail import Trail
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound
+from ledger.fence import Unleased
 from ledger.store import audit
 from ledger.store import tokens as rows
 from ledger.store.engine import Ledger
@@ -104,7 +105,7 @@ async def create(
         expires_at=spec.expires_at,
         directory=spec.directory,
     )
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=now) as book:
         known = {found.id for found in await book.all(book.open(team_table, "id"))}
         for missing in sorted(set(spec.team_ids) - known):
             raise NotFound(
@@ -126,7 +127,7 @@ async def revoke(ledger: Ledger, organization: str, token_id: str, *, actor: Pri
     actor.require(Scope.TOKENS_WRITE)
     found = False
     if actor.organization == organization:
-        async with ledger.write(organization, at=now) as book:
+        async with ledger.write(organization, Unleased.BY_HAND, at=now) as book:
             found = await rows.revoke(book, token_id, actor=actor.actor)
             if found:
                 await audit.append(book, [AuditEvent(actor.actor, "token.revoked", token_id)])

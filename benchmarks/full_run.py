@@ -39,6 +39,7 @@ from connector.reconcile.reading.memory import Memory, Observed
 from connector.reconcile.state import gate
 from connector.reconcile.state.load import load
 from connector.reconcile.state.teams import ensure_organization
+from ledger.fence import Unleased
 from ledger.identity import Email, fold
 from ledger.seat import Offering, OfferingKind, Subscription, Tier
 from ledger.store import people, seats
@@ -96,7 +97,7 @@ def make_policy(groups: int) -> Policy:
 async def stock(ledger: Ledger, policy: Policy, count: int) -> None:
     """Teams, one offering, and seats for most people."""
     await ensure_organization(ledger, ACME, policy.teams, now=START)
-    async with ledger.write("acme", at=START) as book:
+    async with ledger.write("acme", Unleased.BY_HAND, at=START) as book:
         await seats.put_offering(book, Offering("CAD", "CAD", OfferingKind.SINGLE_USER, True))
         each = max(1, count // len(policy.teams))
         for team_id, _, key in await people.open_teams(book):
@@ -145,7 +146,7 @@ async def measure(url: str, count: int, groups: int, per_person: int) -> list[Ro
     async def apply(name: str, now: datetime, digest: str) -> None:
         began = (time.perf_counter(), time.process_time())
         observed = Observed({"corp": source}, memory=Memory(ledger, "acme", {}))
-        outcome = await commit(ledger, "acme", policy, observed, Order("apply", "bench", now, digest))
+        outcome = await commit(ledger, "acme", policy, observed, Order("apply", "bench", now, Unleased.BY_HAND, digest))
         note(f"{name}: apply, whole transaction", began, outcome.state.value)
 
     await apply("first run", START, await plan("first run", START))

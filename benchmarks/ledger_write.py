@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger.audit import AuditEvent
+from ledger.fence import Unleased
 from ledger.instant import new_ids
 from ledger.store import audit
 from ledger.store.engine import Ledger
@@ -101,16 +102,16 @@ async def measure(url: str, count: int) -> list[tuple[str, float, float | None]]
     columns = (*IDENTITY, "attributes")
     with_attributes = [(*row, {}) for row in identities]
     start = time.perf_counter()
-    async with ledger.write("acme", at=NOW, run_id="r1") as book:
+    async with ledger.write("acme", Unleased.BY_HAND, at=NOW, run_id="r1") as book:
         await book.begin(people.identity, columns, with_attributes)
         await book.begin(people.team_membership, MEMBERSHIP, memberships)
     found.append((f"begin {count:,} identities + {3 * count:,} memberships", time.perf_counter() - start, least))
     events = [AuditEvent("system:rosterd", "bundle.applied", one, changes=[{"kind": "Invite"}]) for one in ids]
     start = time.perf_counter()
-    async with ledger.write("acme", at=NOW, run_id="r1") as book:
+    async with ledger.write("acme", Unleased.BY_HAND, at=NOW, run_id="r1") as book:
         await audit.append(book, events)
     found.append((f"append {count:,} audit events", time.perf_counter() - start, None))
-    async with ledger.write("acme", at=NOW) as book:
+    async with ledger.write("acme", Unleased.BY_HAND, at=NOW) as book:
         await audit.seal(book)
     async with ledger.read("acme") as reader:
         start = time.perf_counter()

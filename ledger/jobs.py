@@ -23,6 +23,15 @@ class Lease:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One attempt at a job, by one process: what another attempt makes void."""
+
+    job: str
+    attempts: int
+    holder: str
+
+
 def run_lease(organization: str) -> str:
     """The name of the lease under which one process applies runs of an organization (A2)."""
     return f"run:{organization}"
@@ -67,6 +76,11 @@ class Job:
     deadline_at: datetime | None = None
     finished_at: datetime | None = None
     outcome: Any = None
+
+    @property
+    def claim(self) -> Claim:
+        """This attempt."""
+        return Claim(self.id, self.attempts, self.holder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from ledger.errors import NotFound, RosterdError
+from ledger.fence import Unleased
 from ledger.store import publications
 from ledger.store.engine import Ledger
 
@@ -61,7 +62,7 @@ class Pins:
         for key, until in list(self._due.items()):
             organization, publication_id = key
             try:
-                async with self._ledger.write(organization, at=now) as book:
+                async with self._ledger.write(organization, Unleased.PUBLICATION, at=now) as book:
                     await publications.pin(book, publication_id, holder=HOLDER, until=until)
             except NotFound:
                 _log.warning("event=pin_came_too_late publication=%s", publication_id)

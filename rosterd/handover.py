@@ -6,12 +6,13 @@ references only. Pure.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ledger.jobs import Claim
 from rosterd.settings import Customer, InstallationSettings, OrganizationSettings, Settings
 
 
@@ -23,6 +24,7 @@ class Handover:
     organization: str
     kind: str
     payload: dict[str, Any]
+    claim: Claim
 
     def to_line(self) -> bytes:
         """One line."""
@@ -34,7 +36,12 @@ class Handover:
                 {"file": str(customer.file), "settings": customer.settings.model_dump(mode="json", exclude_unset=True)}
                 for customer in settings.customers.values()
             ],
-            "job": {"organization": self.organization, "kind": self.kind, "payload": self.payload},
+            "job": {
+                "organization": self.organization,
+                "kind": self.kind,
+                "payload": self.payload,
+                "claim": asdict(self.claim),
+            },
         }
         return msgspec.json.encode(document) + b"\n"
 
@@ -52,4 +59,4 @@ class Handover:
             Path(document["file"]),
         )
         job = document["job"]
-        return cls(settings, job["organization"], job["kind"], job["payload"])
+        return cls(settings, job["organization"], job["kind"], job["payload"], Claim(**job["claim"]))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from access.principal import Principal, operator
 from ledger.errors import BadInput
-from ledger.jobs import Lease, run_lease
+from ledger.fence import Leased
+from ledger.jobs import Claim, run_lease
 from ledger.store.engine import Ledger
 from rosterd.clock import Clock, utc_now
 from rosterd.leasing import leased
@@ -147,9 +148,12 @@ class Service:
 
         return Mailbox(await self.inbox(), customer.organization.id)
 
-    def leased(self, organization: str) -> AbstractAsyncContextManager[Lease]:
-        """The organization's run lease, for as long as the block runs; raises ``Busy``."""
-        return leased(self.ledger, run_lease(organization), clock=self.clock)
+    @asynccontextmanager
+    async def leased(self, organization: str, claim: Claim | None = None) -> AsyncIterator[Leased]:
+        """The right to write by the organization's run lease while the block runs; raises ``Busy``. ``claim``: the
+        attempt at a job that it is for."""
+        async with leased(self.ledger, run_lease(organization), clock=self.clock) as lease:
+            yield Leased(lease, claim)
 
     def warehouse(self) -> Warehouse:
         """The published tables, opened at first use."""

@@ -100,7 +100,7 @@ class Supervisor:
         if job.organization not in self._service.settings.customers:
             await self._fail(job, "the organization has no file any more", None)
             return
-        handover = Handover(self._service.settings, job.organization, job.kind, dict(job.payload or {}))
+        handover = Handover(self._service.settings, job.organization, job.kind, dict(job.payload or {}), job.claim)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "rosterd.worker"),
             stdin=asyncio.subprocess.PIPE,

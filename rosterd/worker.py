@@ -13,12 +13,15 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import uvloop
 
 from ledger.errors import Retryable, RosterdError
+from ledger.fence import Unleased
+from ledger.jobs import Claim
 from rosterd import job_kinds, logs
 from rosterd.handover import Handover
 from rosterd.heartbeat import heartbeat
@@ -26,37 +29,53 @@ from rosterd.service import Service
 
 _SHOWN = 1000
 _SHOWN_SUBJECTS = 50
-"""Most changes, problems, and people of a problem in a job's outcome: it is looked at, not processed."""
-
-Work = Callable[[Service, str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
+"""Most changes, problems, and people of a problem in what a plan answers: it is looked at, not processed."""
 
 
-async def reconcile(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One job to be done. ``claim``: the attempt at it, which what it commits settles (A2)."""
+
+    organization: str
+    payload: Mapping[str, Any]
+    claim: Claim
+
+
+Work = Callable[[Service, Task], Awaitable[dict[str, Any]]]
+
+
+async def reconcile(service: Service, task: Task) -> dict[str, Any]:
     """Read, decide, apply what the guard lets through; nothing at all while nobody has enabled sync (R5)."""
     from connector.reconcile import run
     from connector.sso.sync import SyncState, sync_status
 
-    async with service.ledger.read(organization) as reader:
+    async with service.ledger.read(task.organization) as reader:
         status = await sync_status(reader)
     if status.state is SyncState.OFF:
         return {"state": "sync is off"}
     async with (
-        heartbeat(organization) as step,
-        service.leased(organization) as lease,
-        service.setup(organization) as setup,
+        heartbeat(task.organization) as step,
+        service.leased(task.organization, task.claim) as fence,
+        service.setup(task.organization) as setup,
     ):
         outcome = await run.apply(
-            service.ledger, setup, now=service.clock(), actor="service:schedule", auto=True, lease=lease, progress=step
+            service.ledger,
+            setup,
+            now=service.clock(),
+            actor="service:schedule",
+            auto=True,
+            fence=fence,
+            progress=step,
         )
-    document = outcome.to_json()
-    return {name: document[name] for name in ("run_id", "state", "exit_code", "counts", "held", "held_counts")}
+    return outcome.for_job()
 
 
-async def approve(service: Service, organization: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+async def approve(service: Service, task: Task) -> dict[str, Any]:
     """Let one held set through, in the name of who asked."""
     from connector.reconcile import run
 
-    async with service.leased(organization), service.setup(organization) as setup:
+    payload, organization = task.payload, task.organization
+    async with service.leased(organization, task.claim) as fence, service.setup(organization) as setup:
         outcome = await run.approve(
             service.ledger,
             setup,
@@ -64,16 +83,17 @@ async def approve(service: Service, organization: str, payload: Mapping[str, Any
             reason=str(payload["reason"]),
             actor=str(payload["actor"]),
             now=service.clock(),
+            fence=fence,
             despite_freeze=bool(payload.get("despite_freeze", False)),
         )
-    return outcome.to_json()
+    return outcome.for_job()
 
 
-async def plan(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+async def plan(service: Service, task: Task) -> dict[str, Any]:
     """Read and decide; write nothing (P1). Long lists are cut, and say how long they are."""
     from connector.reconcile import run
 
-    async with heartbeat(organization) as step, service.setup(organization) as setup:
+    async with heartbeat(task.organization) as step, service.setup(task.organization) as setup:
         document = (await run.plan(service.ledger, setup, now=service.clock(), progress=step)).to_json()
     for name in ("changes", "problems"):
         document[f"{name}_total"] = len(document[name])
@@ -84,11 +104,12 @@ async def plan(service: Service, organization: str, _payload: Mapping[str, Any])
     return document
 
 
-async def undo(service: Service, organization: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+async def undo(service: Service, task: Task) -> dict[str, Any]:
     """Show or do the undo of one run, in the name of who asked (A3)."""
     from connector.reconcile import run
 
-    async with service.leased(organization), service.setup(organization) as setup:
+    payload, organization = task.payload, task.organization
+    async with service.leased(organization, task.claim) as fence, service.setup(organization) as setup:
         undone = await run.undo(
             service.ledger,
             setup,
@@ -96,41 +117,41 @@ async def undo(service: Service, organization: str, payload: Mapping[str, Any]) 
             actor=str(payload["actor"]),
             reason=str(payload["reason"]),
             now=service.clock(),
+            fence=fence,
             dry_run=bool(payload["dry_run"]),
         )
-    document = undone.to_json()
-    return {**document, "changes": document["changes"][:_SHOWN], "changes_total": len(document["changes"])}
+    return undone.for_job()
 
 
-async def evidence(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+async def evidence(service: Service, task: Task) -> dict[str, Any]:
     """Look again at every domain that is or was proved."""
     from connector.sso.domain_steps import recheck_domains
 
     dns = service.settings.installation.dns
-    reports = await recheck_domains(service.ledger, organization, dns=dns, now=service.clock())
+    reports = await recheck_domains(service.ledger, task.organization, dns=dns, now=service.clock())
     return {report.domain: report.gate.state.value for report in reports}
 
 
-async def publish_usage(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+async def publish_usage(service: Service, task: Task) -> dict[str, Any]:
     """Make what was taken in visible."""
     from connector.usage.publish import publish
 
     made = await publish(
         service.ledger,
         service.warehouse(),
-        organization,
+        task.organization,
         now=service.clock(),
         secret=service.pseudonym_key(),
-        settings=service.settings.customer(organization).settings.reporting,
+        settings=service.settings.customer(task.organization).settings.reporting,
     )
     return {"publication": made.id, "number": made.number}
 
 
-async def seal(service: Service, organization: str, _payload: Mapping[str, Any]) -> dict[str, Any]:
+async def seal(service: Service, task: Task) -> dict[str, Any]:
     """Seal the audit events committed so far; the head goes into the log, out of a database administrator's reach."""
     from ledger.store import audit
 
-    async with service.ledger.write(organization, at=service.clock()) as book:
+    async with service.ledger.write(task.organization, Unleased.SEAL, at=service.clock()) as book:
         head = await audit.seal(book)
     return {"head": head.head, "through": head.seq} if head else {}
 
@@ -151,7 +172,8 @@ async def work(handover: Handover) -> dict[str, Any]:
     """Do the job; what became of it, as ``{"outcome": …}`` or ``{"error": …, "retry_after": seconds or null}``."""
     async with Service.opened(handover.settings) as service:
         try:
-            return {"outcome": await WORK[handover.kind](service, handover.organization, handover.payload)}
+            task = Task(handover.organization, handover.payload, handover.claim)
+            return {"outcome": await WORK[handover.kind](service, task)}
         except RosterdError as error:
             after = error.after.total_seconds() if isinstance(error, Retryable) else None
             return {"error": error.what, "where": error.where, "retry_after": after}

@@ -19,6 +19,7 @@ from connector.reconcile.by_hand.people import Newcomer
 from connector.reconcile.by_hand.rules import Person
 from connector.reconcile.explain import explain
 from connector.reconcile.policy.invites import EXPIRY, parse_mail
+from ledger.fence import Unleased
 from ledger.identity import IdentityState
 from ledger.store import kept_groups, people, roster
 from ledger.store.book import Reader
@@ -171,7 +172,7 @@ class People(Answering):
         who = await self.may(request, Scope.PEOPLE_WRITE)
         invites = self.acts.declared(who.organization).invites
         act = self.act(who)
-        async with self.ledger.write(who.organization, at=act.now) as book:
+        async with self.ledger.write(who.organization, Unleased.BY_HAND, at=act.now) as book:
             person = await by_hand.load(book, request.match_info["id"])
             person.require_seen_by(act)
             done = await invites_by_hand.resend(book, person, invites, act)

@@ -40,8 +40,8 @@ from connector.reconcile.state.windows import load_permit
 from connector.reconcile.undo import undo as undoing
 from ledger.collector import without_collector
 from ledger.errors import BadInput
+from ledger.fence import Fence
 from ledger.instant import new_id, to_text
-from ledger.jobs import Lease
 from ledger.store import seats
 from ledger.store.engine import Ledger
 from ledger.team import Organization
@@ -102,19 +102,19 @@ async def apply(
     *,
     now: datetime,
     actor: str,
+    fence: Fence,
     digest: str | None = None,
     auto: bool = False,
-    lease: Lease | None = None,
     progress: Progress | None = None,
 ) -> RunOutcome:
     """Read, decide and commit. Exactly one of ``digest`` (a plan somebody saw: recomputed, must match, approves what it
     shows, G3) and ``auto`` (what the guard lets through). Raises ``Stale``, ``Refused``, ``Busy``.
 
-    Eight parameters: the caller's identity, instant and lease are not the setup's.
+    Eight parameters: the caller's identity, instant and right are not the setup's.
     """
     if bool(digest) == auto:
         raise BadInput("give either the digest of a plan or auto", next_step="rosterd plan shows the digest")
-    order = Order("apply", actor, now, digest or "", lease=lease)
+    order = Order("apply", actor, now, fence, digest or "")
     return await _run(ledger, setup, order, progress)
 
 
@@ -126,21 +126,23 @@ async def approve(
     reason: str,
     actor: str,
     now: datetime,
+    fence: Fence,
     despite_freeze: bool = False,
 ) -> RunOutcome:
     """Let the held set named by ``digest`` (or a unique prefix of ≥ 8 digits) through, or the part still true (G3).
 
     Exactly its changes and no others. Where ``[limits] approvers`` asks for two, the first approval is recorded and the
     outcome is ``HELD``. Raises ``NotFound``, ``BadInput`` and ``Refused``: a set that expired, a principal's second
-    approval, a freeze window without ``despite_freeze``. Seven parameters: who, why and when are the caller's.
+    approval, a freeze window without ``despite_freeze``. Eight parameters: who, why, when and by what right are the
+    caller's.
     """
     if not reason.strip():
         raise BadInput("an approval needs a reason", next_step=f"rosterd approve {digest} --reason TEXT")
     async with ledger.read(setup.organization.id) as reader:
         held = await find(reader, digest)
-    order = Order("approve", actor, now, held.digest, reason, despite_freeze=despite_freeze)
+    order = Order("approve", actor, now, fence, held.digest, reason, despite_freeze)
     if setup.policy.limits.approvers > 1:
-        async with ledger.write(setup.organization.id, at=now, run_id=new_id()) as book:
+        async with ledger.write(setup.organization.id, fence, at=now, run_id=new_id()) as book:
             outcome = await record_one_approval(book, order, setup.policy)
         if outcome is not None:
             return outcome
@@ -155,7 +157,7 @@ async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | 
         domains = await gate.look(reader, order.now)
         memory = await recall(ledger, reader, setup.policy, domains, order.now, setup.whole_every)
     if gate.shut(domains):
-        async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
+        async with ledger.write(organization, order.fence, at=order.now, run_id=new_id()) as book:
             return await record_suspended(book, order, domains)
     if order.kind != "apply" or order.digest:
         memory = replace(memory, base=None)  # what somebody saw or approves was made of everybody
@@ -169,19 +171,28 @@ async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | 
             observed = await observe(setup.sources, setup.policy, order.now, progress, everybody, began=began)
             return await commit(ledger, organization, setup.policy, observed, order)
     except PlanChanged as error:
-        async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
+        async with ledger.write(organization, order.fence, at=order.now, run_id=new_id()) as book:
             await record_refused(book, order, error.what)
         raise
 
 
 async def undo(
-    ledger: Ledger, setup: Setup, run_id: str, *, actor: str, reason: str, now: datetime, dry_run: bool
+    ledger: Ledger,
+    setup: Setup,
+    run_id: str,
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    fence: Fence,
+    dry_run: bool,
 ) -> Undone:
     """Restore what run ``run_id`` changed, as a new audited run; what was edited since is kept and named (A3).
 
-    Seven parameters: who, why and when are the caller's. Raises ``NotFound``, ``Refused`` while the gate is not open.
+    Eight parameters: who, why, when and by what right are the caller's. Raises ``NotFound``, ``Stale`` and,
+    while the gate is not open, ``Refused``.
     """
-    request = undoing.Request(actor, reason, now, dry_run)
+    request = undoing.Request(actor, reason, now, fence, dry_run)
     return await undoing.undo(ledger, setup.organization.id, setup.policy, run_id, request)
 
 

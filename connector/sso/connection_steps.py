@@ -18,6 +18,7 @@ from connector.sso.saml import Peer
 from connector.sso.settings import SsoSettings
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
+from ledger.fence import Unleased
 from ledger.instant import to_text
 from ledger.store import audit, sso_requests
 from ledger.store import sso as rows
@@ -76,7 +77,7 @@ async def connect(
     found = parse(metadata, now, entity_id=settings.entity_id, allow_http_on_loopback=allow_http_on_loopback)
     wants = Wants(settings.mail_attribute, settings.response_signed_only)
     mark = fingerprint(found, wants)
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         await _refuse_used(book, found.entity_id)
         await rows.put_connection(book, MAIN, settings.entity_id or found.entity_id, actor)
         known = await evidence.known(book)
@@ -113,7 +114,7 @@ async def turn_on(ledger: Ledger, organization: str, *, actor: str, now: datetim
 
     Raises ``Refused`` naming every missing step of every linked domain. Decision and switch are one transaction.
     """
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         known = await evidence.known(book)
         found = known.connections.get(MAIN)
         newest = found.newest if found else None
@@ -144,7 +145,7 @@ async def turn_on(ledger: Ledger, organization: str, *, actor: str, now: datetim
 
 async def turn_off(ledger: Ledger, organization: str, *, reason: str, actor: str, now: datetime) -> bool:
     """Turn single sign-on off; sync is suspended with it and nobody loses anything. False when it was off already."""
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         known = await evidence.known(book)
         found = known.connections.get(MAIN)
         live = found.live(now) if found else None

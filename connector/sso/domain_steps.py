@@ -18,6 +18,7 @@ from connector.sso.gate import Gate
 from connector.sso.settings import DnsSettings
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Refused, Stale
+from ledger.fence import Unleased
 from ledger.instant import to_text
 from ledger.store import audit, sso_requests
 from ledger.store import sso as rows
@@ -92,7 +93,7 @@ async def add_domain(
     """
     domain = require_registrable(name)
     token = domains.make_token(secrets.token_bytes(32))
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         await _refuse_held(book, domain)
         before = await rows.domain(book, domain)
         known = (await evidence.known(book)).domains.get(domain)
@@ -118,7 +119,7 @@ async def set_grace(
     ledger: Ledger, organization: str, name: str, grace: timedelta, *, actor: str, now: datetime
 ) -> bool:
     """Bring a domain's grace in line with the organization file; False when nothing changed or it is not registered."""
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         row = await rows.domain(book, _normal(name))
         seconds = int(grace.total_seconds())
         if row is None or row.released_at is not None or row.grace_seconds == seconds:
@@ -142,7 +143,7 @@ async def verify_domain(
     async with ledger.read(organization) as reader:
         row, token = await _registered(reader, name)
     proof = judge(await look_up(row.domain, dns), token.token_hash)
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         fresh, _ = await _registered(book, row.domain)
         if fresh.attempt != row.attempt:
             raise Stale(f"{row.domain} was added anew while its record was looked for", next_step="verify it again")
@@ -165,7 +166,7 @@ async def recheck_domains(
         try:
             reports.append(await verify_domain(ledger, organization, name, dns=dns, actor=actor, now=now))
         except Refused as error:  # one lost to another organization must not keep the others from being looked at
-            async with ledger.write(organization, at=now) as book:
+            async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
                 await audit.append(book, [AuditEvent(actor, "domain.refused", name, reason=error.what)])
     return tuple(reports)
 
@@ -174,7 +175,7 @@ async def release_domain(
     ledger: Ledger, organization: str, name: str, *, actor: str, now: datetime, confirmed: bool = False
 ) -> None:
     """Give a domain up; nobody else may claim it for 30 days. Refused while sync is enabled unless ``confirmed``."""
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         row, _ = await _registered(book, name)
         status = await sync.sync_status(book)
         if status.state in {sync.SyncState.ENABLED, sync.SyncState.SUSPENDED} and not confirmed:

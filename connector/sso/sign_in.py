@@ -16,6 +16,7 @@ from connector.sso.response import Accepted, Document, Expected, SignInRefused, 
 from connector.sso.saml import Peer, ServiceProvider
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
+from ledger.fence import Unleased
 from ledger.identity import Email
 from ledger.instant import to_text
 from ledger.store import audit
@@ -72,7 +73,7 @@ async def begin_test(
 ) -> TestTicket:
     """Let one browser make a test sign-in with the newest version. Raises ``Refused`` naming what must come first."""
     ticket = secrets.token_urlsafe(_RANDOM_BYTES)
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         version = await _testable(book, domain, now)
         row = RequestRow(ticket, TICKET, MAIN, version, domain, "", "", actor, now, now + TICKET_LIFE)
         await rows.put_request(book, row)
@@ -84,7 +85,7 @@ async def open_test(
     ledger: Ledger, provider: ServiceProvider, organization: str, ticket: str, *, cookie: str, now: datetime
 ) -> Outgoing:
     """Exchange a ticket for a signed request for fresh authentication. Raises ``Refused`` for a used ticket."""
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         row = await rows.take_request(book, ticket, "")
         if row is None or row.purpose != TICKET or row.expires_at <= now:
             raise Refused("this test link was used or has run out", next_step="rosterd sso test again")
@@ -126,7 +127,7 @@ async def finish(
     document = read_response(saml_response)
     if not document.request_id:
         raise SignInRefused(2, "unsolicited")
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         request = await rows.take_request(book, document.request_id, _hash(cookie)) if cookie else None
     if request is None:
         raise SignInRefused(2, "unknown_request")
@@ -176,7 +177,7 @@ async def _accept(
     ledger: Ledger, peer: Peer, document: Document, request: RequestRow, accepted: Accepted, now: datetime
 ) -> None:
     """⑩ Remember the assertion; for a test, the evidence. One transaction."""
-    async with ledger.write(peer.organization, at=now) as book:
+    async with ledger.write(peer.organization, Unleased.SIGN_IN, at=now) as book:
         entity_id = peer.metadata.entity_id
         if not await rows.remember_assertion(book, entity_id, accepted.assertion_id, accepted.valid_until):
             raise SignInRefused(10, "replay")
@@ -207,7 +208,7 @@ async def _send(ledger: Ledger, provider: ServiceProvider, peer: Peer, request: 
     browser = cookie if len(cookie) >= _RANDOM_BYTES else secrets.token_urlsafe(_RANDOM_BYTES)
     now = request.created_at
     sent = await provider.request(peer, relay_state=relay_state, force=request.purpose == TEST, now=now)
-    async with ledger.write(peer.organization, at=now) as book:
+    async with ledger.write(peer.organization, Unleased.SIGN_IN, at=now) as book:
         kept = replace(request, id=sent.id, relay_state=relay_state, cookie_hash=_hash(browser))
         await rows.put_request(book, kept)
     return Outgoing(sent.location, sent.form, browser, sent.id)
@@ -240,7 +241,7 @@ async def _audit_refusal(
 ) -> None:
     facts = {"step": error.step, "reason": error.reason, "detail": error.detail, "version": request.version}
     event = AuditEvent(request.actor or "browser", "sign_in.refused", request.connection_id, error.reason, after=facts)
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         await audit.append(book, [event])
 
 

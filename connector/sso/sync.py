@@ -16,6 +16,7 @@ from connector.sso.explain_gate import whole_way
 from connector.sso.gate import Gate, GateState
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
+from ledger.fence import Unleased
 from ledger.instant import require_aware, to_text
 from ledger.store import audit, outbox
 from ledger.store import sso as rows
@@ -86,7 +87,7 @@ async def enable_sync(ledger: Ledger, organization: str, *, actor: str, now: dat
 
     The gate is decided in the transaction that enables, under the organization's lock.
     """
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=now) as book:
         found = await evidence.gates(book, now=now)
         if not any_open(found):
             steps = every_missing_step(found)
@@ -105,7 +106,7 @@ async def enable_sync(ledger: Ledger, organization: str, *, actor: str, now: dat
 
 async def disable_sync(ledger: Ledger, organization: str, *, actor: str, now: datetime) -> None:
     """Switch sync off. What it granted stays as it is."""
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=now) as book:
         row = await rows.sync_row(book)
         if row is None or not row.enabled:
             return

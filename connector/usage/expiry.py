@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from ledger.fence import Unleased
 from ledger.published.datasets import DATASETS
 from ledger.published.iceberg import Warehouse
 from ledger.published.sweep import Swept
@@ -31,7 +32,7 @@ async def expire(
     Files younger than ``grace`` are left alone: a publish under way may own them. The ledger forgets first, so a crash
     in between leaves only files that the next call removes.
     """
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.INTAKE, at=now) as book:
         await publications.expire(book, before=now - keep_for)
         needed = publications.needed(await publications.every(book))
     swept = Swept()

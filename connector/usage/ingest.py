@@ -18,6 +18,7 @@ from connector.usage.judge import Quarantined, Verdict, World, judge
 from connector.usage.rows import BadRow, EventRow, mail_key, parse_line, parse_mapping
 from connector.usage.settings import ReportingSettings
 from ledger.errors import BadInput
+from ledger.fence import Unleased
 from ledger.instant import new_id
 from ledger.store import consent
 from ledger.store import usage as store
@@ -120,7 +121,7 @@ async def ingest_parsed(
     if len(rows) > MAX_EVENTS:
         raise BatchTooLarge(f"a batch holds at most {MAX_EVENTS} events", next_step="send smaller batches")
     keys = {key for _, row in rows if row.mail and (key := mail_key(row.mail))}
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.INTAKE, at=now) as book:
         world = await _world(book, keys, settings or ReportingSettings())
         verdict = await in_pool(judge, rows, world)
         return await _store(book, source, verdict, len(rows))

@@ -23,6 +23,7 @@ from connector.usage.dimensions import Views, dimension_rows, offering_names
 from connector.usage.ingest import in_pool
 from connector.usage.prepare import Found, complete_through, find, freshness, provisional_from
 from connector.usage.settings import ReportingSettings
+from ledger.fence import Unleased
 from ledger.instant import new_id
 from ledger.publication import Publication, PublishedTable
 from ledger.published.datasets import DATASETS, USAGE_DAILY, arrow_table
@@ -213,7 +214,7 @@ async def _flip(
     late: dict[date, int] = {}
     for mark in found.touched:
         late[mark.day] = late.get(mark.day, 0) + mark.events
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.PUBLICATION, at=now) as book:
         if publication is not found.base:
             await publications.record(book, publication, base=found.base)
             await publications.put_days(book, [day.state(publication.id) for day in changed])

@@ -19,7 +19,8 @@ from sqlalchemy import URL, MetaData, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ledger.errors import BadInput
-from ledger.store import migrations
+from ledger.fence import Fence
+from ledger.store import fencing, migrations
 from ledger.store.book import Book, Reader
 from ledger.store.tables import metadata
 from ledger.store.wall import wall
@@ -77,7 +78,7 @@ class Store:
                 await connection.run_sync(self.tables.create_all)
 
     @asynccontextmanager
-    async def write(self, organization: str, *, at: datetime, run_id: str = "") -> AsyncIterator[Book]:
+    async def _write(self, organization: str, at: datetime, run_id: str = "") -> AsyncIterator[Book]:
         """One write transaction of one organization; writers of the same organization wait for each other.
 
         Commits when the block ends, rolls back when it raises. ``Busy`` when the wait is longer than ``busy_seconds``.
@@ -135,11 +136,19 @@ class Store:
 
 
 class Ledger(Store):
-    """The book. ``Ledger.open(url)`` then ``async with ledger.write(org, at=now) as book``; ``close`` at the end."""
+    """The book. ``Ledger.open(url)`` then ``async with ledger.write(org, fence, at=now) as book``; ``close`` at the
+    end."""
 
     name = "ledger"
     tables = metadata
     lock_seed = 7
+
+    @asynccontextmanager
+    async def write(self, organization: str, fence: Fence, *, at: datetime, run_id: str = "") -> AsyncIterator[Book]:
+        """As ``_write``, by right of ``fence``; raises ``Stale`` when its lease was taken over (A2)."""
+        async with self._write(organization, at, run_id) as book:
+            await fencing.hold(book, fence)
+            yield book
 
 
 def _sqlite(path: Path, busy_seconds: float, *, write: bool) -> AsyncEngine:

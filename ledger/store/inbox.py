@@ -5,7 +5,8 @@ Prohibition: nothing here changes an identity, a Team or a seat; what is stored 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,6 +38,12 @@ class Inbox(Store):
     name = "inbox"
     tables = tables.metadata
     lock_seed = 11
+
+    @asynccontextmanager
+    async def write(self, organization: str, *, at: datetime) -> AsyncIterator[Book]:
+        """One push, as ``Store._write``."""
+        async with self._write(organization, at) as book:
+            yield book
 
 
 @dataclass(frozen=True, slots=True)

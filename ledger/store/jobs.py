@@ -15,9 +15,10 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.errors import NotFound, Stale
+from ledger.errors import NotFound
 from ledger.instant import new_id
 from ledger.jobs import Job, JobState, RetryRules, is_dead
+from ledger.store import fencing
 from ledger.store.engine import Ledger
 from ledger.store.tables import jobs
 
@@ -166,20 +167,15 @@ async def _set(connection: AsyncConnection, job_id: str, values: dict[str, Any])
     await connection.execute(update(_TABLE).where(_TABLE.c.id == job_id).values(**values))
 
 
-def _mine(job: Job) -> Any:
-    running = _TABLE.c.state == JobState.RUNNING.value
-    return (_TABLE.c.id == job.id) & running & (_TABLE.c.attempts == job.attempts) & (_TABLE.c.holder == job.holder)
-
-
 async def _change(ledger: Ledger, job: Job, **values: Any) -> None:
     async with ledger.unscoped_write() as connection:
-        if (await connection.execute(update(_TABLE).where(_mine(job)).values(**values))).rowcount != 1:
-            raise _taken(job)
+        if (await connection.execute(update(_TABLE).where(fencing.mine(job.claim)).values(**values))).rowcount != 1:
+            raise fencing.taken(job.claim)
 
 
 async def _still_mine(connection: AsyncConnection, job: Job) -> None:
-    if (await connection.execute(select(_TABLE.c.id).where(_mine(job)).with_for_update())).first() is None:
-        raise _taken(job)
+    if (await connection.execute(select(_TABLE.c.id).where(fencing.mine(job.claim)).with_for_update())).first() is None:
+        raise fencing.taken(job.claim)
 
 
 async def _back(
@@ -198,7 +194,3 @@ async def _back(
     else:
         again = {"state": JobState.WAITING.value, "run_after": retry_at, "outcome": outcome}
         await _set(connection, job.id, again)
-
-
-def _taken(job: Job) -> Stale:
-    return Stale(f"job {job.id} ({job.kind}) was taken from {job.holder} after attempt {job.attempts}")

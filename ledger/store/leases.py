@@ -9,9 +9,8 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.errors import Stale
 from ledger.jobs import Lease, may_take
-from ledger.store.book import Book
+from ledger.store import fencing
 from ledger.store.engine import Ledger
 from ledger.store.tables import jobs
 
@@ -40,7 +39,7 @@ async def renew(ledger: Ledger, lease: Lease, *, now: datetime, ttl: timedelta) 
         mine = (_TABLE.c.name == lease.name, _TABLE.c.token == lease.token, _TABLE.c.holder == lease.holder)
         done = await connection.execute(update(_TABLE).where(*mine).values(expires_at=now + ttl))
         if done.rowcount != 1:
-            raise _lost(lease)
+            raise fencing.lost(lease)
     return Lease(lease.name, lease.holder, lease.token, now + ttl)
 
 
@@ -50,16 +49,6 @@ async def release(ledger: Ledger, lease: Lease) -> bool:
         mine = (_TABLE.c.name == lease.name, _TABLE.c.token == lease.token, _TABLE.c.holder == lease.holder)
         done = await connection.execute(update(_TABLE).where(*mine).values(holder="", expires_at=_NEVER))
         return done.rowcount == 1
-
-
-async def check(book: Book, lease: Lease) -> None:
-    """To be called inside the transaction that acts under the lease; raises ``Stale`` when it was taken over.
-
-    Until that transaction ends nobody can take the lease: its row is locked (PostgreSQL) or the file is (SQLite).
-    """
-    row = await book.first(select(_TABLE).where(_TABLE.c.name == lease.name).with_for_update(read=True))
-    if row is None or (row.token, row.holder) != (lease.token, lease.holder):
-        raise _lost(lease)
 
 
 async def current(ledger: Ledger, name: str) -> Lease | None:
@@ -76,10 +65,3 @@ async def _locked(connection: AsyncConnection, name: str) -> Lease:
     await connection.execute(free.on_conflict_do_nothing())
     row = (await connection.execute(select(_TABLE).where(_TABLE.c.name == name).with_for_update())).one()
     return Lease(row.name, row.holder, row.token, row.expires_at)
-
-
-def _lost(lease: Lease) -> Stale:
-    return Stale(
-        f"lease {lease.name} (token {lease.token}) was taken over by another process",
-        next_step="nothing was written; the process that has it now goes on",
-    )

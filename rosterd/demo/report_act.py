@@ -17,6 +17,7 @@ from access.principal import Scope
 from connector.usage import files as usage_files
 from connector.usage.publish import publish
 from ledger.errors import Unavailable
+from ledger.fence import Unleased
 from ledger.publication import Publication
 from ledger.store import consent, people, reporting, seats
 from ledger.usage import BasisKind, LegalBasis
@@ -61,7 +62,7 @@ async def _legal_basis(stage: Stage, day: date) -> None:
         effective_on=day,
         evidence="works agreement 2026/7, § 3",
     )
-    async with stage.service.ledger.write(ORGANIZATION, at=stage.clock()) as book:
+    async with stage.service.ledger.write(ORGANIZATION, Unleased.INTAKE, at=stage.clock()) as book:
         await consent.record_basis(book, basis, actor="operator:demo")
         for row in await people.open_teams(book):
             await reporting.switch(book, row[0], user_level=True, actor="operator:demo")

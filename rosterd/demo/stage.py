@@ -90,7 +90,7 @@ class Stage:
 
     async def apply(self, digest: str = "") -> RunOutcome:
         """`rosterd apply --digest D`, or `--auto` without one."""
-        async with self.service.leased(ORGANIZATION) as lease, self.service.setup(ORGANIZATION) as setup:
+        async with self.service.leased(ORGANIZATION) as fence, self.service.setup(ORGANIZATION) as setup:
             return await run.apply(
                 self.service.ledger,
                 setup,
@@ -98,14 +98,20 @@ class Stage:
                 actor="operator:demo",
                 digest=digest or None,
                 auto=not digest,
-                lease=lease,
+                fence=fence,
             )
 
     async def approve(self, digest: str, reason: str) -> RunOutcome:
         """`rosterd approve D --reason …`."""
-        async with self.service.leased(ORGANIZATION), self.service.setup(ORGANIZATION) as setup:
+        async with self.service.leased(ORGANIZATION) as fence, self.service.setup(ORGANIZATION) as setup:
             return await run.approve(
-                self.service.ledger, setup, digest, reason=reason, actor="operator:demo", now=self.clock()
+                self.service.ledger,
+                setup,
+                digest,
+                reason=reason,
+                actor="operator:demo",
+                now=self.clock(),
+                fence=fence,
             )
 
     async def confirm(self) -> tuple[RunOutcome, RunOutcome]:

@@ -36,8 +36,8 @@ def adopt(
             async with reading(session, name) as step, service.setup(name) as setup:
                 return await adoption.preview(service.ledger, setup, mapping, now=service.clock(), progress=step)
         await service.register()
-        async with reading(session, name) as step, service.leased(name) as lease, service.setup(name) as setup:
-            order = Order(adoption.KIND, actor(), service.clock(), digest, reason, lease)
+        async with reading(session, name) as step, service.leased(name) as fence, service.setup(name) as setup:
+            order = Order(adoption.KIND, actor(), service.clock(), fence, digest, reason)
             return await adoption.adopt(service.ledger, setup, mapping, order, step)
 
     perform(context, as_json, work)

@@ -52,11 +52,12 @@ def resend(context: typer.Context, mail: Mail, organization: OneOrganization = "
     async def work(service: Service) -> Result:
         from connector.reconcile.by_hand import invites as invites_by_hand
         from connector.reconcile.by_hand import people
+        from ledger.fence import Unleased
 
         chosen = choose(service.settings, organization)
         invites = service.settings.customer(chosen).settings.invites
         act = _act(service)
-        async with service.ledger.write(chosen, at=act.now) as book:
+        async with service.ledger.write(chosen, Unleased.BY_HAND, at=act.now) as book:
             person = await people.load(book, await people.find(book, mail))
             return await invites_by_hand.resend(book, person, invites, act)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.errors import BadInput
+from ledger.fence import Unleased
 from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, choose, perform, progress
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ async def offerings(service: Service, name: str, file: Path) -> Result:
 
     values = tabular.offerings(file, tabular.read(file))
     changed = 0
-    async with service.ledger.write(name, at=service.clock()) as book:
+    async with service.ledger.write(name, Unleased.INTAKE, at=service.clock()) as book:
         for value in values:
             changed += await seats.put_offering(book, value)
     return _imported("offerings", len(values), changed)
@@ -66,7 +67,7 @@ async def subscriptions(service: Service, name: str, file: Path) -> Result:
     from rosterd import tabular
 
     rows = tabular.read(file)
-    async with service.ledger.write(name, at=service.clock()) as book:
+    async with service.ledger.write(name, Unleased.INTAKE, at=service.clock()) as book:
         teams = {row[1]: row[0] for row in await people.open_teams(book)}
         codes = {item.code for item in await seats.open_offerings(book)}
         known = {item.id for item in await seats.open_subscriptions(book)}

@@ -88,7 +88,7 @@ def apply(
         for name in names:
             async with (
                 reading(session, name) as step,
-                service.leased(name) as lease,
+                service.leased(name) as fence,
                 service.setup(name) as setup,
             ):
                 found[name] = await run.apply(
@@ -98,7 +98,7 @@ def apply(
                     actor=actor(),
                     digest=digest or None,
                     auto=auto,
-                    lease=lease,
+                    fence=fence,
                     progress=step,
                 )
         return found[names[0]] if len(names) == 1 else Several(found)
@@ -122,7 +122,7 @@ def approve(
 
         await service.register()
         name = organization or await _holder(service, digest)
-        async with service.leased(name), service.setup(name) as setup:
+        async with service.leased(name) as fence, service.setup(name) as setup:
             return await run.approve(
                 service.ledger,
                 setup,
@@ -130,6 +130,7 @@ def approve(
                 reason=reason,
                 actor=actor(),
                 now=service.clock(),
+                fence=fence,
                 despite_freeze=despite_freeze,
             )
 
@@ -153,9 +154,16 @@ def undo(
         from rosterd.service import actor
 
         name = organization or await _owner(service, run_id)
-        async with service.leased(name), service.setup(name) as setup:
+        async with service.leased(name) as fence, service.setup(name) as setup:
             return await run.undo(
-                service.ledger, setup, run_id, actor=actor(), reason=reason, now=service.clock(), dry_run=dry_run
+                service.ledger,
+                setup,
+                run_id,
+                actor=actor(),
+                reason=reason,
+                now=service.clock(),
+                fence=fence,
+                dry_run=dry_run,
             )
 
     perform(context, as_json, work)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ledger.errors import BadInput, NotFound
+from ledger.fence import Unleased
 from ledger.usage import BasisKind, LegalBasis
 from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform
 
@@ -67,7 +68,7 @@ def basis(
             made = LegalBasis(kind, tuple(purpose), tuple(category), tuple(transfer or ()), first, evidence)
         except ValueError as error:
             raise BadInput(str(error), where="usage basis", next_step="rosterd usage basis --help") from error
-        async with service.ledger.write(name, at=service.clock()) as book:
+        async with service.ledger.write(name, Unleased.BY_HAND, at=service.clock()) as book:
             await consent.record_basis(book, made, actor=actor())
         return Shown(_basis_lines(made), {"basis": _document(made)})
 
@@ -83,7 +84,7 @@ def withdraw(context: typer.Context, reason: Reason, organization: OneOrganizati
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
-        async with service.ledger.write(name, at=service.clock()) as book:
+        async with service.ledger.write(name, Unleased.BY_HAND, at=service.clock()) as book:
             done = await consent.withdraw_basis(book, actor=actor(), reason=reason)
         text = "withdrawn: nothing more is collected" if done else "there was no legal basis"
         return Shown((text,), {"withdrawn": done})
@@ -110,7 +111,7 @@ def user_level(
 
         await service.register()
         name = choose(service.settings, organization)
-        async with service.ledger.write(name, at=service.clock()) as book:
+        async with service.ledger.write(name, Unleased.BY_HAND, at=service.clock()) as book:
             team_id, shown = await _team_id(book, team)
             await reporting.switch(book, team_id, user_level=on, personal_data=on and named, actor=actor())
         return Shown(
@@ -142,7 +143,7 @@ def _opt(context: typer.Context, mails: list[str], reason: str, organization: st
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
-        async with service.ledger.write(name, at=service.clock()) as book:
+        async with service.ledger.write(name, Unleased.BY_HAND, at=service.clock()) as book:
             ids = await _identities(book, mails)
             if out:
                 changed = await consent.opt_out(book, ids, cause=reason, actor=actor())

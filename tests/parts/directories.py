@@ -32,6 +32,7 @@ from ledger.seat import Offering, OfferingKind, Subscription, Tier
 from ledger.store import people, runs, seats
 from ledger.store.engine import Ledger
 from ledger.team import Organization
+from tests.parts.fences import ALONE
 
 ORGANIZATION = Organization("acme", "Acme", "Europe/Warsaw")
 BASE = "people:ou=People"
@@ -261,7 +262,7 @@ def policy(
 
 async def open_gate(ledger: Ledger, now: datetime, *domains: str, state: str = "open") -> None:
     """Set the stand-in gate of these domains, as a row that transactions see."""
-    async with ledger.write(ORGANIZATION.id, at=now) as book:
+    async with ledger.write(ORGANIZATION.id, ALONE, at=now) as book:
         await runs.put_cursor(book, "gate", dict.fromkeys(domains, state))
 
 
@@ -291,7 +292,7 @@ def stand_in_gate(monkeypatch: Any) -> None:
 
 async def sell(ledger: Ledger, now: datetime, team: str, code: str, quantity: int, **terms: Any) -> str:
     """An offering and a subscription of ``quantity`` seats for the Team; returns the subscription's id."""
-    async with ledger.write(ORGANIZATION.id, at=now) as book:
+    async with ledger.write(ORGANIZATION.id, ALONE, at=now) as book:
         await seats.put_offering(book, Offering(code, code.title(), OfferingKind.SINGLE_USER, True))
         ids = {row[2]: row[0] for row in await people.open_teams(book)}
         subscription = Subscription(

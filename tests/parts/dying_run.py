@@ -21,6 +21,7 @@ from ledger.store import audit, outbox, people, runs, seats
 from ledger.store.engine import Ledger
 from tests.parts import directories
 from tests.parts.directories import HandSource, World, mapping, policy
+from tests.parts.fences import ALONE
 
 POINTS: dict[str, tuple[Any, str]] = {
     "first rows ended": (people, "end_identities"),
@@ -86,7 +87,7 @@ async def main(url: str, now: datetime) -> None:
     gate.require_enabled = enabled
     ledger = Ledger.open(url)
     world = World(ledger, now, two_teams(), changed_directory())
-    await run.apply(ledger, world.setup, now=now, actor="dying", auto=True)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="dying", auto=True)
     pause("committed")
     await ledger.close()
 

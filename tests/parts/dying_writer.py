@@ -14,12 +14,13 @@ from ledger.audit import AuditEvent
 from ledger.store import audit
 from ledger.store.engine import Ledger
 from ledger.store.tables import people
+from tests.parts.fences import ALONE
 
 
 async def write(url: str, now: datetime) -> None:
     """Rows and audit events in one transaction."""
     ledger = Ledger.open(url)
-    async with ledger.write("acme", at=now, run_id="r1") as book:
+    async with ledger.write("acme", ALONE, at=now, run_id="r1") as book:
         await book.begin(people.team, ("id", "name", "name_key"), [(f"t{n}", "A", "a") for n in range(5000)])
         await audit.append(book, [AuditEvent("system:rosterd", "team.created", f"t{n}") for n in range(5000)])
         print("inside", flush=True)

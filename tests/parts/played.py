@@ -17,6 +17,7 @@ from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.store import people, seats
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy
+from tests.parts.fences import ALONE
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Played:
         rules = AttributeRules.from_settings(self.settings)
         setup = Setup(ORGANIZATION, self.policy, (ConfiguredSource(source, rules),), every)
         try:
-            return await run.apply(self.ledger, setup, now=self.now, actor="test", auto=True)
+            return await run.apply(self.ledger, setup, fence=ALONE, now=self.now, actor="test", auto=True)
         finally:
             await source.close()
 

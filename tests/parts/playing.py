@@ -13,6 +13,7 @@ from connector.reconcile.show.outcome import RunOutcome
 from ledger.store import people, runs, seats
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy
+from tests.parts.fences import ALONE
 from tests.parts.situations import HELD, NOTHING, Situation, Stage
 
 PEOPLE = ("anna", "bo", "cy", "di", "ed")
@@ -43,7 +44,7 @@ class Play:
 
     async def run(self, **later: float) -> RunOutcome:
         self.now += timedelta(**(later or {"minutes": 20}))
-        return await run.apply(self.ledger, self.setup, now=self.now, actor="service:schedule", auto=True)
+        return await run.apply(self.ledger, self.setup, fence=ALONE, now=self.now, actor="service:schedule", auto=True)
 
     def everything(self) -> None:
         """The next runs read everything."""

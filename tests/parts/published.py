@@ -18,6 +18,7 @@ from ledger.store import consent, publications, reporting
 from ledger.store.engine import Ledger
 from ledger.store.tables import people, seats
 from ledger.usage import BasisKind, LegalBasis
+from tests.parts.fences import ALONE
 
 FIRST_DAY = date(2026, 2, 1)
 DAYS = 10
@@ -48,7 +49,7 @@ async def make_organization(
     ledger: Ledger, organization: str, now: datetime, teams: Sequence[TeamOf] = TEAM_LIST, *, basis: bool = True
 ) -> None:
     """The ledger's side: organization, Teams, a subscription for each, switches, the legal basis."""
-    async with ledger.write(organization, at=now - timedelta(days=60)) as book:
+    async with ledger.write(organization, ALONE, at=now - timedelta(days=60)) as book:
         await book.insert(people.organization, ("name", "report_zone", "created_at"), [(organization, "UTC", book.at)])
         await book.begin(people.team, ("id", "name", "name_key"), [(t.id, t.name, t.name.casefold()) for t in teams])
         columns = ("id", "team_id", "offering_code", "quantity", "tier", "starts_on", "ends_on", "renews")
@@ -89,7 +90,7 @@ async def announce(
         base = await publications.latest(reader)
     made = Publication(new_id(), base.number + 1 if base else 1, now, tables, FIRST_DAY + timedelta(days=DAYS - 3))
     last = FIRST_DAY + timedelta(days=DAYS - 1)
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, ALONE, at=now) as book:
         await publications.record(book, made, base=base)
         facts = [
             Freshness(name, now, now, last if name == "usage_daily" else None, last - timedelta(days=3))

@@ -33,6 +33,7 @@ from ledger.store import kept_groups, people, seats
 from ledger.store.engine import Ledger
 from rosterd.demo import company
 from tests.parts.directories import ORGANIZATION, sell
+from tests.parts.fences import ALONE
 from tests.parts.idp import Key
 from tests.parts.slapd import Slapd
 from tests.parts.sso_organization import SsoOrganization
@@ -86,7 +87,7 @@ class Reconciled:
         """One whole run: reading → plan → apply, as the schedule does it (or with a digest somebody saw)."""
         async with self._setup() as setup:
             choice: dict[str, Any] = {"digest": digest} if digest else {"auto": True}
-            return await run.apply(self.ledger, setup, now=now, actor="test", progress=progress, **choice)
+            return await run.apply(self.ledger, setup, fence=ALONE, now=now, actor="test", progress=progress, **choice)
 
     async def twice(self, first: datetime = FAULT_AT, second: datetime = AGAIN_AT) -> list[RunOutcome]:
         """Two runs, far enough apart that the second could confirm what the first did not see (D3)."""

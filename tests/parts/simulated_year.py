@@ -32,6 +32,7 @@ from ledger.store import audit, kept_groups, people, runs, seats
 from ledger.store.engine import Ledger
 from ledger.store.tables import audit as audit_tables
 from tests.parts.directories import BASE, ORGANIZATION, RULES, HandSource, Somebody, mapping, open_gate, policy, sell
+from tests.parts.fences import ALONE
 from tests.parts.year_records import Evidence, Moments, Picture, broken_intervals
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -191,7 +192,7 @@ class Year:
             domain = self.chance.choice(DOMAINS)
         self.gates[domain] = "closed" if self.gates[domain] == "open" else "open"
         self._count("sign-on lapsed" if self.gates[domain] == "closed" else "sign-on back")
-        async with self.ledger.write(ORGANIZATION.id, at=self.now) as book:
+        async with self.ledger.write(ORGANIZATION.id, ALONE, at=self.now) as book:
             await runs.put_cursor(book, "gate", self.gates)
 
     async def _by_hand(self) -> None:
@@ -205,14 +206,14 @@ class Year:
             await claim(self.ledger, ORGANIZATION.id, Arrival(Email.parse(mail), "idp", f"{mail} {self.names}"),
                         now=self.now) if not await self._signed_in(mail) else None  # fmt: skip
         elif what == "member" and active:
-            async with self.ledger.write(ORGANIZATION.id, at=self.now) as book:
+            async with self.ledger.write(ORGANIZATION.id, ALONE, at=self.now) as book:
                 row = (self.chance.choice(active), self.chance.choice(await people.open_teams(book))[0], "manual")
                 if row not in before.members:
                     await people.begin_memberships(book, [(*row, "", "by hand")])
                     self.by_hand.add(row)
                     self._count("given by hand")
         elif what == "buy":
-            async with self.ledger.write(ORGANIZATION.id, at=self.now) as book:
+            async with self.ledger.write(ORGANIZATION.id, ALONE, at=self.now) as book:
                 item = self.chance.choice(await seats.open_subscriptions(book))
                 more = Subscription(item.id, item.team_id, item.offering_code, item.quantity + 1, Tier.BUSINESS,
                                     item.starts_on, item.ends_on)  # fmt: skip
@@ -289,14 +290,14 @@ class Year:
             await self._undo(outcome.run_id, before)
 
     async def _apply(self, **choice: Any) -> RunOutcome:
-        return await run.apply(self.ledger, self.setup, now=self.now, actor="year", **choice)
+        return await run.apply(self.ledger, self.setup, fence=ALONE, now=self.now, actor="year", **choice)
 
     async def _approve(self, digest: str) -> None:
         before = await self._picture()
         async with self.ledger.read(ORGANIZATION.id) as reader:
             held = next(item for item in await runs.held_sets(reader, ("open", "superseded")) if item.digest == digest)
         self.approved |= {str(change["subject"]): held.expires_at for change in held.changes}
-        granted = run.approve(self.ledger, self.setup, digest, reason="seen", actor="ada", now=self.now)
+        granted = run.approve(self.ledger, self.setup, digest, reason="seen", actor="ada", fence=ALONE, now=self.now)
         outcome = await self._checked(before, granted)
         if outcome.state is RunState.SUSPENDED:
             return
@@ -474,7 +475,7 @@ class Year:
 
     async def _look_back(self) -> None:
         """Once, at the end: history, audit chain, outbox, runs."""
-        async with self.ledger.write(ORGANIZATION.id, at=self.now) as book:
+        async with self.ledger.write(ORGANIZATION.id, ALONE, at=self.now) as book:
             await audit.seal(book)
         async with self.ledger.read(ORGANIZATION.id) as reader:
             verdict = await audit.verify(reader)

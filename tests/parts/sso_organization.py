@@ -12,6 +12,7 @@ from connector.sso.settings import SsoSettings
 from connector.sso.sign_in import Outgoing, SignedIn
 from ledger.store import sso_requests
 from ledger.store.engine import Ledger
+from tests.parts.fences import ALONE
 from tests.parts.idp import Forged, Key, metadata
 
 IDP = "https://idp.acme.example/metadata"
@@ -21,7 +22,7 @@ async def prove(ledger: Ledger, organization: str, domain: str, now: datetime) -
     """Add a domain and record what two resolvers would have shown."""
     await steps.add_domain(ledger, organization, domain, actor="ada", now=now)
     facts = {"attempt": 1, "answer": "found", "why": "", "resolvers": []}
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, ALONE, at=now) as book:
         await sso_requests.claim(book, "domain", domain)
         await evidence.record(book, evidence.DOMAIN_CHECKED, domain, actor="ada", facts=facts, domains=[domain])
 

@@ -10,6 +10,7 @@ from ledger.store import consent
 from ledger.store.engine import Ledger
 from ledger.store.tables import people, seats
 from ledger.usage import BasisKind, LegalBasis
+from tests.parts.fences import ALONE
 
 ORG = "acme"
 START = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
@@ -27,7 +28,7 @@ PEOPLE = {
 async def found(ledger: Ledger, *, basis: LegalBasis | None = BASIS, zone: str = "UTC", mails: Any = None) -> None:
     """Organization, two Teams, two offerings, four people in Team ``design``, seats of CAD, one legal basis."""
     everyone = PEOPLE if mails is None else mails
-    async with ledger.write(ORG, at=START) as book:
+    async with ledger.write(ORG, ALONE, at=START) as book:
         await book.insert(people.organization, ("name", "report_zone", "created_at"), [("Acme", zone, START)])
         if basis:
             await consent.record_basis(book, basis, actor="admin")

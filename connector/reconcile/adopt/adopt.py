@@ -26,8 +26,9 @@ from connector.reconcile.show.text import counts_text, problem_lines, short
 from connector.reconcile.state import gate
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused, Unavailable
+from ledger.fence import Unleased
 from ledger.instant import new_id
-from ledger.store import audit, last_readings, leases, people, runs, seats
+from ledger.store import audit, last_readings, people, runs, seats
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 
@@ -56,7 +57,9 @@ async def preview(
     observed = await observe(setup.sources, setup.policy, now, progress)
     async with ledger.read(organization) as reader:
         domains = await gate.look(reader, now)
-        return await _decide(reader, _Wish(rule, setup.policy, Order(KIND, "", now)), observed, domains)
+        return await _decide(
+            reader, _Wish(rule, setup.policy, Order(KIND, "", now, Unleased.BY_HAND)), observed, domains
+        )
 
 
 async def adopt(
@@ -73,10 +76,10 @@ async def adopt(
         _require_open(await gate.look(reader, order.now))
     observed = await observe(setup.sources, setup.policy, order.now, progress)
     try:
-        async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
+        async with ledger.write(organization, order.fence, at=order.now, run_id=new_id()) as book:
             return await _commit(book, wish, observed)
     except PlanChanged as error:
-        async with ledger.write(organization, at=order.now, run_id=new_id()) as book:
+        async with ledger.write(organization, order.fence, at=order.now, run_id=new_id()) as book:
             await record_refused(book, order, error.what)
         raise
 
@@ -105,8 +108,6 @@ async def _decide(reader: Reader, wish: _Wish, observed: Observed, domains: Doma
 
 async def _commit(book: Book, wish: _Wish, observed: Observed) -> RunOutcome:
     order = wish.order
-    if order.lease is not None:
-        await leases.check(book, order.lease)
     domains = await gate.look(book, order.now)
     _require_open(domains)
     found = await _decide(book, wish, observed, domains)

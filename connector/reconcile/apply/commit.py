@@ -43,7 +43,7 @@ from ledger.audit import AuditEvent
 from ledger.collector import without_collector
 from ledger.errors import Stale
 from ledger.instant import new_id
-from ledger.store import audit, leases, outbox, people, runs
+from ledger.store import audit, fencing, outbox, people, runs
 from ledger.store.book import Book
 from ledger.store.engine import Ledger
 
@@ -58,9 +58,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
     """The whole transaction. Raises ``Stale`` (digest, fencing token, rows), ``Busy``, ``BadInput``; then nothing is
     written. A gate that closed meanwhile ends as ``SUSPENDED``: recorded, and nothing else."""
     run_id = new_id()
-    async with ledger.write(organization, at=order.now, run_id=run_id) as book:
-        if order.lease is not None:
-            await leases.check(book, order.lease)
+    async with ledger.write(organization, order.fence, at=order.now, run_id=run_id) as book:
         domains = await gate.look(book, order.now)
         if gate.shut(domains):
             return await record_suspended(book, order, domains)
@@ -96,7 +94,7 @@ async def record_suspended(book: Book, order: Order, domains: Domains) -> RunOut
 async def record_refused(book: Book, order: Order, why: str) -> None:
     """The run record of an apply that was refused: every outcome can be looked up (A4)."""
     outcome = RunOutcome(book.run_id, order.kind, RunState.REFUSED, 3, problems=(Problem("refused", why),))
-    await _record(book, order, outcome)
+    await _keep(book, order, outcome)
 
 
 async def record_one_approval(book: Book, order: Order, policy: Policy) -> RunOutcome | None:
@@ -250,6 +248,12 @@ async def _witness(book: Book, order: Order, guarded: Guarded, rows: Rows, diges
 
 
 async def _record(book: Book, order: Order, outcome: RunOutcome) -> None:
+    """The run record, and the end of the job that the run is (A4)."""
+    await _keep(book, order, outcome)
+    await fencing.settle(book, order.fence, outcome.for_job())
+
+
+async def _keep(book: Book, order: Order, outcome: RunOutcome) -> None:
     row = runs.RunRow(
         id=outcome.run_id,
         kind=order.kind,

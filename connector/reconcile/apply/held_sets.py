@@ -51,7 +51,7 @@ async def approved(book: Book, order: Order, policy: Policy) -> runs.HeldSet:
     that. What of an approved set is still true is applied now or by a later run until it expires. Raises ``NotFound``
     and ``Refused`` (already applied, expired, this principal has approved it before, a freeze window holds it)."""
     held = await _approvable(book, order)
-    held = replace(held, approvals=await _with(book, held, order))
+    held = replace(held, approvals=await _with(book, held, order, policy))
     if missing(held, policy) == 0:
         held = replace(
             held, state="approved", approved_by=order.actor, approved_at=order.now, approval_reason=order.reason
@@ -64,7 +64,7 @@ async def approved(book: Book, order: Order, policy: Policy) -> runs.HeldSet:
 
 async def completes(reader: Reader, order: Order, policy: Policy) -> bool:
     """Whether this approval is the last one needed. Raises as ``approved``."""
-    return len(await _with(reader, await _approvable(reader, order), order)) >= policy.limits.approvers
+    return len(await _with(reader, await _approvable(reader, order), order, policy)) >= policy.limits.approvers
 
 
 async def _approvable(reader: Reader, order: Order) -> runs.HeldSet:
@@ -83,8 +83,9 @@ def missing(held: runs.HeldSet, policy: Policy) -> int:
     return max(0, policy.limits.approvers - len(held.approvals))
 
 
-async def _with(reader: Reader, held: runs.HeldSet, order: Order) -> list[dict[str, Any]]:
-    """The approvals and this one. One principal counts once; saying it again with ``--despite-freeze`` replaces it."""
+async def _with(reader: Reader, held: runs.HeldSet, order: Order, policy: Policy) -> list[dict[str, Any]]:
+    """The approvals and this one. One principal counts once; saying it again replaces it where it adds something:
+    ``--despite-freeze``, or that fewer principals are enough now."""
     given = {
         "by": order.actor,
         "at": to_text(order.now),
@@ -95,7 +96,8 @@ async def _with(reader: Reader, held: runs.HeldSet, order: Order) -> list[dict[s
     others = [dict(item) for item in held.approvals if await _person(reader, str(item["by"])) != who]
     repeated = len(others) < len(held.approvals)
     stronger = order.despite_freeze and not held.despite_freeze
-    if repeated and held.state != "approved" and not stronger:
+    enough = len(others) + 1 >= policy.limits.approvers
+    if repeated and not enough and held.state != "approved" and not stronger:
         raise Refused(
             f"{order.actor} approved held set {held.digest[:12]} already: one more approval by another principal is"
             " needed",

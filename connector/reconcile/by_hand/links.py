@@ -12,6 +12,7 @@ from connector.reconcile.by_hand.people import Edited, load
 from connector.reconcile.by_hand.rules import Act
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound
+from ledger.fence import Unleased
 from ledger.store import audit, last_readings, people, roster
 from ledger.store.engine import Ledger
 
@@ -54,7 +55,7 @@ async def relink(
     """
     act.require_reason()
     source, anchor = checked(entry, directories)
-    async with ledger.write(organization, at=act.now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
         person = await load(book, identity_id)
         person.require_whole_by(act)
         holder = await roster.holder_of_entry(book, source, anchor)

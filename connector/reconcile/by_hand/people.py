@@ -14,6 +14,7 @@ from connector.reconcile.by_hand.rules import Act, Exists, Person
 from connector.reconcile.policy.invites import InviteSettings, parse_mail, require_domain
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Refused
+from ledger.fence import Unleased
 from ledger.identity import MANUAL, Email, IdentityState, fold
 from ledger.instant import new_id
 from ledger.seat import Tier
@@ -95,7 +96,7 @@ async def invite(ledger: Ledger, organization: str, newcomer: Newcomer, settings
     )
     if act.teams and not newcomer.team_ids:
         raise BadInput("a credential bound to Teams invites into one of them", where="teams")
-    async with ledger.write(organization, at=act.now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
         require_domain(mail, await _registered(book), settings)
         await require_free(book, mail, "")
         teams = dict([await team_named(book, name, act) for name in newcomer.team_ids])
@@ -119,7 +120,7 @@ async def change(
     if mail is not None:
         wanted["mail"] = mail.text
     _checked({name: value for name, value in wanted.items() if name != "mail"})
-    async with ledger.write(organization, at=act.now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
         person = await load(book, identity_id)
         person.require_whole_by(act)
         changed = rules.changed_fields(person, wanted)
@@ -141,7 +142,7 @@ async def remove(ledger: Ledger, organization: str, identity_id: str, act: Act) 
     Raises ``Refused`` for linked people, people with synced rows, and holders of an admin role (G4, R8).
     """
     act.require_reason()
-    async with ledger.write(organization, at=act.now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
         person = await load(book, identity_id)
         person.require_whole_by(act)
         if person.identity.state == IdentityState.REMOVED:
@@ -167,7 +168,7 @@ async def remove(ledger: Ledger, organization: str, identity_id: str, act: Act) 
 
 async def join(ledger: Ledger, organization: str, team: str, identity_id: str, act: Act) -> Edited:
     """A manual membership, beside synced ones where there are any (P3). Idempotent; ``Refused`` for a leaver."""
-    async with ledger.write(organization, at=act.now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
         team_id, name = await team_named(book, team, act)
         person = await load(book, identity_id)
         person.require_active()
@@ -181,7 +182,7 @@ async def join(ledger: Ledger, organization: str, team: str, identity_id: str, a
 async def leave(ledger: Ledger, organization: str, team: str, identity_id: str, act: Act) -> Edited:
     """End a manual membership. Needs a reason. ``Refused`` for a synced one, naming its mapping (P3)."""
     act.require_reason()
-    async with ledger.write(organization, at=act.now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
         team_id, name = await team_named(book, team, act)
         person = await load(book, identity_id)
         person.require_seen_by(act)

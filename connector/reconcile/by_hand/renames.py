@@ -16,6 +16,7 @@ from connector.reconcile.reading.earlier import last_read
 from connector.reconcile.state import gate
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
+from ledger.fence import Unleased
 from ledger.identity import Email
 from ledger.store import audit, last_readings
 from ledger.store.book import Reader
@@ -32,7 +33,7 @@ async def rename(
     """
     act.require_reason()
     wanted = parse_mail(to)
-    async with ledger.write(organization, at=act.now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
         person = await load(book, identity_id)
         person.require_whole_by(act)
         person.require_active()

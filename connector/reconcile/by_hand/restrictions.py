@@ -10,6 +10,7 @@ from __future__ import annotations
 from connector.reconcile.by_hand.people import Edited, team_named
 from connector.reconcile.by_hand.rules import Act
 from ledger.audit import AuditEvent
+from ledger.fence import Unleased
 from ledger.store import audit, last_readings, outbox, roster
 from ledger.store.book import Book
 from ledger.store.engine import Ledger
@@ -23,7 +24,7 @@ LIFTED = "team.lifted"
 async def restrict(ledger: Ledger, organization: str, team: str, act: Act) -> Edited:
     """From this transaction on the Team is restricted (R16). Needs a reason; idempotent. Raises ``NotFound``."""
     act.require_reason()
-    async with ledger.write(organization, at=act.now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
         team_id, name = await team_named(book, team, act)
         held = (await roster.restrictions(book)).get(team_id)
         if held is not None:
@@ -39,7 +40,7 @@ async def restrict(ledger: Ledger, organization: str, team: str, act: Act) -> Ed
 async def lift(ledger: Ledger, organization: str, team: str, act: Act) -> Edited:
     """The restriction ends at once. Needs a reason; idempotent. Raises ``NotFound``."""
     act.require_reason()
-    async with ledger.write(organization, at=act.now) as book:
+    async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
         team_id, name = await team_named(book, team, act)
         held = (await roster.restrictions(book)).get(team_id)
         if held is None:

@@ -12,6 +12,7 @@ from connector.reconcile.by_hand import invites
 from connector.reconcile.plan.changes import A_PERSON_DECIDES
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
+from ledger.fence import Unleased
 from ledger.identity import Email, IdentityState
 from ledger.store import audit, claims, runs
 from ledger.store.book import Book
@@ -45,7 +46,7 @@ async def claim(ledger: Ledger, organization: str, arrival: Arrival, *, now: dat
     Raises ``Refused`` for somebody unknown, not active, or with an address that somebody else was bound to (D9); and
     while a person has to decide whether a new entry is theirs, for everybody but the subject that was bound (E6).
     """
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         bond = await claims.bond_of_subject(book, arrival.entity_id, arrival.subject)
         bound = await claims.person_by_id(book, bond.identity_id) if bond else None
         if bond is not None and (bound is None or bound.state == IdentityState.REMOVED.value):

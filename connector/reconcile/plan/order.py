@@ -8,19 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ledger.jobs import Lease
+from ledger.fence import Fence
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the caller asks for. ``kind``: apply or approve. ``digest``: of the plan that was seen (``apply``) or of the
-    held set (``approve``). ``reason`` is the approver's. ``despite_freeze``: what it approves goes through a
-    freeze window too (G3)."""
+    """What the caller asks for, and by what right (``fence``, A2).
+
+    ``kind``: apply, approve or adopt. ``digest``: of the plan that was seen or of the held set. ``reason`` is the
+    approver's. ``despite_freeze``: what it approves goes through a freeze window too (G3).
+    """
 
     kind: str
     actor: str
     now: datetime
+    fence: Fence
     digest: str = ""
     reason: str = ""
-    lease: Lease | None = None
     despite_freeze: bool = False

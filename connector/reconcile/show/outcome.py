@@ -15,6 +15,11 @@ from connector.reconcile.show.awaiting import Awaiting
 from connector.reconcile.show.documents import planned_json, planned_markdown, suspended_markdown
 from connector.reconcile.show.text import planned_lines, suspended_lines, undone_lines
 
+SCHEDULED = "apply"
+_OF_A_RUN = ("run_id", "state", "exit_code", "counts", "held", "held_counts")
+_SHOWN = 1000
+"""Most changes of an undo in a job's outcome: it is looked at, not processed."""
+
 
 class RunState(StrEnum):
     """How a run ended; ``running`` only while it has not."""
@@ -114,6 +119,12 @@ class RunOutcome:
             "scopes": [scope_json(scope) for scope in self.scopes],
         }
 
+    def for_job(self) -> dict[str, Any]:
+        """What is kept of it as the outcome of a job: of a scheduled run what happened, of what somebody asked for all
+        of it."""
+        document = self.to_json()
+        return document if self.kind != SCHEDULED else {name: document[name] for name in _OF_A_RUN}
+
 
 @dataclass(frozen=True, slots=True)
 class Undone:
@@ -145,6 +156,11 @@ class Undone:
             "marked": self.marked,
             "outcome": self.outcome.to_json() if self.outcome else None,
         }
+
+    def for_job(self) -> dict[str, Any]:
+        """What is kept of it as the outcome of a job: a long list of changes is cut, and says how long it is."""
+        document = self.to_json()
+        return {**document, "changes": document["changes"][:_SHOWN], "changes_total": len(document["changes"])}
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import msgspec
 from connector.reconcile.plan.recorded import Recorded, TeamRow
 from connector.reconcile.plan.settings import TeamSettings
 from connector.reconcile.policy.policy import Policy
+from ledger.fence import Unleased
 from ledger.identity import Email, IdentityState, fold
 from ledger.instant import new_ids
 from ledger.store import people
@@ -40,7 +41,7 @@ async def ensure_organization(
         begun, ended, pending = await _roles(reader, teams)
     if named and not missing and not begun and not ended:
         return pending
-    async with ledger.write(organization.id, at=now) as book:
+    async with ledger.write(organization.id, Unleased.BY_HAND, at=now) as book:
         await people.put_organization(book, organization.name, organization.report_zone)
         return await ensure_teams(book, teams)
 

@@ -20,20 +20,22 @@ from connector.reconcile.state.load import REMOVAL, load
 from connector.reconcile.undo.restore import FIRST_IN_LINE, Restoration, Touched, bundled, restore
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
+from ledger.fence import Fence
 from ledger.identity import IdentityState
 from ledger.instant import new_id
-from ledger.store import audit, kept_groups, last_readings, people, runs, seats
+from ledger.store import audit, fencing, kept_groups, last_readings, people, runs, seats
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Who undoes, why and when; ``dry_run`` only shows."""
+    """Who undoes, why, when and by what right (A2); ``dry_run`` only shows."""
 
     actor: str
     reason: str
     now: datetime
+    fence: Fence
     dry_run: bool
 
 
@@ -43,7 +45,7 @@ async def undo(ledger: Ledger, organization: str, policy: Policy, run_id: str, r
         async with ledger.read(organization) as reader:
             _, found = await _restoration(reader, policy, run_id, request.now)
             return _undone(run_id, policy, found)
-    async with ledger.write(organization, at=request.now, run_id=new_id()) as book:
+    async with ledger.write(organization, request.fence, at=request.now, run_id=new_id()) as book:
         domains, found = await _restoration(book, policy, run_id, request.now)
         reasons = gate.shut(domains)
         if reasons:
@@ -51,7 +53,9 @@ async def undo(ledger: Ledger, organization: str, policy: Policy, run_id: str, r
                 f"sync is suspended: {'; '.join(reasons)}", next_step="nothing was written; repair sign-on first"
             )
         outcome = await _commit(book, policy, run_id, found, request)
-        return _undone(run_id, policy, found, outcome)
+        undone = _undone(run_id, policy, found, outcome)
+        await fencing.settle(book, request.fence, undone.for_job())
+        return undone
 
 
 def _undone(run_id: str, policy: Policy, found: Restoration, outcome: RunOutcome | None = None) -> Undone:

@@ -13,6 +13,7 @@ from connector.reconcile.show.outcome import RunOutcome, RunState
 from connector.sso import evidence
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION
+from tests.parts.fences import ALONE
 from tests.parts.reconciled_directory import COMPANY, FAULT_AT, Reconciled, ldif_settings
 
 LEFT_OUT = [person.uid for person in COMPANY.in_group("engineering")[-15:]]
@@ -29,7 +30,7 @@ def _show(reconciled: Reconciled, *, everybody: bool) -> None:
 async def _domain_seen(ledger: Ledger, at: datetime) -> None:
     """The daily look at the domain, by the clock as it is now; without it the gate closes."""
     facts = {"attempt": 1, "answer": "found", "why": "", "resolvers": []}
-    async with ledger.write(ORGANIZATION.id, at=at) as book:
+    async with ledger.write(ORGANIZATION.id, ALONE, at=at) as book:
         await evidence.record(
             book, evidence.DOMAIN_CHECKED, "acme.example", actor="ada", facts=facts, domains=["acme.example"]
         )

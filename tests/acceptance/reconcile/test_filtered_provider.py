@@ -18,6 +18,7 @@ from ledger.store.engine import Ledger
 from rosterd.demo import company
 from tests.parts import company_at_servers
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 EVERYBODY = company.found(60)
 GROUPS = ("design", "engineering", "site", "visual")
@@ -42,7 +43,7 @@ async def test_e1_a_user_whom_the_filter_leaves_out_says_that_they_left(ledger: 
             now += timedelta(minutes=20)
             source = open_source(settings, folder=Path())
             setup = Setup(ORGANIZATION, chosen, (ConfiguredSource(source, AttributeRules.from_settings(settings)),))
-            return await run.apply(ledger, setup, now=now, actor="test", auto=True)
+            return await run.apply(ledger, setup, fence=ALONE, now=now, actor="test", auto=True)
 
         await make_world(ledger, now, chosen, Design_CAD=30, Engineering_CAD=40, Site_CAD=20, Visual_CAD=9)
         assert (await applied()).state is RunState.APPLIED

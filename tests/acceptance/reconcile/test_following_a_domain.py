@@ -23,6 +23,7 @@ from rosterd.demo import company
 from tests.parts import company_at_servers
 from tests.parts.company_at_servers import Place
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 EVERYBODY = company.found(60)
 GROUPS = ("design", "engineering", "site", "visual")
@@ -53,7 +54,7 @@ async def test_d13_changes_of_a_domain_give_the_plan_of_a_whole_reading(ledger: 
     async def applied() -> RunOutcome:
         setup = setup_of(place)
         try:
-            return await run.apply(ledger, setup, now=now, actor="test", auto=True)
+            return await run.apply(ledger, setup, fence=ALONE, now=now, actor="test", auto=True)
         finally:
             await setup.sources[0].source.close()
 
@@ -102,7 +103,7 @@ async def test_e1_a_domain_states_who_left_though_its_filter_shows_enabled_accou
         if whole:
             setup = replace(setup, whole_every=timedelta())
         try:
-            return await run.apply(ledger, setup, now=now, actor="test", auto=True)
+            return await run.apply(ledger, setup, fence=ALONE, now=now, actor="test", auto=True)
         finally:
             await setup.sources[0].source.close()
 

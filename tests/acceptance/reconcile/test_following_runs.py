@@ -25,6 +25,7 @@ from tests.parts import company as slapd_company
 from tests.parts import slapd
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
 from tests.parts.every_row import every_row
+from tests.parts.fences import ALONE
 from tests.parts.reconciled_directory import PASSWORD, ldap_settings
 from tests.parts.tamper import lying, without_some
 
@@ -81,7 +82,7 @@ class Followed:
         if whole:
             setup = replace(setup, whole_every=timedelta())
         try:
-            return await run.apply(self.ledger, setup, now=self.now, actor="test", auto=True)
+            return await run.apply(self.ledger, setup, fence=ALONE, now=self.now, actor="test", auto=True)
         finally:
             await setup.sources[0].source.close()
 
@@ -328,7 +329,7 @@ async def test_d13_a_held_plan_keeps_the_cursor_and_its_held_set(ledger: Ledger,
     )
     setup = here.setup()
     seen = await run.plan(ledger, setup, now=here.now)
-    await run.apply(ledger, setup, now=here.now, actor="test", digest=seen.digest)
+    await run.apply(ledger, setup, fence=ALONE, now=here.now, actor="test", digest=seen.digest)
     await setup.sources[0].source.close()
     cursor = await here.cursor()
     leaving = EVERYBODY.in_group("engineering")[:8]
@@ -339,7 +340,7 @@ async def test_d13_a_held_plan_keeps_the_cursor_and_its_held_set(ledger: Ledger,
     assert outcomes[0].held_counts["DisableIdentity"] == 8
     assert await here.cursor() == cursor
     setup = here.setup()
-    done = await run.approve(ledger, setup, outcomes[0].held, reason="left", actor="boss", now=here.now)
+    done = await run.approve(ledger, setup, outcomes[0].held, reason="left", actor="boss", fence=ALONE, now=here.now)
     await setup.sources[0].source.close()
     assert done.counts["DisableIdentity"] == 8
     after = await here.run()
@@ -363,7 +364,7 @@ async def test_d13_a_partial_present_list_takes_nothing(followed: Followed, serv
 
     server.modify(modify(dn(40), "replace: sn\nsn: Changed"))
     with lying(port, partial) as url:
-        async with followed.ledger.write(ORGANIZATION.id, at=followed.now) as book:
+        async with followed.ledger.write(ORGANIZATION.id, ALONE, at=followed.now) as book:
             found = dict(await runs.cursor(book, "corp") or {})
             await runs.put_cursor(book, "corp", {**found, "server": url})
         liar = replace(followed, url=url)
@@ -395,7 +396,7 @@ async def test_d13_deletions_that_are_not_told_are_looked_for_every_hour(
 @pytest.mark.parametrize("way", ["syncrepl"], indirect=True)
 async def test_d13_what_cannot_be_followed_is_read_whole_and_said(followed: Followed, server: slapd.Slapd) -> None:
     before = await followed.picture()
-    async with followed.ledger.write(ORGANIZATION.id, at=followed.now) as book:
+    async with followed.ledger.write(ORGANIZATION.id, ALONE, at=followed.now) as book:
         found = dict(await runs.cursor(book, "corp") or {})
         await runs.put_cursor(book, "corp", {**found, "server": "ldap://elsewhere.example"})
     outcome = await followed.run()
@@ -410,7 +411,7 @@ async def test_d13_what_cannot_be_followed_is_read_whole_and_said(followed: Foll
 async def test_d13_what_the_changes_did_not_tell_is_drift(followed: Followed, server: slapd.Slapd) -> None:
     """A change that the follower never heard of, as after a restore on the server's side: found, named, counted."""
     server.modify(modify(dn(7), "replace: sn\nsn: Unheard"))
-    async with followed.ledger.write(ORGANIZATION.id, at=followed.now) as book:
+    async with followed.ledger.write(ORGANIZATION.id, ALONE, at=followed.now) as book:
         held = await runs.cursor(book, "corp")
     assert held is not None
     fresh = followed.setup()
@@ -418,7 +419,7 @@ async def test_d13_what_the_changes_did_not_tell_is_drift(followed: Followed, se
         run_request(fresh), now=datetime.now(UTC)
     )
     await fresh.sources[0].source.close()
-    async with followed.ledger.write(ORGANIZATION.id, at=followed.now) as book:
+    async with followed.ledger.write(ORGANIZATION.id, ALONE, at=followed.now) as book:
         await runs.put_cursor(book, "corp", later.cursor or {})
     assert (await followed.run()).state is RunState.NOTHING
     whole = await followed.run(whole=True)

@@ -25,6 +25,7 @@ from rosterd.demo import company
 from tests.parts import company_at_servers
 from tests.parts.company_at_servers import Place
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 EVERYBODY = company.found(300)
 GROUPS = ("design", "engineering", "site", "visual")
@@ -76,9 +77,9 @@ async def test_p1_every_directory_with_the_same_people_gives_the_same_digest(
     assert not from_file.plan.unknown
     assert not from_server.plan.unknown
     assert from_server.digest == from_file.digest
-    outcome = await run.apply(ledger, live, now=now, actor="test", digest=from_file.digest)
+    outcome = await run.apply(ledger, live, fence=ALONE, now=now, actor="test", digest=from_file.digest)
     assert outcome.state is RunState.APPLIED
-    assert (await run.apply(ledger, live, now=now, actor="test", auto=True)).state is RunState.NOTHING
+    assert (await run.apply(ledger, live, fence=ALONE, now=now, actor="test", auto=True)).state is RunState.NOTHING
     await live.sources[0].source.close()
 
 
@@ -88,10 +89,10 @@ async def test_d15_a_truncated_export_removes_nobody(ledger: Ledger, now: dateti
     file.write_text(text, encoding="utf-8")
     await make_world(ledger, now, chosen("export"), Design_CAD=80, Engineering_CAD=200, Site_CAD=60, Visual_CAD=30)
     prepared = setup(ldif_settings(), tmp_path)
-    await run.apply(ledger, prepared, now=now, actor="test", auto=True)
+    await run.apply(ledger, prepared, fence=ALONE, now=now, actor="test", auto=True)
     file.write_text(text[: len(text) // 2], encoding="utf-8")
     planned = await run.plan(ledger, prepared, now=now)
     assert planned.lines[0].startswith("UNKNOWN people:")
     assert planned.lines[0].endswith("Nobody leaves for absence because of it.")
-    outcome = await run.apply(ledger, prepared, now=now, actor="test", auto=True)
+    outcome = await run.apply(ledger, prepared, fence=ALONE, now=now, actor="test", auto=True)
     assert (outcome.state, outcome.exit_code, outcome.counts) == (RunState.UNKNOWN, 4, {})

@@ -20,6 +20,7 @@ from ledger.store.engine import Ledger
 from ledger.usage import user_key
 from reporting_api.app import make_app
 from reporting_api.settings import ApiSettings
+from tests.parts.fences import ALONE
 from tests.parts.usage_company import NOW, ORG, PEOPLE, SECRET, event, found, ndjson, seat
 
 PEPPER = b"pepper-of-the-tests"
@@ -27,7 +28,7 @@ PEPPER = b"pepper-of-the-tests"
 
 async def test_a_usage_event_becomes_a_line_in_a_bi_tool(ledger: Ledger, ledger_url: str, tmp_path: Path) -> None:
     await found(ledger)
-    async with ledger.write(ORG, at=NOW - timedelta(days=20)) as book:
+    async with ledger.write(ORG, ALONE, at=NOW - timedelta(days=20)) as book:
         await seat(book, "seat-1", "anna")
         await reporting.switch(book, "design", user_level=True, actor="operator:root")
     warehouse = Warehouse.open(f"file:{tmp_path}/warehouse", ledger_url)

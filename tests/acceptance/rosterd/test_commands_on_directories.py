@@ -18,6 +18,7 @@ from rosterd.loading import load
 from rosterd.service import Service
 from tests.parts import slapd
 from tests.parts.enabled import enable_sync
+from tests.parts.fences import ALONE
 from tests.parts.installation import Answer, Installation, free_port
 
 PEOPLE = company.found(40)
@@ -314,7 +315,7 @@ def give_by_hand(installation: Installation, *mails: str) -> None:
     async def give() -> None:
         async with (
             Service.opened(load(installation.file, {})) as service,
-            service.ledger.write("acme", at=service.clock()) as book,
+            service.ledger.write("acme", ALONE, at=service.clock()) as book,
         ):
             team = next(row[0] for row in await people.open_teams(book) if row[1] == "Design")
             for mail in mails:

@@ -21,6 +21,7 @@ import pytest
 import typer
 from typer.main import get_command
 
+from ledger.jobs import Claim
 from rosterd import job_kinds
 from rosterd.cli import EXIT_CODES, VERBS, make
 from rosterd.handover import Handover
@@ -162,7 +163,7 @@ def test_a_command_loads_what_it_needs(acme: Installation, name: str) -> None:
 @pytest.mark.parametrize("kind", JOBS)
 def test_a_worker_loads_what_its_job_needs(acme: Installation, kind: str) -> None:
     assert acme.rosterd("token", "create", "x").code == 0  # now the organization is in the ledger
-    ran = fresh.job(Handover(load(acme.file, {}), "acme", kind, {}))
+    ran = fresh.job(Handover(load(acme.file, {}), "acme", kind, {}, Claim("none", 1, "test")))
     assert ran.code == 0
     assert set(json.loads(ran.out)) == {"outcome"}, ran.out
     assert JOBS[kind] & ran.modules == set()

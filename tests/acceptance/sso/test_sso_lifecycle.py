@@ -28,6 +28,7 @@ from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from ledger.store.tables import people
 from tests.parts.dns import NameServers, name_servers
+from tests.parts.fences import ALONE
 from tests.parts.idp import posted_form, running_idp
 
 ORG = "acme"
@@ -89,7 +90,7 @@ async def people_of(ledger: Ledger) -> list[tuple[object, ...]]:
 
 async def test_r5_from_a_domain_to_enabled_sync_and_back(ledger: Ledger, tmp_path: Path, now: datetime) -> None:
     clock = Clock(now)
-    async with ledger.write(ORG, at=now) as book:
+    async with ledger.write(ORG, ALONE, at=now) as book:
         columns = ("id", "mail", "mail_key", "given_name", "family_name", "display_name", "state", "employee_number")
         person = ("p1", "anna@acme.example", "anna@acme.example", "Anna", "Nowak", "Anna Nowak", "active", "")
         await book.begin(people.identity, (*columns, "attributes"), [(*person, {})])

@@ -21,6 +21,7 @@ from ledger.store.engine import Ledger
 from ledger.team import Role
 from tests.parts.directories import ORGANIZATION, RULES, World, make_world, mapping, policy, stand_in_gate
 from tests.parts.edits import DIRECTORIES, register
+from tests.parts.fences import ALONE
 
 
 @dataclass
@@ -69,7 +70,7 @@ async def admin(ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch) 
     world.source.put("anna", "bo", groups=["design"])
     world.source.groups["site"] = []
     await register(world)
-    await run.apply(ledger, world.setup, now=now, actor="service:schedule", auto=True)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="service:schedule", auto=True)
 
     def declared(organization: str) -> Declared:
         if organization != ORGANIZATION.id:

@@ -11,6 +11,7 @@ from connector.admin.answering import cursor_of
 from connector.admin.routes import table
 from connector.reconcile import run
 from tests.contract.admin.conftest import Admin
+from tests.parts.fences import ALONE
 
 ROUTES = table(None, None)  # type: ignore[arg-type]
 NAMES = [f"{route.method} {route.path}" for route in ROUTES]
@@ -222,7 +223,7 @@ async def test_e7_another_address_counts_over_http(admin: Admin) -> None:
     assert (status, "did not show" in refused["detail"]) == (409, True)
     admin.world.source.change("bo", also=("bo.k@acme.example",))
     admin.world.later(hours=1)
-    await run.apply(admin.world.ledger, admin.world.setup, now=admin.world.now, actor="test", auto=True)
+    await run.apply(admin.world.ledger, admin.world.setup, fence=ALONE, now=admin.world.now, actor="test", auto=True)
     status, done = await admin.ask("POST", f"/people/{bo}/rename", body)
     assert (status, done["changed"]) == (200, True)
     assert (await admin.get(f"/people/{bo}"))["mail"] == "bo.k@acme.example"

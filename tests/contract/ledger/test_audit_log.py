@@ -13,18 +13,19 @@ from ledger.audit import AuditEvent, Head, event_digest, payload_digest
 from ledger.store import audit
 from ledger.store.engine import Ledger
 from ledger.store.tables import audit as tables
+from tests.parts.fences import ALONE
 
 EVENTS, PAYLOADS, SEALS = tables.audit_event, tables.audit_payload, tables.audit_seal
 
 
 async def written(ledger: Ledger, now: datetime, count: int = 6, organization: str = "acme") -> Head:
-    async with ledger.write(organization, at=now, run_id="r1") as book:
+    async with ledger.write(organization, ALONE, at=now, run_id="r1") as book:
         events = [
             AuditEvent("system:rosterd", "bundle.applied", f"i{n}", changes=[{"kind": "Invite", "mail": f"a{n}@x.pl"}])
             for n in range(1, count + 1)
         ]
         assert await audit.append(book, events) == range(1, count + 1)
-    async with ledger.write(organization, at=now) as book:
+    async with ledger.write(organization, ALONE, at=now) as book:
         head = await audit.seal(book)
     assert head is not None
     return head
@@ -33,7 +34,7 @@ async def written(ledger: Ledger, now: datetime, count: int = 6, organization: s
 async def test_what_was_written_verifies(ledger: Ledger, now: datetime) -> None:
     head = await written(ledger, now)
     await written(ledger, now, 2, "globex")
-    async with ledger.write("acme", at=now + timedelta(hours=1)) as book:
+    async with ledger.write("acme", ALONE, at=now + timedelta(hours=1)) as book:
         assert await audit.append(book, [AuditEvent("operator:ewa", "held.approved", "9f3c", reason="checked")])
         assert await audit.append(book, []) == range(0)
     async with ledger.read("acme") as reader:
@@ -43,10 +44,10 @@ async def test_what_was_written_verifies(ledger: Ledger, now: datetime) -> None:
 
 
 async def test_sealing_goes_on_from_the_last_head_and_says_the_same_twice(ledger: Ledger, now: datetime) -> None:
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         assert await audit.seal(book) is None
     first = await written(ledger, now)
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         assert await audit.seal(book) == first
         await audit.append(book, [AuditEvent("a", "v", "s")])
         second = await audit.seal(book)
@@ -59,7 +60,7 @@ async def test_sealing_goes_on_from_the_last_head_and_says_the_same_twice(ledger
 
 async def test_an_aborted_write_leaves_no_gap(ledger: Ledger, now: datetime) -> None:
     async def write_and_fail() -> None:
-        async with ledger.write("acme", at=now) as book:
+        async with ledger.write("acme", ALONE, at=now) as book:
             await audit.append(book, [AuditEvent("a", "v", "s")])
             raise LookupError
 
@@ -72,7 +73,7 @@ async def test_an_aborted_write_leaves_no_gap(ledger: Ledger, now: datetime) -> 
 
 async def test_erasing_a_subject_keeps_the_chain(ledger: Ledger, now: datetime) -> None:
     head = await written(ledger, now)
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         assert await audit.purge_payloads(book, ["i2", "i5", "nobody"]) == 2
     async with ledger.read("acme") as reader:
         found = await audit.verify(reader, head)

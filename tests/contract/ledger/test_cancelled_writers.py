@@ -9,12 +9,13 @@ import pytest
 
 from ledger.store.engine import Ledger
 from ledger.store.tables import people
+from tests.parts.fences import ALONE
 
 MANY = 20_000
 
 
 async def _write(ledger: Ledger, now: datetime, begun: asyncio.Event, count: int) -> None:
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         begun.set()
         rows = [(f"i{number}", f"t{number % 7}", "manual", "", "") for number in range(count)]
         for start in range(0, count, 500):
@@ -37,13 +38,13 @@ async def test_a_cancelled_writer_leaves_nothing_and_the_next_one_goes_on(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    async with asyncio.timeout(10), ledger.write("acme", at=now) as book:
+    async with asyncio.timeout(10), ledger.write("acme", ALONE, at=now) as book:
         assert await book.all(book.open(people.team_membership, "row_id")) == []
 
 
 async def test_a_writer_cancelled_while_it_waits_for_the_lock_does_not_keep_it(ledger: Ledger, now: datetime) -> None:
     begun, never = asyncio.Event(), asyncio.Event()
-    async with ledger.write("acme", at=now):
+    async with ledger.write("acme", ALONE, at=now):
         waiting = asyncio.create_task(_write(ledger, now, never, 1))
         await asyncio.sleep(0.05)
         waiting.cancel()
@@ -58,7 +59,7 @@ async def test_a_writer_cancelled_while_another_process_holds_the_book_does_not_
 ) -> None:
     other = Ledger.open(ledger_url)  # its own connections, as another process has them
     try:
-        async with other.write("acme", at=now):
+        async with other.write("acme", ALONE, at=now):
             waiting = asyncio.create_task(_write(ledger, now, asyncio.Event(), 1))
             await asyncio.sleep(0.2)
             waiting.cancel()

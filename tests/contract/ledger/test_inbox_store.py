@@ -15,6 +15,7 @@ from ledger.errors import Stale
 from ledger.store import inbox, migrations
 from ledger.store.engine import Ledger
 from ledger.store.inbox import Inbox
+from tests.parts.fences import ALONE
 
 
 @pytest.fixture
@@ -79,7 +80,7 @@ async def test_who_waited_does_not_set_the_last_change_back(box: Inbox, now: dat
 
 
 async def test_a_push_does_not_wait_for_a_long_run(box: Inbox, ledger: Ledger, now: datetime) -> None:
-    async with ledger.write("acme", at=now):
+    async with ledger.write("acme", ALONE, at=now):
         await pushed(box, now, "u1", "ewa@x.pl")
     async with box.read("acme") as reader:
         assert await inbox.get(reader, "okta", "User", "u1")

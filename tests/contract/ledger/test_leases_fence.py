@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from ledger.errors import Busy, Stale
+from ledger.fence import Leased
 from ledger.jobs import Lease, run_lease
 from ledger.store import leases
 from ledger.store.engine import Ledger
@@ -25,9 +26,8 @@ async def taken(ledger: Ledger, holder: str, now: datetime) -> Lease:
 
 
 async def write_under(ledger: Ledger, lease: Lease, team: str, now: datetime) -> None:
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", Leased(lease), at=now) as book:
         await book.begin(people.team, TEAM, [(team, team, team)])
-        await leases.check(book, lease)
 
 
 async def teams(ledger: Ledger) -> list[str]:
@@ -74,8 +74,7 @@ async def test_a2_nobody_takes_the_lease_between_the_check_and_the_commit(
     lease = await taken(ledger, "a", now)
     other = Ledger.open(ledger_url, busy_seconds=0.1)
     try:
-        async with ledger.write("acme", at=now) as book:
-            await leases.check(book, lease)
+        async with ledger.write("acme", Leased(lease), at=now) as book:
             with pytest.raises(Busy):
                 await leases.acquire(other, NAME, "b", now=now + TTL, ttl=TTL)
             await book.begin(people.team, TEAM, [("t1", "A", "a")])

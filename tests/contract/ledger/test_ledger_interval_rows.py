@@ -9,12 +9,13 @@ import pytest
 from ledger.errors import Stale
 from ledger.store.engine import Ledger
 from ledger.store.tables import people
+from tests.parts.fences import ALONE
 
 TEAM = ("id", "name", "name_key")
 
 
 async def test_a_begun_row_is_open_and_knows_its_run(ledger: Ledger, now: datetime) -> None:
-    async with ledger.write("acme", at=now, run_id="r1") as book:
+    async with ledger.write("acme", ALONE, at=now, run_id="r1") as book:
         row_ids = await book.begin(people.team, TEAM, [("t1", "Łódź", "łódź")])
     async with ledger.read("acme") as reader:
         row = await reader.first(reader.open(people.team))
@@ -24,9 +25,9 @@ async def test_a_begun_row_is_open_and_knows_its_run(ledger: Ledger, now: dateti
 
 async def test_as_of_is_half_open(ledger: Ledger, now: datetime) -> None:
     later = now + timedelta(days=1)
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         row_ids = await book.begin(people.team, TEAM, [("t1", "Design", "design")])
-    async with ledger.write("acme", at=later, run_id="r2") as book:
+    async with ledger.write("acme", ALONE, at=later, run_id="r2") as book:
         await book.end(people.team, row_ids)
         await book.begin(people.team, TEAM, [("t1", "Art", "art")])
     async with ledger.read("acme") as reader:
@@ -38,12 +39,12 @@ async def test_as_of_is_half_open(ledger: Ledger, now: datetime) -> None:
 
 
 async def test_ending_a_row_that_is_no_longer_open_is_stale_and_writes_nothing(ledger: Ledger, now: datetime) -> None:
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         row_ids = await book.begin(people.team, TEAM, [("t1", "A", "a"), ("t2", "B", "b")])
-    async with ledger.write("acme", at=now + timedelta(hours=1)) as book:
+    async with ledger.write("acme", ALONE, at=now + timedelta(hours=1)) as book:
         await book.end(people.team, row_ids[:1])
     with pytest.raises(Stale):
-        async with ledger.write("acme", at=now + timedelta(hours=2)) as book:
+        async with ledger.write("acme", ALONE, at=now + timedelta(hours=2)) as book:
             await book.end(people.team, row_ids)
     async with ledger.read("acme") as reader:
         assert [row.id for row in await reader.all(reader.open(people.team, "id"))] == ["t2"]

@@ -9,6 +9,7 @@ import pytest
 from ledger.errors import Stale
 from ledger.store.engine import Ledger
 from ledger.store.tables import people
+from tests.parts.fences import ALONE
 
 TEAM = ("id", "name", "name_key")
 ORGANIZATION = {"report_zone": "UTC"}
@@ -16,7 +17,7 @@ ORGANIZATION = {"report_zone": "UTC"}
 
 async def test_the_same_keys_live_side_by_side(ledger: Ledger, now: datetime) -> None:
     for organization in ("acme", "globex"):
-        async with ledger.write(organization, at=now) as book:
+        async with ledger.write(organization, ALONE, at=now) as book:
             await book.begin(people.team, TEAM, [("t1", organization, organization)])
             await book.upsert(people.organization, [], [{**ORGANIZATION, "name": organization, "created_at": now}])
     for organization in ("acme", "globex"):
@@ -29,13 +30,13 @@ async def test_the_same_keys_live_side_by_side(ledger: Ledger, now: datetime) ->
 
 
 async def test_another_organizations_rows_cannot_be_ended_changed_or_deleted(ledger: Ledger, now: datetime) -> None:
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         row_ids = await book.begin(people.team, TEAM, [("t1", "A", "a")])
         await book.upsert(people.organization, [], [{**ORGANIZATION, "name": "Acme", "created_at": now}])
     with pytest.raises(Stale):
-        async with ledger.write("globex", at=now + timedelta(hours=1)) as book:
+        async with ledger.write("globex", ALONE, at=now + timedelta(hours=1)) as book:
             await book.end(people.team, row_ids)
-    async with ledger.write("globex", at=now + timedelta(hours=1)) as book:
+    async with ledger.write("globex", ALONE, at=now + timedelta(hours=1)) as book:
         assert await book.update(people.organization, {"name": "Mine"}) == 0
         assert await book.delete(people.organization) == 0
         assert await book.delete_keys(people.organization, ["name"], [("Acme",)]) == 0

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.store.engine import Ledger
 from ledger.store.tables import audit, people, runs, seats
+from tests.parts.fences import ALONE
 
 IDENTITY = (
     "id",
@@ -45,7 +46,7 @@ def identity(number: int, name: str) -> tuple[object, ...]:
 
 
 async def test_awkward_text_survives(ledger: Ledger, now: datetime) -> None:
-    async with ledger.write("acme's", at=now, run_id="r'1\\") as book:
+    async with ledger.write("acme's", ALONE, at=now, run_id="r'1\\") as book:
         await book.begin(people.identity, IDENTITY, [identity(n, name) for n, name in enumerate(AWKWARD)])
     async with ledger.read("acme's") as reader:
         statement = reader.open(people.identity, "given_name", "attributes", "run_id")
@@ -59,7 +60,7 @@ async def test_awkward_text_survives(ledger: Ledger, now: datetime) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=20))
 async def test_any_text_survives(ledger: Ledger, now: datetime, names: list[str]) -> None:
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         await book.delete(audit.outbox)
         columns = ("id", "kind", "subject", "payload", "run_id", "created_at", "state", "attempts", "next_at")
         rows = [(str(n), name, name, [name], "", now, "waiting", 0, None) for n, name in enumerate(names)]
@@ -75,7 +76,7 @@ async def test_a1_every_row_survives_wherever_a_statement_or_block_ends(
     ledger: Ledger, now: datetime, count: int
 ) -> None:
     """Ten columns with the row id: SQLite takes 400 rows a statement."""
-    async with ledger.write("acme", at=now, run_id="r") as book:
+    async with ledger.write("acme", ALONE, at=now, run_id="r") as book:
         ids = await book.begin(people.identity, IDENTITY, [identity(n, AWKWARD[n % 14]) for n in range(count)])
         statement = book.open(people.identity, "row_id", *IDENTITY).order_by(people.identity.c.row_id)
         found = await book.tuples(statement)
@@ -84,7 +85,7 @@ async def test_a1_every_row_survives_wherever_a_statement_or_block_ends(
 
 async def test_every_kind_of_value_survives(ledger: Ledger, now: datetime) -> None:
     exact = datetime(1999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         await book.begin(
             seats.offering,
             ("code", "name", "kind", "eligible"),
@@ -119,11 +120,11 @@ async def test_every_kind_of_value_survives(ledger: Ledger, now: datetime) -> No
 async def test_twenty_thousand_rows_in_and_ended_again(ledger: Ledger, now: datetime) -> None:
     rows = [(f"i{n}", f"t{n % 7}", "mapping:m", "ldap", "cause") for n in range(20_001)]
     columns = ("identity_id", "team_id", "provenance", "source_id", "cause")
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         row_ids = await book.begin(people.team_membership, columns, rows)
     assert len(set(row_ids)) == len(rows)
     assert row_ids == sorted(row_ids)
-    async with ledger.write("acme", at=now + timedelta(days=1)) as book:
+    async with ledger.write("acme", ALONE, at=now + timedelta(days=1)) as book:
         await book.end(people.team_membership, row_ids[:20_000])
     async with ledger.read("acme") as reader:
         assert await reader.tuples(reader.open(people.team_membership, "row_id", "identity_id")) == [
@@ -139,7 +140,7 @@ async def test_twenty_thousand_rows_in_and_ended_again(ledger: Ledger, now: date
 async def test_rows_of_the_wrong_width_are_refused(ledger: Ledger, now: datetime) -> None:
     for rows in ([("t1", "A")], [("t1", "A", "a"), ("t2", "B", "b", "c")]):
         with pytest.raises(ValueError, match=r"values for|argument"):
-            async with ledger.write("acme", at=now) as book:
+            async with ledger.write("acme", ALONE, at=now) as book:
                 await book.begin(people.team, ("id", "name", "name_key"), rows)
     async with ledger.read("acme") as reader:
         assert await reader.all(reader.select(people.team)) == []
@@ -147,7 +148,7 @@ async def test_rows_of_the_wrong_width_are_refused(ledger: Ledger, now: datetime
 
 async def test_upsert_replaces_by_key_and_keeps_what_is_not_named(ledger: Ledger, now: datetime) -> None:
     full = {"source_id": "ldap", "anchor": "a", "scope": "s", "first_run": "r1"}
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         await book.upsert(
             people.absence,
             ["source_id", "anchor", "scope"],
@@ -172,12 +173,12 @@ async def test_upsert_replaces_by_key_and_keeps_what_is_not_named(ledger: Ledger
 async def test_many_keys_are_deleted_at_once_and_only_they(ledger: Ledger, now: datetime) -> None:
     columns = ("row_id", "at", "run_id", "kind", "identity_id", "team_id", "mapping_id", "approved")
     rows = [(str(n), now + timedelta(seconds=n % 3), "", "k'\\", "", "", "", n % 2 == 0) for n in range(20_500)]
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         await book.insert(runs.harm, columns, rows)
         keys = [(row[0], row[1], row[3], row[7]) for row in rows[:-1]]
         assert await book.delete_keys(runs.harm, ("row_id", "at", "kind", "approved"), []) == 0
         assert await book.delete_keys(runs.harm, ("row_id", "at", "kind", "approved"), keys) == 20_499
         assert await book.tuples(book.select(runs.harm, "row_id")) == [("20499",)]
     with pytest.raises(ValueError, match="history"):
-        async with ledger.write("acme", at=now) as book:
+        async with ledger.write("acme", ALONE, at=now) as book:
             await book.delete_keys(people.team, ("id",), [("t",)])

@@ -13,6 +13,7 @@ import pytest
 from ledger.store import audit
 from ledger.store.engine import Ledger
 from ledger.store.tables import people
+from tests.parts.fences import ALONE
 from tests.parts.postgres import PostgresServer
 
 TEAM = ("id", "name", "name_key")
@@ -53,7 +54,7 @@ async def test_a1_killed_inside_the_transaction_leaves_before(ledger: Ledger, le
     async with dying_writer(ledger_url, now) as process:
         await says(process, "inside")
     assert await counts(ledger) == (0, 0)
-    async with ledger.write("acme", at=now + timedelta(hours=1)) as book:  # nothing of it is locked either
+    async with ledger.write("acme", ALONE, at=now + timedelta(hours=1)) as book:  # nothing of it is locked either
         await book.begin(people.team, TEAM, [("t1", "A", "a")])
     assert await counts(ledger) == (1, 0)
 
@@ -72,7 +73,7 @@ async def test_a1_a_killed_postgresql_keeps_what_was_committed(now: datetime) ->
     try:
         ledger = Ledger.open(server.create_database("kept"))
         await ledger.migrate()
-        async with ledger.write("acme", at=now) as book:
+        async with ledger.write("acme", ALONE, at=now) as book:
             await book.begin(people.team, TEAM, [(f"t{n}", "A", "a") for n in range(500)])
         server.crash()
         await ledger.close()

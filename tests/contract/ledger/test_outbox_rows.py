@@ -12,18 +12,19 @@ from ledger.store import outbox
 from ledger.store.engine import Ledger
 from ledger.store.outbox import Message
 from ledger.store.tables import audit
+from tests.parts.fences import ALONE
 
 HOLD = timedelta(minutes=5)
 
 
 async def written(ledger: Ledger, now: datetime, count: int = 1, organization: str = "acme") -> list[str]:
-    async with ledger.write(organization, at=now, run_id="r1") as book:
+    async with ledger.write(organization, ALONE, at=now, run_id="r1") as book:
         return await outbox.append(book, [Message("invite.mail", f"i{n}", {"mail": "łódź@x.pl"}) for n in range(count)])
 
 
 async def test_a1_a_message_is_written_with_its_change_or_not_at_all(ledger: Ledger, now: datetime) -> None:
     async def write_and_fail() -> None:
-        async with ledger.write("acme", at=now) as book:
+        async with ledger.write("acme", ALONE, at=now) as book:
             await outbox.append(book, [Message("invite.mail", "i1", {})])
             raise LookupError
 
@@ -72,9 +73,9 @@ async def test_failures_wait_then_die_and_can_be_revived(ledger: Ledger, now: da
     await outbox.failed(ledger, message, error="550 no such user", retry_at=None)
     assert await outbox.claim(ledger, now=now + timedelta(days=9), hold=HOLD) == []
     assert await outbox.forget_delivered(ledger, before=now + timedelta(days=9)) == 0
-    async with ledger.write("globex", at=now) as book:
+    async with ledger.write("globex", ALONE, at=now) as book:
         assert await outbox.revive(book, [message_id]) == 0
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         assert await book.tuples(book.select(audit.outbox, "state", "last_error")) == [("dead", "550 no such user")]
         assert await outbox.revive(book, [message_id]) == 1
     [message] = await outbox.claim(ledger, now=now, hold=HOLD)

@@ -19,6 +19,7 @@ from ledger.store.engine import Ledger
 from tests.parts import slapd
 from tests.parts.company import SUFFIX
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 DEPARTMENTS = {"anna": "Design", "bo": "design", "cy": "DESIGN", "dan": "Sales"}
 
@@ -74,7 +75,7 @@ class Company:
         try:
             configured = ConfiguredSource(source, AttributeRules.from_settings(settings))
             setup = Setup(ORGANIZATION, self.policy, (configured,))
-            return await run.apply(self.ledger, setup, now=now, actor="test", auto=True)
+            return await run.apply(self.ledger, setup, fence=ALONE, now=now, actor="test", auto=True)
         finally:
             await source.close()
 

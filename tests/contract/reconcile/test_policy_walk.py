@@ -12,6 +12,7 @@ from connector.reconcile.show.outcome import RunOutcome
 from ledger.store import people
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, Somebody, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 
 @pytest.fixture(autouse=True)
@@ -20,11 +21,13 @@ def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def apply(world: World) -> RunOutcome:
-    return await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)
+    return await run.apply(world.ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
 
 
 async def undo(world: World, run_id: str) -> Any:
-    return await run.undo(world.ledger, world.setup, run_id, actor="anna", reason="oops", now=world.now, dry_run=False)
+    return await run.undo(
+        world.ledger, world.setup, run_id, actor="anna", reason="oops", fence=ALONE, now=world.now, dry_run=False
+    )
 
 
 async def roles(world: World) -> list[tuple[str, str, str]]:
@@ -149,7 +152,7 @@ async def test_a3_a_role_given_by_hand_since_is_kept(ledger: Ledger, now: dateti
     world.later(hours=1)
     ended = await apply(world)
     assert ended.counts == {"EndGrant": 1, "EndRole": 1}
-    async with ledger.write(ORGANIZATION.id, at=world.later(minutes=1)) as book:
+    async with ledger.write(ORGANIZATION.id, ALONE, at=world.later(minutes=1)) as book:
         bo = (await people.identities_by_mail(book, "bo@acme.example"))[0][1]
         await people.begin_roles(book, [(bo, "secondary_admin", (await people.open_teams(book))[0][0])])
     world.later(minutes=1)

@@ -21,6 +21,7 @@ from ledger.store import people, seats
 from ledger.store.engine import Ledger
 from ledger.store.inbox import Inbox
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 from tests.parts.pushing import Provider
 
 STAFF = [f"p{number:02}" for number in range(30)]
@@ -36,11 +37,13 @@ class Firm:
 
     async def run(self, **later: float) -> RunOutcome:
         self.provider.at = now = self.world.later(**later)
-        return await run.apply(self.world.ledger, self.setup, now=now, actor="test", auto=True)
+        return await run.apply(self.world.ledger, self.setup, fence=ALONE, now=now, actor="test", auto=True)
 
     async def approve(self, digest: str) -> RunOutcome:
         now = self.world.later(minutes=1)
-        return await run.approve(self.world.ledger, self.setup, digest, reason="meant", actor="anna", now=now)
+        return await run.approve(
+            self.world.ledger, self.setup, digest, reason="meant", actor="anna", fence=ALONE, now=now
+        )
 
     async def seats(self) -> dict[str, str]:
         """Person → state of their seat."""
@@ -71,7 +74,7 @@ async def firm(ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch) -
     made = Firm(world, Provider(store, ORGANIZATION.id, "okta"), setup)
     await made.provider.hire(*STAFF, group="cad")
     digest = (await run.plan(ledger, setup, now=now)).digest
-    await run.apply(ledger, setup, now=now, actor="test", digest=digest)
+    await run.apply(ledger, setup, fence=ALONE, now=now, actor="test", digest=digest)
     world.later(days=2)
     assert len(await made.seats()) == len(STAFF)
     yield made

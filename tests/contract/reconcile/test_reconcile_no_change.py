@@ -11,6 +11,7 @@ from connector.reconcile.show.outcome import RunState
 from ledger.store.engine import Ledger
 from tests.parts.directories import make_world, mapping, policy, stand_in_gate
 from tests.parts.every_row import every_row
+from tests.parts.fences import ALONE
 
 
 @pytest.fixture(autouse=True)
@@ -24,11 +25,11 @@ async def test_d14_a_run_without_change_writes_only_its_record(ledger: Ledger, n
     world.source.put("anna", "bo", "cy", groups=["design"])
     world.source.put("dan", groups=["site"])
     planned = await run.plan(ledger, world.setup, now=now)
-    await run.apply(ledger, world.setup, now=now, actor="test", digest=planned.digest)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", digest=planned.digest)
     for minutes in (20, 40, 60):
         later = now + timedelta(minutes=minutes)
         before = await every_row(ledger)
-        outcome = await run.apply(ledger, world.setup, now=later, actor="test", auto=True)
+        outcome = await run.apply(ledger, world.setup, fence=ALONE, now=later, actor="test", auto=True)
         assert outcome.state is RunState.NOTHING
         after = await every_row(ledger)
         grown = {name: len(after[name]) - len(before[name]) for name in after if len(after[name]) != len(before[name])}

@@ -13,6 +13,7 @@ from ledger.errors import NotFound, Refused, Stale
 from ledger.store import audit, people, runs, seats
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, Somebody, World, make_world, mapping, open_gate, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,7 @@ def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def apply(world: World, **values: object) -> RunOutcome:
     choice = values or {"auto": True}
-    return await run.apply(world.ledger, world.setup, now=world.now, actor="test", **choice)  # type: ignore[arg-type]
+    return await run.apply(world.ledger, world.setup, fence=ALONE, now=world.now, actor="test", **choice)  # type: ignore[arg-type]
 
 
 async def state(world: World) -> dict[str, object]:
@@ -207,12 +208,14 @@ async def test_g2_mass_removal_is_held_then_approved(ledger: Ledger, now: dateti
     again = await apply(world)
     assert again.held == held.held, "the same set keeps its name"
     world.source.change("p00", disabled=False)
-    outcome = await run.approve(ledger, world.setup, held.held[:12], reason="plant closed", actor="anna", now=world.now)
+    outcome = await run.approve(
+        ledger, world.setup, held.held[:12], reason="plant closed", actor="anna", fence=ALONE, now=world.now
+    )
     assert outcome.counts == {"PauseSeat": 36, "DisableIdentity": 36}, "G3: exactly the part still true"
     with pytest.raises(Refused):
-        await run.approve(ledger, world.setup, held.held, reason="again", actor="anna", now=world.now)
+        await run.approve(ledger, world.setup, held.held, reason="again", actor="anna", fence=ALONE, now=world.now)
     with pytest.raises(NotFound):
-        await run.approve(ledger, world.setup, "0" * 64, reason="what", actor="anna", now=world.now)
+        await run.approve(ledger, world.setup, "0" * 64, reason="what", actor="anna", fence=ALONE, now=world.now)
 
 
 async def test_a3_undo_restores_and_keeps_manual_edits(ledger: Ledger, now: datetime) -> None:
@@ -227,11 +230,15 @@ async def test_a3_undo_restores_and_keeps_manual_edits(ledger: Ledger, now: date
     bad = await apply(world)
     assert bad.counts == {"PauseSeat": 2, "DisableIdentity": 2}
     damaged = await state(world)
-    shown = await run.undo(ledger, world.setup, bad.run_id, actor="anna", reason="oops", now=world.now, dry_run=True)
+    shown = await run.undo(
+        ledger, world.setup, bad.run_id, actor="anna", reason="oops", fence=ALONE, now=world.now, dry_run=True
+    )
     assert shown.outcome is None
     assert await state(world) == damaged, "a dry run writes nothing"
     world.later(minutes=1)
-    done = await run.undo(ledger, world.setup, bad.run_id, actor="anna", reason="oops", now=world.now, dry_run=False)
+    done = await run.undo(
+        ledger, world.setup, bad.run_id, actor="anna", reason="oops", fence=ALONE, now=world.now, dry_run=False
+    )
     assert done.changes == shown.changes
     assert done.outcome is not None
     assert await state(world) == before
@@ -247,12 +254,14 @@ async def test_a3_undo_of_the_first_run_keeps_who_was_granted_something_by_hand(
     world.source.put("anna", "bo", groups=["design"])
     world.source.groups["site"] = []
     first = await apply(world)
-    async with ledger.write(ORGANIZATION.id, at=world.later(minutes=1)) as book:
+    async with ledger.write(ORGANIZATION.id, ALONE, at=world.later(minutes=1)) as book:
         anna = (await people.identities_by_mail(book, "anna@acme.example"))[0][1]
         site = next(row[0] for row in await people.open_teams(book) if row[1] == "Site")
         await people.begin_memberships(book, [(anna, site, "manual", "", "by hand")])
     world.later(minutes=1)
-    done = await run.undo(ledger, world.setup, first.run_id, actor="a", reason="r", now=world.now, dry_run=False)
+    done = await run.undo(
+        ledger, world.setup, first.run_id, actor="a", reason="r", fence=ALONE, now=world.now, dry_run=False
+    )
     now_state = await state(world)
     assert now_state["teams"] == [("anna@acme.example", "Site", "manual")]
     assert [row[:2] for row in now_state["people"]] == [  # type: ignore[attr-defined]
@@ -296,7 +305,9 @@ async def test_a3_a_seat_that_somebody_else_has_meanwhile_is_waited_for_first_in
     await apply(world)
     world.source.change("bo", disabled=False)
     world.later(hours=1)
-    done = await run.undo(ledger, world.setup, bad.run_id, actor="a", reason="r", now=world.now, dry_run=False)
+    done = await run.undo(
+        ledger, world.setup, bad.run_id, actor="a", reason="r", fence=ALONE, now=world.now, dry_run=False
+    )
     assert [change.kind for change in done.changes] == ["Reinstate", "Wait"]
     assert (await apply(world)).counts == {}
     world.source.change("aaron", disabled=True)

@@ -20,6 +20,7 @@ from ledger.store.tables.audit import audit_event, audit_payload
 from ledger.store.tables.people import team
 from ledger.store.tokens import Access
 from ledger.team import Role
+from tests.parts.fences import ALONE
 
 PEPPER = b"pepper-of-the-tests"
 ROOT = operator("acme", "root")
@@ -114,9 +115,9 @@ async def test_a_token_lives_at_most_a_year(ledger: Ledger, now: datetime, days:
 
 
 async def test_a_token_is_bound_to_teams_that_exist(ledger: Ledger, now: datetime) -> None:
-    async with ledger.write("acme", at=now) as book:
+    async with ledger.write("acme", ALONE, at=now) as book:
         await book.begin(team, ("id", "name", "name_key"), [("t1", "Design", "design")])
-    async with ledger.write("beta", at=now) as book:
+    async with ledger.write("beta", ALONE, at=now) as book:
         await book.begin(team, ("id", "name", "name_key"), [("t9", "Other", "other")])
     made = await _create(ledger, now, team_ids=("t1",))
     assert (await _ask(ledger, made.text, now)).team_ids == {"t1"}

@@ -13,6 +13,7 @@ from ledger.published.datasets import DATASETS, ColumnType
 from ledger.store import publications
 from tests.contract.reporting.conftest import Api
 from tests.parts import published
+from tests.parts.fences import ALONE
 
 USAGE = "/v1/datasets/usage_daily"
 
@@ -89,7 +90,7 @@ async def test_a_cursor_outlives_a_day_and_pins_its_publication(api: Api) -> Non
     api.now += timedelta(hours=25)
     assert len((await api.json(api.path_of(first["next"])))["value"]) == 5
     await api.client.close()  # writes what is waiting
-    async with api.ledger.write("acme", at=api.now) as book:
+    async with api.ledger.write("acme", ALONE, at=api.now) as book:
         gone = await publications.expire(book, before=api.now)
     assert first["meta"]["snapshot"] not in {one.id for one in gone}
 

@@ -17,6 +17,7 @@ from ledger.store import tokens as token_rows
 from ledger.store.tables.seats import subscription
 from tests.contract.reporting.conftest import Api
 from tests.parts import published
+from tests.parts.fences import ALONE
 
 NAMED_COLUMNS = {column.name for column in DATASETS["users"].columns if column.privacy is Privacy.NAMED}
 
@@ -77,7 +78,7 @@ async def test_r10_a_team_without_business_is_refused_by_name_and_rule(api: Api)
 async def test_r7_a_lapsed_tier_ends_reading_at_once_and_its_cursors(api: Api) -> None:
     first = await api.json("/v1/datasets/seats?limit=1")
     api.now += timedelta(minutes=1)
-    async with api.ledger.write("acme", at=api.now) as book:
+    async with api.ledger.write("acme", ALONE, at=api.now) as book:
         row = await book.first(book.open(subscription, "row_id").where(subscription.c.id == "sub-t-design"))
         assert row is not None
         await book.end(subscription, [row.row_id])
@@ -85,7 +86,7 @@ async def test_r7_a_lapsed_tier_ends_reading_at_once_and_its_cursors(api: Api) -
     assert "t-design" in (await api.json("/v1/datasets/seats"))["meta"]["excluded_teams"]
     assert (await _problem(api, api.path_of(first["next"])))[:2] == (410, "cursor-expired")
     api.now = api.now.replace(year=2027, month=1)
-    async with api.ledger.write("acme", at=api.now) as book:
+    async with api.ledger.write("acme", ALONE, at=api.now) as book:
         assert {team.tier for team in await reporting.teams(book, date(2027, 1, 1))} == {"standard"}
 
 
@@ -99,14 +100,14 @@ async def test_r11_usage_needs_the_admins_switch(api: Api) -> None:
     for part in ("select=last_used_on", "order=-days_used"):
         path = f"/v1/datasets/seats?team_id=t-quiet&{part}"
         assert (await _problem(api, path))[:2] == (403, "collection-disabled")
-    async with api.ledger.write("acme", at=api.now + timedelta(seconds=1)) as book:
+    async with api.ledger.write("acme", ALONE, at=api.now + timedelta(seconds=1)) as book:
         await reporting.switch(book, "t-quiet", user_level=True, actor="token:x")
     assert "last_used_on" in (await api.json("/v1/datasets/seats?team_id=t-quiet"))["columns"]
     assert (await api.json("/v1/datasets/usage_daily?team_id=t-quiet&limit=1"))["value"]
 
 
 async def test_r13c_no_user_level_report_without_a_legal_basis(api: Api) -> None:
-    async with api.ledger.write("acme", at=api.now + timedelta(seconds=1)) as book:
+    async with api.ledger.write("acme", ALONE, at=api.now + timedelta(seconds=1)) as book:
         await consent.withdraw_basis(book, actor="token:x")
     for path in ("/v1/datasets/usage_daily", "/v1/datasets/usage_daily?team_id=t-design"):
         status, kind, body = await _problem(api, path)

@@ -24,6 +24,7 @@ from ledger.store import inbox, people, seats
 from ledger.store.engine import Ledger
 from ledger.store.inbox import Inbox, Write
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 USER = "urn:ietf:params:scim:schemas:core:2.0:User"
@@ -162,7 +163,7 @@ class Firm:
 
     async def run(self, **later: float) -> RunOutcome:
         self.provider.now = now = self.world.later(**(later or {"minutes": 1}))
-        return await run.apply(self.world.ledger, self.setup, now=now, actor="service:schedule", auto=True)
+        return await run.apply(self.world.ledger, self.setup, fence=ALONE, now=now, actor="service:schedule", auto=True)
 
     async def held(self) -> dict[str, str]:
         """Name → state of the person, and of the seat."""
@@ -197,7 +198,7 @@ async def firm(provider: Provider, ledger: Ledger, monkeypatch: pytest.MonkeyPat
     setup = Setup(ORGANIZATION, chosen, (ConfiguredSource(source, AttributeRules.from_settings(settings)),))
     firm = Firm(world, provider, setup, ids, group)
     seen = await run.plan(ledger, setup, now=world.later(minutes=1))
-    await run.apply(ledger, setup, now=world.now, actor="ada", digest=seen.digest)
+    await run.apply(ledger, setup, fence=ALONE, now=world.now, actor="ada", digest=seen.digest)
     world.later(days=2)
     assert await firm.held() == dict.fromkeys(STAFF, "active invited")
     return firm

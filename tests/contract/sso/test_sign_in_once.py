@@ -22,6 +22,7 @@ from ledger.secret import SecretRef
 from ledger.store import audit
 from ledger.store.engine import Ledger
 from ledger.store.tables.audit import audit_event
+from tests.parts.fences import ALONE
 from tests.parts.idp import Key
 from tests.parts.sso_organization import SsoOrganization, prove
 
@@ -201,7 +202,7 @@ async def test_turning_on_needs_a_test_of_this_fingerprint_of_this_week(
 async def test_an_old_test_does_not_turn_on(acme: SsoOrganization) -> None:
     await acme.connect(NOW)
     await acme.test(NOW)
-    async with acme.ledger.write("acme", at=NOW + 5 * DAY) as book:  # the domain was looked at since
+    async with acme.ledger.write("acme", ALONE, at=NOW + 5 * DAY) as book:  # the domain was looked at since
         facts = {"attempt": 1, "answer": "found", "why": "", "resolvers": []}
         await evidence.record(
             book, evidence.DOMAIN_CHECKED, "acme.example", actor="ada", facts=facts, domains=["acme.example"]

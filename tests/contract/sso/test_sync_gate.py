@@ -13,6 +13,7 @@ from connector.sso.sync import SyncState
 from ledger.errors import Busy, Refused
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
+from tests.parts.fences import ALONE
 from tests.parts.sso_organization import prove
 
 ORG, DOMAIN = "acme", "acme.example"
@@ -27,7 +28,7 @@ async def acme(ledger: Ledger) -> Ledger:
     await prove(ledger, ORG, DOMAIN, NOW)
     facts = {"certificates": [{"spki": "s", "not_before": "2026-01-01T00:00:00Z", "not_after": "2028-01-01T00:00:00Z"}]}
     version = rows.VersionRow(MAIN, 1, "saml", "https://idp", "f1", "", facts, NOW, "ada")
-    async with ledger.write(ORG, at=NOW) as book:
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
         await rows.put_connection(book, MAIN, "idp", "ada")
         await rows.put_version(book, version)
         await rows.link(book, DOMAIN, MAIN)
@@ -38,7 +39,7 @@ async def acme(ledger: Ledger) -> Ledger:
 
 
 async def switch(ledger: Ledger, *, on: bool, at: datetime) -> None:
-    async with ledger.write(ORG, at=at) as book:
+    async with ledger.write(ORG, ALONE, at=at) as book:
         kind = evidence.TURNED_ON if on else evidence.TURNED_OFF
         await evidence.record(book, kind, MAIN, actor="ada", facts={"version": 1}, domains=[DOMAIN])
         await sync.follow_gate(book)
@@ -47,7 +48,7 @@ async def switch(ledger: Ledger, *, on: bool, at: datetime) -> None:
 async def look(ledger: Ledger, at: datetime) -> None:
     """The daily look at the domain found the record."""
     facts = {"attempt": 1, "answer": "found", "why": "", "resolvers": []}
-    async with ledger.write(ORG, at=at) as book:
+    async with ledger.write(ORG, ALONE, at=at) as book:
         await evidence.record(book, evidence.DOMAIN_CHECKED, DOMAIN, actor="ada", facts=facts, domains=[DOMAIN])
 
 
@@ -90,7 +91,7 @@ async def test_after_seven_days_an_admin_confirms(acme: Ledger) -> None:
     await look(acme, back - DAY * 3)
     await switch(acme, on=True, at=back)
     assert (await state(acme)).state is SyncState.SUSPENDED
-    async with acme.write(ORG, at=back) as book:
+    async with acme.write(ORG, ALONE, at=back) as book:
         with pytest.raises(Refused, match="an admin confirms"):
             await sync.resume(book)
     await sync.enable_sync(acme, ORG, actor="ada", now=back)
@@ -99,19 +100,19 @@ async def test_after_seven_days_an_admin_confirms(acme: Ledger) -> None:
 
 async def test_suspending_twice_keeps_the_first_instant(acme: Ledger) -> None:
     await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
-    async with acme.write(ORG, at=NOW + H) as book:
+    async with acme.write(ORG, ALONE, at=NOW + H) as book:
         assert await sync.suspend(book, ["cert_expired", "cert_expired"])
-    async with acme.write(ORG, at=NOW + 2 * H) as book:
+    async with acme.write(ORG, ALONE, at=NOW + 2 * H) as book:
         assert not await sync.suspend(book, ["cert_expired"])
         assert await sync.suspend(book, ["sso_off"])
     assert await state(acme) == sync.SyncStatus(SyncState.SUSPENDED, ("sso_off",), NOW + H)
-    async with acme.write(ORG, at=NOW + 3 * H) as book:
+    async with acme.write(ORG, ALONE, at=NOW + 3 * H) as book:
         assert await sync.resume(book)
         assert not await sync.resume(book)
 
 
 async def test_an_organization_that_never_enabled_sync_is_never_suspended(acme: Ledger) -> None:
-    async with acme.write(ORG, at=NOW) as book:
+    async with acme.write(ORG, ALONE, at=NOW) as book:
         assert not await sync.suspend(book, ["sso_off"])
         assert not await sync.resume(book)
     assert (await state(acme)).state is SyncState.OFF
@@ -120,7 +121,7 @@ async def test_an_organization_that_never_enabled_sync_is_never_suspended(acme: 
 async def test_unknown_pauses_and_does_not_suspend_before_24_hours(acme: Ledger) -> None:
     await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
     for hours, expected in ((1, SyncState.ENABLED), (24, SyncState.ENABLED), (25, SyncState.SUSPENDED)):
-        async with acme.write(ORG, at=NOW + hours * H) as book:
+        async with acme.write(ORG, ALONE, at=NOW + hours * H) as book:
             facts = {"readable": False, "reason": "kc_unreachable"}
             await evidence.record(book, evidence.PROBED, MAIN, actor="probe", facts=facts, domains=[DOMAIN])
             await sync.follow_gate(book)
@@ -131,7 +132,7 @@ async def test_evidence_cannot_change_between_the_gate_and_the_commit(acme: Ledg
     """What the apply transaction relies on: a second writer of evidence is kept out until the commit (no gap)."""
     second = Ledger.open(acme.url, busy_seconds=0.2)
     try:
-        async with acme.write(ORG, at=NOW + H) as book:
+        async with acme.write(ORG, ALONE, at=NOW + H) as book:
             assert (await evidence.gates(book, now=NOW + H))[DOMAIN].state is GateState.OPEN
             with pytest.raises(Busy):
                 await switch(second, on=False, at=NOW + H)
@@ -139,7 +140,7 @@ async def test_evidence_cannot_change_between_the_gate_and_the_commit(acme: Ledg
         await switch(second, on=False, at=NOW + H)
     finally:
         await second.close()
-    async with acme.write(ORG, at=NOW + 2 * H) as book:
+    async with acme.write(ORG, ALONE, at=NOW + 2 * H) as book:
         found = (await evidence.gates(book, now=NOW + 2 * H))[DOMAIN]
     assert (found.state, found.reasons) == (GateState.CLOSED, ("sso_off",))
 
@@ -153,7 +154,7 @@ async def test_each_change_of_evidence_counts_at_the_gate(acme: Ledger) -> None:
 
 
 async def test_evidence_shows_when_it_was_tampered_with(acme: Ledger) -> None:
-    async with acme.write(ORG, at=NOW) as book:
+    async with acme.write(ORG, ALONE, at=NOW) as book:
         await book.update(rows.sso_evidence, {"facts": {"answer": "found"}}, rows.sso_evidence.c.seq == 3)
     async with acme.read(ORG) as reader:
         assert await rows.broken_evidence(reader) == 3

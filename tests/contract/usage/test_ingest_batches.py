@@ -18,6 +18,7 @@ from ledger.store.engine import Ledger
 from ledger.store.tables import audit, people
 from ledger.store.tables import usage as tables
 from ledger.usage import CollectionState, UsageDay, UsageSource
+from tests.parts.fences import ALONE
 from tests.parts.usage_company import BASIS, NOW, ORG, PEOPLE, add_person, event, found, ndjson
 
 
@@ -124,7 +125,7 @@ async def test_a_bad_row_sent_again_is_kept_once_and_leaves_when_it_is_accepted(
     assert (await send(ledger, row)).quarantined_count == 1
     async with ledger.read(ORG) as reader:
         assert len(await usage.quarantined(reader)) == 1
-    async with ledger.write(ORG, at=NOW) as book:
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
         await add_person(book, "new", "new@acme.example")
     assert (await send(ledger, row)).accepted == 1
     async with ledger.read(ORG) as reader:
@@ -145,19 +146,19 @@ async def test_r13c_a_basis_covers_days_from_its_effective_date_until_it_is_with
     await found(ledger, basis=replace(BASIS, effective_on=date(2026, 3, 1)))
     report = await send(ledger, event(1), event(2, occurred_at="2026-02-28T23:59:59Z"))
     assert (report.accepted, report.dropped) == (1, {"no_legal_basis": 1})
-    async with ledger.write(ORG, at=NOW) as book:
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
         assert await consent.withdraw_basis(book, actor="admin")
     assert (await send(ledger, event(3), now=NOW + timedelta(minutes=1))).dropped == {"no_legal_basis": 1}
 
 
 async def test_r13c_people_who_opted_out_are_dropped_and_counted(ledger: Ledger) -> None:
     await found(ledger)
-    async with ledger.write(ORG, at=NOW) as book:
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
         assert await consent.opt_out(book, ["anna", "anna"], cause="asked", actor="admin") == 1
     later = NOW + timedelta(hours=2)
     report = await send(ledger, event(1), event(2, mail=PEOPLE["ola"]), event(3, offering_code="?"), now=later)
     assert (report.accepted, report.dropped, report.quarantined) == (1, {"opted_out": 2}, ())
-    async with ledger.write(ORG, at=later) as book:
+    async with ledger.write(ORG, ALONE, at=later) as book:
         assert await consent.opt_in(book, ["anna"], actor="admin") == 1
     during, after = later - timedelta(hours=1), later + timedelta(minutes=1)
     report = await send(
@@ -171,7 +172,7 @@ async def test_r13c_people_who_opted_out_are_dropped_and_counted(ledger: Ledger)
 
 async def test_r13c_every_change_of_basis_and_every_opt_out_is_audited(ledger: Ledger) -> None:
     await found(ledger)
-    async with ledger.write(ORG, at=NOW) as book:
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
         assert not await consent.record_basis(book, BASIS, actor="admin")
         changed = replace(BASIS, evidence="agreement 8/2026")
         assert await consent.record_basis(book, changed, actor="admin", reason="renegotiated")
@@ -196,7 +197,7 @@ async def test_r13c_every_change_of_basis_and_every_opt_out_is_audited(ledger: L
 async def test_a_recycled_address_is_the_person_who_held_it_at_that_time(ledger: Ledger) -> None:
     await found(ledger)
     moved = datetime(2026, 2, 20, tzinfo=UTC)
-    async with ledger.write(ORG, at=moved) as book:
+    async with ledger.write(ORG, ALONE, at=moved) as book:
         table = people.identity
         statement = book.open(table, "row_id").where(table.c.id == "anna")
         await book.end(table, [row.row_id for row in await book.all(statement)])

@@ -16,6 +16,7 @@ from ledger.published.iceberg import Warehouse
 from ledger.store import consent, publications
 from ledger.store.engine import Ledger
 from ledger.usage import user_key
+from tests.parts.fences import ALONE
 from tests.parts.usage_company import BASIS, NOW, ORG, PEOPLE, SECRET, START, event, found, join, leave, ndjson, seat
 
 DAY = timedelta(days=1)
@@ -191,10 +192,10 @@ async def test_a_late_event_makes_a_numbered_revision_of_a_final_day(ledger: Led
 
 async def test_usage_belongs_to_the_team_of_that_day(ledger: Ledger, warehouse: Warehouse) -> None:
     await found(ledger)
-    async with ledger.write(ORG, at=datetime(2026, 2, 20, 12, tzinfo=UTC)) as book:
+    async with ledger.write(ORG, ALONE, at=datetime(2026, 2, 20, 12, tzinfo=UTC)) as book:
         await leave(book, "anna", "design")
         await join(book, ["anna"], "build")
-    async with ledger.write(ORG, at=datetime(2026, 2, 25, 12, tzinfo=UTC)) as book:
+    async with ledger.write(ORG, ALONE, at=datetime(2026, 2, 25, 12, tzinfo=UTC)) as book:
         await leave(book, "anna", "build")
     await send(ledger, *(event(n, occurred_at=f"2026-02-{n}T01:00:00Z") for n in (19, 20, 21, 25, 26)))
     got = await rows(warehouse, await run(ledger, warehouse))
@@ -204,7 +205,7 @@ async def test_usage_belongs_to_the_team_of_that_day(ledger: Ledger, warehouse: 
 
 async def test_the_team_of_the_seat_wins_so_that_teams_add_up(ledger: Ledger, warehouse: Warehouse) -> None:
     await found(ledger)
-    async with ledger.write(ORG, at=START) as book:
+    async with ledger.write(ORG, ALONE, at=START) as book:
         await join(book, ["anna"], "build")
         await seat(book, "s1", "anna", team="design")
     await send(ledger, event(1), event(2, offering_code="RENDER"))
@@ -216,7 +217,7 @@ async def test_a_mover_changes_the_team_of_the_day_under_way(ledger: Ledger, war
     await found(ledger)
     await send(ledger, event(1, occurred_at="2026-03-02T07:00:00Z"), event(2))
     first = await run(ledger, warehouse)
-    async with ledger.write(ORG, at=NOW + timedelta(minutes=30)) as book:
+    async with ledger.write(ORG, ALONE, at=NOW + timedelta(minutes=30)) as book:
         await leave(book, "anna", "design")
         await join(book, ["anna"], "build")
     second = await run(ledger, warehouse, NOW + timedelta(hours=1))
@@ -229,10 +230,10 @@ async def test_two_publishes_at_once_one_wins_and_the_other_is_told(ledger: Ledg
     await send(ledger, event(1))
     first = await run(ledger, warehouse)
     rival = Publication("rival", 2, NOW, first.tables, first.provisional_from)
-    async with ledger.write(ORG, at=NOW) as book:
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
         await publications.record(book, rival, base=first)
     with pytest.raises(Stale):
-        async with ledger.write(ORG, at=NOW) as book:
+        async with ledger.write(ORG, ALONE, at=NOW) as book:
             await publications.record(book, Publication("mine", 2, NOW, first.tables), base=first)
 
 
@@ -256,7 +257,7 @@ async def test_staged_events_are_kept_for_the_lateness_window_only(ledger: Ledge
 
 async def test_seats_say_used_never_used_or_not_observed(ledger: Ledger, warehouse: Warehouse) -> None:
     await found(ledger)
-    async with ledger.write(ORG, at=START) as book:
+    async with ledger.write(ORG, ALONE, at=START) as book:
         for number, person in enumerate(PEOPLE):
             await seat(book, f"s{number}", person, by="mapping:m" if person == "ola" else "manual")
         await consent.opt_out(book, ["jorg"], cause="asked", actor="admin")
@@ -280,19 +281,19 @@ async def test_seats_are_not_called_idle_over_a_gap_in_the_legal_basis_or_an_opt
     ledger: Ledger, warehouse: Warehouse
 ) -> None:
     await found(ledger)
-    async with ledger.write(ORG, at=START) as book:
+    async with ledger.write(ORG, ALONE, at=START) as book:
         await seat(book, "s0", "anna")
         await seat(book, "s1", "ola")
         await consent.opt_out(book, ["ola"], cause="asked", actor="admin")
     gap = START + timedelta(days=40)
-    async with ledger.write(ORG, at=gap) as book:
+    async with ledger.write(ORG, ALONE, at=gap) as book:
         await consent.opt_in(book, ["ola"], actor="admin")
     await send(ledger, event(1, mail=PEOPLE["łucja"]))
     got = await rows(warehouse, await run(ledger, warehouse), "seats")
     assert [row["reason"] for row in got] == ["never_used", "not_observed"]
-    async with ledger.write(ORG, at=gap) as book:
+    async with ledger.write(ORG, ALONE, at=gap) as book:
         await consent.withdraw_basis(book, actor="admin")
-    async with ledger.write(ORG, at=gap + timedelta(days=1)) as book:
+    async with ledger.write(ORG, ALONE, at=gap + timedelta(days=1)) as book:
         await consent.record_basis(book, BASIS, actor="admin")
     got = await rows(warehouse, await run(ledger, warehouse, NOW + timedelta(minutes=1)), "seats")
     assert [row["reason"] for row in got] == ["not_observed", "not_observed"]

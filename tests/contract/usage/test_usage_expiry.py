@@ -16,6 +16,7 @@ from ledger.published.datasets import USAGE_DAILY, arrow_table
 from ledger.published.iceberg import Warehouse
 from ledger.store import publications
 from ledger.store.engine import Ledger
+from tests.parts.fences import ALONE
 from tests.parts.usage_company import NOW, ORG, PEOPLE, SECRET, event, found, ndjson
 
 
@@ -44,7 +45,7 @@ async def test_publications_nobody_needs_go_with_their_files(
     # left by a publish that died
     lost = arrow_table(USAGE_DAILY, [])
     await warehouse.write(ORG, "usage_daily", lost, base=made[-1].tables["usage_daily"].snapshot, days=[])
-    async with ledger.write(ORG, at=NOW) as book:
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
         await publications.pin(book, made[1].id, holder="export 7", until=NOW + timedelta(days=30))
         await publications.pin(book, made[2].id, holder="cursor", until=NOW + timedelta(hours=1))
     before = parquet_files(tmp_path)
@@ -79,7 +80,7 @@ async def test_what_a_revised_day_was_before_stays_readable(ledger: Ledger, ware
 async def test_a_pin_of_nothing_is_refused(ledger: Ledger) -> None:
     await found(ledger)
     with pytest.raises(NotFound):
-        async with ledger.write(ORG, at=NOW) as book:
+        async with ledger.write(ORG, ALONE, at=NOW) as book:
             await publications.pin(book, "none", holder="x", until=NOW)
 
 

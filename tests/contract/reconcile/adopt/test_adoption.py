@@ -16,6 +16,7 @@ from ledger.store import audit, people, runs, seats
 from ledger.store.engine import Ledger
 from tests.contract.reconcile.test_reconcile_walk import apply, state, tiny
 from tests.parts.directories import ORGANIZATION, World, make_world, open_gate, stand_in_gate
+from tests.parts.fences import ALONE
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ async def brownfield(ledger: Ledger, now: datetime) -> World:
     world = await make_world(ledger, now, tiny(), Design_CAD=5)
     world.source.put("anna", "bo", groups=["design"])
     world.source.put("dan", groups=["site"])
-    async with ledger.write(ORGANIZATION.id, at=now) as book:
+    async with ledger.write(ORGANIZATION.id, ALONE, at=now) as book:
         team = next(row[0] for row in await people.open_teams(book) if row[1] == "Design")
         sold = (await seats.open_subscriptions(book))[0].id
         for uid in ("anna", "bo", "cy"):
@@ -42,7 +43,7 @@ async def brownfield(ledger: Ledger, now: datetime) -> World:
 
 
 async def adopt(world: World, digest: str, mapping: str = "design") -> RunOutcome:
-    order = Order("adopt", "ada", world.now, digest, "brownfield")
+    order = Order("adopt", "ada", world.now, ALONE, digest, "brownfield")
     return await adoption.adopt(world.ledger, world.setup, mapping, order)
 
 
@@ -148,7 +149,9 @@ async def test_p3_an_unread_group_a_shut_gate_and_an_unknown_mapping_adopt_nothi
 
 
 async def undone(world: World, run_id: str) -> list[tuple[str, str, str, str]]:
-    done = await run.undo(world.ledger, world.setup, run_id, actor="ada", reason="r", now=world.now, dry_run=False)
+    done = await run.undo(
+        world.ledger, world.setup, run_id, actor="ada", reason="r", fence=ALONE, now=world.now, dry_run=False
+    )
     return sorted((change.subject, change.kind.value, change.object, change.after) for change in done.changes)
 
 
@@ -182,7 +185,9 @@ async def test_p3_undoing_an_adoption_gives_nothing_back_to_who_left_meanwhile(l
     world.later(hours=1)
     assert (await apply(world)).counts == {"LeaveTeam": 1, "ReleaseSeat": 1}
     world.later(minutes=1)
-    kept = await run.undo(ledger, world.setup, outcome.run_id, actor="ada", reason="r", now=world.now, dry_run=False)
+    kept = await run.undo(
+        ledger, world.setup, outcome.run_id, actor="ada", reason="r", fence=ALONE, now=world.now, dry_run=False
+    )
     assert [problem.subjects for problem in kept.kept if problem.code == "edited-since"] == [
         ("bo@acme.example in Design",)
     ]

@@ -14,6 +14,7 @@ from ledger.errors import Refused
 from ledger.store import outbox, runs, tokens
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 NONE_UNASKED = {"day_floor": 0, "day_percent": 0, "team_day_floor": 99}
 FREEZE = {
@@ -38,7 +39,7 @@ async def company(ledger: Ledger, now: datetime, chosen: Policy) -> World:
     world = await make_world(ledger, now, rules(), Design_CAD=9)
     world.source.put(*(f"p{number}" for number in range(6)), groups=["design"])
     planned = await run.plan(ledger, world.setup, now=now)
-    await run.apply(ledger, world.setup, now=now, actor="test", digest=planned.digest)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", digest=planned.digest)
     world.policy = chosen
     return world
 
@@ -49,11 +50,13 @@ async def leave(world: World, at: datetime, *numbers: int, newcomer: str = "") -
         world.source.change(f"p{number}", disabled=True)
     if newcomer:
         world.source.put(newcomer, groups=["design"])
-    return await run.apply(world.ledger, world.setup, now=at, actor="test", auto=True)
+    return await run.apply(world.ledger, world.setup, fence=ALONE, now=at, actor="test", auto=True)
 
 
 async def approve(world: World, digest: str, actor: str, **values: Any) -> RunOutcome:
-    return await run.approve(world.ledger, world.setup, digest, reason="meant", actor=actor, now=world.now, **values)
+    return await run.approve(
+        world.ledger, world.setup, digest, reason="meant", actor=actor, fence=ALONE, now=world.now, **values
+    )
 
 
 async def told(ledger: Ledger, now: datetime, kind: str) -> list[Any]:
@@ -75,7 +78,7 @@ async def test_g3_inside_a_freeze_additions_go_on_and_harm_waits_for_the_word(le
         await approve(world, held.held, "ada")
     assert caught.value.next_step.endswith(f"rosterd approve {held.held[:12]} --reason TEXT --despite-freeze")
     planned = await run.plan(ledger, world.setup, now=INSIDE)
-    by_digest = await run.apply(ledger, world.setup, now=INSIDE, actor="ada", digest=planned.digest)
+    by_digest = await run.apply(ledger, world.setup, fence=ALONE, now=INSIDE, actor="ada", digest=planned.digest)
     assert (by_digest.state, by_digest.counts) == (RunState.HELD, {}), "a digest is not the word"
     done = await approve(world, held.held, "ada", despite_freeze=True)
     assert done.counts == {"PauseSeat": 1, "DisableIdentity": 1}
@@ -137,7 +140,7 @@ async def test_g3_apply_digest_by_one_principal_approves_no_harm_where_two_are_n
     world.source.change("p0", disabled=True)
     world.source.put("new", groups=["design"])
     planned = await run.plan(ledger, world.setup, now=world.now)
-    outcome = await run.apply(ledger, world.setup, now=world.now, actor="ada", digest=planned.digest)
+    outcome = await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="ada", digest=planned.digest)
     assert (outcome.state, outcome.counts) == (RunState.HELD, {}), "an invite is harm too (G1)"
     assert not any("apply --digest" in line for line in planned.lines)
     for actor in ("ada", "ben"):
@@ -147,7 +150,7 @@ async def test_g3_apply_digest_by_one_principal_approves_no_harm_where_two_are_n
 
 async def test_g3_two_tokens_of_one_name_are_one_principal(ledger: Ledger, now: datetime) -> None:
     world = await company(ledger, now, rules(approvers=2))
-    async with ledger.write(ORGANIZATION.id, at=now) as book:
+    async with ledger.write(ORGANIZATION.id, ALONE, at=now) as book:
         for public, name in (("aaaaaaaa", "Ada"), ("bbbbbbbb", "ada"), ("cccccccc", "ben")):
             await tokens.insert(book, tokens.TokenRow(public, ORGANIZATION.id, name, public, (), (), (), (), "report",
                                                       now, "operator:test", now + timedelta(days=30)))  # fmt: skip

@@ -17,6 +17,7 @@ from ledger.store import kept_groups, people
 from ledger.store.engine import Ledger
 from ledger.store.tables import people as tables
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, sell, stand_in_gate
+from tests.parts.fences import ALONE
 
 EVERYBODY = ("anna", "bo", "cy", "dan")
 DELAYS = {"release_after": "1d", "remove_after": "3d"}
@@ -42,12 +43,14 @@ async def company(ledger: Ledger, now: datetime, chosen: Policy | None = None) -
 
 async def apply(world: World, **parts: float) -> RunOutcome:
     world.later(**parts)
-    return await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)
+    return await run.apply(world.ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
 
 
 async def undo(world: World, run_id: str) -> Any:
     world.later(minutes=1)
-    return await run.undo(world.ledger, world.setup, run_id, actor="anna", reason="oops", now=world.now, dry_run=False)
+    return await run.undo(
+        world.ledger, world.setup, run_id, actor="anna", reason="oops", fence=ALONE, now=world.now, dry_run=False
+    )
 
 
 async def members(world: World, *, everything: bool = False) -> list[tuple[str, str, str]]:
@@ -132,7 +135,7 @@ async def test_g2_a_held_leave_keeps_team_and_group_together(ledger: Ledger, now
     assert held.held_counts == wanted
     assert await members(world) == ALL
     world.later(minutes=1)
-    done = await run.approve(ledger, world.setup, held.held, reason="meant", actor="ada", now=world.now)
+    done = await run.approve(ledger, world.setup, held.held, reason="meant", actor="ada", fence=ALONE, now=world.now)
     assert done.counts == wanted
     assert await members(world) == [row for row in ALL if row[0] != "bo"]
 
@@ -175,7 +178,7 @@ async def test_p2_switching_it_off_and_on_again(ledger: Ledger, now: datetime) -
     assert (held.counts, held.held_counts) == ({}, {"LeaveGroup": 4})
     assert [row[3] for row in await groups(world)] == [True], "somebody is in it"
     world.later(minutes=1)
-    ended = await run.approve(ledger, world.setup, held.held, reason="meant", actor="ada", now=world.now)
+    ended = await run.approve(ledger, world.setup, held.held, reason="meant", actor="ada", fence=ALONE, now=world.now)
     assert ended.counts == {"LeaveGroup": 4}
     assert await members(world) == []
     assert [row[3] for row in await groups(world)] == [False], "nobody keeps it, and nobody is in it"
@@ -194,7 +197,7 @@ async def test_p2_a_group_kept_again_is_the_same_group(ledger: Ledger, now: date
     await apply(world)
     world.policy = kept(keep=False)
     digest = (await run.plan(ledger, world.setup, now=world.later(hours=1))).digest
-    await run.apply(ledger, world.setup, now=world.now, actor="ada", digest=digest)
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="ada", digest=digest)
     world.policy = kept()
     assert (await apply(world, hours=1)).counts == {"JoinGroup": 4}
     assert {row[0] for row in await groups(world)} == {(await groups(world))[0][0]}

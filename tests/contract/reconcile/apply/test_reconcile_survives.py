@@ -18,6 +18,7 @@ from connector.reconcile.desired.seen import Domains
 from connector.reconcile.show.outcome import RunState
 from connector.reconcile.state import gate
 from ledger.errors import Busy, Stale
+from ledger.fence import Leased
 from ledger.store import audit, leases, people, runs, seats
 from ledger.store.book import Book
 from ledger.store.engine import Ledger
@@ -30,6 +31,7 @@ from tests.parts.directories import (
     stand_in_gate,
 )
 from tests.parts.dying_run import POINTS, changed_directory, first_directory, two_teams
+from tests.parts.fences import ALONE
 
 _SECONDS = 60
 
@@ -56,7 +58,7 @@ async def everything(ledger: Ledger) -> dict[str, Any]:
 async def started(ledger: Ledger, now: datetime) -> World:
     world = await make_world(ledger, now, two_teams(), Design_CAD=40, Site_CAD=40)
     world.source = first_directory()
-    await run.apply(ledger, world.setup, now=now, actor="test", auto=True)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", auto=True)
     return world
 
 
@@ -83,7 +85,7 @@ async def test_a1_kill_leaves_before_or_after(ledger: Ledger, ledger_url: str, n
     else:
         assert after == before
     world.source = changed_directory()
-    healed = await run.apply(ledger, world.setup, now=later, actor="test", auto=True)
+    healed = await run.apply(ledger, world.setup, fence=ALONE, now=later, actor="test", auto=True)
     assert healed.state is (RunState.NOTHING if point == "committed" else RunState.APPLIED)
     async with ledger.read(ORGANIZATION.id) as reader:
         assert (await audit.verify(reader)).ok
@@ -120,7 +122,7 @@ async def test_g5_a_gate_closed_between_reading_and_commit_writes_nothing(
             return Domains(frozenset({"acme.example"}))
 
         monkeypatch.setattr(gate, "look", first_answer_only)
-    outcome = await run.apply(ledger, world.setup, now=now + timedelta(hours=1), actor="test", auto=True)
+    outcome = await run.apply(ledger, world.setup, fence=ALONE, now=now + timedelta(hours=1), actor="test", auto=True)
     after = await everything(ledger)
     if checked:
         assert outcome.state is RunState.SUSPENDED
@@ -159,7 +161,7 @@ async def _may_enter_during_apply(ledger: Ledger, url: str, now: datetime, monke
         await original(book, row)
 
     monkeypatch.setattr(runs, "record", record)
-    await run.apply(ledger, world.setup, now=now + timedelta(hours=1), actor="test", auto=True)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now + timedelta(hours=1), actor="test", auto=True)
     assert await _another_writer_may_enter(url), "afterwards it may"
     return answers[0]
 
@@ -177,11 +179,11 @@ async def test_g5_without_the_lock_a_gate_writer_would_get_in_between(
     """The test above fails without the lock (on SQLite it is the file's own and cannot be left out)."""
 
     @contextlib.asynccontextmanager
-    async def unlocked(self: Ledger, organization: str, *, at: datetime, run_id: str = "") -> AsyncIterator[Book]:
+    async def unlocked(self: Ledger, organization: str, at: datetime, run_id: str = "") -> AsyncIterator[Book]:
         async with self.unscoped_write() as connection:
             yield Book(connection, organization, at, run_id)
 
-    monkeypatch.setattr(Ledger, "write", unlocked)
+    monkeypatch.setattr(Ledger, "_write", unlocked)
     ledger = Ledger.open(postgres_url)
     assert await _may_enter_during_apply(ledger, postgres_url, now, monkeypatch)
     await ledger.close()
@@ -197,9 +199,9 @@ async def test_a2_a_run_that_lost_its_lease_writes_nothing(ledger: Ledger, now: 
     assert mine is not None
     assert theirs is not None
     with pytest.raises(Stale):
-        await run.apply(ledger, world.setup, now=later, actor="one", auto=True, lease=mine)
+        await run.apply(ledger, world.setup, fence=Leased(mine), now=later, actor="one", auto=True)
     assert await everything(ledger) == before
-    outcome = await run.apply(ledger, world.setup, now=later, actor="two", auto=True, lease=theirs)
+    outcome = await run.apply(ledger, world.setup, fence=Leased(theirs), now=later, actor="two", auto=True)
     assert outcome.state is RunState.APPLIED
 
 
@@ -208,7 +210,7 @@ async def test_a2_two_runs_at_once_apply_once(ledger: Ledger, now: datetime) -> 
     world.source = changed_directory()
     later = now + timedelta(hours=1)
     both = await asyncio.gather(
-        *(run.apply(ledger, world.setup, now=later, actor=f"d{n}", auto=True) for n in range(2)),
+        *(run.apply(ledger, world.setup, fence=ALONE, now=later, actor=f"d{n}", auto=True) for n in range(2)),
         return_exceptions=True,
     )
     states = sorted(item.state for item in both if not isinstance(item, BaseException))
@@ -223,7 +225,7 @@ async def test_g5_other_open_domains_go_on_when_one_closes(ledger: Ledger, now: 
     await open_gate(ledger, now, "other.example")
     before = await everything(ledger)
     world.source = changed_directory()
-    outcome = await run.apply(ledger, world.setup, now=now + timedelta(hours=1), actor="test", auto=True)
+    outcome = await run.apply(ledger, world.setup, fence=ALONE, now=now + timedelta(hours=1), actor="test", auto=True)
     assert outcome.state is RunState.NOTHING
     assert "frozen" in {problem.code for problem in outcome.problems}
     assert (await everything(ledger))["identities"] == before["identities"]

@@ -15,6 +15,7 @@ from ledger.store import outbox, runs
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from tests.parts.directories import BASE, ORGANIZATION, HandSource, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +31,7 @@ async def told(world: World, *kinds: str) -> list[tuple[str, Any]]:
 
 async def step(world: World, **parts: float) -> list[tuple[str, Any]]:
     world.later(**parts)
-    await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)
+    await run.apply(world.ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
     return await told(world, notices.SOURCE_STALE, notices.SOURCE_FRESH)
 
 
@@ -134,7 +135,7 @@ async def test_p4_a_waitlist_that_moves_without_growing_is_not_told(ledger: Ledg
 
 async def test_g5_suspending_and_resuming_are_told_with_the_next_command(ledger: Ledger, now: datetime) -> None:
     world = await company(ledger, now)
-    async with ledger.write(ORGANIZATION.id, at=now) as book:
+    async with ledger.write(ORGANIZATION.id, ALONE, at=now) as book:
         await rows.put_sync(book, rows.SyncRow(True, (), now, "ada"))
         await sync.suspend(book, ["domain_unverified"])
         assert await sync.resume(book)
@@ -145,7 +146,7 @@ async def test_g5_suspending_and_resuming_are_told_with_the_next_command(ledger:
 async def test_g2_a_held_plan_is_told_with_its_expiry_and_command(ledger: Ledger, now: datetime) -> None:
     world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD"), limits={}), Design_CAD=50)
     world.source.put(*(f"p{number}" for number in range(9)), groups=["design"])
-    outcome = await run.apply(ledger, world.setup, now=now, actor="test", auto=True)
+    outcome = await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", auto=True)
     assert outcome.state is RunState.HELD
     [(digest, payload)] = await told(world, "plan.held")
     assert digest == outcome.held

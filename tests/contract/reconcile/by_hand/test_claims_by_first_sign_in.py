@@ -13,6 +13,7 @@ from ledger.identity import Email
 from ledger.store.engine import Ledger
 from ledger.store.tables import people, seats
 from tests.parts.directories import Somebody, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 ENTITY = "https://idp.acme.example/metadata"
 MAIL = "ewa@acme.example"
@@ -20,7 +21,7 @@ MAIL = "ewa@acme.example"
 
 async def person(ledger: Ledger, at: datetime, identity: str = "i1", mail: str = MAIL, state: str = "active") -> None:
     columns = ("id", "mail", "mail_key", "given_name", "family_name", "display_name", "state", "employee_number")
-    async with ledger.write("acme", at=at) as book:
+    async with ledger.write("acme", ALONE, at=at) as book:
         old = await book.all(book.open(people.identity, "row_id").where(people.identity.c.id == identity))
         await book.end(people.identity, [row.row_id for row in old])
         row = (identity, mail, mail, "Ewa", "Nowak", "Ewa Nowak", state, "7", {})
@@ -29,7 +30,7 @@ async def person(ledger: Ledger, at: datetime, identity: str = "i1", mail: str =
 
 async def seat(ledger: Ledger, at: datetime, identity: str = "i1") -> None:
     columns = ("id", "subscription_id", "team_id", "offering_code", "identity_id", "state", "paused_from")
-    async with ledger.write("acme", at=at) as book:
+    async with ledger.write("acme", ALONE, at=at) as book:
         await book.begin(seats.seat, columns, [(f"s-{identity}", "sub", "t1", "CAD", identity, "invited", "")])
 
 
@@ -113,13 +114,13 @@ async def test_e6_while_a_person_decides_only_the_subject_that_was_bound_signs_i
     stand_in_gate(monkeypatch)
     world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=3)
     world.source.put("bo", "anna", groups=["design"])
-    await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
     arriving = Arrival(Email.parse("bo@acme.example"), ENTITY, "s-1", by_address)
     if bound:
         await claim(ledger, "acme", arriving, now=world.later(minutes=1))
     world.source.drop("bo")
     world.source.put(Somebody("other", mail="bo@acme.example"), groups=["design"])
-    held = await run.apply(ledger, world.setup, now=world.later(hours=1), actor="test", auto=True)
+    held = await run.apply(ledger, world.setup, fence=ALONE, now=world.later(hours=1), actor="test", auto=True)
     assert held.held_counts["RelinkAnchor"] == 1
     if refused:
         with pytest.raises(Refused, match="a person has to decide whose it is"):
@@ -127,5 +128,5 @@ async def test_e6_while_a_person_decides_only_the_subject_that_was_bound_signs_i
     else:
         await claim(ledger, "acme", arriving, now=world.now)
     at = world.later(minutes=1)
-    await run.approve(ledger, world.setup, held.held, reason="the same person", actor="ada", now=at)
+    await run.approve(ledger, world.setup, held.held, reason="the same person", actor="ada", fence=ALONE, now=at)
     await claim(ledger, "acme", arriving, now=at)

@@ -17,6 +17,7 @@ from ledger.store import audit
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
 from tests.parts.edits import act, holdings, identity, invite, mailed, register, verbs
+from tests.parts.fences import ALONE
 
 ACME = ORGANIZATION.id
 
@@ -45,7 +46,7 @@ async def world(ledger: Ledger, now: datetime) -> World:
 
 async def settle(world: World) -> RunState:
     world.later(minutes=1)
-    return (await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)).state
+    return (await run.apply(world.ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)).state
 
 
 async def test_r6_somebody_invited_by_hand_stays_whatever_the_directory_says(world: World) -> None:

@@ -16,6 +16,7 @@ from ledger.identity import Email
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, Somebody, World, make_world, mapping, policy, stand_in_gate
 from tests.parts.edits import DIRECTORIES, act, due, holdings, identity, invite, mailed, register, verbs
+from tests.parts.fences import ALONE
 
 ACME = ORGANIZATION.id
 
@@ -37,7 +38,7 @@ async def world(ledger: Ledger, now: datetime) -> World:
 
 async def settle(world: World) -> RunState:
     world.later(minutes=1)
-    return (await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)).state
+    return (await run.apply(world.ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)).state
 
 
 async def signs_in(world: World, name: str) -> tuple[str, ...]:
@@ -46,7 +47,7 @@ async def signs_in(world: World, name: str) -> tuple[str, ...]:
 
 
 async def resend(world: World, name: str, settings: InviteSettings | None = None) -> invites.Resent:
-    async with world.ledger.write(ACME, at=world.now) as book:
+    async with world.ledger.write(ACME, ALONE, at=world.now) as book:
         person = await people.load(book, await people.find(book, f"{name}@acme.example"))
         return await invites.resend(book, person, settings or InviteSettings(), act(world.now, ""))
 
@@ -95,7 +96,7 @@ async def test_invites_that_never_expire_have_no_due_date(ledger: Ledger, now: d
 
 async def test_an_expired_invite_is_reported_and_keeps_its_seat(world: World) -> None:
     world.later(days=31)
-    outcome = await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)
+    outcome = await run.apply(world.ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
     assert outcome.counts == {}
     found = [problem.subjects for problem in outcome.problems if problem.code == "invite-expired"]
     assert found == [("anna@acme.example", "bo@acme.example")]
@@ -112,7 +113,7 @@ async def test_an_expired_invite_releases_its_synced_seat_where_that_is_set(ledg
     cy = await identity(world, "cy")
     await seats.grant(ledger, ACME, ("Design", "CAD"), cy, act(world.now), wait=False)
     world.later(days=31)
-    outcome = await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
+    outcome = await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
     assert outcome.counts == {"ReleaseSeat": 1}
     assert (await holdings(ledger, "bo"))["seats"] == []
     assert (await holdings(ledger, "bo"))["teams"] == [("Design", "mapping:design")]
@@ -131,9 +132,9 @@ async def test_seats_of_expired_invites_are_held_by_the_limits(ledger: Ledger, n
     world.source.put(*(f"p{number}" for number in range(6)), groups=["design"])
     await register(world)
     planned = await run.plan(ledger, world.setup, now=world.now)
-    await run.apply(ledger, world.setup, now=world.now, actor="test", digest=planned.digest)
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", digest=planned.digest)
     world.later(days=31)
-    outcome = await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
+    outcome = await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
     assert (outcome.state, outcome.held_counts) == (RunState.HELD, {"ReleaseSeat": 6})
 
 
@@ -197,7 +198,7 @@ async def test_r16_a_restricted_team_assigns_and_activates_nothing_and_loses_not
     before = await holdings(world.ledger, "anna")
     await restrictions.restrict(world.ledger, ACME, "Design", act(world.now, "unpaid since March"))
     world.source.put("cy", groups=["design"])
-    outcome = await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)
+    outcome = await run.apply(world.ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
     assert outcome.counts == {"Invite": 1, "JoinTeam": 1, "Wait": 1}
     assert ("restricted", ("Design",)) in [(problem.code, problem.subjects) for problem in outcome.problems]
     assert await signs_in(world, "anna") == ()

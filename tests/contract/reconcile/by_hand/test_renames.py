@@ -13,6 +13,7 @@ from ledger.errors import BadInput, Refused
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, RULES, Somebody, World, make_world, mapping, policy, stand_in_gate
 from tests.parts.edits import act, holdings, identity, invite, register, verbs
+from tests.parts.fences import ALONE
 
 
 @pytest.fixture
@@ -28,7 +29,9 @@ async def world(ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch) 
 
 async def settle(world: World) -> dict[str, int]:
     world.later(hours=1)
-    return dict((await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)).counts)
+    return dict(
+        (await run.apply(world.ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)).counts
+    )
 
 
 async def renamed(world: World, who: str, to: str, reason: str = "marriage") -> Edited:

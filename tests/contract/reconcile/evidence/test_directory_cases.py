@@ -19,6 +19,7 @@ from connector.reconcile.show.outcome import RunOutcome
 from ledger.store import people, seats
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 CASES = Path(__file__).parents[3] / "cases" / "directory"
 LEAVER = {"PauseSeat": 1, "DisableIdentity": 1}
@@ -63,11 +64,12 @@ async def play(ledger: Ledger, tmp_path: Path, name: str) -> Case:
     setup = Setup(ORGANIZATION, chosen, (ConfiguredSource(source, AttributeRules.from_settings(settings)),))
     shutil.copy(CASES / f"{name}.before.ldif", file)
     seen = await run.plan(ledger, setup, now=world.now)
-    await run.apply(ledger, setup, now=world.now, actor="ada", digest=seen.digest)
+    await run.apply(ledger, setup, fence=ALONE, now=world.now, actor="ada", digest=seen.digest)
     shutil.copy(CASES / f"{name}.after.ldif", file)
     planned = await run.plan(ledger, setup, now=world.later(hours=1))
     outcomes = [
-        await run.apply(ledger, setup, now=world.later(hours=1), actor="service:schedule", auto=True) for _ in range(2)
+        await run.apply(ledger, setup, fence=ALONE, now=world.later(hours=1), actor="service:schedule", auto=True)
+        for _ in range(2)
     ]
     return Case(ledger, setup, file, name, outcomes, planned)
 
@@ -136,9 +138,11 @@ async def test_e6_a_new_entry_with_the_address_is_relinked_by_a_person_and_nobod
         assert said in text
     at = datetime(2026, 3, 2, 13, tzinfo=UTC)
     shutil.copy(CASES / "recreated-entry.after.ldif", case.file)
-    done = await run.approve(ledger, case.setup, second.held, reason="re-created by hand", actor="boss", now=at)
+    done = await run.approve(
+        ledger, case.setup, second.held, reason="re-created by hand", actor="boss", fence=ALONE, now=at
+    )
     assert done.counts == {"RelinkAnchor": 1}
-    after = await run.apply(ledger, case.setup, now=at, actor="service:schedule", auto=True)
+    after = await run.apply(ledger, case.setup, fence=ALONE, now=at, actor="service:schedule", auto=True)
     assert (after.counts, after.exit_code) == ({}, 0)
 
 

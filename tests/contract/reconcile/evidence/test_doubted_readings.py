@@ -10,6 +10,7 @@ from connector.reconcile import run
 from connector.reconcile.show.outcome import RunState
 from ledger.store.engine import Ledger
 from tests.parts.directories import World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 STAFF = [f"p{number:02}" for number in range(20)]
 
@@ -24,7 +25,7 @@ async def world_without(ledger: Ledger, now: datetime, hidden: int, **sync: int)
     chosen = policy(mapping("design", "Design", "CAD"), sync=sync)
     world = await make_world(ledger, now, chosen, Design_CAD=30)
     world.source.put(*STAFF, groups=["design"])
-    await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
     for uid in STAFF[:hidden]:
         world.source.drop(uid)
         world.source.unresolved.setdefault("design", set()).add(f"uid={uid},ou=People")
@@ -42,7 +43,7 @@ async def test_e13_many_kept_by_doubt_mean_that_the_reading_is_doubted(
     world = await world_without(ledger, now, hidden, **sync)
     for _ in range(3):
         planned = await run.plan(ledger, world.setup, now=world.later(hours=1))
-        outcome = await run.apply(ledger, world.setup, now=world.later(hours=1), actor="test", auto=True)
+        outcome = await run.apply(ledger, world.setup, fence=ALONE, now=world.later(hours=1), actor="test", auto=True)
         assert outcome.counts == {}
         assert (outcome.state, outcome.exit_code, planned.exit_code) == (
             (RunState.UNKNOWN, 4, 4) if doubted else (RunState.NOTHING, 0, 0)
@@ -61,6 +62,6 @@ async def test_e13_what_is_held_goes_before_what_is_doubted(ledger: Ledger, now:
     world = await world_without(ledger, now, 6)
     world.policy = policy(mapping("design", "Design", "CAD"), limits={"day_floor": 0, "day_percent": 0})
     world.source.change(STAFF[-1], disabled=True)
-    outcome = await run.apply(ledger, world.setup, now=world.later(hours=1), actor="test", auto=True)
+    outcome = await run.apply(ledger, world.setup, fence=ALONE, now=world.later(hours=1), actor="test", auto=True)
     assert (outcome.state, outcome.exit_code) == (RunState.HELD, 3)
     assert outcome.lines[0].startswith("DOUBTED 6 of 20 people")

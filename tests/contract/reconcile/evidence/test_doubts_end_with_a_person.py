@@ -11,6 +11,7 @@ from connector.reconcile.plan.changes import DOUBT
 from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.store.engine import Ledger
 from tests.parts.directories import World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 OFF = {"PauseSeat": 1, "DisableIdentity": 1}
 
@@ -21,11 +22,13 @@ def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def again(world: World, **later: float) -> RunOutcome:
-    return await run.apply(world.ledger, world.setup, now=world.later(**later), actor="test", auto=True)
+    return await run.apply(world.ledger, world.setup, fence=ALONE, now=world.later(**later), actor="test", auto=True)
 
 
 async def approve(world: World, digest: str) -> RunOutcome:
-    return await run.approve(world.ledger, world.setup, digest, reason="left", actor="ann", now=world.later(hours=1))
+    return await run.approve(
+        world.ledger, world.setup, digest, reason="left", actor="ann", fence=ALONE, now=world.later(hours=1)
+    )
 
 
 @pytest.fixture

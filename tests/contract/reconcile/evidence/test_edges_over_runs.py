@@ -14,6 +14,7 @@ from ledger.store.engine import Ledger
 from ledger.store.tables import people as tables
 from ledger.store.tables import reading
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 LEFT = {"LeaveTeam": 1, "ReleaseSeat": 1}
 FIRST, SECOND = "uid=bo,ou=People", "uid=bob,ou=People"
@@ -108,7 +109,9 @@ async def test_e3_undone_what_a_membership_rested_on_is_known_still(world: World
     async with ledger.read(ORGANIZATION.id) as reader:
         last = await reader.tuples(reader.select(tables.team_membership, "ended_run"))
     run_id = next(row[0] for row in last if row[0])
-    await run.undo(ledger, world.setup, run_id, actor="ann", reason="wrong", now=world.later(hours=1), dry_run=False)
+    await run.undo(
+        ledger, world.setup, run_id, actor="ann", reason="wrong", fence=ALONE, now=world.later(hours=1), dry_run=False
+    )
     world.source.drop("bo")
     world.source.unresolved["design"] = {FIRST}
     assert [(await again(world)).counts for _ in range(3)] == [{}, {}, {}]

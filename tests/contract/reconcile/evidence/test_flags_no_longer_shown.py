@@ -21,6 +21,7 @@ from ledger.store.engine import Ledger
 from tests.parts import slapd
 from tests.parts.company import SUFFIX
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 OFF = {"PauseSeat": 1, "DisableIdentity": 1}
 LOCKED = "pwdAccountLockedTime: 000001010000Z"
@@ -59,12 +60,14 @@ class Company:
     async def reads(self, server: slapd.Slapd, **later: float) -> RunOutcome:
         now = self.world.later(**(later or {"hours": 1}))
         async with self.setup(server) as setup:
-            return await run.apply(self.world.ledger, setup, now=now, actor="test", auto=True)
+            return await run.apply(self.world.ledger, setup, fence=ALONE, now=now, actor="test", auto=True)
 
     async def approves(self, server: slapd.Slapd, digest: str) -> RunOutcome:
         now = self.world.later(minutes=1)
         async with self.setup(server) as setup:
-            return await run.approve(self.world.ledger, setup, digest, reason="back", actor="boss", now=now)
+            return await run.approve(
+                self.world.ledger, setup, digest, reason="back", actor="boss", fence=ALONE, now=now
+            )
 
     @asynccontextmanager
     async def setup(self, server: slapd.Slapd) -> AsyncIterator[Setup]:

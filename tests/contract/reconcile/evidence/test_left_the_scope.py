@@ -28,6 +28,7 @@ from tests.parts.directories import (
     policy,
     stand_in_gate,
 )
+from tests.parts.fences import ALONE
 
 OFF = {"PauseSeat": 1, "DisableIdentity": 1}
 STAFF = ("anna", "bo", "cy", "dan")
@@ -53,7 +54,7 @@ class Firm:
 
     async def run(self, **later: float) -> RunOutcome:
         now = self.world.later(**(later or {"hours": 1}))
-        return await run.apply(self.world.ledger, self.setup, now=now, actor="test", auto=True)
+        return await run.apply(self.world.ledger, self.setup, fence=ALONE, now=now, actor="test", auto=True)
 
     async def plan(self) -> run.Planned:
         return await run.plan(self.world.ledger, self.setup, now=self.world.now)
@@ -191,7 +192,7 @@ async def test_e1_where_it_cannot_be_asked_absence_counts_as_ever_and_that_is_sa
 async def test_e1_another_directory_that_shows_the_person_spares_the_question(firm: Firm) -> None:
     second = HandSource("second")
     second.put(Somebody("bo", anchor="second-bo", number="nbo"))
-    async with firm.world.ledger.write(ORGANIZATION.id, at=firm.world.now) as book:
+    async with firm.world.ledger.write(ORGANIZATION.id, ALONE, at=firm.world.now) as book:
         who = {row[3]: row[1] for row in await people.open_identities(book)}
         await people.begin_links(book, [(who[BO], "second", "second-bo", "")])
     firm.world.others = (second,)

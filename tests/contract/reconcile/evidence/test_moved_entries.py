@@ -19,6 +19,7 @@ from tests.parts.directories import (
     policy,
     stand_in_gate,
 )  # fmt: skip
+from tests.parts.fences import ALONE
 
 GUID = "9862eb80-6b15-56f1-bbd2-b98300b7d1ba"
 
@@ -38,7 +39,7 @@ async def world(ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch) 
 
 async def settle(world: World) -> RunOutcome:
     now = world.later(minutes=30)
-    return await run.apply(world.ledger, world.setup, now=now, actor="test", auto=True)
+    return await run.apply(world.ledger, world.setup, fence=ALONE, now=now, actor="test", auto=True)
 
 
 async def test_e6_an_entry_with_the_guid_elsewhere_is_found_when_the_old_one_is_deleted(world: World) -> None:
@@ -50,7 +51,9 @@ async def test_e6_an_entry_with_the_guid_elsewhere_is_found_when_the_old_one_is_
     for _ in range(2):
         outcome = await settle(world)
         assert (outcome.counts, outcome.held_counts.get("RelinkAnchor")) == ({}, 1)
-    approved = await run.approve(world.ledger, world.setup, outcome.held, reason="moved", actor="ada", now=world.now)
+    approved = await run.approve(
+        world.ledger, world.setup, outcome.held, reason="moved", actor="ada", fence=ALONE, now=world.now
+    )
     assert approved.counts["RelinkAnchor"] == 1
 
 

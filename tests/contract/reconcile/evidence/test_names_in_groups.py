@@ -16,6 +16,7 @@ from connector.reconcile.run import ConfiguredSource, Setup
 from ledger.store import people
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 BASE = "dc=acme,dc=example"
 Export = tuple[Mapping[str, Sequence[str]], Mapping[str, tuple[str, str, Sequence[str]]]]
@@ -89,7 +90,7 @@ async def test_e3_a_name_that_a_group_still_lists_keeps_its_person(
         (tmp_path / "people.ldif").write_text(ldif(export), encoding="utf-8")
         lost: set[str] = set()
         for _ in range(3):
-            outcome = await run.apply(ledger, setup, now=world.later(hours=1), actor="test", auto=True)
+            outcome = await run.apply(ledger, setup, fence=ALONE, now=world.later(hours=1), actor="test", auto=True)
             lost |= outcome.counts.keys() & {"LeaveTeam", "DisableIdentity", "PauseSeat"}
         async with ledger.read(ORGANIZATION.id) as reader:
             return len(await people.open_memberships(reader)), lost

@@ -15,6 +15,7 @@ from connector.reconcile.reading.ground import BaseMoved
 from connector.reconcile.show.outcome import RunOutcome
 from ledger.store.engine import Ledger
 from tests.parts.directories import HandSource, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +53,15 @@ async def test_e2_confirm_after_counts_from_the_end_of_a_reading_to_the_beginnin
     world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=9)
     slow = world.source = Slow()
     slow.put("anna", "bo", "cy", groups=["design"])
-    await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
     slow.drop("bo")
     slow.takes = takes * 60.0
     first = world.later(hours=1)
     counts = []
     for minutes in (0, *pauses):
-        outcome = await run.apply(ledger, world.setup, now=first + timedelta(minutes=minutes), actor="test", auto=True)
+        outcome = await run.apply(
+            ledger, world.setup, fence=ALONE, now=first + timedelta(minutes=minutes), actor="test", auto=True
+        )
         counts.append(outcome.counts.get("DisableIdentity", 0))
     assert counts == list(confirmed)
 
@@ -70,7 +73,7 @@ async def test_e2_a_reading_that_had_to_be_made_again_ended_after_both(
     world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=9)
     slow = world.source = Slow()
     slow.put("anna", "bo", "cy", groups=["design"])
-    await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
     slow.drop("bo")
     slow.takes = 7 * 60.0
     committed, tries = run.commit, iter([True])
@@ -84,6 +87,8 @@ async def test_e2_a_reading_that_had_to_be_made_again_ended_after_both(
     first = world.later(hours=1)
     counts = []
     for minutes in (0, 28, 30):
-        outcome = await run.apply(ledger, world.setup, now=first + timedelta(minutes=minutes), actor="test", auto=True)
+        outcome = await run.apply(
+            ledger, world.setup, fence=ALONE, now=first + timedelta(minutes=minutes), actor="test", auto=True
+        )
         counts.append(outcome.counts.get("DisableIdentity", 0))
     assert counts == [0, 0, 1], "14 minutes of reading, and confirm_after"

@@ -11,6 +11,7 @@ import pytest
 from connector.reconcile import run
 from ledger.store.engine import Ledger
 from tests.parts.directories import make_world, mapping, open_gate, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 OFF = {"PauseSeat": 1, "DisableIdentity": 1}
 FREEZE = {"from": "2026-03-01T00:00Z", "until": "2026-03-03T00:00Z", "reason": "year-end closing"}
@@ -38,12 +39,12 @@ async def test_e1_what_stands_before_a_stated_end(
     stand_in_gate(monkeypatch)
     world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=9)
     world.source.put("anna", "bo", "cy", groups=["design"])
-    await run.apply(ledger, world.setup, now=world.now, actor="test", auto=True)
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
     world.policy = policy(mapping("design", "Design", "CAD"), **values)
     if shut:
         await open_gate(ledger, world.now, "elsewhere.example")
     world.source.change("bo", disabled=True, **spoiled)
-    outcome = await run.apply(ledger, world.setup, now=world.later(hours=1), actor="test", auto=True)
+    outcome = await run.apply(ledger, world.setup, fence=ALONE, now=world.later(hours=1), actor="test", auto=True)
     assert outcome.counts == ({} if held or code else OFF)
     assert outcome.held_counts == held
     assert not code or any(

@@ -11,6 +11,7 @@ from connector.reconcile.show.outcome import RunOutcome
 from ledger.store import people
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 OFF = {"PauseSeat": 1, "DisableIdentity": 1}
 LEFT = {"LeaveTeam": 1, "ReleaseSeat": 1}
@@ -22,7 +23,7 @@ def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def again(world: World) -> RunOutcome:
-    return await run.apply(world.ledger, world.setup, now=world.later(hours=1), actor="test", auto=True)
+    return await run.apply(world.ledger, world.setup, fence=ALONE, now=world.later(hours=1), actor="test", auto=True)
 
 
 async def undone(world: World, how: str) -> dict[str, int]:

@@ -22,6 +22,7 @@ from ledger.store import people
 from ledger.store.engine import Ledger
 from tests.parts import company, slapd
 from tests.parts.directories import ORGANIZATION, make_world, mapping, open_gate, policy, stand_in_gate
+from tests.parts.fences import ALONE
 from tests.parts.reconciled_directory import nothing_happened
 
 FIRM = company.firm(12)
@@ -60,7 +61,7 @@ class Office:
         try:
             rules = AttributeRules.from_settings(self.settings)
             setup = Setup(ORGANIZATION, RULES, (ConfiguredSource(source, rules),))
-            return await run.apply(self.ledger, setup, now=self.now, actor="test", auto=True)
+            return await run.apply(self.ledger, setup, fence=ALONE, now=self.now, actor="test", auto=True)
         finally:
             await source.close()
 

@@ -19,6 +19,7 @@ from ledger.seat import Offering, OfferingKind, Seat, SeatState, Subscription, T
 from ledger.store import people, seats
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, Somebody, World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 OFFERINGS = (
     Offering("CAD", "Cad", OfferingKind.SINGLE_USER, True),
@@ -35,7 +36,7 @@ def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def sell(ledger: Ledger, now: datetime, team: str, code: str, quantity: int, tier: Tier) -> None:
-    async with ledger.write(ORGANIZATION.id, at=now) as book:
+    async with ledger.write(ORGANIZATION.id, ALONE, at=now) as book:
         for offering in OFFERINGS:
             await seats.put_offering(book, offering)
         ids = {row[2]: row[0] for row in await people.open_teams(book)}
@@ -120,7 +121,7 @@ async def test_p5_the_preview_is_what_coverage_finds_after_the_plan(ledger: Ledg
         world.later(hours=chance.choice([1, 20]))
         before, broken = await judged(world)
         planned = await run.plan(ledger, world.setup, now=world.now)
-        await run.apply(ledger, world.setup, now=world.now, actor="test", digest=planned.digest)
+        await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", digest=planned.digest)
         after, broken_after = await judged(world)
         found = planned.outlook.coverage
         assert found is not None
@@ -147,7 +148,7 @@ async def test_r13_a_first_business_seat_makes_the_standard_ones_of_its_admin_un
     world.source.put("eve", groups=["lab"])
     planned = await run.plan(ledger, world.setup, now=now)
     assert planned.outlook.coverage is None, "no Business subscription, nothing to cover"
-    await run.apply(ledger, world.setup, now=now, actor="test", digest=planned.digest)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", digest=planned.digest)
     await sell(ledger, now, "Design", "CAD", 9, Tier.BUSINESS)
     world.source.put("fay", groups=["design"])
     planned = await run.plan(ledger, world.setup, now=world.later(hours=1))
@@ -167,9 +168,9 @@ async def test_r8_a_plan_says_which_team_with_business_it_would_empty(ledger: Le
     world.source.groups["lab"].remove("ben")
     world.source.put("cy", groups=["leads"])
     planned = await run.plan(ledger, world.setup, now=now)
-    await run.apply(ledger, world.setup, now=now, actor="test", digest=planned.digest)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", digest=planned.digest)
     world.source.groups["leads"].remove("cy")
-    await run.apply(ledger, world.setup, now=world.later(hours=1), actor="test", auto=True)
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.later(hours=1), actor="test", auto=True)
     planned = await run.plan(ledger, world.setup, now=world.later(hours=1))
     assert planned.plan.counts == {"LeaveTeam": 1, "ReleaseSeat": 1}
     assert planned.outlook.coverage is not None

@@ -37,6 +37,7 @@ from tests.parts.directories import (
     sell,
     stand_in_gate,
 )
+from tests.parts.fences import ALONE
 
 STEPS = 30
 GROUPS = ("design", "site", "leads")
@@ -157,7 +158,7 @@ async def test_d14_near_a_change_is_all_there_is_to_plan(ledger: Ledger, now: da
             assert guarded.held_digest == whole.guarded.held_digest
             assert guarded.counts == whole.guarded.counts
             seen["changes"] += sum(plan.counts.values())
-        outcome = await run.apply(ledger, setup, now=world.now, actor="test", auto=True)
+        outcome = await run.apply(ledger, setup, fence=ALONE, now=world.now, actor="test", auto=True)
         seen[outcome.state.value] += 1
         assert outcome.digest == whole.plan.digest
         assert dict(outcome.counts) == dict(whole.guarded.counts)
@@ -190,7 +191,9 @@ async def _besides(world: World, chance: random.Random, run_id: str, state: RunS
     """What changes the ledger outside a run: undo, purchases, a domain that closes or opens, an approval."""
     what = chance.choice(["nothing"] * 6 + ["undo", "sell", "gate", "approve"])
     if what == "undo" and state is RunState.APPLIED:
-        await run.undo(world.ledger, world.setup, run_id, actor="t", reason="r", now=world.now, dry_run=False)
+        await run.undo(
+            world.ledger, world.setup, run_id, actor="t", reason="r", fence=ALONE, now=world.now, dry_run=False
+        )
     elif what == "sell":
         ends = date(2026, 3, chance.randint(5, 28))
         await sell(world.ledger, world.now, chance.choice(["Design", "Site"]), "CAD", 1, ends_on=ends)
@@ -199,4 +202,6 @@ async def _besides(world: World, chance: random.Random, run_id: str, state: RunS
     elif what == "approve" and state is RunState.HELD:
         async with world.ledger.read(ORGANIZATION.id) as reader:
             held = await runs.held_sets(reader, ("open",))
-        await run.approve(world.ledger, world.setup, held[0].digest, reason="r", actor="t", now=world.later(minutes=1))
+        await run.approve(
+            world.ledger, world.setup, held[0].digest, reason="r", actor="t", fence=ALONE, now=world.later(minutes=1)
+        )

@@ -11,6 +11,7 @@ from connector.reconcile import run
 from connector.reconcile.show.outcome import RunState
 from ledger.store.engine import Ledger
 from tests.parts.directories import World, make_world, mapping, policy, stand_in_gate
+from tests.parts.fences import ALONE
 
 
 @pytest.fixture(autouse=True)
@@ -25,14 +26,14 @@ async def world(ledger: Ledger, now: datetime) -> World:
     world = await make_world(ledger, now, chosen, Design_CAD=3)
     world.source.put("anna", "bo", groups=["design"])
     world.source.put("cy", "dan", groups=["site"])
-    outcome = await run.apply(ledger, world.setup, now=now, actor="test", auto=True)
+    outcome = await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", auto=True)
     assert outcome.state is RunState.APPLIED
     return world
 
 
 async def test_p6_what_was_last_read_is_what_a_directory_shows(world: World) -> None:
     world.source.change("anna", name="Anna Nowa")
-    await run.apply(world.ledger, world.setup, now=world.later(minutes=20), actor="test", auto=True)
+    await run.apply(world.ledger, world.setup, fence=ALONE, now=world.later(minutes=20), actor="test", auto=True)
     world.source.drop("cy")
     reads = world.source.reads
     later = world.later(minutes=20)

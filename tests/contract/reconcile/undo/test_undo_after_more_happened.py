@@ -13,6 +13,7 @@ from ledger.identity import Email
 from ledger.store import people, seats
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, sell, stand_in_gate
+from tests.parts.fences import ALONE
 from tests.parts.year_records import Picture
 
 
@@ -31,12 +32,14 @@ async def begun(ledger: Ledger, now: datetime, *uids: str, seats: int = 5, **del
 
 
 async def apply(world: World) -> str:
-    return (await run.apply(world.ledger, world.setup, now=world.now, actor="test", auto=True)).run_id
+    return (await run.apply(world.ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)).run_id
 
 
 async def undo(world: World, run_id: str) -> Undone:
     world.later(minutes=1)
-    return await run.undo(world.ledger, world.setup, run_id, actor="ada", reason="wrong", now=world.now, dry_run=False)
+    return await run.undo(
+        world.ledger, world.setup, run_id, actor="ada", reason="wrong", fence=ALONE, now=world.now, dry_run=False
+    )
 
 
 async def picture(world: World) -> Picture:
@@ -137,7 +140,9 @@ async def test_a3_a_seat_that_comes_back_ends_the_place_on_the_waitlist(ledger: 
     await apply(world)
     assert len((await picture(world)).waiting) == 1, "cy has the seat that bo had"
     world.source.change("cy", disabled=True)
-    async with ledger.write(ORGANIZATION.id, at=world.later(minutes=1)) as book:  # cy's seat is given back by hand
+    async with ledger.write(
+        ORGANIZATION.id, ALONE, at=world.later(minutes=1)
+    ) as book:  # cy's seat is given back by hand
         names = {row[1]: row[3] for row in await people.open_identities(book)}
         ending = [row for row in await seats.open_seats(book) if names[row[5]] == "cy@acme.example"]
         await seats.end_grants(book, [row[0] for row in await seats.open_grants(book) if row[1] == ending[0][1]])
@@ -155,7 +160,7 @@ async def test_a3_who_was_brought_back_and_given_something_since_is_not_removed_
     await undo(world, first)
     world.later(hours=1)
     again = await apply(world)
-    async with ledger.write(ORGANIZATION.id, at=world.later(minutes=1)) as book:
+    async with ledger.write(ORGANIZATION.id, ALONE, at=world.later(minutes=1)) as book:
         bo = next(row[1] for row in await people.open_identities(book) if row[3] == "bo@acme.example")
         site = next(row[0] for row in await people.open_teams(book) if row[1] == "Site")
         await people.begin_memberships(book, [(bo, site, "manual", "", "by hand")])
