@@ -1,12 +1,14 @@
 """Durable jobs and leases: their values, and the rules of who may take what when.
 
 Safety never rests on a clock here: a lease carries a fencing token that grows with every acquisition, a job the number
-of its attempt, and whoever was overtaken finds its token refused. Clocks only decide how soon somebody else may try.
-Pure: no I/O here, ``now`` is passed in.
+of its attempt, and whoever was overtaken finds its token refused. Clocks only decide how soon somebody else may try,
+and never two hosts' clocks held against each other: what another host has is dead when no sign of life came for some
+time of one's own. Pure: no I/O here, ``now`` is passed in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -37,14 +39,34 @@ def run_lease(organization: str) -> str:
     return f"run:{organization}"
 
 
-def may_take(lease: Lease | None, holder: str, *, now: datetime, ttl: timedelta) -> bool:
-    """Whether ``holder`` may acquire: it is free, expired, its own, or dated by a clock that has since been set back.
+class Whereabouts(StrEnum):
+    """What the asking process knows of a holder: on this host and not known to be dead, dead, or on another host."""
 
-    An expiry more than two ``ttl`` ahead cannot come from a clock that agrees with ours; waiting for it could take
-    days. Taking it is safe, because the token fences the other.
+    HERE = "here"
+    GONE = "gone"
+    ELSEWHERE = "elsewhere"
+
+
+def may_take(
+    lease: Lease | None,
+    holder: str,
+    *,
+    now: datetime,
+    ttl: timedelta,
+    where: Whereabouts = Whereabouts.HERE,
+    silent: Lease | None = None,
+) -> bool:
+    """Whether ``holder`` may acquire: the lease is free, its own, of a process that is gone, or over.
+
+    On this host it is over when it expired, or when it expires more than two ``ttl`` ahead: such an expiry comes from a
+    clock that was set back since, and waiting for it could take days. On another host, whose clock may differ, it is
+    over when it is still ``silent``: as it was when the asking process began to wait for a sign of life. Taking it is
+    safe in each case, because the token fences the other.
     """
-    if lease is None or lease.holder in {"", holder}:
+    if lease is None or lease.holder in {"", holder} or where is Whereabouts.GONE:
         return True
+    if where is Whereabouts.ELSEWHERE:
+        return lease == silent
     return lease.expires_at <= now or lease.expires_at > now + 2 * ttl
 
 
@@ -76,6 +98,8 @@ class Job:
     deadline_at: datetime | None = None
     finished_at: datetime | None = None
     outcome: Any = None
+    queued_at: datetime | None = None
+    """Since when it waits for ``run_after``; later than now where the clock was set back since: it is due then."""
 
     @property
     def claim(self) -> Claim:
@@ -99,15 +123,25 @@ class RetryRules:
         return now + min(self.longest, self.backoff * (1 << max(0, min(attempts, 30) - 1)))
 
 
-def is_dead(job: Job, rules: RetryRules, now: datetime) -> bool:
-    """A running job is dead past its deadline, or when its last heartbeat is further than ``silence`` from now.
+class Watch:
+    """What one process has seen of running jobs, and since when on its own steady clock (seconds)."""
 
-    Also when it is ahead of now: after a clock was set back, a future heartbeat is no sign of life (A4: "running for
-    ever" cannot happen).
-    """
-    if job.state is not JobState.RUNNING:
-        return False
-    if job.deadline_at is not None and job.deadline_at <= now:
-        return True
-    last = job.heartbeat_at or job.started_at
-    return last is None or abs(now - last) > rules.silence
+    def __init__(self, rules: RetryRules) -> None:
+        self._rules = rules
+        self._seen: dict[Claim, tuple[float, float, datetime | None]] = {}
+
+    def dead(self, running: Sequence[Job], at: float) -> list[Job]:
+        """The jobs that gave no sign of life for ``silence``, or that run longer than their deadline allows, as far as
+        this process has seen; ``at``: its steady clock now. What the writers' clocks said does not count."""
+        seen: dict[Claim, tuple[float, float, datetime | None]] = {}
+        dead = []
+        for job in running:
+            began, heard, sign = self._seen.get(job.claim, (at, at, job.heartbeat_at))
+            heard = heard if sign == job.heartbeat_at else at
+            seen[job.claim] = (began, heard, job.heartbeat_at)
+            limit = job.deadline_at - job.started_at if job.deadline_at and job.started_at else None
+            overran = limit is not None and at - began > limit.total_seconds()
+            if overran or at - heard > self._rules.silence.total_seconds():
+                dead.append(job)
+        self._seen = seen
+        return dead

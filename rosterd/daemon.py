@@ -19,7 +19,7 @@ from rosterd.health import Metrics
 from rosterd.loading import load
 from rosterd.logs import event
 from rosterd.programs import Only
-from rosterd.schedule import Schedule
+from rosterd.schedule import Schedule, watch_clock
 from rosterd.service import Service
 from rosterd.settings import Settings
 from rosterd.supervisor import Supervisor
@@ -57,6 +57,7 @@ class Daemon:
             self._guard(self.metrics.watch_loop(), "loop lag")
             if self._only is not Only.API:
                 self._schedule.start()
+                self._guard(watch_clock(self.service.clock, self.metrics, self._schedule.reload), "clock steps")
                 self._guard(self._supervisor.run(), "supervisor")
             await self._stop.wait()
         finally:

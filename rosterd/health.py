@@ -34,6 +34,9 @@ class Metrics:
         self.jobs = Counter("rosterd_jobs_total", "Jobs ended.", ["kind", "outcome"], registry=self.registry)
         self.running = Gauge("rosterd_jobs_running", "Worker processes at work.", registry=self.registry)
         self.reloads = Counter("rosterd_reloads_total", "Configuration reloads.", ["outcome"], registry=self.registry)
+        self.clock_steps = Counter(
+            "rosterd_clock_steps_total", "Steps of the wall clock.", ["direction"], registry=self.registry
+        )
         self.loop_lag = Gauge("rosterd_loop_lag_seconds", "How late the event loop woke up.", registry=self.registry)
         self.held = Gauge(
             "rosterd_held_changes", "Harmful changes that wait for approval.", ["organization"], registry=self.registry

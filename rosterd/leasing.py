@@ -7,33 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 
 from ledger.errors import Busy, RosterdError, Stale
-from ledger.instant import new_id, to_text
-from ledger.jobs import Lease
+from ledger.instant import to_text
+from ledger.jobs import Lease, Whereabouts
 from ledger.store import leases
 from ledger.store.engine import Ledger
+from rosterd import processes
 from rosterd.clock import Clock
 from rosterd.logs import event
 
 TTL = timedelta(seconds=60)
+_LOOKS = 12
 _log = logging.getLogger(__name__)
-
-
-def holder() -> str:
-    """Names this process, uniquely: host, process id, and an id."""
-    return f"{socket.gethostname()}:{os.getpid()}:{new_id()[-8:]}"
 
 
 @asynccontextmanager
 async def leased(ledger: Ledger, name: str, *, clock: Clock, ttl: timedelta = TTL) -> AsyncIterator[Lease]:
-    """The lease ``name`` while the block runs; raises ``Busy`` naming who has it and until when."""
-    lease = await leases.acquire(ledger, name, holder(), now=clock(), ttl=ttl)
+    """The lease ``name`` while the block runs; raises ``Busy`` naming who has it and until when.
+
+    What a dead process of this host left is taken at once. A process of another host shows that it lives by renewing;
+    one that does not for ``ttl`` of our own time is taken for dead, whatever the two clocks say.
+    """
+    lease = await _acquire(ledger, name, clock, ttl)
     if lease is None:
         other = await leases.current(ledger, name)
         until = f" until {to_text(other.expires_at)} at the latest" if other else ""
@@ -52,6 +51,26 @@ async def leased(ledger: Ledger, name: str, *, clock: Clock, ttl: timedelta = TT
             await heart
         with suppress(RosterdError):
             await leases.release(ledger, lease)
+
+
+async def _acquire(ledger: Ledger, name: str, clock: Clock, ttl: timedelta) -> Lease | None:
+    me = processes.holder()
+
+    def where(holder: str) -> Whereabouts:
+        found = processes.whereabouts(holder)
+        one_clock = ledger.dialect == "sqlite"  # a file is on one host, whatever its containers are called
+        return Whereabouts.HERE if found is Whereabouts.ELSEWHERE and one_clock else found
+
+    lease = await leases.acquire(ledger, name, me, now=clock(), ttl=ttl, where=where)
+    seen = await leases.current(ledger, name) if lease is None else None
+    if seen is None or where(seen.holder) is not Whereabouts.ELSEWHERE:
+        return lease
+    event(_log, "lease.watched", level=logging.WARNING, lease=name, holder=seen.holder, seconds=ttl.total_seconds())
+    for _ in range(_LOOKS):
+        await asyncio.sleep(ttl.total_seconds() / _LOOKS)
+        if await leases.current(ledger, name) != seen:
+            break  # given back, or a sign of life
+    return await leases.acquire(ledger, name, me, now=clock(), ttl=ttl, where=where, silent=seen)
 
 
 async def _renew(ledger: Ledger, lease: Lease, clock: Clock, ttl: timedelta) -> None:

@@ -35,7 +35,7 @@ class Pushes:
     def __init__(self, service: Service, principal: Callable[[web.Request], Awaitable[Principal]]) -> None:
         self._service = service
         self._principal = principal
-        self._due: dict[str, datetime] = {}
+        self._due: dict[str, float] = {}  # by the loop's clock, which no step of the wall clock moves
         self._tasks: set[asyncio.Task[None]] = set()
 
     def mount(self, app: web.Application, inbox: Inbox) -> None:
@@ -65,10 +65,10 @@ class Pushes:
     async def pushed(self, who: Pushing) -> None:
         """Something changed: one run soon, shared by every push until it begins."""
         after = self._service.settings.installation.schedule.reconcile_after_push
-        now = self._service.clock()
-        if not after or self._due.get(who.organization, now) > now:
+        steady, now = asyncio.get_running_loop().time(), self._service.clock()
+        if not after or self._due.get(who.organization, steady) > steady:
             return
-        self._due[who.organization] = now + after
+        self._due[who.organization] = steady + after.total_seconds()
         task = asyncio.create_task(self._enqueue(who.organization, now, now + after), name="run after a push")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

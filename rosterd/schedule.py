@@ -1,21 +1,45 @@
-"""What is due when: APScheduler lives here only. Enqueues durable jobs; decides and runs nothing."""
+"""What is due when: APScheduler lives here only. Enqueues durable jobs; decides and runs nothing.
+
+The scheduler goes by the wall clock. A step of it is survived both ways: set back, everything is planned anew, so that
+nothing waits until the clock has caught up; ahead, each kind fires once, however often it would have meanwhile.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from apscheduler.triggers.interval import IntervalTrigger
+from apscheduler.triggers.base import BaseTrigger
 
 from ledger.errors import RosterdError
 from ledger.store import jobs
+from rosterd.clock import Clock
+from rosterd.health import Metrics
 from rosterd.job_kinds import EVIDENCE, PUBLISH, RECONCILE, SEAL
 from rosterd.logs import event
 from rosterd.service import Service
 
 _SEAL_EVERY = timedelta(hours=1)
+_SPREAD = 0.05
+_LOOK_EVERY = 1.0
+_TOLERATED = 5.0
+"""Seconds between two looks that are no step: a busy loop, a clock that is slewed."""
 _log = logging.getLogger(__name__)
+
+
+class _Every(BaseTrigger):  # type: ignore[misc]
+    """Fires an interval after the last firing, seen from now: what was missed is never counted up, one by one."""
+
+    def __init__(self, interval: timedelta) -> None:
+        self._interval = interval
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime:
+        """An interval from now, or up to a twentieth of it more."""
+        fires: datetime = self._apply_jitter(now + self._interval, self._interval.total_seconds() * _SPREAD, now)
+        return fires
 
 
 class Schedule:
@@ -31,7 +55,7 @@ class Schedule:
         self._scheduler.start()
 
     def reload(self) -> None:
-        """Take over changed intervals."""
+        """Take over changed intervals, or a clock that was stepped; everything is due at once."""
         self._scheduler.remove_all_jobs()
         self._plan()
 
@@ -56,7 +80,7 @@ class Schedule:
     def _add(self, kind: str, interval: timedelta, now: datetime) -> None:
         self._scheduler.add_job(
             self.enqueue,
-            IntervalTrigger(seconds=int(interval.total_seconds()), jitter=int(interval.total_seconds() * 0.05)),
+            _Every(interval),
             args=(kind,),
             id=kind,
             name=f"enqueue {kind}",
@@ -73,3 +97,21 @@ class Schedule:
                 await jobs.enqueue(self._service.ledger, name, kind, now=self._service.clock(), dedupe_key=kind)
             except RosterdError as error:
                 event(_log, "job.not_enqueued", level=logging.WARNING, kind=kind, organization=name, why=error.what)
+
+
+async def watch_clock(clock: Clock, metrics: Metrics, stepped: Callable[[], None]) -> None:
+    """Hold the wall clock against the loop's steady one, second by second, and tell its steps. Until cancelled.
+
+    ``stepped`` is called after each. A host that slept shows as a step ahead.
+    """
+    steady = asyncio.get_running_loop().time
+    wall, at = clock(), steady()
+    while True:
+        await asyncio.sleep(_LOOK_EVERY)
+        now, then = clock(), steady()
+        step = (now - wall).total_seconds() - (then - at)
+        wall, at = now, then
+        if abs(step) > _TOLERATED:
+            metrics.clock_steps.labels("back" if step < 0 else "ahead").inc()
+            event(_log, "clock.stepped", level=logging.WARNING, seconds=round(step, 1))
+            stepped()

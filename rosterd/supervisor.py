@@ -8,27 +8,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 
-from ledger.errors import RosterdError, Stale
-from ledger.jobs import Job, JobState, RetryRules
+from ledger.errors import Retryable, RosterdError, Stale
+from ledger.jobs import Claim, Job, JobState, RetryRules, Watch, Whereabouts
 from ledger.store import jobs
+from rosterd import processes
 from rosterd.handover import Handover
 from rosterd.health import Metrics
 from rosterd.job_kinds import KINDS
-from rosterd.leasing import holder
 from rosterd.logs import event
 from rosterd.service import Service
 
 _log = logging.getLogger(__name__)
 _POLL = 0.5
 _HEARTBEAT = 15.0
-_CARE_EVERY = timedelta(seconds=30)
+_CARE_EVERY = 30.0
+_LONGEST_PAUSE = 15.0
 _MOST_OUTPUT = 4 * 1024 * 1024
 
 
@@ -39,21 +40,22 @@ class Supervisor:
         self._service = service
         self._metrics = metrics
         self._most = most
-        self._holder = holder()
+        self._holder = processes.holder()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._rules = RetryRules()
+        self._watch = Watch(self._rules)
+        self._attempts: set[Claim] = set()
 
     async def run(self) -> None:
-        """Until ``stop``: claim what is due, bring back what died."""
-        care_at = self._service.clock()
+        """Until ``stop``: claim what is due, bring back what died. The wall clock says what is due, nothing else."""
+        steady = asyncio.get_running_loop().time
+        care_at = steady()
         while not self._stopping.is_set():
             try:
-                now = self._service.clock()
-                if now >= care_at:
-                    care_at = now + _CARE_EVERY
-                    for dead in await jobs.requeue_dead(self._service.ledger, now=now, rules=self._rules):
-                        event(_log, "job.dead", level=logging.WARNING, job=dead.id, kind=dead.kind, holder=dead.holder)
+                if steady() >= care_at:
+                    care_at = steady() + _CARE_EVERY
+                    await self._bring_back()
                 while len(self._tasks) < self._most and (job := await self._claim()) is not None:
                     self._begin(job)
             except RosterdError as error:
@@ -77,14 +79,27 @@ class Supervisor:
 
     async def _claim(self) -> Job | None:
         """Look without a write first: on SQLite a claim waits for whoever writes."""
-        waiting = await jobs.recent(self._service.ledger, states=(JobState.WAITING,), limit=1000)
         now = self._service.clock()
-        if not any(job.run_after <= now for job in waiting):
+        if not await jobs.any_due(self._service.ledger, KINDS, now=now):
             return None
         deadline = self._service.settings.installation.schedule.run_deadline
         return await jobs.claim(self._service.ledger, KINDS, self._holder, now=now, deadline=deadline)
 
+    async def _bring_back(self) -> None:
+        """Give back what died here or elsewhere: whose process is gone, or gave no sign of life for too long."""
+        now = self._service.clock()
+        for dead in await jobs.requeue_dead(self._service.ledger, self._dead, now=now, rules=self._rules):
+            event(_log, "job.dead", level=logging.WARNING, job=dead.id, kind=dead.kind, holder=dead.holder)
+
+    def _dead(self, running: Sequence[Job]) -> list[Job]:
+        lost = [job for job in running if job.holder == self._holder and job.claim not in self._attempts]
+        others = [job for job in running if job.holder != self._holder]
+        silent = self._watch.dead(others, asyncio.get_running_loop().time())
+        gone = [job for job in others if processes.whereabouts(job.holder) is Whereabouts.GONE and job not in silent]
+        return [*lost, *silent, *gone]
+
     def _begin(self, job: Job) -> None:
+        self._attempts.add(job.claim)
         task = asyncio.create_task(self._attend(job), name=f"job {job.kind} of {job.organization}")
         self._tasks.add(task)
         self._metrics.running.set(len(self._tasks))
@@ -97,8 +112,14 @@ class Supervisor:
             event(_log, "job.lost", level=logging.ERROR, task=task.get_name(), error=repr(task.exception()))
 
     async def _attend(self, job: Job) -> None:
+        try:
+            await self._work(job)
+        finally:
+            self._attempts.discard(job.claim)
+
+    async def _work(self, job: Job) -> None:
         if job.organization not in self._service.settings.customers:
-            await self._fail(job, "the organization has no file any more", None)
+            await self._settle(job, {"error": "the organization has no file any more", "retry_after": None})
             return
         handover = Handover(self._service.settings, job.organization, job.kind, dict(job.payload or {}), job.claim)
         process = await asyncio.create_subprocess_exec(
@@ -109,11 +130,13 @@ class Supervisor:
         )
         event(_log, "job.started", job=job.id, kind=job.kind, organization=job.organization, worker=process.pid)
         heart = asyncio.create_task(self._keep_alive(job, process), name=f"heartbeat of {job.id}")
+        answer = {"error": "the daemon stopped before it was done", "retry_after": 0.0}
         try:
-            await self._settle(job, await self._converse(job, process, handover))
+            answer = await self._converse(job, process, handover)
+            await self._settle(job, answer)
         except asyncio.CancelledError:
             _end(process)
-            await asyncio.shield(self._fail(job, "the daemon stopped before it was done", 0.0))
+            await asyncio.shield(self._settle(job, answer, patient=False))
             raise
         finally:
             heart.cancel()
@@ -139,26 +162,51 @@ class Supervisor:
         answer: dict[str, Any] = msgspec.json.decode(line)
         return answer
 
-    async def _settle(self, job: Job, answer: dict[str, Any]) -> None:
-        if "error" in answer:
-            await self._fail(job, str(answer["error"]), answer["retry_after"])
-            return
-        with suppress(Stale):
-            await jobs.finish(self._service.ledger, job, now=self._service.clock(), outcome=answer["outcome"])
-        self._metrics.jobs.labels(job.kind, "done").inc()
-        outcome = loggable(answer["outcome"])
-        event(_log, "job.done", job=job.id, kind=job.kind, organization=job.organization, outcome=outcome)
+    async def _settle(self, job: Job, answer: dict[str, Any], *, patient: bool = True) -> None:
+        """Write down how the job ended, as often as it takes: a ledger that is busy loses no outcome. What the worker's
+        own transaction settled stays as it is (A4). ``patient``: wait for the ledger."""
+        pause = _POLL
+        while True:
+            try:
+                ended = await self._write(job, answer)
+                break
+            except Stale:
+                ended = await self._found(job)
+                break
+            except Retryable as error:
+                event(_log, "job.unsettled", level=logging.WARNING, job=job.id, why=error.what)
+                if not patient:
+                    return
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+        self._tell(job, answer, ended)
 
-    async def _fail(self, job: Job, why: str, retry_after: float | None) -> None:
+    async def _write(self, job: Job, answer: dict[str, Any]) -> str:
+        """``done``, ``again`` or ``failed``. Raises ``Stale`` when the job is settled, or another's."""
         now = self._service.clock()
-        again = None
-        if retry_after is not None:
-            again = self._rules.next_try(job.attempts, now)
-        with suppress(Stale):
-            await jobs.fail(self._service.ledger, job, now=now, outcome={"error": why}, retry_at=again)
-        self._metrics.jobs.labels(job.kind, "again" if again else "failed").inc()
-        level = logging.WARNING if again else logging.ERROR
-        event(_log, "job.failed", level=level, job=job.id, kind=job.kind, organization=job.organization, why=why)
+        if "error" not in answer:
+            await jobs.finish(self._service.ledger, job, now=now, outcome=answer["outcome"])
+            return "done"
+        again = self._rules.next_try(job.attempts, now) if answer["retry_after"] is not None else None
+        why = {"error": str(answer["error"])}
+        await jobs.fail(self._service.ledger, job, now=now, outcome=why, retry_at=again)
+        return "again" if again else "failed"
+
+    async def _found(self, job: Job) -> str:
+        """How the job stands: ``done`` by its own transaction, or ``taken`` by another attempt."""
+        stored = await jobs.get(self._service.ledger, job.id)
+        return "done" if stored.state is JobState.DONE and stored.claim == job.claim else "taken"
+
+    def _tell(self, job: Job, answer: dict[str, Any], ended: str) -> None:
+        self._metrics.jobs.labels(job.kind, ended).inc()
+        about: dict[str, Any] = {"job": job.id, "kind": job.kind, "organization": job.organization}
+        if ended == "done":
+            event(_log, "job.done", **about, outcome=loggable(answer.get("outcome", {"state": "settled"})))
+        elif ended == "taken":
+            event(_log, "job.taken", level=logging.WARNING, **about)
+        else:
+            level = logging.WARNING if ended == "again" else logging.ERROR
+            event(_log, "job.failed", level=level, **about, why=str(answer["error"]))
 
     async def _keep_alive(self, job: Job, process: asyncio.subprocess.Process) -> None:
         """Heartbeats for as long as the process lives; ends it when the job was taken away."""

@@ -5,19 +5,19 @@ Prohibition: runs nothing, decides nothing about a job's kind or payload.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, Select, case, select, text, update
+from sqlalchemy import ColumnElement, Row, Select, case, select, text, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import NotFound
 from ledger.instant import new_id
-from ledger.jobs import Job, JobState, RetryRules, is_dead
+from ledger.jobs import Job, JobState, RetryRules
 from ledger.store import fencing
 from ledger.store.engine import Ledger
 from ledger.store.tables import jobs
@@ -51,6 +51,7 @@ async def enqueue(
         "state": JobState.WAITING.value,
         "run_after": run_after or now,
         "created_at": now,
+        "queued_at": now,
     }
     async with ledger.unscoped_write() as connection:
         make = sqlite_insert if ledger.dialect == "sqlite" else postgres_insert
@@ -69,11 +70,24 @@ def _earlier(statement: Any) -> Any:
     return case((new < old, new), else_=old)
 
 
+def _due(now: datetime) -> ColumnElement[bool]:
+    """Waiting long enough; or queued in the future, by a clock that was set back since: then at once."""
+    waited = (_TABLE.c.run_after <= now) | (_TABLE.c.queued_at > now)
+    return (_TABLE.c.state == JobState.WAITING.value) & waited
+
+
+async def any_due(ledger: Ledger, kinds: Sequence[str], *, now: datetime) -> bool:
+    """Whether a claim would find a job: asked without a write, which on SQLite waits for whoever writes."""
+    statement = select(_TABLE.c.id).where(_due(now), _TABLE.c.kind.in_(list(kinds))).limit(1)
+    async with ledger.unscoped_read() as connection:
+        return (await connection.execute(statement)).first() is not None
+
+
 async def claim(ledger: Ledger, kinds: Sequence[str], holder: str, *, now: datetime, deadline: timedelta) -> Job | None:
     """Take the job that has been due longest, or None. It must be finished, or heard of, before ``deadline``."""
     due = (
         select(_TABLE)
-        .where(_TABLE.c.state == JobState.WAITING.value, _TABLE.c.run_after <= now, _TABLE.c.kind.in_(list(kinds)))
+        .where(_due(now), _TABLE.c.kind.in_(list(kinds)))
         .order_by(_TABLE.c.run_after, _TABLE.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -118,15 +132,17 @@ async def fail(
         await _back(connection, job, now=now, retry_at=retry_at, outcome=outcome)
 
 
-async def requeue_dead(ledger: Ledger, *, now: datetime, rules: RetryRules) -> list[Job]:
-    """Bring back every running job that is past its deadline or silent; returns them as they were.
+async def requeue_dead(
+    ledger: Ledger, dead_of: Callable[[Sequence[Job]], Sequence[Job]], *, now: datetime, rules: RetryRules
+) -> list[Job]:
+    """Bring back every running job that ``dead_of`` names dead; returns them as they were.
 
     One that has used up its attempts fails instead. Its process may still live: it will find itself ``Stale``.
     """
     running = select(_TABLE).where(_TABLE.c.state == JobState.RUNNING.value).with_for_update(skip_locked=True)
     async with ledger.unscoped_write() as connection:
         found = [_job(row) for row in (await connection.execute(running)).all()]
-        dead = [job for job in found if is_dead(job, rules, now)]
+        dead = list(dead_of(found))
         for job in dead:
             outcome = {"error": f"attempt {job.attempts} by {job.holder} went silent or passed its deadline"}
             retry_at = rules.next_try(job.attempts, now)
@@ -192,5 +208,5 @@ async def _back(
         ended = {"state": JobState.FAILED.value, "finished_at": now, "outcome": outcome}
         await _set(connection, job.id, ended)
     else:
-        again = {"state": JobState.WAITING.value, "run_after": retry_at, "outcome": outcome}
+        again = {"state": JobState.WAITING.value, "run_after": retry_at, "queued_at": now, "outcome": outcome}
         await _set(connection, job.id, again)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select, update
@@ -9,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger.jobs import Lease, may_take
+from ledger.jobs import Lease, Whereabouts, may_take
 from ledger.store import fencing
 from ledger.store.engine import Ledger
 from ledger.store.tables import jobs
@@ -18,11 +19,21 @@ _TABLE = jobs.lease
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def acquire(ledger: Ledger, name: str, holder: str, *, now: datetime, ttl: timedelta) -> Lease | None:
-    """Take the lease for ``ttl``, or None while somebody else has it. ``holder`` names one process (unique)."""
+async def acquire(
+    ledger: Ledger,
+    name: str,
+    holder: str,
+    *,
+    now: datetime,
+    ttl: timedelta,
+    where: Callable[[str], Whereabouts] = lambda _: Whereabouts.HERE,
+    silent: Lease | None = None,
+) -> Lease | None:
+    """Take the lease for ``ttl``, or None while somebody else has it (``may_take``). ``holder`` names one process
+    (unique); ``where`` tells what is known of another one."""
     async with ledger.unscoped_write() as connection:
         held = await _locked(connection, name)
-        if not may_take(held, holder, now=now, ttl=ttl):
+        if not may_take(held, holder, now=now, ttl=ttl, where=where(held.holder), silent=silent):
             return None
         lease = Lease(name, holder, held.token + 1, now + ttl)
         values = {"holder": holder, "token": lease.token, "expires_at": lease.expires_at}

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,11 +79,12 @@ class Installation:
             handle.write(text)
 
     @contextmanager
-    def serving(self, *arguments: str) -> Iterator[Daemon]:
-        """The real daemon in a process of its own; ended by SIGTERM when the block ends."""
+    def serving(self, *arguments: str, under: Mapping[str, str] | None = None) -> Iterator[Daemon]:
+        """The real daemon in a process of its own; ended by SIGTERM when the block ends. ``under``: more of its
+        environment."""
         command = [sys.executable, "-m", "rosterd.cli", "--config", str(self.file), "serve", *arguments]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ROSTERD_")}
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**environment, **(under or {})})
         daemon = Daemon(process)
         try:
             line = daemon.wait_for("serve.listening")

@@ -33,6 +33,7 @@ job = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("holder", Text, nullable=False, server_default=""),
     Column("outcome", Json, nullable=True),
+    Column("queued_at", Instant, nullable=True),
     Index("ix_job_ready", "state", "run_after"),
     Index("ix_job_organization", "organization_id", "created_at"),
 )

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from ledger.errors import NotFound, Stale
-from ledger.jobs import Job, JobState, RetryRules
+from ledger.jobs import Job, JobState, RetryRules, Watch
 from ledger.store import jobs
 from ledger.store.engine import Ledger
 
@@ -22,6 +22,12 @@ async def claimed(ledger: Ledger, now: datetime, holder: str = "w1") -> Job:
     job = await jobs.claim(ledger, ["run"], holder, now=now, deadline=HOUR)
     assert job is not None
     return job
+
+
+async def brought_back(ledger: Ledger, watch: Watch, second: float, now: datetime) -> list[str]:
+    """What a process with this watch gives back at a second of its own steady clock."""
+    dead = await jobs.requeue_dead(ledger, lambda running: watch.dead(running, second), now=now, rules=RULES)
+    return [job.id for job in dead]
 
 
 async def test_a_job_lives_from_waiting_to_done(ledger: Ledger, now: datetime) -> None:
@@ -60,10 +66,13 @@ async def test_a_waiting_job_of_the_same_key_is_joined_and_never_delayed(ledger:
 async def test_a4_a_silent_job_comes_back_and_its_old_worker_cannot_finish_it(ledger: Ledger, now: datetime) -> None:
     await jobs.enqueue(ledger, "acme", "run", now=now)
     first = await claimed(ledger, now, "w1")
+    watch = Watch(RULES)
+    assert await brought_back(ledger, watch, 0, now) == []
     await jobs.heartbeat(ledger, first, now=now + timedelta(seconds=50))
-    assert await jobs.requeue_dead(ledger, now=now + timedelta(seconds=100), rules=RULES) == []
+    assert await brought_back(ledger, watch, 60, now) == []
     after = now + timedelta(seconds=111)
-    assert [job.id for job in await jobs.requeue_dead(ledger, now=after, rules=RULES)] == [first.id]
+    assert await brought_back(ledger, watch, 120, now) == []
+    assert await brought_back(ledger, watch, 121, after) == [first.id]
     assert await jobs.claim(ledger, ["run"], "w2", now=after, deadline=HOUR) is None
     second = await claimed(ledger, after + RULES.backoff, "w2")
     assert (second.id, second.attempts) == (first.id, 2)
@@ -82,18 +91,45 @@ async def test_a4_attempts_end(ledger: Ledger, now: datetime) -> None:
     job_id = await jobs.enqueue(ledger, "acme", "run", now=now)
     for _ in range(2):
         await claimed(ledger, now)
+        watch = Watch(RULES)
+        assert await brought_back(ledger, watch, 0, now) == []
         now += 2 * HOUR  # past its deadline
-        assert len(await jobs.requeue_dead(ledger, now=now, rules=RULES)) == 1
+        assert len(await brought_back(ledger, watch, 7200, now)) == 1
         now += RULES.backoff
     stored = await jobs.get(ledger, job_id)
     assert (stored.state, stored.attempts) == (JobState.FAILED, 2)
     assert "went silent" in stored.outcome["error"]
 
 
-async def test_a4_a_clock_set_back_does_not_keep_a_dead_job_running(ledger: Ledger, now: datetime) -> None:
+@pytest.mark.parametrize("skew", [timedelta(hours=-5), timedelta(seconds=-90), timedelta(0), timedelta(days=2)])
+async def test_a4_another_host_s_clock_neither_kills_a_job_nor_keeps_a_dead_one(
+    ledger: Ledger, now: datetime, skew: timedelta
+) -> None:
     await jobs.enqueue(ledger, "acme", "run", now=now)
-    dead = await claimed(ledger, now + timedelta(days=1))
-    assert [job.id for job in await jobs.requeue_dead(ledger, now=now, rules=RULES)] == [dead.id]
+    theirs = now + skew
+    job = await jobs.claim(ledger, ["run"], "w2", now=max(theirs, now), deadline=HOUR)
+    assert job is not None
+    watch, found = Watch(RULES), []
+    for second in range(0, 300, 30):
+        await jobs.heartbeat(ledger, job, now=theirs + timedelta(seconds=second))
+        found += await brought_back(ledger, watch, second, now + timedelta(seconds=second))
+    assert found == [], "it lives, whatever its clock says"
+    for second in range(300, 400, 30):
+        found += await brought_back(ledger, watch, second, now + timedelta(seconds=second))
+    assert found == [job.id]
+
+
+async def test_a4_a_clock_set_back_keeps_no_retry_and_no_new_job_waiting(ledger: Ledger, now: datetime) -> None:
+    ahead = now + timedelta(days=1)
+    fresh = await jobs.enqueue(ledger, "acme", "run", now=ahead, run_after=ahead + HOUR)
+    await jobs.enqueue(ledger, "globex", "run", now=ahead)
+    tried = await jobs.claim(ledger, ["run"], "w1", now=ahead, deadline=HOUR)
+    assert tried is not None
+    await jobs.fail(ledger, tried, now=ahead, retry_at=ahead + timedelta(minutes=5))
+    assert not await jobs.any_due(ledger, ["run"], now=ahead)
+    assert await jobs.any_due(ledger, ["run"], now=now), "the clock was set back by a day"
+    assert {(await claimed(ledger, now)).id, (await claimed(ledger, now)).id} == {fresh, tried.id}
+    assert not await jobs.any_due(ledger, ["run"], now=now)
 
 
 async def test_a_failed_job_is_tried_again_when_it_says_so(ledger: Ledger, now: datetime) -> None:
@@ -109,7 +145,7 @@ async def test_a_dead_job_whose_work_waits_already_does_not_come_back(ledger: Le
     first = await jobs.enqueue(ledger, "acme", "run", now=now, dedupe_key="run")
     await claimed(ledger, now)
     second = await jobs.enqueue(ledger, "acme", "run", now=now, dedupe_key="run")
-    await jobs.requeue_dead(ledger, now=now + HOUR, rules=RULES)
+    assert await jobs.requeue_dead(ledger, lambda running: running, now=now + HOUR, rules=RULES)
     states = {job.id: job.state for job in await jobs.recent(ledger, organization="acme")}
     assert states == {first: JobState.FAILED, second: JobState.WAITING}
     assert [job.id for job in await jobs.recent(ledger, states=[JobState.WAITING])] == [second]

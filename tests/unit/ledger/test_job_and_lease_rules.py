@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from ledger.jobs import Job, JobState, Lease, RetryRules, is_dead, may_take
+from ledger.jobs import Job, JobState, Lease, RetryRules, Watch, Whereabouts, may_take
 
 TTL = timedelta(seconds=30)
 
@@ -34,31 +34,59 @@ def test_a_lease_nobody_ever_had_is_free(now: datetime) -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "silent", "deadline", "dead"),
+    ("where", "silent", "taken"),
     [
-        (JobState.RUNNING, 0, 100, False),
-        (JobState.RUNNING, 60, 100, False),
-        (JobState.RUNNING, 61, 100, True),
-        (JobState.RUNNING, 0, 0, True),  # alive, but past its deadline
-        (JobState.RUNNING, -3600, 100, True),  # its heartbeat is in the future: no sign of life
-        (JobState.WAITING, 9999, -1, False),
-        (JobState.DONE, 9999, -1, False),
+        (Whereabouts.GONE, False, True),
+        (Whereabouts.ELSEWHERE, False, False),  # expired by our clock, which need not be theirs
+        (Whereabouts.ELSEWHERE, True, True),
+        (Whereabouts.HERE, False, True),
     ],
 )
-def test_a4_when_a_job_is_dead(now: datetime, state: JobState, silent: int, deadline: int, dead: bool) -> None:
-    job = Job(
-        "j",
-        "acme",
-        "run",
-        {},
-        "",
-        state,
-        now,
-        now,
-        heartbeat_at=now - timedelta(seconds=silent),
-        deadline_at=now + timedelta(seconds=deadline),
-    )
-    assert is_dead(job, RetryRules(silence=timedelta(seconds=60)), now) is dead
+@pytest.mark.parametrize("left", [-3600, 3600])
+def test_a2_what_another_host_has_is_taken_only_when_it_is_silent(
+    now: datetime, where: Whereabouts, silent: bool, taken: bool, left: int
+) -> None:
+    lease = Lease("run:acme", "other", 7, now + timedelta(seconds=left))
+    renewed = Lease("run:acme", "other", 7, now + timedelta(seconds=left - 20))
+    watched = lease if silent else renewed
+    assert may_take(lease, "me", now=now, ttl=TTL, where=where, silent=watched) is taken
+
+
+def running(now: datetime, beat: int, attempt: int = 1) -> Job:
+    """A job of an hour at most, after this many signs of life."""
+    beaten = now + timedelta(seconds=beat)
+    return Job(
+        "j", "acme", "run", {}, "", JobState.RUNNING, now, now, attempts=attempt, holder="other", started_at=now,
+        heartbeat_at=beaten, deadline_at=now + timedelta(hours=1),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("looks", "dead"),
+    [
+        ([(0, 0), (60, 0)], False),
+        ([(0, 0), (60.1, 0)], True),
+        ([(0, 0), (50, 1), (110, 1)], False),
+        ([(0, 0), (50, 1), (110.1, 1)], True),
+        ([(0, 0), (50, -9000), (100, 5000)], False),  # any other value is a sign of life
+        ([(9_000, 0)], False),  # first seen late: it gets its time
+        ([(second, second) for second in range(0, 3_601, 30)], False),
+        ([(second, second) for second in range(0, 3_640, 30)], True),  # alive, and longer than its deadline
+    ],
+)
+def test_a4_a_job_is_dead_by_the_steady_clock_of_who_looks(
+    now: datetime, looks: list[tuple[float, int]], dead: bool
+) -> None:
+    watch = Watch(RetryRules(silence=timedelta(seconds=60)))
+    found = [watch.dead([running(now, beat)], at) for at, beat in looks]
+    assert [bool(item) for item in found] == [*[False] * (len(looks) - 1), dead]
+
+
+def test_a4_another_attempt_begins_anew(now: datetime) -> None:
+    watch = Watch(RetryRules(silence=timedelta(seconds=60)))
+    assert watch.dead([running(now, 0)], 0) == []
+    assert watch.dead([running(now, 0, attempt=2)], 61) == []
+    assert watch.dead([running(now, 0, attempt=2)], 122) != []
 
 
 def test_retries_back_off_and_end(now: datetime) -> None:
