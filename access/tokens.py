@@ -22,7 +22,7 @@ from access.principal import Principal, Purpose, Scope, check_grant, check_scope
 from access.trail import Trail
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound
-from ledger.fence import Unleased
+from ledger.jobs import Unleased
 from ledger.store import audit
 from ledger.store import tokens as rows
 from ledger.store.engine import Ledger

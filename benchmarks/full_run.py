@@ -39,8 +39,8 @@ from connector.reconcile.reading.memory import Memory, Observed
 from connector.reconcile.state import gate
 from connector.reconcile.state.load import load
 from connector.reconcile.state.teams import ensure_organization
-from ledger.fence import Unleased
 from ledger.identity import Email, fold
+from ledger.jobs import Unleased
 from ledger.seat import Offering, OfferingKind, Subscription, Tier
 from ledger.store import people, seats
 from ledger.store.engine import Ledger

@@ -4,7 +4,7 @@
     python -m benchmarks.full_run --grow
 
 Each run is a fresh process, as a worker is: a first run, then one without change and one after 100 changed people, both
-from ledger.fence import Unleased
+from ledger.jobs import Unleased
 from a whole reading and both from what the server says has changed (syncrepl). The floor is ``ldapsearch`` of people
 and groups paged by 1,000. Aims (directory-sync.md): first ≤ 12 × the floor, no change ≤ 4 ×, 100 changes followed in
 less than a second, peak memory < 500 MB.
@@ -91,7 +91,7 @@ def _one(url: str, ledger_url: str, groups: int, turn: int) -> dict[str, Any]:
         from connector.reconcile.plan.settings import MappingSettings, TeamSettings
         from connector.reconcile.policy.policy import Policy
         from connector.reconcile.state import gate
-        from ledger.fence import Unleased
+        from ledger.jobs import Unleased
         from ledger.store.engine import Ledger
 
     async def opened(*_args: Any) -> Domains:

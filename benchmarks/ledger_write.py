@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ledger.audit import AuditEvent
-from ledger.fence import Unleased
 from ledger.instant import new_ids
+from ledger.jobs import Unleased
 from ledger.store import audit
 from ledger.store.engine import Ledger
 from ledger.store.tables import people

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from ledger.errors import NotFound, RosterdError
-from ledger.fence import Unleased
+from ledger.jobs import Unleased
 from ledger.store import publications
 from ledger.store.engine import Ledger
 

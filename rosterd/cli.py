@@ -18,7 +18,7 @@ from rosterd.verbs.console import Session, report_error
 
 VERBS: dict[str, tuple[str, ...]] = {
     "starting": ("init",),
-    "checking": ("check",),
+    "checking": ("check", "clock"),
     "signon": ("sso", "sync"),
     "reconcile": ("plan", "apply", "approve", "undo"),
     "explaining": ("explain",),

@@ -16,10 +16,9 @@ from urllib.parse import urlsplit
 
 from access.principal import Principal, operator
 from ledger.errors import BadInput
-from ledger.fence import Leased
-from ledger.jobs import Claim, run_lease
+from ledger.jobs import Claim, Leased, run_lease
 from ledger.store.engine import Ledger
-from rosterd.clock import Clock, utc_now
+from rosterd.clock import Clock, host_clock, utc_now
 from rosterd.leasing import leased
 from rosterd.settings import Customer, Settings
 
@@ -56,7 +55,7 @@ class Service:
     @asynccontextmanager
     async def opened(cls, settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Service]:
         """Open the ledger, bring its schema up to date, close everything at the end."""
-        ledger = Ledger.open(settings.installation.database.connection_url())
+        ledger = Ledger.open(settings.installation.database.connection_url(), clock=host_clock(clock))
         service = cls(settings, ledger, clock)
         try:
             await ledger.migrate()
@@ -128,7 +127,8 @@ class Service:
         from ledger.store.inbox import Inbox
 
         if self._inbox is None:
-            opened = Inbox.open(self.settings.installation.database.connection_url())
+            url = self.settings.installation.database.connection_url()
+            opened = Inbox.open(url, clock=host_clock(self.clock))
             try:
                 await opened.migrate()
             except BaseException:

@@ -20,8 +20,7 @@ import msgspec
 import uvloop
 
 from ledger.errors import Retryable, RosterdError
-from ledger.fence import Unleased
-from ledger.jobs import Claim
+from ledger.jobs import Claim, Unleased
 from rosterd import job_kinds, logs
 from rosterd.handover import Handover
 from rosterd.heartbeat import heartbeat

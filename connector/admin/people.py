@@ -19,8 +19,8 @@ from connector.reconcile.by_hand.people import Newcomer
 from connector.reconcile.by_hand.rules import Person
 from connector.reconcile.explain import explain
 from connector.reconcile.policy.invites import EXPIRY, parse_mail
-from ledger.fence import Unleased
 from ledger.identity import IdentityState
+from ledger.jobs import Unleased
 from ledger.store import kept_groups, people, roster
 from ledger.store.book import Reader
 from ledger.store.roster import Wanted
@@ -173,6 +173,7 @@ class People(Answering):
         invites = self.acts.declared(who.organization).invites
         act = self.act(who)
         async with self.ledger.write(who.organization, Unleased.BY_HAND, at=act.now) as book:
+            act = act.inside(book.at)
             person = await by_hand.load(book, request.match_info["id"])
             person.require_seen_by(act)
             done = await invites_by_hand.resend(book, person, invites, act)

@@ -40,8 +40,8 @@ from connector.reconcile.state.windows import load_permit
 from connector.reconcile.undo import undo as undoing
 from ledger.collector import without_collector
 from ledger.errors import BadInput
-from ledger.fence import Fence
 from ledger.instant import new_id, to_text
+from ledger.jobs import Fence
 from ledger.store import seats
 from ledger.store.engine import Ledger
 from ledger.team import Organization
@@ -143,7 +143,7 @@ async def approve(
     order = Order("approve", actor, now, fence, held.digest, reason, despite_freeze)
     if setup.policy.limits.approvers > 1:
         async with ledger.write(setup.organization.id, fence, at=now, run_id=new_id()) as book:
-            outcome = await record_one_approval(book, order, setup.policy)
+            outcome = await record_one_approval(book, order.inside(book.at), setup.policy)
         if outcome is not None:
             return outcome
     return await _run(ledger, setup, order, None)
@@ -158,7 +158,7 @@ async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | 
         memory = await recall(ledger, reader, setup.policy, domains, order.now, setup.whole_every)
     if gate.shut(domains):
         async with ledger.write(organization, order.fence, at=order.now, run_id=new_id()) as book:
-            return await record_suspended(book, order, domains)
+            return await record_suspended(book, order.inside(book.at), domains)
     if order.kind != "apply" or order.digest:
         memory = replace(memory, base=None)  # what somebody saw or approves was made of everybody
     began = how.elapsed()
@@ -172,7 +172,7 @@ async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | 
             return await commit(ledger, organization, setup.policy, observed, order)
     except PlanChanged as error:
         async with ledger.write(organization, order.fence, at=order.now, run_id=new_id()) as book:
-            await record_refused(book, order, error.what)
+            await record_refused(book, order.inside(book.at), error.what)
         raise
 
 

@@ -18,8 +18,8 @@ from connector.sso.saml import Peer
 from connector.sso.settings import SsoSettings
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
-from ledger.fence import Unleased
 from ledger.instant import to_text
+from ledger.jobs import Unleased
 from ledger.store import audit, sso_requests
 from ledger.store import sso as rows
 from ledger.store.book import Book
@@ -78,6 +78,7 @@ async def connect(
     wants = Wants(settings.mail_attribute, settings.response_signed_only)
     mark = fingerprint(found, wants)
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
+        now = book.at
         await _refuse_used(book, found.entity_id)
         await rows.put_connection(book, MAIN, settings.entity_id or found.entity_id, actor)
         known = await evidence.known(book)
@@ -115,6 +116,7 @@ async def turn_on(ledger: Ledger, organization: str, *, actor: str, now: datetim
     Raises ``Refused`` naming every missing step of every linked domain. Decision and switch are one transaction.
     """
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
+        now = book.at
         known = await evidence.known(book)
         found = known.connections.get(MAIN)
         newest = found.newest if found else None
@@ -146,6 +148,7 @@ async def turn_on(ledger: Ledger, organization: str, *, actor: str, now: datetim
 async def turn_off(ledger: Ledger, organization: str, *, reason: str, actor: str, now: datetime) -> bool:
     """Turn single sign-on off; sync is suspended with it and nobody loses anything. False when it was off already."""
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
+        now = book.at
         known = await evidence.known(book)
         found = known.connections.get(MAIN)
         live = found.live(now) if found else None

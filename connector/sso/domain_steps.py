@@ -18,8 +18,8 @@ from connector.sso.gate import Gate
 from connector.sso.settings import DnsSettings
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Refused, Stale
-from ledger.fence import Unleased
 from ledger.instant import to_text
+from ledger.jobs import Unleased
 from ledger.store import audit, sso_requests
 from ledger.store import sso as rows
 from ledger.store.book import Book, Reader
@@ -94,6 +94,7 @@ async def add_domain(
     domain = require_registrable(name)
     token = domains.make_token(secrets.token_bytes(32))
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
+        now = book.at
         await _refuse_held(book, domain)
         before = await rows.domain(book, domain)
         known = (await evidence.known(book)).domains.get(domain)
@@ -176,6 +177,7 @@ async def release_domain(
 ) -> None:
     """Give a domain up; nobody else may claim it for 30 days. Refused while sync is enabled unless ``confirmed``."""
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
+        now = book.at
         row, _ = await _registered(book, name)
         status = await sync.sync_status(book)
         if status.state in {sync.SyncState.ENABLED, sync.SyncState.SUSPENDED} and not confirmed:

@@ -17,6 +17,7 @@ from connector.sso.gate import Gate, decide
 from ledger.instant import to_text
 from ledger.store import sso as rows
 from ledger.store.book import Book, Reader
+from ledger.store.book_times import present
 from ledger.store.sso import DomainRow, EvidenceRow, TokenRow, VersionRow
 
 DOMAIN_ADDED = "domain.added"
@@ -63,6 +64,7 @@ async def gates(reader: Reader, *, now: datetime) -> dict[str, Gate]:
 
     Inside a ``Book`` this sees, and by its lock holds, the evidence: nobody can change it before the commit.
     """
+    now = await present(reader, now)  # what others wrote since the caller looked at the clock is not in the future
     return (await known(reader)).gates(now)
 
 

@@ -16,12 +16,13 @@ from connector.sso.response import Accepted, Document, Expected, SignInRefused, 
 from connector.sso.saml import Peer, ServiceProvider
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
-from ledger.fence import Unleased
 from ledger.identity import Email
 from ledger.instant import to_text
+from ledger.jobs import Unleased
 from ledger.store import audit
 from ledger.store import sso_requests as rows
 from ledger.store.book import Reader
+from ledger.store.book_times import present
 from ledger.store.engine import Ledger
 from ledger.store.sso_requests import RequestRow
 
@@ -74,6 +75,7 @@ async def begin_test(
     """Let one browser make a test sign-in with the newest version. Raises ``Refused`` naming what must come first."""
     ticket = secrets.token_urlsafe(_RANDOM_BYTES)
     async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
+        now = book.at
         version = await _testable(book, domain, now)
         row = RequestRow(ticket, TICKET, MAIN, version, domain, "", "", actor, now, now + TICKET_LIFE)
         await rows.put_request(book, row)
@@ -86,6 +88,7 @@ async def open_test(
 ) -> Outgoing:
     """Exchange a ticket for a signed request for fresh authentication. Raises ``Refused`` for a used ticket."""
     async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
+        now = book.at
         row = await rows.take_request(book, ticket, "")
         if row is None or row.purpose != TICKET or row.expires_at <= now:
             raise Refused("this test link was used or has run out", next_step="rosterd sso test again")
@@ -100,6 +103,7 @@ async def open_login(
 ) -> Outgoing:
     """A signed request to the live identity provider of a domain (empty: of the organization). Raises ``NotFound``."""
     async with ledger.read(organization) as reader:
+        now = await present(reader, now)
         known = await evidence.known(reader)
     found = known.connections.get(known.links.get(domain, "") if domain else MAIN)
     live = found.live(now) if found else None
@@ -128,6 +132,7 @@ async def finish(
     if not document.request_id:
         raise SignInRefused(2, "unsolicited")
     async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
+        now = book.at
         request = await rows.take_request(book, document.request_id, _hash(cookie)) if cookie else None
     if request is None:
         raise SignInRefused(2, "unknown_request")
@@ -178,6 +183,7 @@ async def _accept(
 ) -> None:
     """⑩ Remember the assertion; for a test, the evidence. One transaction."""
     async with ledger.write(peer.organization, Unleased.SIGN_IN, at=now) as book:
+        now = book.at
         entity_id = peer.metadata.entity_id
         if not await rows.remember_assertion(book, entity_id, accepted.assertion_id, accepted.valid_until):
             raise SignInRefused(10, "replay")

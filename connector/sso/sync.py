@@ -16,8 +16,8 @@ from connector.sso.explain_gate import whole_way
 from connector.sso.gate import Gate, GateState
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
-from ledger.fence import Unleased
 from ledger.instant import require_aware, to_text
+from ledger.jobs import Unleased
 from ledger.store import audit, outbox
 from ledger.store import sso as rows
 from ledger.store.book import Book, Reader
@@ -88,6 +88,7 @@ async def enable_sync(ledger: Ledger, organization: str, *, actor: str, now: dat
     The gate is decided in the transaction that enables, under the organization's lock.
     """
     async with ledger.write(organization, Unleased.BY_HAND, at=now) as book:
+        now = book.at
         found = await evidence.gates(book, now=now)
         if not any_open(found):
             steps = every_missing_step(found)

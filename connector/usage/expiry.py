@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from ledger.fence import Unleased
+from ledger.jobs import Unleased
 from ledger.published.datasets import DATASETS
 from ledger.published.iceberg import Warehouse
 from ledger.published.sweep import Swept

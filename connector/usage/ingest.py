@@ -18,8 +18,8 @@ from connector.usage.judge import Quarantined, Verdict, World, judge
 from connector.usage.rows import BadRow, EventRow, mail_key, parse_line, parse_mapping
 from connector.usage.settings import ReportingSettings
 from ledger.errors import BadInput
-from ledger.fence import Unleased
 from ledger.instant import new_id
+from ledger.jobs import Unleased
 from ledger.store import consent
 from ledger.store import usage as store
 from ledger.store.book import Book

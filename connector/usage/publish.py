@@ -23,8 +23,8 @@ from connector.usage.dimensions import Views, dimension_rows, offering_names
 from connector.usage.ingest import in_pool
 from connector.usage.prepare import Found, complete_through, find, freshness, provisional_from
 from connector.usage.settings import ReportingSettings
-from ledger.fence import Unleased
 from ledger.instant import new_id
+from ledger.jobs import Unleased
 from ledger.publication import Publication, PublishedTable
 from ledger.published.datasets import DATASETS, USAGE_DAILY, arrow_table
 from ledger.published.iceberg import Warehouse

@@ -11,21 +11,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from sqlalchemy import URL, MetaData, event, text
+from sqlalchemy import URL, MetaData, Table, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from ledger.book_time import HostClock, HostTime, LastWrite, accepted, instant
 from ledger.errors import BadInput
-from ledger.fence import Fence
-from ledger.store import fencing, migrations
+from ledger.instant import from_micros
+from ledger.jobs import Fence
+from ledger.store import book_times, fencing, migrations
 from ledger.store.book import Book, Reader
-from ledger.store.tables import metadata
+from ledger.store.tables import metadata, people
 from ledger.store.wall import wall
 
 _BUSY_SECONDS = 30.0
+_CLOCK = text("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)")
 
 
 class Store:
@@ -34,27 +38,32 @@ class Store:
     name: ClassVar[str]
     """File stem and schema name."""
     tables: ClassVar[MetaData]
+    times: ClassVar[Table]
     lock_seed: ClassVar[int]
     """Keeps the organization locks of two stores apart: a long ledger transaction must not stall the inbox."""
 
-    def __init__(self, url: str, writer: AsyncEngine, reader: AsyncEngine) -> None:
+    def __init__(self, url: str, writer: AsyncEngine, reader: AsyncEngine, clock: HostClock | None) -> None:
         self.url = url
         self._writer = writer
         self._reader = reader
+        self._clock = clock
 
     @classmethod
-    def open(cls, url: str, *, busy_seconds: float = _BUSY_SECONDS) -> Self:
-        """Open (not connect yet); a writer waits ``busy_seconds`` for another. ``BadInput`` for an unknown scheme."""
+    def open(cls, url: str, *, busy_seconds: float = _BUSY_SECONDS, clock: HostClock | None = None) -> Self:
+        """Open (not connect yet); a writer waits ``busy_seconds`` for another. ``BadInput`` for an unknown scheme.
+
+        ``clock`` is read inside each transaction; without one the instants that callers give are believed.
+        """
         if url.startswith("sqlite:///"):
             folder = Path(url.removeprefix("sqlite:///"))
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it will hold personal data
             path = folder / f"{cls.name}.db"
-            return cls(url, _sqlite(path, busy_seconds, write=True), _sqlite(path, busy_seconds, write=False))
+            return cls(url, _sqlite(path, busy_seconds, write=True), _sqlite(path, busy_seconds, write=False), clock)
         if url.startswith("postgresql://"):
             reading = _postgres(url, cls.name, busy_seconds).execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
-            return cls(url, _postgres(url, cls.name, busy_seconds), reading)
+            return cls(url, _postgres(url, cls.name, busy_seconds), reading, clock)
         raise BadInput(
             "the database is neither SQLite nor PostgreSQL",
             where="database.url",
@@ -78,10 +87,14 @@ class Store:
                 await connection.run_sync(self.tables.create_all)
 
     @asynccontextmanager
-    async def _write(self, organization: str, at: datetime, run_id: str = "") -> AsyncIterator[Book]:
+    async def _write(
+        self, organization: str, at: datetime, run_id: str = "", *, accept_clock: bool = False
+    ) -> AsyncIterator[Book]:
         """One write transaction of one organization; writers of the same organization wait for each other.
 
-        Commits when the block ends, rolls back when it raises. ``Busy`` when the wait is longer than ``busy_seconds``.
+        Its instant is ``Book.at``, taken when the wait is over: ``at`` is when the caller came, and counts alone where
+        the store has no clock. Commits when the block ends, rolls back when it raises. Raises ``Busy`` when the wait is
+        longer than ``busy_seconds``, and ``WrongClock``.
         """
         async with self.unscoped_write() as connection:
             if self.dialect == "postgresql":
@@ -89,7 +102,44 @@ class Store:
                     text("SELECT pg_advisory_xact_lock(hashtextextended(:name, :seed))"),
                     {"name": organization, "seed": self.lock_seed},
                 )
-            yield Book(connection, organization, at, run_id)
+            book = Book(connection, organization, at, run_id)
+            await self._take_instant(connection, book, accept_clock)
+            yield book
+
+    async def _take_instant(self, connection: AsyncConnection, book: Book, accept_clock: bool) -> None:
+        last = await book_times.last(book, self.times)
+        if self._clock is None:
+            book.at = max(book.at, last.at) if last else book.at
+            left = LastWrite(book.at, HostTime(book.at))
+        else:
+            host, database = self._clock(), await self._database_clock(connection)
+            if accept_clock:
+                left = accepted(last, host, database)
+            else:
+                at = instant(last, host, database)
+                left = replace(last, at=at, host=host) if last else LastWrite(at, host)
+            book.at = left.at
+        await book_times.keep(book, self.times, left)
+
+    async def _database_clock(self, connection: AsyncConnection) -> datetime | None:
+        """What the database's clock shows, where it may be another host's and ours is a real one."""
+        if self.dialect != "postgresql" or self._clock is None or not self._clock().boot:
+            return None
+        return from_micros(int((await connection.execute(_CLOCK)).scalar_one()))
+
+    async def check_clock(self, organization: str) -> None:
+        """Raises ``WrongClock`` where a transaction would."""
+        if self._clock is None:
+            return
+        async with self.unscoped_read() as connection:
+            last = await book_times.last(Reader(connection, organization), self.times)
+            instant(last, self._clock(), await self._database_clock(connection))
+
+    @asynccontextmanager
+    async def accept_clock(self, organization: str, *, at: datetime) -> AsyncIterator[Book]:
+        """A transaction by the clock of this host, whatever is thought of it; what comes after is compared with it."""
+        async with self._write(organization, at, accept_clock=True) as book:
+            yield book
 
     @asynccontextmanager
     async def read(self, organization: str) -> AsyncIterator[Reader]:
@@ -141,6 +191,7 @@ class Ledger(Store):
 
     name = "ledger"
     tables = metadata
+    times = people.book_time
     lock_seed = 7
 
     @asynccontextmanager

@@ -10,8 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 
 from ledger.errors import Stale
-from ledger.fence import Fence, Leased
-from ledger.jobs import Claim, JobState, Lease
+from ledger.jobs import Claim, Fence, JobState, Lease, Leased
 from ledger.store.book import Book
 from ledger.store.tables import jobs
 

@@ -36,6 +36,7 @@ class Inbox(Store):
     """``inbox.db``, or the schema ``inbox``: opened by the same URL as the ledger."""
 
     name = "inbox"
+    times = tables.inbox_time
     tables = tables.metadata
     lock_seed = 11
 

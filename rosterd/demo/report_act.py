@@ -17,7 +17,7 @@ from access.principal import Scope
 from connector.usage import files as usage_files
 from connector.usage.publish import publish
 from ledger.errors import Unavailable
-from ledger.fence import Unleased
+from ledger.jobs import Unleased
 from ledger.publication import Publication
 from ledger.store import consent, people, reporting, seats
 from ledger.usage import BasisKind, LegalBasis

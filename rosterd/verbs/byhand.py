@@ -52,12 +52,13 @@ def resend(context: typer.Context, mail: Mail, organization: OneOrganization = "
     async def work(service: Service) -> Result:
         from connector.reconcile.by_hand import invites as invites_by_hand
         from connector.reconcile.by_hand import people
-        from ledger.fence import Unleased
+        from ledger.jobs import Unleased
 
         chosen = choose(service.settings, organization)
         invites = service.settings.customer(chosen).settings.invites
         act = _act(service)
         async with service.ledger.write(chosen, Unleased.BY_HAND, at=act.now) as book:
+            act = act.inside(book.at)
             person = await people.load(book, await people.find(book, mail))
             return await invites_by_hand.resend(book, person, invites, act)
 

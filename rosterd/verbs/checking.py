@@ -1,4 +1,4 @@
-"""check: is everything set up, and (--live) does everything really answer?
+"""check: is everything set up, and (--live) does everything really answer? clock: is this host's clock right?
 
 With ``--live --daemon`` it is the container's health check, which asks the daemon alone: a directory that does not
 answer, or a file that was broken since, is no reason to end a daemon that goes on.
@@ -11,11 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rosterd.verbs.console import Json, Result, Session, Shown, answer, perform
+from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, answer, perform
 
 if TYPE_CHECKING:
     from connector.directory.base import CheckLine
     from rosterd.service import Service
+
+
+clock = typer.Typer(help="This host's clock, where it is not believed.", no_args_is_help=True)
+
+
+@clock.callback()
+def about_clock() -> None:
+    """This host's clock, where it is not believed."""
 
 
 def check(
@@ -55,6 +63,40 @@ def check(
     perform(context, as_json, work)
 
 
+@clock.command()
+def accept(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option("--reason", help="Why the clock is right; kept in the audit.")],
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Say that this host's clock is right: from now on what is written is compared with it."""
+    if not reason.strip():
+        raise typer.BadParameter("say why the clock is right", param_hint="--reason")
+
+    async def work(service: Service) -> Result:
+        from ledger.audit import AuditEvent
+        from ledger.instant import to_text
+        from ledger.store import audit
+        from rosterd.service import actor
+
+        now = service.clock()
+        lines, found = [], {}
+        for name in [organization] if organization else list(service.settings.customers):
+            service.settings.customer(name)
+            async with service.ledger.accept_clock(name, at=now) as book:
+                after = {"clock": to_text(now), "instant": to_text(book.at)}
+                await audit.append(book, [AuditEvent(actor(), "clock.accepted", "clock", reason, after=after)])
+            async with (await service.inbox()).accept_clock(name, at=now):
+                pass
+            stands = f"; its time stands at {after['instant']} until the clock is there" if book.at > now else ""
+            lines.append(f"{name}: the clock of this host, {after['clock']}, is accepted{stands}")
+            found[name] = after
+        return Shown(tuple(lines), {"accepted": found})
+
+    perform(context, as_json, work)
+
+
 def _result(settings: Sequence[CheckLine], connected: Sequence[CheckLine] = (), *, live: bool = True) -> Shown:
     """Exit 0; 2 when something is configured wrongly; 4 when something does not answer."""
     lines: list[str] = []
@@ -75,3 +117,4 @@ def _result(settings: Sequence[CheckLine], connected: Sequence[CheckLine] = (), 
 def add_to(app: typer.Typer) -> None:
     """Register the verbs."""
     app.command()(check)
+    app.add_typer(clock, name="clock")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.errors import BadInput
-from ledger.fence import Unleased
+from ledger.jobs import Unleased
 from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, choose, perform, progress
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ledger.errors import BadInput, NotFound
-from ledger.fence import Unleased
+from ledger.jobs import Unleased
 from ledger.usage import BasisKind, LegalBasis
 from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ledger.fence import Unleased
+from ledger.jobs import Unleased
 
 ALONE = Unleased.BY_HAND

@@ -6,7 +6,7 @@ What is decided: ``swaps``. Prohibition: moves no cursor and settles no absence 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from connector.reconcile.adopt import swaps
@@ -26,8 +26,8 @@ from connector.reconcile.show.text import counts_text, problem_lines, short
 from connector.reconcile.state import gate
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused, Unavailable
-from ledger.fence import Unleased
 from ledger.instant import new_id
+from ledger.jobs import Unleased
 from ledger.store import audit, last_readings, people, runs, seats
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
@@ -77,10 +77,10 @@ async def adopt(
     observed = await observe(setup.sources, setup.policy, order.now, progress)
     try:
         async with ledger.write(organization, order.fence, at=order.now, run_id=new_id()) as book:
-            return await _commit(book, wish, observed)
+            return await _commit(book, replace(wish, order=order.inside(book.at)), observed)
     except PlanChanged as error:
         async with ledger.write(organization, order.fence, at=order.now, run_id=new_id()) as book:
-            await record_refused(book, order, error.what)
+            await record_refused(book, order.inside(book.at), error.what)
         raise
 
 
@@ -152,7 +152,8 @@ async def _record(book: Book, order: Order, found: Adoption) -> RunOutcome:
         book.run_id, KIND, state, 0, plan.digest, plan.counts, lines=lines, problems=plan.problems, scopes=plan.scopes
     )
     row = runs.RunRow(
-        book.run_id, KIND, state.value, order.actor, order.reason, order.now, book.at, plan.digest, plan.counts,
+        book.run_id, KIND, state.value, order.actor, order.reason, order.began or order.now, book.at, plan.digest,
+        plan.counts,
         [scope_json(scope) for scope in plan.scopes], [problem_json(problem) for problem in plan.problems],
     )  # fmt: skip
     await runs.record(book, row)

@@ -59,6 +59,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
     written. A gate that closed meanwhile ends as ``SUSPENDED``: recorded, and nothing else."""
     run_id = new_id()
     async with ledger.write(organization, order.fence, at=order.now, run_id=run_id) as book:
+        order = order.inside(book.at)
         domains = await gate.look(book, order.now)
         if gate.shut(domains):
             return await record_suspended(book, order, domains)
@@ -260,7 +261,7 @@ async def _keep(book: Book, order: Order, outcome: RunOutcome) -> None:
         state=outcome.state.value,
         actor=order.actor,
         reason=order.reason,
-        started_at=order.now,
+        started_at=order.began or order.now,
         finished_at=book.at,
         plan_digest=outcome.digest,
         counts=dict(outcome.counts),

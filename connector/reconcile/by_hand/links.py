@@ -12,7 +12,7 @@ from connector.reconcile.by_hand.people import Edited, load
 from connector.reconcile.by_hand.rules import Act
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound
-from ledger.fence import Unleased
+from ledger.jobs import Unleased
 from ledger.store import audit, last_readings, people, roster
 from ledger.store.engine import Ledger
 

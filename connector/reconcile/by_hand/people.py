@@ -14,9 +14,9 @@ from connector.reconcile.by_hand.rules import Act, Exists, Person
 from connector.reconcile.policy.invites import InviteSettings, parse_mail, require_domain
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Refused
-from ledger.fence import Unleased
 from ledger.identity import MANUAL, Email, IdentityState, fold
 from ledger.instant import new_id
+from ledger.jobs import Unleased
 from ledger.seat import Tier
 from ledger.store import audit, last_readings, people, roster, seats, sso
 from ledger.store.book import Book, Reader

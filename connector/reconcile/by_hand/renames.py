@@ -16,8 +16,8 @@ from connector.reconcile.reading.earlier import last_read
 from connector.reconcile.state import gate
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
-from ledger.fence import Unleased
 from ledger.identity import Email
+from ledger.jobs import Unleased
 from ledger.store import audit, last_readings
 from ledger.store.book import Reader
 from ledger.store.engine import Ledger
@@ -34,6 +34,7 @@ async def rename(
     act.require_reason()
     wanted = parse_mail(to)
     async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
+        act = act.inside(book.at)
         person = await load(book, identity_id)
         person.require_whole_by(act)
         person.require_active()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from connector.reconcile.by_hand.people import Edited, team_named
 from connector.reconcile.by_hand.rules import Act
 from ledger.audit import AuditEvent
-from ledger.fence import Unleased
+from ledger.jobs import Unleased
 from ledger.store import audit, last_readings, outbox, roster
 from ledger.store.book import Book
 from ledger.store.engine import Ledger

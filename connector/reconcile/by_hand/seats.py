@@ -10,9 +10,9 @@ from connector.reconcile.by_hand.people import Edited, load, team_named
 from connector.reconcile.by_hand.rules import Act, Person, Pool, SeatEdit
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound
-from ledger.fence import Unleased
 from ledger.identity import MANUAL
 from ledger.instant import new_id
+from ledger.jobs import Unleased
 from ledger.store import audit, last_readings, roster, seats
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
@@ -27,6 +27,7 @@ async def grant(ledger: Ledger, organization: str, place: Place, identity_id: st
     No free seat: ``Refused`` naming the waitlist, or with ``wait`` a place on it. Idempotent.
     """
     async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
+        act = act.inside(book.at)
         pool = await _pool(book, place, act)
         person = await load(book, identity_id)
         edit = rules.grant(person, pool, wait=wait)
@@ -67,6 +68,7 @@ async def release(ledger: Ledger, organization: str, place: Place, identity_id: 
     """
     act.require_reason()
     async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
+        act = act.inside(book.at)
         team_id, team = await team_named(book, place[0], act)
         offering = await _offering(book, place[1])
         person = await load(book, identity_id)

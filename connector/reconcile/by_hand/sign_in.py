@@ -12,8 +12,8 @@ from connector.reconcile.by_hand import invites
 from connector.reconcile.plan.changes import A_PERSON_DECIDES
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
-from ledger.fence import Unleased
 from ledger.identity import Email, IdentityState
+from ledger.jobs import Unleased
 from ledger.store import audit, claims, runs
 from ledger.store.book import Book
 from ledger.store.claims import Person

@@ -5,10 +5,10 @@ Pure: values only; no I/O here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ledger.fence import Fence
+from ledger.jobs import Fence
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +26,8 @@ class Order:
     digest: str = ""
     reason: str = ""
     despite_freeze: bool = False
+    began: datetime | None = None
+
+    def inside(self, at: datetime) -> Order:
+        """The same at the instant of a transaction; when it was given stays known."""
+        return replace(self, now=at, began=self.began or self.now)

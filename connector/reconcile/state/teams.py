@@ -13,9 +13,9 @@ import msgspec
 from connector.reconcile.plan.recorded import Recorded, TeamRow
 from connector.reconcile.plan.settings import TeamSettings
 from connector.reconcile.policy.policy import Policy
-from ledger.fence import Unleased
 from ledger.identity import Email, IdentityState, fold
 from ledger.instant import new_ids
+from ledger.jobs import Unleased
 from ledger.store import people
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger

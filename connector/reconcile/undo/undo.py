@@ -20,9 +20,9 @@ from connector.reconcile.state.load import REMOVAL, load
 from connector.reconcile.undo.restore import FIRST_IN_LINE, Restoration, Touched, bundled, restore
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
-from ledger.fence import Fence
 from ledger.identity import IdentityState
 from ledger.instant import new_id
+from ledger.jobs import Fence
 from ledger.store import audit, fencing, kept_groups, last_readings, people, runs, seats
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
@@ -46,7 +46,7 @@ async def undo(ledger: Ledger, organization: str, policy: Policy, run_id: str, r
             _, found = await _restoration(reader, policy, run_id, request.now)
             return _undone(run_id, policy, found)
     async with ledger.write(organization, request.fence, at=request.now, run_id=new_id()) as book:
-        domains, found = await _restoration(book, policy, run_id, request.now)
+        domains, found = await _restoration(book, policy, run_id, book.at)
         reasons = gate.shut(domains)
         if reasons:
             raise Refused(

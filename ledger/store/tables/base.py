@@ -19,7 +19,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from ledger.instant import from_micros, to_micros
 
 __all__ = ["Column", "Instant", "Json", "Text", "canonical_json", "decode_json", "instant", "interval", "metadata"]
-__all__ += ["plain", "text"]
+__all__ += ["book_time", "plain", "text"]
 
 metadata = MetaData()
 Text: TypeEngine[str] = sqlalchemy.Text().with_variant(sqlalchemy.Text(collation="C"), "postgresql")
@@ -160,3 +160,9 @@ def interval(
         chosen = [table.c.organization_id, *(table.c[column] for column in index)]
         Index(f"ix_{name}_open_{position}", *chosen, sqlite_where=is_open, postgresql_where=is_open)
     return table
+
+
+def book_time(name: str, into: MetaData) -> Table:
+    """When the organization's last transaction was, and by which clocks: one row each (``ledger.book_time``)."""
+    numbers = [Column(number, BigInteger, nullable=False) for number in ("steady", "behind", "ahead")]  # microseconds
+    return plain(name, instant("at"), instant("wall"), text("boot"), *numbers, key=(), into=into)

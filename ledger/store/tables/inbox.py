@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, MetaData
 
+from ledger.store.tables import base
 from ledger.store.tables.base import Column, Json, instant, plain, text
 
 metadata = MetaData()
@@ -75,3 +76,5 @@ inbox_write = plain(
     into=metadata,
 )
 """What each push changed (S-R57); no secret is ever in it."""
+
+inbox_time = base.book_time("inbox_time", metadata)

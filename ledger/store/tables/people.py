@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ledger.store.tables import base
 from ledger.store.tables.base import Column, Json, Text, instant, interval, plain, text
 
 organization = plain("organization", text("name"), text("report_zone"), instant("created_at"), key=())
@@ -124,3 +125,5 @@ group_membership = interval(
         Column("cause", Text, nullable=False, server_default=""),  # human-readable chain: group path → mapping
     ),
 )
+
+book_time = base.book_time("book_time", base.metadata)

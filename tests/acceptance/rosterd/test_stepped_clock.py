@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -22,15 +28,8 @@ def acme(tmp_path: Path) -> Installation:
 
 @pytest.mark.parametrize("step", ["-2h", "+3000d"])
 def test_a_step_of_the_clock_stops_nothing_and_is_told(acme: Installation, tmp_path: Path, step: str) -> None:
-    clock = tmp_path / "clock"
-    clock.write_text("+0")
-    faked = {
-        "LD_PRELOAD": str(PRELOADED),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
-    with acme.serving("--only", "connector", under=faked) as daemon:
+    clock, moved = movable(tmp_path)
+    with acme.serving("--only", "connector", under=moved) as daemon:
         run_by_run(daemon, 1)
         clock.write_text(step)
         assert "seconds=" in daemon.wait_for("clock.stepped")
@@ -44,3 +43,52 @@ def run_by_run(daemon: Daemon, count: int) -> None:
     for _ in range(count):
         while "kind=reconcile" not in daemon.wait_for("job.done"):
             pass
+
+
+def movable(folder: Path) -> tuple[Path, dict[str, str]]:
+    """The file that says how far the wall clock is moved, and the environment in which it is."""
+    clock = folder / "clock"
+    clock.write_text("+0")
+    return clock, {
+        "LD_PRELOAD": str(PRELOADED),
+        "FAKETIME_TIMESTAMP_FILE": str(clock),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def test_a_clock_that_cannot_be_right_is_told_until_it_is_corrected_or_accepted(
+    acme: Installation, tmp_path: Path
+) -> None:
+    clock, moved = movable(tmp_path)
+    with acme.serving("--only", "connector", under=moved) as daemon:
+        assert ready(daemon) == (200, "")
+        clock.write_text("-2h")
+        status, why = ready(daemon)
+        assert (status, "behind what was written last" in why) == (503, True)
+        refused = apart(acme, moved, "token", "create", "bi", "--scope", "reports:aggregate")
+        assert refused.returncode == 4, refused
+        assert "nothing is written" in refused.stderr
+        assert "rosterd clock accept --reason TEXT" in refused.stderr
+        clock.write_text("+0")
+        assert ready(daemon) == (200, "")
+        clock.write_text("-2h")
+        assert ready(daemon)[0] == 503
+        accepted = apart(acme, moved, "clock", "accept", "--reason", "the host was two hours ahead")
+        assert accepted.returncode == 0, accepted.stderr
+        assert "is accepted; its time stands at" in accepted.stdout
+        assert ready(daemon) == (200, "")
+
+
+def ready(daemon: Daemon) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"{daemon.url}/health/ready", timeout=20) as answer:  # noqa: S310 - our own daemon
+            return answer.status, ""
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)["why"]
+
+
+def apart(acme: Installation, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    """One command in a process of its own, under the moved clock."""
+    command = [sys.executable, "-m", "rosterd.cli", "--config", str(acme.file), *words]
+    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)

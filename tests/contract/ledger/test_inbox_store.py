@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy.dialects import sqlite
 
+from ledger.book_time import HostTime, WrongClock
 from ledger.errors import Stale
 from ledger.store import inbox, migrations
 from ledger.store.engine import Ledger
@@ -161,9 +162,36 @@ async def test_g6_an_upgrade_takes_what_was_removed_from_the_record_of_pushes(bo
             change = {"displayName": [None, "CAD"], "members": members}
             await inbox.note(book, inbox.Write("okta", "token:a", "r1", "patch", "Group", "g1", change))
     async with box.unscoped_write() as connection:
-        for statement in ("DROP TABLE inbox_left", "UPDATE alembic_version SET version_num = '0002'"):
+        for statement in (
+            "DROP TABLE inbox_left",
+            "DROP TABLE inbox_time",
+            "UPDATE alembic_version SET version_num = '0002'",
+        ):
             await connection.exec_driver_sql(statement)
         async with migrations.turn():
             await connection.run_sync(migrations.upgrade, "inbox")
     async with box.read("acme") as reader:
         assert await inbox.left(reader, "okta") == [("g1", "u1")]
+
+
+async def test_a_push_never_sets_the_inbox_s_time_back(
+    box: Inbox, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = [HostTime(now), HostTime(now - timedelta(minutes=1))]
+    monkeypatch.setattr(box, "_clock", lambda: shown[0])
+    first = await pushed(box, now, "u1", "ada")
+    shown.pop(0)
+    second = await pushed(box, now, "u2", "bo")
+    assert second.modified_at > first.modified_at
+
+
+async def test_a_push_by_a_clock_that_cannot_be_right_is_refused(
+    box: Inbox, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pushed(box, now, "u1", "ada")
+    monkeypatch.setattr(box, "_clock", lambda: HostTime(now - timedelta(hours=2)))
+    with pytest.raises(WrongClock):
+        await pushed(box, now, "u2", "bo")
+    async with box.accept_clock("acme", at=now - timedelta(hours=2)):
+        pass
+    assert (await pushed(box, now, "u2", "bo")).modified_at > now

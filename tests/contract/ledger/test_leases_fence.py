@@ -8,8 +8,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from ledger.errors import Busy, Stale
-from ledger.fence import Leased
-from ledger.jobs import Lease, run_lease
+from ledger.jobs import Lease, Leased, run_lease
 from ledger.store import leases
 from ledger.store.engine import Ledger
 from ledger.store.tables import people

@@ -112,7 +112,7 @@ async def test_the_stores_of_one_url_are_apart(empty_urls: tuple[str, str]) -> N
     finally:
         await ledger.close()
         await inbox.close()
-    assert names[1] == {"inbox_resource", "inbox_member", "inbox_left", "inbox_deleted", "inbox_write"}
+    assert names[1] == {"inbox_resource", "inbox_member", "inbox_left", "inbox_deleted", "inbox_write", "inbox_time"}
     assert not names[0] & names[1]
 
 

@@ -12,8 +12,7 @@ from connector.reconcile import run
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.show.outcome import RunState
 from ledger.errors import Refused, Stale
-from ledger.fence import Leased
-from ledger.jobs import Job, JobState, Lease
+from ledger.jobs import Job, JobState, Lease, Leased
 from ledger.store import audit, jobs, leases, people, runs, seats
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate

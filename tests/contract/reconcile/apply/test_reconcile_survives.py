@@ -18,7 +18,7 @@ from connector.reconcile.desired.seen import Domains
 from connector.reconcile.show.outcome import RunState
 from connector.reconcile.state import gate
 from ledger.errors import Busy, Stale
-from ledger.fence import Leased
+from ledger.jobs import Leased
 from ledger.store import audit, leases, people, runs, seats
 from ledger.store.book import Book
 from ledger.store.engine import Ledger
