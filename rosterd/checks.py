@@ -73,17 +73,21 @@ async def live(service: Service) -> AsyncIterator[CheckLine]:
 
 
 async def audits(service: Service) -> AsyncIterator[CheckLine]:
-    """The audit chain of every organization."""
-    from ledger.store import audit
+    """The audit chain of every organization, and whether its history runs forward."""
+    from ledger.store import audit, histories
 
     for name in service.settings.customers:
         async with service.ledger.read(name) as reader:
             verdict = await audit.verify(reader)
+            wrong = await histories.backward(reader)
         if verdict.broken is None:
             yield CheckLine(True, f"{name}: audit: {verdict.events} events, sealed through {verdict.sealed_through}")
         else:
             fix = "somebody changed the audit: find out who, compare with a backup and the exported heads"
             yield CheckLine(False, f"{name}: audit is broken: {verdict.broken}", fix)
+        fix = "rows were changed beside rosterd: compare with a backup"
+        said = f"{name}: history: {'; '.join(wrong)}" if wrong else f"{name}: history: every interval runs forward"
+        yield CheckLine(not wrong, said, fix if wrong else "")
 
 
 async def _directories(service: Service, name: str) -> AsyncIterator[CheckLine]:

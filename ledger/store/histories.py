@@ -1,4 +1,5 @@
-"""What reports look back on: whole histories of Teams, seats, subscriptions, offerings and people, read only.
+"""What reports look back on: whole histories of Teams, seats, subscriptions, offerings and people, read only; and
+whether every history runs forward.
 
 Prohibition: writes nothing; judges nothing.
 """
@@ -10,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, or_
+from sqlalchemy import Table, func, or_, select
 
 from ledger.store.book import Reader
-from ledger.store.tables import people, seats
+from ledger.store.tables import metadata, people, seats
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +68,25 @@ async def _overlapping(
         table.c.valid_from < end, or_(table.c.valid_to.is_(None), table.c.valid_to > start)
     )
     return await reader.all(statement)
+
+
+async def backward(reader: Reader) -> list[str]:
+    """Whether intervals partition time, as the constraint of every table and the book's time imply.
+
+    One line per table with intervals that run backwards or overlap; empty when there are none.
+    """
+    found = []
+    for table in metadata.sorted_tables:
+        if "valid_to" in table.c:
+            wrong = await _wrong(reader, table)
+            if wrong:
+                found.append(f"{table.name}: {wrong} row(s) run backwards or overlap")
+    return found
+
+
+async def _wrong(reader: Reader, table: Table) -> int:
+    index = next(index for index in table.indexes if index.name == f"uq_{table.name}_open")
+    reached = func.lag(table.c.valid_to).over(partition_by=list(index.columns), order_by=table.c.row_id)
+    spans = reader.select(table, "valid_from", "valid_to").add_columns(reached.label("reached")).subquery()
+    wrong = (spans.c.valid_to < spans.c.valid_from) | (spans.c.reached > spans.c.valid_from)
+    return int(await reader.scalar(select(func.count()).select_from(spans).where(wrong)))

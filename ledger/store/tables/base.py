@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import sqlalchemy
-from sqlalchemy import BigInteger, Column, Index, MetaData, PrimaryKeyConstraint, Table
+from sqlalchemy import DDL, BigInteger, CheckConstraint, Column, Index, MetaData, PrimaryKeyConstraint, Table, event
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -153,6 +153,13 @@ def interval(
         Column("ended_run", Text, nullable=False, server_default=""),
         *later,
     )
+    forward = f"ck_{name}_forward"
+    table.append_constraint(CheckConstraint("valid_to >= valid_from", name=forward).ddl_if(dialect="postgresql"))
+    refuse = DDL(  # type: ignore[no-untyped-call]
+        f"CREATE TRIGGER {forward} BEFORE UPDATE OF valid_to ON {name} WHEN NEW.valid_to < NEW.valid_from"
+        f" BEGIN SELECT RAISE(ABORT, 'CHECK constraint failed: {forward}'); END"
+    )
+    event.listen(table, "after_create", refuse.execute_if(dialect="sqlite"))
     is_open = table.c.valid_to.is_(None)
     open_key = [table.c.organization_id, *(table.c[column] for column in key)]
     Index(f"uq_{name}_open", *open_key, unique=unique, sqlite_where=is_open, postgresql_where=is_open)

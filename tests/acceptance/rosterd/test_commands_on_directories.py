@@ -300,6 +300,7 @@ def test_the_audit_is_verified(acme: Installation) -> None:
     answer = acme.rosterd("check", "--audit")
     assert answer.code == 0, answer.out
     assert "acme: audit: " in answer.out
+    assert "acme: history: every interval runs forward" in answer.out
 
 
 def use_ldap(installation: Installation, server: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ledger.book_time import HostTime, WrongClock
-from ledger.store import audit, people
+from ledger.store import people
 from ledger.store.book_times import present
 from ledger.store.engine import Ledger
 from ledger.store.tables import people as tables
@@ -136,19 +136,3 @@ async def test_a_clock_a_little_behind_lets_the_book_s_time_stand(book: Ledger, 
     assert await set_state(book, "disabled", asked=clocks.wall) == first + timedelta(microseconds=1)
     clocks.pass_(timedelta(minutes=5))
     assert await set_state(book, "active", asked=clocks.wall) == clocks.wall
-
-
-async def test_an_upgraded_ledger_goes_on_behind_its_newest_instant(ledger: Ledger) -> None:
-    from ledger.audit import AuditEvent
-    from ledger.store import migrations
-
-    for number in range(3):
-        async with ledger.write("acme", ALONE, at=AT + number * HOUR) as written:
-            await audit.append(written, [AuditEvent("ada", "something", "x")])
-    async with ledger.unscoped_write() as connection:
-        for statement in ("DROP TABLE book_time", "UPDATE alembic_version SET version_num = '0011'"):
-            await connection.exec_driver_sql(statement)
-        async with migrations.turn():
-            await connection.run_sync(migrations.upgrade, "ledger")
-    async with ledger.write("acme", ALONE, at=AT) as after:
-        assert after.at == AT + 2 * HOUR
