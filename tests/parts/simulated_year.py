@@ -432,7 +432,7 @@ class Year:
         self.now = now
         if "open" not in self.gates.values():
             return
-        request = {"actor": "ada", "reason": "wrong", "now": now}
+        request = {"actor": "ada", "reason": "wrong", "now": now, "fence": ALONE}
         shown = await run.undo(self.ledger, self.setup, run_id, dry_run=True, **request)  # type: ignore[arg-type]
         assert await self._picture() == start, "a dry run writes nothing"
         done = await run.undo(self.ledger, self.setup, run_id, dry_run=False, **request)  # type: ignore[arg-type]

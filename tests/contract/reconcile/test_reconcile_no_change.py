@@ -35,6 +35,6 @@ async def test_d14_a_run_without_change_writes_only_its_record(ledger: Ledger, n
         grown = {name: len(after[name]) - len(before[name]) for name in after if len(after[name]) != len(before[name])}
         assert grown == {"run": 1, "audit_event": 1, "audit_payload": 1}, "the run, and its witness"
         rewritten = {name for name in after if before[name] - after[name]}
-        assert rewritten <= {"source_scope", "source_cursor", "last_reading", "reconcile_base"}, (
+        assert rewritten <= {"source_scope", "source_cursor", "last_reading", "reconcile_base", "book_time"}, (
             "when each scope was last read, and to where"
         )

@@ -284,7 +284,7 @@ async def test_a3_a_seat_that_was_given_away_comes_back_first_in_line(ledger: Le
     await apply(world)
     world.source.change("bo", disabled=False)
     world.later(hours=1)
-    request = {"actor": "a", "reason": "r", "now": world.now, "dry_run": False}
+    request = {"actor": "a", "reason": "r", "now": world.now, "fence": ALONE, "dry_run": False}
     await run.undo(ledger, world.setup, bad.run_id, **request)  # type: ignore[arg-type]
     assert [row[0] for row in (await state(world))["seats"]] == ["anna@acme.example", "bo@acme.example"]  # type: ignore[attr-defined]
     again = await run.undo(ledger, world.setup, bad.run_id, **request)  # type: ignore[arg-type]

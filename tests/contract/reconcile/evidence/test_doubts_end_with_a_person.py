@@ -88,7 +88,7 @@ async def test_e15_it_waits_apart_from_what_limits_hold(world: World) -> None:
         )
     assert outcome.held == limited.digest
     one = await run.approve(
-        world.ledger, world.setup, decided.digest, reason="left", actor="a", now=world.later(hours=1)
+        world.ledger, world.setup, decided.digest, reason="left", actor="a", fence=ALONE, now=world.later(hours=1)
     )
     assert one.counts == OFF
     assert (await run.plan(world.ledger, world.setup, now=world.now)).guarded.parts == (limited,)

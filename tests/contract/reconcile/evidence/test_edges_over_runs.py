@@ -35,7 +35,7 @@ async def world(ledger: Ledger, now: datetime) -> World:
 
 async def again(world: World, **later: float) -> RunOutcome:
     return await run.apply(
-        world.ledger, world.setup, now=world.later(**(later or {"hours": 1})), actor="test", auto=True
+        world.ledger, world.setup, fence=ALONE, now=world.later(**(later or {"hours": 1})), actor="test", auto=True
     )
 
 

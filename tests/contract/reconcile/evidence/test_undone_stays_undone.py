@@ -44,6 +44,7 @@ async def undone(world: World, how: str) -> dict[str, int]:
         actor="boss",
         reason="a mistake",
         now=world.later(hours=1),
+        fence=ALONE,
         dry_run=False,
     )
     assert done.outcome is not None
@@ -74,7 +75,7 @@ async def test_e14_every_run_shows_it_held_until_somebody_approves(world: World,
     late = await again(world)
     assert (late.counts, late.held_counts) == ({}, harm)
     done = await run.approve(
-        world.ledger, world.setup, late.held, reason="it is meant", actor="boss", now=world.later(minutes=1)
+        world.ledger, world.setup, late.held, reason="meant", actor="boss", fence=ALONE, now=world.later(minutes=1)
     )
     assert (done.counts, await marks(world)) == (harm, 0)
 
