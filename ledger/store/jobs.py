@@ -23,6 +23,7 @@ from ledger.store.engine import Ledger
 from ledger.store.tables import jobs
 
 _TABLE = jobs.job
+_SET_BACK = timedelta(minutes=1)
 _WAITING_KEYS = text("state = 'waiting' AND dedupe_key != ''")
 """As in the index: written out, since a bound value no longer matches it once PostgreSQL prepares the statement."""
 
@@ -71,8 +72,9 @@ def _earlier(statement: Any) -> Any:
 
 
 def _due(now: datetime) -> ColumnElement[bool]:
-    """Waiting long enough; or queued in the future, by a clock that was set back since: then at once."""
-    waited = (_TABLE.c.run_after <= now) | (_TABLE.c.queued_at > now)
+    """Waiting long enough; or queued in the future, by a clock that was set back since: then at once. Who asks may have
+    waited for the ledger since it looked at the clock."""
+    waited = (_TABLE.c.run_after <= now) | (_TABLE.c.queued_at > now + _SET_BACK)
     return (_TABLE.c.state == JobState.WAITING.value) & waited
 
 

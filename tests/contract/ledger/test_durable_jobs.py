@@ -132,6 +132,16 @@ async def test_a4_a_clock_set_back_keeps_no_retry_and_no_new_job_waiting(ledger:
     assert not await jobs.any_due(ledger, ["run"], now=now)
 
 
+async def test_a4_who_looked_at_the_clock_before_a_job_failed_does_not_take_it_at_once(
+    ledger: Ledger, now: datetime
+) -> None:
+    """A claim waits for the ledger while the job that it finds then goes back to waiting."""
+    await jobs.enqueue(ledger, "acme", "run", now=now)
+    failed_at = now + timedelta(seconds=30)
+    await jobs.fail(ledger, await claimed(ledger, now), now=failed_at, retry_at=failed_at + timedelta(seconds=30))
+    assert await jobs.claim(ledger, ["run"], "w2", now=now, deadline=HOUR) is None
+
+
 async def test_a_failed_job_is_tried_again_when_it_says_so(ledger: Ledger, now: datetime) -> None:
     job_id = await jobs.enqueue(ledger, "acme", "run", now=now)
     await jobs.fail(ledger, await claimed(ledger, now), now=now, outcome={"why": "busy"}, retry_at=now + HOUR)
