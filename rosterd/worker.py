@@ -170,12 +170,16 @@ WORK: Mapping[str, Work] = {
 async def work(handover: Handover) -> dict[str, Any]:
     """Do the job; what became of it, as ``{"outcome": …}`` or ``{"error": …, "retry_after": seconds or null}``."""
     async with Service.opened(handover.settings) as service:
-        try:
-            task = Task(handover.organization, handover.payload, handover.claim)
-            return {"outcome": await WORK[handover.kind](service, task)}
-        except RosterdError as error:
-            after = error.after.total_seconds() if isinstance(error, Retryable) else None
-            return {"error": error.what, "where": error.where, "retry_after": after}
+        return await answer(service, handover.kind, Task(handover.organization, handover.payload, handover.claim))
+
+
+async def answer(service: Service, kind: str, task: Task) -> dict[str, Any]:
+    """As ``work``, on a service that is open."""
+    try:
+        return {"outcome": await WORK[kind](service, task)}
+    except RosterdError as error:
+        after = error.after.total_seconds() if isinstance(error, Retryable) else None
+        return {"error": error.what, "where": error.where, "retry_after": after}
 
 
 def main() -> int:
@@ -189,8 +193,8 @@ def main() -> int:
     ):  # a group may be told; our supervisor decides
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_follow_supervisor, name="supervisor watch", daemon=True).start()
-    answer = uvloop.run(work(handover))
-    sys.stdout.buffer.write(msgspec.json.encode(answer, enc_hook=str) + b"\n")
+    done = uvloop.run(work(handover))
+    sys.stdout.buffer.write(msgspec.json.encode(done, enc_hook=str) + b"\n")
     sys.stdout.buffer.flush()
     return 0
 

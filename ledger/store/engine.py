@@ -25,6 +25,7 @@ from ledger.instant import from_micros
 from ledger.jobs import Fence
 from ledger.store import book_times, fencing, migrations
 from ledger.store.book import Book, Reader
+from ledger.store.doors import OPEN, Doors
 from ledger.store.tables import metadata, people
 from ledger.store.wall import wall
 
@@ -42,14 +43,19 @@ class Store:
     lock_seed: ClassVar[int]
     """Keeps the organization locks of two stores apart: a long ledger transaction must not stall the inbox."""
 
-    def __init__(self, url: str, writer: AsyncEngine, reader: AsyncEngine, clock: HostClock | None) -> None:
+    def __init__(
+        self, url: str, writer: AsyncEngine, reader: AsyncEngine, clock: HostClock | None, doors: Doors
+    ) -> None:
         self.url = url
         self._writer = writer
         self._reader = reader
         self._clock = clock
+        self._doors = doors
 
     @classmethod
-    def open(cls, url: str, *, busy_seconds: float = _BUSY_SECONDS, clock: HostClock | None = None) -> Self:
+    def open(
+        cls, url: str, *, busy_seconds: float = _BUSY_SECONDS, clock: HostClock | None = None, doors: Doors = OPEN
+    ) -> Self:
         """Open (not connect yet); a writer waits ``busy_seconds`` for another. ``BadInput`` for an unknown scheme.
 
         ``clock`` is read inside each transaction; without one the instants that callers give are believed.
@@ -58,12 +64,14 @@ class Store:
             folder = Path(url.removeprefix("sqlite:///"))
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it will hold personal data
             path = folder / f"{cls.name}.db"
-            return cls(url, _sqlite(path, busy_seconds, write=True), _sqlite(path, busy_seconds, write=False), clock)
+            return cls(
+                url, _sqlite(path, busy_seconds, write=True), _sqlite(path, busy_seconds, write=False), clock, doors
+            )
         if url.startswith("postgresql://"):
             reading = _postgres(url, cls.name, busy_seconds).execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
-            return cls(url, _postgres(url, cls.name, busy_seconds), reading, clock)
+            return cls(url, _postgres(url, cls.name, busy_seconds), reading, clock, doors)
         raise BadInput(
             "the database is neither SQLite nor PostgreSQL",
             where="database.url",
@@ -103,6 +111,7 @@ class Store:
                     {"name": organization, "seed": self.lock_seed},
                 )
             book = Book(connection, organization, at, run_id)
+            await self._doors.locked()
             await self._take_instant(connection, book, accept_clock)
             yield book
 
@@ -163,18 +172,25 @@ class Store:
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         """One transaction behind the wall: driver errors leave as ours, a cancelled one ends with its connection."""
         with wall(self._shown()):
-            async with engine.connect() as connection:
-                try:
-                    await connection.begin()
-                    yield connection
-                    await connection.commit()
-                except asyncio.CancelledError:
-                    # what is under way on this connection cannot be taken back; its end makes the database roll back
-                    await connection.invalidate()
-                    raise
-                except BaseException:
-                    await connection.rollback()
-                    raise
+            writes = engine is self._writer
+            await self._doors.begin(writes=writes)
+            try:
+                async with engine.connect() as connection:
+                    try:
+                        await connection.begin()
+                        yield connection
+                        await self._doors.commit(writes=writes)
+                        await connection.commit()
+                    except asyncio.CancelledError:
+                        # what is under way cannot be taken back: the end of its connection rolls it back
+                        await connection.invalidate()
+                        raise
+                    except BaseException:
+                        await connection.rollback()
+                        raise
+                    await self._doors.committed(writes=writes)
+            finally:
+                self._doors.ended()
 
     def _shown(self) -> str:
         return self._writer.url.render_as_string(hide_password=True)

@@ -1,0 +1,68 @@
+"""What was wrong once, put back: each takes a mend out again, and the simulator has to find it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ledger.book_time import HostTime, LastWrite
+from ledger.errors import Retryable, Stale
+from ledger.store import book_times, fencing
+from ledger.store.engine import Store
+from rosterd.supervisor import Supervisor
+
+
+def unfenced(patch: Any) -> None:
+    """The lease is taken and not handed to the transaction."""
+
+    async def held(*_args: Any) -> None:
+        return None
+
+    patch.setattr(fencing, "hold", held)
+
+
+def unsettled(patch: Any) -> None:
+    """A job's outcome is written after the transaction that did it, by who may be dead by then."""
+
+    async def settled(*_args: Any) -> None:
+        return None
+
+    patch.setattr(fencing, "settle", settled)
+
+
+def asked_at(patch: Any) -> None:
+    """The instant of a transaction is when its caller looked at the clock."""
+
+    async def taken(self: Store, _connection: Any, book: Any, _accept: bool) -> None:
+        await book_times.keep(book, self.times, LastWrite(book.at, HostTime(book.at)))
+
+    patch.setattr(Store, "_take_instant", taken)
+
+
+def busy_at_finish(patch: Any) -> None:
+    """Finishing a job that meets a busy ledger loses the outcome, which nothing else has told."""
+    unsettled(patch)
+
+    async def settle(self: Supervisor, job: Any, answer: dict[str, Any], *, patient: bool = True) -> None:
+        try:
+            self._tell(job, answer, await self._write(job, answer))
+        except (Stale, Retryable):
+            return
+
+    patch.setattr(Supervisor, "_settle", settle)
+
+
+def lost_attempts(patch: Any) -> None:
+    """A job whose attempt was lost in this process is left running."""
+
+    def dead(self: Supervisor, running: Any) -> list[Any]:
+        return self._watch.dead([job for job in running if job.holder != self._holder], 0.0)
+
+    patch.setattr(Supervisor, "_dead", dead)
+
+
+FAULTS: dict[str, Callable[[Any], None]] = {
+    made.__name__: made for made in (unfenced, unsettled, asked_at, busy_at_finish, lost_attempts)
+}
+FOUND = {"unfenced": 41, "unsettled": 14, "asked_at": 15, "busy_at_finish": 14, "lost_attempts": 4}
+"""Fault → the first seed that finds it."""
