@@ -10,7 +10,8 @@
         │   └── ManyErrors       several of them, all named at once
         ├── NotFound             the thing named does not exist (for this asker)
         ├── Refused              understood and not done: a guard, the gate, a missing right (exit 3)
-        │   └── Stale            what the caller saw is no longer true (digest, precondition, fencing token)
+        │   └── Stale            what the caller saw is no longer true (digest, precondition)
+    │       └── Overtaken    the writer's lease or attempt at a job is another's: it may be asked for again
         └── Unavailable          a source or part is unreachable or incomplete (exit 4)
 
 Pure: no I/O here.
@@ -92,6 +93,10 @@ class Refused(Final):
 
 class Stale(Refused):
     """What the caller saw is no longer true: a digest, a precondition, a fencing token."""
+
+
+class Overtaken(Stale):
+    """The lease or the attempt at a job that the writer acts by is another's: nothing was written; a job is redone."""
 
 
 class Unavailable(Final):

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import uvloop
 
-from ledger.errors import Retryable, RosterdError
+from ledger.errors import Overtaken, Retryable, RosterdError
 from ledger.jobs import Claim, Unleased
 from rosterd import job_kinds, logs
 from rosterd.handover import Handover
@@ -39,6 +39,9 @@ class Task:
     payload: Mapping[str, Any]
     claim: Claim
 
+
+_OVERTAKEN = 5.0
+"""Seconds until a job is done again whose worker lost its lease."""
 
 Work = Callable[[Service, Task], Awaitable[dict[str, Any]]]
 
@@ -179,6 +182,8 @@ async def answer(service: Service, kind: str, task: Task) -> dict[str, Any]:
         return {"outcome": await WORK[kind](service, task)}
     except RosterdError as error:
         after = error.after.total_seconds() if isinstance(error, Retryable) else None
+        if isinstance(error, Overtaken):  # nothing was written: whoever asked for it still wants it
+            after = _OVERTAKEN
         return {"error": error.what, "where": error.where, "retry_after": after}
 
 

@@ -9,15 +9,15 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, select
 
-from ledger.errors import Stale
+from ledger.errors import Overtaken
 from ledger.jobs import Claim, Fence, JobState, Lease, Leased
 from ledger.store.book import Book
 from ledger.store.tables import jobs
 
 
 async def hold(book: Book, fence: Fence) -> None:
-    """Raises ``Stale`` when the lease was taken over. Until the transaction ends nobody can take it: its row is locked
-    (PostgreSQL) or the file is (SQLite)."""
+    """Raises ``Overtaken`` when the lease was taken over. Until the transaction ends nobody can take it: its row is
+    locked (PostgreSQL) or the file is (SQLite)."""
     if not isinstance(fence, Leased):
         return
     table, lease = jobs.lease, fence.lease
@@ -28,7 +28,7 @@ async def hold(book: Book, fence: Fence) -> None:
 
 async def settle(book: Book, fence: Fence, outcome: Any) -> None:
     """The job that the writer is an attempt at is done, with this outcome, when the transaction commits; a retry finds
-    it so. Raises ``Stale`` when the job was taken away: then nothing of the transaction happens."""
+    it so. Raises ``Overtaken`` when the job was taken away: then nothing of the transaction happens."""
     if not isinstance(fence, Leased) or fence.claim is None:
         return
     done = {"state": JobState.DONE.value, "finished_at": book.at, "outcome": outcome}
@@ -43,14 +43,14 @@ def mine(claim: Claim) -> ColumnElement[bool]:
     return (table.c.id == claim.job) & running & (table.c.attempts == claim.attempts) & (table.c.holder == claim.holder)
 
 
-def lost(lease: Lease) -> Stale:
+def lost(lease: Lease) -> Overtaken:
     """What to raise when a lease is another's."""
-    return Stale(
+    return Overtaken(
         f"lease {lease.name} (token {lease.token}) was taken over by another process",
         next_step="nothing was written; the process that has it now goes on",
     )
 
 
-def taken(claim: Claim) -> Stale:
+def taken(claim: Claim) -> Overtaken:
     """What to raise when a job is another's, or settled."""
-    return Stale(f"job {claim.job} was taken from {claim.holder} after attempt {claim.attempts}, or is settled")
+    return Overtaken(f"job {claim.job} was taken from {claim.holder} after attempt {claim.attempts}, or is settled")

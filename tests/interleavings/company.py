@@ -40,6 +40,8 @@ class SimSource(HandSource):
         found = await super().read(request, now=now)
         self.readings[acting()] = self.reads
         await self.sim.stop(f"has read the directory, reading {self.reads}")
+        if self.sim.chance().random() < 0.1:
+            self.sim.stand_still(200.0)
         await asyncio.sleep(self.sim.chance().choice((0, 1, 10, 40)))  # the rest of the pages
         return found
 

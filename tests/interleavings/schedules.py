@@ -15,7 +15,8 @@ from typing import Any
 
 from connector.sso.sync import SyncState, SyncStatus
 from ledger.book_time import HostTime
-from ledger.errors import RosterdError
+from ledger.errors import Busy
+from ledger.instant import to_micros
 from ledger.store import jobs
 from ledger.store.engine import Ledger
 from ledger.store.tables import people, seats
@@ -80,7 +81,7 @@ class Schedule:
         self.world = World(None, self.begin, self.policy, self.source)  # type: ignore[arg-type]
         daemons = [sim.process("daemon A"), sim.process("daemon B")]
         web, admin = sim.process("web"), sim.process("admin")
-        sim.busy = chance.choice([0.0, 0.0, 0.02])
+        sim.busy, sim.lost = chance.choice([(0.0, 0.0), (0.02, 0.0), (0.0, 0.02)])
         self.services = {process.name: self._open(process) for process in sim.processes}
         self.newest = 0
         self.known = self._runs()
@@ -120,6 +121,8 @@ class Schedule:
         await outside.close()
         if chance.random() < 0.7:
             sim.start(admin, self._approves(chance.randrange(1, 3)), "approves")
+        if chance.random() < 0.3:
+            sim.start(admin, self._undoes(), "undoes")
         for daemon in daemons:
             sim.start(daemon, acts.supervise(daemon, self.services[daemon.name]), "supervisor")
         moved = chance.sample(PEOPLE, chance.randrange(1, 4))
@@ -138,14 +141,28 @@ class Schedule:
         """Whoever sees a held set asks for its approval, as the admin API does: as a job."""
         ledger = self.services["admin"].ledger
         for _ in range(times):
-            digest = None
-            while digest is None:
-                await asyncio.sleep(4)
-                with closing(self._file()) as file:
-                    digest = file.execute("SELECT digest FROM held_set WHERE state = 'open'").fetchone()
-            payload = {"digest": digest[0], "reason": "left", "actor": "token:ada"}
-            with suppress(RosterdError):
-                await jobs.enqueue(ledger, ORGANIZATION, "approve", payload, now=self.sim.processes[0].clock())
+            digest = await self._found("SELECT digest FROM held_set WHERE state = 'open'")
+            payload = {"digest": digest, "reason": "left", "actor": "token:ada"}
+            with suppress(Busy):
+                await jobs.enqueue(ledger, ORGANIZATION, "approve", payload, now=self.services["admin"].clock())
+
+    async def _undoes(self) -> None:
+        """Somebody asks for the undo of the newest run that did something."""
+        wanted = "SELECT id FROM run WHERE state = 'applied' AND kind != 'undo' AND started_at > ? ORDER BY id DESC"
+        run_id = await self._found(wanted, to_micros(self.begin + timedelta(hours=1)))
+        payload = {"run": run_id, "reason": "a mistake", "actor": "token:ada", "dry_run": False}
+        with suppress(Busy):
+            admin = self.services["admin"]
+            await jobs.enqueue(admin.ledger, ORGANIZATION, "undo", payload, now=admin.clock())
+
+    async def _found(self, query: str, *values: Any) -> str:
+        """Look until there is one."""
+        while True:
+            await asyncio.sleep(4)
+            with closing(self._file()) as file:
+                row = file.execute(query, values).fetchone()
+            if row is not None:
+                return str(row[0])
 
     async def _over(self, asked: list[str]) -> None:
         """Until every job is settled, and everybody had their time."""
@@ -200,9 +217,11 @@ class Schedule:
             found = json.loads(outcome or "{}")
             if state not in {"done", "failed"}:
                 self.wrong.append(f"job {kind} {job_id[-4:]} is still {state}")
+            if state == "failed" and "taken" in str(found.get("error", "")):
+                self.wrong.append(f"job {kind} was given up because it was overtaken: {found['error']}")
             if "the database refuses" in str(found.get("error", "")):
                 self.wrong.append(f"job {kind}: {found['error']}")
-            run_id = found.get("run_id", "")
+            run_id = (found.get("outcome") or found).get("run_id", "")
             if run_id and run_id not in known:
                 self.wrong.append(f"job {kind} tells of a run that is not there")
             named[run_id] += bool(run_id)

@@ -101,13 +101,13 @@ class Simulator:
         self.processes: list[Process] = []
         self._random = random.Random(seed)
         self._drops = {self._random.randrange(1, length) for _ in range(changes)}
-        self._priority: dict[int, float] = {}
+        self._priority: dict[asyncio.Task[Any], float] = {}
         self._stops: list[_Stop] = []
         self._going: asyncio.Task[Any] | None = None
         self._writer: asyncio.Task[Any] | None = None
         self._kills: dict[int, Process] = {}
         self._pauses: dict[int, tuple[Process, float]] = {}
-        self.busy = 0.0
+        self.busy = self.lost = 0.0  # chances of waiting too long, and of a commit whose answer is lost
         self._step = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failure: BaseException | None = None
@@ -128,6 +128,13 @@ class Simulator:
         """It stands still from this step on, for so long: a stopped process, or a host that is too busy."""
         self._pauses[step] = (process, seconds)
 
+    def stand_still(self, seconds: float) -> None:
+        """The running process stands still from its next door on."""
+        process = _process.get()
+        if process is not None:
+            process.paused_until = self.loop.now + seconds
+            self.story.append(f"     {process.name} stands still for {seconds:.0f} s")
+
     def start(self, process: Process, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """An actor of the process."""
         token = _process.set(process)
@@ -147,11 +154,11 @@ class Simulator:
             self.story.append(f"     !!! {task.get_name()}: {error!r}")
             self.failure = self.failure or error
 
-    def unlucky(self) -> bool:
-        """Whether this one waited too long for another writer."""
-        if _process.get() is None or self._random.random() >= self.busy:
+    def unlucky(self, chance: float, what: str) -> bool:
+        """Whether this happens to the running one now."""
+        if _process.get() is None or self._random.random() >= chance:
             return False
-        self.story.append("     … waited too long")
+        self.story.append(f"     … {what}")
         return True
 
     def number(self, made: str) -> int:
@@ -234,12 +241,12 @@ class Simulator:
         if not able:
             return None
         for stop in able:
-            self._priority.setdefault(id(stop.task), 1.0 + self._random.random())
-        chosen = max(able, key=lambda stop: self._priority[id(stop.task)])
+            self._priority.setdefault(stop.task, 1.0 + self._random.random())
+        chosen = max(able, key=lambda stop: self._priority[stop.task])
         if self._step in self._drops:
             self._drops.discard(self._step)
-            self._priority[id(chosen.task)] = self._random.random()
-            chosen = max(able, key=lambda stop: self._priority[id(stop.task)])
+            self._priority[chosen.task] = self._random.random()
+            chosen = max(able, key=lambda stop: self._priority[stop.task])
         return chosen
 
     async def _kill(self, process: Process) -> None:
@@ -272,7 +279,7 @@ class SimDoors(Doors):
 
     async def begin(self, *, writes: bool) -> None:
         await self._sim.stop("writes" if writes else "reads", writes=writes)
-        if writes and self._sim.unlucky():
+        if writes and self._sim.unlucky(self._sim.busy, "waited too long"):
             self._sim.release()
             raise Busy("another writer was at work for too long")
 
@@ -287,6 +294,8 @@ class SimDoors(Doors):
         self._sim.release()
         if writes and _process.get() is not None:
             self._sim.committed(acting())
+            if self._sim.unlucky(self._sim.lost, "is not told: the answer is lost"):
+                raise Busy("the database did not answer")
             await self._sim.stop("is told")
 
     def ended(self) -> None:
