@@ -11,7 +11,7 @@
         ├── NotFound             the thing named does not exist (for this asker)
         ├── Refused              understood and not done: a guard, the gate, a missing right (exit 3)
         │   └── Stale            what the caller saw is no longer true (digest, precondition)
-    │       └── Overtaken    the writer's lease or attempt at a job is another's: it may be asked for again
+        │       └── Overtaken    the writer's lease or attempt at a job is another's: it may be asked for again
         └── Unavailable          a source or part is unreachable or incomplete (exit 4)
 
 Pure: no I/O here.

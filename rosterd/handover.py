@@ -12,19 +12,24 @@ from typing import Any
 
 import msgspec
 
-from ledger.jobs import Claim
+from ledger.jobs import Claim, Job
 from rosterd.settings import Customer, InstallationSettings, OrganizationSettings, Settings
 
 
 @dataclass(frozen=True, slots=True)
 class Handover:
-    """One piece of work for a worker process."""
+    """One piece of work for a worker process. ``claim``: the attempt at its job, which what it commits settles (A2)."""
 
     settings: Settings
     organization: str
     kind: str
     payload: dict[str, Any]
     claim: Claim
+
+    @classmethod
+    def of(cls, settings: Settings, job: Job) -> Handover:
+        """The attempt at a job."""
+        return cls(settings, job.organization, job.kind, dict(job.payload or {}), job.claim)
 
     def to_line(self) -> bytes:
         """One line."""

@@ -116,8 +116,7 @@ def routes(service: Service, metrics: Metrics, *, draining: Callable[[], bool]) 
         try:
             async with asyncio.timeout(5), service.ledger.read("") as reader:
                 await runs.latest(reader, 1)
-            for name in service.settings.customers:
-                await service.ledger.check_clock(name)
+                await service.ledger.check_clock(*service.settings.customers)
         except (RosterdError, TimeoutError) as error:
             why = error.what if isinstance(error, RosterdError) else "the ledger does not answer"
             return web.json_response({"status": "unready", "why": why}, status=503)

@@ -121,7 +121,7 @@ class Supervisor:
         if job.organization not in self._service.settings.customers:
             await self._settle(job, {"error": "the organization has no file any more", "retry_after": None})
             return
-        handover = Handover(self._service.settings, job.organization, job.kind, dict(job.payload or {}), job.claim)
+        handover = Handover.of(self._service.settings, job)
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "rosterd.worker"),
             stdin=asyncio.subprocess.PIPE,

@@ -13,40 +13,25 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import uvloop
 
 from ledger.errors import Overtaken, Retryable, RosterdError
-from ledger.jobs import Claim, Unleased
+from ledger.jobs import Unleased
 from rosterd import job_kinds, logs
 from rosterd.handover import Handover
 from rosterd.heartbeat import heartbeat
 from rosterd.service import Service
 
-_SHOWN = 1000
-_SHOWN_SUBJECTS = 50
-"""Most changes, problems, and people of a problem in what a plan answers: it is looked at, not processed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One job to be done. ``claim``: the attempt at it, which what it commits settles (A2)."""
-
-    organization: str
-    payload: Mapping[str, Any]
-    claim: Claim
-
-
 _OVERTAKEN = 5.0
 """Seconds until a job is done again whose worker lost its lease."""
 
-Work = Callable[[Service, Task], Awaitable[dict[str, Any]]]
+Work = Callable[[Service, Handover], Awaitable[dict[str, Any]]]
 
 
-async def reconcile(service: Service, task: Task) -> dict[str, Any]:
+async def reconcile(service: Service, task: Handover) -> dict[str, Any]:
     """Read, decide, apply what the guard lets through; nothing at all while nobody has enabled sync (R5)."""
     from connector.reconcile import run
     from connector.sso.sync import SyncState, sync_status
@@ -72,7 +57,7 @@ async def reconcile(service: Service, task: Task) -> dict[str, Any]:
     return outcome.for_job()
 
 
-async def approve(service: Service, task: Task) -> dict[str, Any]:
+async def approve(service: Service, task: Handover) -> dict[str, Any]:
     """Let one held set through, in the name of who asked."""
     from connector.reconcile import run
 
@@ -91,22 +76,16 @@ async def approve(service: Service, task: Task) -> dict[str, Any]:
     return outcome.for_job()
 
 
-async def plan(service: Service, task: Task) -> dict[str, Any]:
+async def plan(service: Service, task: Handover) -> dict[str, Any]:
     """Read and decide; write nothing (P1). Long lists are cut, and say how long they are."""
     from connector.reconcile import run
 
     async with heartbeat(task.organization) as step, service.setup(task.organization) as setup:
-        document = (await run.plan(service.ledger, setup, now=service.clock(), progress=step)).to_json()
-    for name in ("changes", "problems"):
-        document[f"{name}_total"] = len(document[name])
-        document[name] = document[name][:_SHOWN]
-    for problem in document["problems"]:
-        problem["subjects_total"] = len(problem["subjects"])
-        problem["subjects"] = problem["subjects"][:_SHOWN_SUBJECTS]
-    return document
+        planned = await run.plan(service.ledger, setup, now=service.clock(), progress=step)
+    return planned.for_job()
 
 
-async def undo(service: Service, task: Task) -> dict[str, Any]:
+async def undo(service: Service, task: Handover) -> dict[str, Any]:
     """Show or do the undo of one run, in the name of who asked (A3)."""
     from connector.reconcile import run
 
@@ -125,7 +104,7 @@ async def undo(service: Service, task: Task) -> dict[str, Any]:
     return undone.for_job()
 
 
-async def evidence(service: Service, task: Task) -> dict[str, Any]:
+async def evidence(service: Service, task: Handover) -> dict[str, Any]:
     """Look again at every domain that is or was proved."""
     from connector.sso.domain_steps import recheck_domains
 
@@ -134,7 +113,7 @@ async def evidence(service: Service, task: Task) -> dict[str, Any]:
     return {report.domain: report.gate.state.value for report in reports}
 
 
-async def publish_usage(service: Service, task: Task) -> dict[str, Any]:
+async def publish_usage(service: Service, task: Handover) -> dict[str, Any]:
     """Make what was taken in visible."""
     from connector.usage.publish import publish
 
@@ -149,7 +128,7 @@ async def publish_usage(service: Service, task: Task) -> dict[str, Any]:
     return {"publication": made.id, "number": made.number}
 
 
-async def seal(service: Service, task: Task) -> dict[str, Any]:
+async def seal(service: Service, task: Handover) -> dict[str, Any]:
     """Seal the audit events committed so far; the head goes into the log, out of a database administrator's reach."""
     from ledger.store import audit
 
@@ -173,13 +152,13 @@ WORK: Mapping[str, Work] = {
 async def work(handover: Handover) -> dict[str, Any]:
     """Do the job; what became of it, as ``{"outcome": …}`` or ``{"error": …, "retry_after": seconds or null}``."""
     async with Service.opened(handover.settings) as service:
-        return await answer(service, handover.kind, Task(handover.organization, handover.payload, handover.claim))
+        return await answer(service, handover)
 
 
-async def answer(service: Service, kind: str, task: Task) -> dict[str, Any]:
+async def answer(service: Service, task: Handover) -> dict[str, Any]:
     """As ``work``, on a service that is open."""
     try:
-        return {"outcome": await WORK[kind](service, task)}
+        return {"outcome": await WORK[task.kind](service, task)}
     except RosterdError as error:
         after = error.after.total_seconds() if isinstance(error, Retryable) else None
         if isinstance(error, Overtaken):  # nothing was written: whoever asked for it still wants it

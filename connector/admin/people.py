@@ -173,7 +173,6 @@ class People(Answering):
         invites = self.acts.declared(who.organization).invites
         act = self.act(who)
         async with self.ledger.write(who.organization, Unleased.BY_HAND, at=act.now) as book:
-            act = act.inside(book.at)
             person = await by_hand.load(book, request.match_info["id"])
             person.require_seen_by(act)
             done = await invites_by_hand.resend(book, person, invites, act)

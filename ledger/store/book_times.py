@@ -27,7 +27,9 @@ async def last(reader: Reader, table: Table) -> LastWrite | None:
 
 async def present(reader: Reader, now: datetime) -> datetime:
     """``now``, or the last transaction of the ledger that the reader sees, where that is later: what was written is
-    never in the future."""
+    never in the future. A ``Book`` sees its own."""
+    if isinstance(reader, Book):
+        return max(now, reader.at)
     written = await last(reader, people.book_time)
     return max(now, written.at) if written else now
 

@@ -121,7 +121,8 @@ class Store:
             book.at = max(book.at, last.at) if last else book.at
             left = LastWrite(book.at, HostTime(book.at))
         else:
-            host, database = self._clock(), await self._database_clock(connection)
+            host = self._clock()
+            database = await self._database_clock(connection, host)
             if accept_clock:
                 left = accepted(last, host, database)
             else:
@@ -130,19 +131,21 @@ class Store:
             book.at = left.at
         await book_times.keep(book, self.times, left)
 
-    async def _database_clock(self, connection: AsyncConnection) -> datetime | None:
+    async def _database_clock(self, connection: AsyncConnection, host: HostTime) -> datetime | None:
         """What the database's clock shows, where it may be another host's and ours is a real one."""
-        if self.dialect != "postgresql" or self._clock is None or not self._clock().boot:
+        if self.dialect != "postgresql" or not host.boot:
             return None
         return from_micros(int((await connection.execute(_CLOCK)).scalar_one()))
 
-    async def check_clock(self, organization: str) -> None:
-        """Raises ``WrongClock`` where a transaction would."""
+    async def check_clock(self, *organizations: str) -> None:
+        """Raises ``WrongClock`` where a transaction of one of them would."""
         if self._clock is None:
             return
         async with self.unscoped_read() as connection:
-            last = await book_times.last(Reader(connection, organization), self.times)
-            instant(last, self._clock(), await self._database_clock(connection))
+            host = self._clock()
+            database = await self._database_clock(connection, host)
+            for organization in organizations:
+                instant(await book_times.last(Reader(connection, organization), self.times), host, database)
 
     @asynccontextmanager
     async def accept_clock(self, organization: str, *, at: datetime) -> AsyncIterator[Book]:

@@ -1,7 +1,7 @@
 """What reports look back on: whole histories of Teams, seats, subscriptions, offerings and people, read only; and
 whether every history runs forward.
 
-Prohibition: writes nothing; judges nothing.
+Prohibition: writes nothing; repairs nothing.
 """
 
 from __future__ import annotations

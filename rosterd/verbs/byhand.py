@@ -58,7 +58,6 @@ def resend(context: typer.Context, mail: Mail, organization: OneOrganization = "
         invites = service.settings.customer(chosen).settings.invites
         act = _act(service)
         async with service.ledger.write(chosen, Unleased.BY_HAND, at=act.now) as book:
-            act = act.inside(book.at)
             person = await people.load(book, await people.find(book, mail))
             return await invites_by_hand.resend(book, person, invites, act)
 

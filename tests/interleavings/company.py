@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -16,11 +16,11 @@ from ledger.errors import Busy, Refused
 from ledger.identity import Email
 from ledger.jobs import Job, Leased
 from rosterd import worker
+from rosterd.handover import Handover
 from rosterd.health import Metrics
 from rosterd.leasing import leased
 from rosterd.service import Service
 from rosterd.supervisor import Supervisor
-from rosterd.worker import Task
 from tests.interleavings.simulator import Process, Simulator, acting, doing
 from tests.parts.directories import HandSource, World
 
@@ -69,11 +69,10 @@ class InProcess(Supervisor):
     sim: Simulator
 
     async def _work(self, job: Job) -> None:
-        task = Task(job.organization, cast(Mapping[str, Any], job.payload or {}), job.claim)
         heart = asyncio.create_task(self._beat(job))
         try:
             with doing(f"{job.kind} {self.sim.number(job.id)}, attempt {job.attempts}"):
-                answer = await worker.answer(self._service, job.kind, task)
+                answer = await worker.answer(self._service, Handover.of(self._service.settings, job))
                 await self._settle(job, answer)
         finally:
             heart.cancel()

@@ -86,18 +86,18 @@ class Schedule:
         self.newest = 0
         self.known = self._runs()
         sim.after_commit = self._look
-        asked = await self._script(sim, daemons, web, admin, chance)
+        await self._script(sim, daemons, web, admin, chance)
         if chance.random() < 0.3:
             sim.kill_at(chance.randrange(5, 120), chance.choice([*daemons, admin]))
         for _ in range(chance.randrange(0, 3)):
             one = chance.choice([*daemons, admin, admin])
             sim.pause_at(chance.randrange(5, 100), one, chance.choice([30.0, 90.0, 200.0]))
-        await sim.run(self._over(asked))
+        await sim.run(self._over())
         self.story = sim.story
         if sim.failure is not None:
             self.wrong.append(str(sim.failure))
         elif not self.wrong:
-            await self._judge(asked)
+            await self._judge()
         await sim.finish()
         for service in self.services.values():
             await service.ledger.close()
@@ -109,15 +109,12 @@ class Schedule:
         service.world = self.world
         return service
 
-    async def _script(
-        self, sim: Simulator, daemons: list[Process], web: Process, admin: Process, chance: Any
-    ) -> list[str]:
-        """Start everybody; the ids of the jobs that were asked for."""
-        asked = []
+    async def _script(self, sim: Simulator, daemons: list[Process], web: Process, admin: Process, chance: Any) -> None:
+        """Start everybody."""
         outside = Ledger.open(f"sqlite:///{self.folder}")
         for _ in range(chance.randrange(1, 5)):
             due = sim.begin + timedelta(seconds=chance.randrange(0, 60))
-            asked.append(await jobs.enqueue(outside, ORGANIZATION, "reconcile", now=sim.begin, run_after=due))
+            await jobs.enqueue(outside, ORGANIZATION, "reconcile", now=sim.begin, run_after=due)
         await outside.close()
         if chance.random() < 0.7:
             sim.start(admin, self._approves(chance.randrange(1, 3)), "approves")
@@ -135,7 +132,6 @@ class Schedule:
             sim.start(admin, acts.restricts(self.services["admin"], chance.random() * 10), "restricts")
         if chance.random() < 0.8:
             sim.start(admin, acts.applies(self.services["admin"], chance.random() * 40), "applies")
-        return sorted(set(asked))
 
     async def _approves(self, times: int) -> None:
         """Whoever sees a held set asks for its approval, as the admin API does: as a job."""
@@ -164,7 +160,7 @@ class Schedule:
             if row is not None:
                 return str(row[0])
 
-    async def _over(self, asked: list[str]) -> None:
+    async def _over(self) -> None:
         """Until every job is settled, and everybody had their time."""
         until = self.sim.loop.time() + _WAIT
         while self.sim.loop.time() < until:
@@ -206,7 +202,7 @@ class Schedule:
         lost = {row[0].partition("@")[0] for row in off} - self.source.off
         assert not lost, f"{sorted(lost)} lost access and were never disabled"
 
-    async def _judge(self, asked: list[str]) -> None:
+    async def _judge(self) -> None:
         """At the end: every job's outcome is told once and true."""
         with closing(self._file()) as file:
             told = file.execute("SELECT id, kind, state, outcome FROM job").fetchall()

@@ -72,7 +72,7 @@ async def resend(book: Book, person: Person, settings: InviteSettings, act: Act)
     """
     row = person.identity
     require_unclaimed(person.mail, row.state, person.signed_in)
-    expires = expires_at(settings, act.now)
+    expires = expires_at(settings, book.at)
     await claimed(book, row.id)
     if expires is not None:
         await runs.add_due(book, [(expires, EXPIRY, row.id)])

@@ -34,7 +34,6 @@ async def rename(
     act.require_reason()
     wanted = parse_mail(to)
     async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
-        act = act.inside(book.at)
         person = await load(book, identity_id)
         person.require_whole_by(act)
         person.require_active()
@@ -46,7 +45,7 @@ async def rename(
                 next_step=f"PATCH /admin/v1/people/{identity_id} edits them",
             )  # fmt: skip
         mail = _shown(wanted, await _mails(book, person, rules))
-        domains = await gate.look(book, act.now)
+        domains = await gate.look(book, book.at)
         if mail.domain not in domains.open:
             raise Refused(
                 f"{mail} cannot be anybody's address now: {domains.reason(mail.domain)}", where="mail",

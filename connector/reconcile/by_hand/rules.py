@@ -7,7 +7,7 @@ never: each refusal names who owns the row and what to change instead.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -40,10 +40,6 @@ class Act:
     now: datetime
     reason: str = ""
     teams: frozenset[str] = frozenset()
-
-    def inside(self, at: datetime) -> Act:
-        """The same at the instant of the transaction that does it."""
-        return replace(self, now=at)
 
     def require_reason(self) -> None:
         """Raise ``BadInput``: what takes something away needs a reason."""

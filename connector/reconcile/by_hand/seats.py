@@ -27,7 +27,6 @@ async def grant(ledger: Ledger, organization: str, place: Place, identity_id: st
     No free seat: ``Refused`` naming the waitlist, or with ``wait`` a place on it. Idempotent.
     """
     async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
-        act = act.inside(book.at)
         pool = await _pool(book, place, act)
         person = await load(book, identity_id)
         edit = rules.grant(person, pool, wait=wait)
@@ -68,7 +67,6 @@ async def release(ledger: Ledger, organization: str, place: Place, identity_id: 
     """
     act.require_reason()
     async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
-        act = act.inside(book.at)
         team_id, team = await team_named(book, place[0], act)
         offering = await _offering(book, place[1])
         person = await load(book, identity_id)
@@ -99,20 +97,20 @@ async def _released(book: Book, person: Person, edit: SeatEdit, where: str) -> t
     return f"the manual grant of {where} to {person.mail} ended", notes
 
 
-async def _pool(reader: Reader, place: Place, act: Act) -> Pool:
-    """The pool as of the act; raises ``NotFound`` for an unknown Team or offering."""
-    team_id, team = await team_named(reader, place[0], act)
-    offering = await _offering(reader, place[1])
+async def _pool(book: Book, place: Place, act: Act) -> Pool:
+    """The pool as of the transaction; raises ``NotFound`` for an unknown Team or offering."""
+    team_id, team = await team_named(book, place[0], act)
+    offering = await _offering(book, place[1])
     running = [
         item
-        for item in await seats.open_subscriptions(reader)
-        if (item.team_id, item.offering_code) == (team_id, offering) and item.runs_on(act.now.date())
+        for item in await seats.open_subscriptions(book)
+        if (item.team_id, item.offering_code) == (team_id, offering) and item.runs_on(book.at.date())
     ]
     running.sort(key=lambda item: (item.starts_on, item.ends_on, item.id))
-    counts = await roster.seat_counts(reader)
+    counts = await roster.seat_counts(book)
     used = {key[2]: count for key, count in counts.items() if key[:2] == (team_id, offering)}
-    waiting = (await roster.waiting_counts(reader)).get((team_id, offering), 0)
-    restriction = (await roster.restrictions(reader)).get(team_id)
+    waiting = (await roster.waiting_counts(book)).get((team_id, offering), 0)
+    restriction = (await roster.restrictions(book)).get(team_id)
     return Pool(team_id, team, offering, running, used, waiting, restriction.reason if restriction else "")
 
 

@@ -18,7 +18,8 @@ from connector.reconcile.show.text import planned_lines, suspended_lines, undone
 SCHEDULED = "apply"
 _OF_A_RUN = ("run_id", "state", "exit_code", "counts", "held", "held_counts")
 _SHOWN = 1000
-"""Most changes of an undo in a job's outcome: it is looked at, not processed."""
+_SHOWN_SUBJECTS = 50
+"""Most changes, problems, and people of a problem in a job's outcome: it is looked at, not processed."""
 
 
 class RunState(StrEnum):
@@ -78,6 +79,13 @@ class Planned:
         """One JSON document."""
         rest = {"exit_code": self.exit_code, "suspended": list(self.suspended), "expires_at": self.expires_at}
         return {**planned_json(self.plan, self.guarded, self.awaiting, self.outlook), **rest}
+
+    def for_job(self) -> dict[str, Any]:
+        """What is kept of it as the outcome of a job: long lists are cut, and say how long they are."""
+        document = _cut(self.to_json(), "changes", "problems")
+        for problem in document["problems"]:
+            _cut(problem, "subjects", most=_SHOWN_SUBJECTS)
+        return document
 
     @property
     def markdown(self) -> str:
@@ -159,8 +167,15 @@ class Undone:
 
     def for_job(self) -> dict[str, Any]:
         """What is kept of it as the outcome of a job: a long list of changes is cut, and says how long it is."""
-        document = self.to_json()
-        return {**document, "changes": document["changes"][:_SHOWN], "changes_total": len(document["changes"])}
+        return _cut(self.to_json(), "changes")
+
+
+def _cut(document: dict[str, Any], *names: str, most: int = _SHOWN) -> dict[str, Any]:
+    """The document with these lists cut, and how long each was."""
+    for name in names:
+        document[f"{name}_total"] = len(document[name])
+        document[name] = document[name][:most]
+    return document
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:

@@ -44,7 +44,7 @@ async def book(ledger: Ledger, clocks: Clocks, monkeypatch: pytest.MonkeyPatch) 
     """The ledger of a process with clocks. Its database's clock shows what the wall clock does."""
     monkeypatch.setattr(ledger, "_clock", clocks)
 
-    async def database(_connection: Any) -> datetime | None:
+    async def database(*_args: Any) -> datetime | None:
         return clocks.wall
 
     monkeypatch.setattr(ledger, "_database_clock", database)

@@ -10,10 +10,11 @@ import pytest
 from ledger.errors import Busy, Overtaken, Refused, RosterdError, Stale
 from ledger.jobs import Claim
 from rosterd import worker
+from rosterd.handover import Handover
 from rosterd.service import Service
-from rosterd.worker import Task
+from rosterd.settings import Settings
 
-TASK = Task("acme", {}, Claim("j1", 1, "w1"))
+TASK = Handover(cast(Settings, None), "acme", "approve", {}, Claim("j1", 1, "w1"))
 
 
 @pytest.mark.parametrize(
@@ -30,5 +31,5 @@ async def test_a4_what_is_done_again(monkeypatch: pytest.MonkeyPatch, error: Ros
         raise error
 
     monkeypatch.setattr(worker, "WORK", {"approve": raises})
-    answered = await worker.answer(cast(Service, None), "approve", TASK)
+    answered = await worker.answer(cast(Service, None), TASK)
     assert answered == {"error": error.what, "where": "", "retry_after": after}

@@ -58,6 +58,14 @@ async def claimed(ledger: Ledger, now: datetime, kind: str) -> Job:
     return job
 
 
+async def with_a_job(ledger: Ledger, now: datetime, kind: str) -> tuple[World, str, Job]:
+    """A worker has claimed the job: of an undo after the held set was approved."""
+    world, digest = await with_a_held_set(ledger, now)
+    if kind == "undo":
+        await run.approve(ledger, world.setup, digest, reason="left", actor="ada", fence=ALONE, now=world.now)
+    return world, digest, await claimed(ledger, world.now, kind)
+
+
 async def standing(ledger: Ledger) -> tuple[Any, ...]:
     """What a run writes, held sets and run records too."""
     async with ledger.read(ORGANIZATION.id) as reader:
@@ -104,10 +112,7 @@ async def test_a2_an_undo_whose_lease_was_taken_over_writes_nothing(ledger: Ledg
 
 @pytest.mark.parametrize("kind", ["approve", "undo", "apply"])
 async def test_a4_a_job_is_settled_by_the_transaction_that_does_it(ledger: Ledger, now: datetime, kind: str) -> None:
-    world, digest = await with_a_held_set(ledger, now)
-    if kind == "undo":
-        await run.approve(ledger, world.setup, digest, reason="left", actor="ada", fence=ALONE, now=world.now)
-    job = await claimed(ledger, world.now, kind)
+    world, digest, job = await with_a_job(ledger, now, kind)
     fence = Leased(await taken(ledger, "one", world.now), job.claim)
     shown = await act(world, kind, digest, fence)
     settled = await jobs.get(ledger, job.id)
@@ -121,10 +126,7 @@ async def test_a4_a_job_is_settled_by_the_transaction_that_does_it(ledger: Ledge
 
 @pytest.mark.parametrize("kind", ["approve", "undo", "apply"])
 async def test_a4_an_attempt_that_was_given_up_commits_nothing(ledger: Ledger, now: datetime, kind: str) -> None:
-    world, digest = await with_a_held_set(ledger, now)
-    if kind == "undo":
-        await run.approve(ledger, world.setup, digest, reason="left", actor="ada", fence=ALONE, now=world.now)
-    job = await claimed(ledger, world.now, kind)
+    world, digest, job = await with_a_job(ledger, now, kind)
     await jobs.fail(ledger, job, now=world.now, outcome={"error": "silent"}, retry_at=world.now)
     before = await standing(ledger)
     with pytest.raises(Stale, match="was taken from worker after attempt 1"):
