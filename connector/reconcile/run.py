@@ -161,6 +161,8 @@ async def _run(ledger: Ledger, setup: Setup, order: Order, progress: Progress | 
             return await record_suspended(book, order.inside(book.at), domains)
     if order.kind != "apply" or order.digest:
         memory = replace(memory, base=None)  # what somebody saw or approves was made of everybody
+    async with ledger.write(organization, order.fence, at=order.now) as book:
+        order = replace(order, now=book.at)  # what anybody writes from here on came after the reading began (E2)
     began = how.elapsed()
     observed = await observe(setup.sources, setup.policy, order.now, progress, memory)
     try:

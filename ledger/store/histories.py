@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, func, or_, select
+from sqlalchemy import BigInteger, Table, func, literal, or_, select
 
 from ledger.store.book import Reader
 from ledger.store.tables import metadata, people, seats
+
+_FOREVER = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,9 @@ async def backward(reader: Reader) -> list[str]:
 
 async def _wrong(reader: Reader, table: Table) -> int:
     index = next(index for index in table.indexes if index.name == f"uq_{table.name}_open")
-    reached = func.lag(table.c.valid_to).over(partition_by=list(index.columns), order_by=table.c.row_id)
+    until = func.coalesce(table.c.valid_to, literal(_FOREVER, BigInteger))
+    # by the book's own time: row ids were made by hosts, whose clocks may differ
+    reached = func.lag(until).over(partition_by=list(index.columns), order_by=[table.c.valid_from, until])
     spans = reader.select(table, "valid_from", "valid_to").add_columns(reached.label("reached")).subquery()
     wrong = (spans.c.valid_to < spans.c.valid_from) | (spans.c.reached > spans.c.valid_from)
     return int(await reader.scalar(select(func.count()).select_from(spans).where(wrong)))

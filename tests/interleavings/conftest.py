@@ -1,25 +1,21 @@
-"""One company as a file, copied for each schedule."""
+"""The companies on each database, made once; copied for each schedule."""
 
 from __future__ import annotations
 
-import asyncio
+import logging
 import shutil
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from connector.reconcile import run
-from connector.reconcile.policy.policy import Policy
-from ledger.store.engine import Ledger
 from rosterd.loading import load
 from rosterd.settings import Settings
-from tests.interleavings.company import PEOPLE
-from tests.parts.directories import make_world, mapping, policy, stand_in_gate
-from tests.parts.fences import ALONE
+from tests.interleavings import making
+from tests.interleavings.schedules import Made
 from tests.parts.installation import Installation
-
-BEGIN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+from tests.parts.memory import make_folder
+from tests.parts.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -28,25 +24,26 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def company(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six people in a Team with seats; more than one leaver at once is held."""
-    folder = tmp_path_factory.mktemp("company") / "ledger"
-    shutil.copytree(sqlite_template, folder)
-
-    async def fill() -> None:
-        ledger = Ledger.open(f"sqlite:///{folder}")
-        world = await make_world(ledger, BEGIN, the_policy(), Design_CAD=9)
-        world.source.put(*PEOPLE, groups=["design"])
-        seen = await run.plan(ledger, world.setup, now=BEGIN)
-        await run.apply(ledger, world.setup, fence=ALONE, now=BEGIN, actor="test", digest=seen.digest)
-        await ledger.close()
-
-    with pytest.MonkeyPatch.context() as patch:
-        stand_in_gate(patch)
-        asyncio.run(fill())
-    return folder
+def memory() -> Iterator[Path]:
+    """A folder whose files are in memory, where the host has such a place."""
+    folder = make_folder("rosterd-schedules-")
+    yield folder
+    shutil.rmtree(folder)
 
 
-def the_policy() -> Policy:
-    """One mapping, and a limit of one."""
-    return policy(mapping("design", "Design", "CAD"), limits={"day_floor": 1, "day_percent": 0, "team_day_floor": 99})
+@pytest.fixture(scope="session")
+def on_sqlite(settings: Settings, sqlite_template: Path, memory: Path) -> Made:
+    return making.on_sqlite(settings, sqlite_template, memory)
+
+
+@pytest.fixture(scope="session")
+def on_postgres(settings: Settings, postgres_server: PostgresServer, postgres_template: str, memory: Path) -> Made:
+    return making.on_postgres(settings, postgres_server, postgres_template, memory)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """What the product would log of what befalls it."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)

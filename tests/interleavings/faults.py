@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+from connector.reconcile.plan.order import Order
+from connector.sso import evidence
 from ledger.book_time import HostTime, LastWrite
 from ledger.errors import Retryable, Stale
 from ledger.store import book_times, fencing
@@ -61,8 +64,39 @@ def lost_attempts(patch: Any) -> None:
     patch.setattr(Supervisor, "_dead", dead)
 
 
+def clock_behind(patch: Any) -> None:
+    """The gate is decided as of when a run looked at the clock: what came since is in its future."""
+
+    async def asked(_reader: Any, now: datetime) -> datetime:
+        return now
+
+    patch.setattr(evidence, "present", asked)
+    patch.setattr(Order, "inside", lambda self, _at: self)
+
+
+def skewed_requeue(patch: Any) -> None:
+    """A job is dead whose last sign of life is far from what this host's clock shows."""
+
+    def dead(self: Supervisor, running: Any) -> list[Any]:
+        now = self._service.clock()
+        return [job for job in running if abs(now - job.heartbeat_at) > self._rules.silence]
+
+    patch.setattr(Supervisor, "_dead", dead)
+
+
 FAULTS: dict[str, Callable[[Any], None]] = {
-    made.__name__: made for made in (unfenced, unsettled, asked_at, busy_at_finish, lost_attempts)
+    made.__name__: made
+    for made in (unfenced, unsettled, asked_at, busy_at_finish, lost_attempts, clock_behind, skewed_requeue)
 }
-FOUND = {"unfenced": 31, "unsettled": 4, "asked_at": 4, "busy_at_finish": 4, "lost_attempts": 14}
-"""Fault → the first seed that finds it."""
+HOSTS = {"skewed_requeue"}
+"""The faults that need hosts whose clocks differ: they are looked for on PostgreSQL."""
+FOUND = {
+    "unfenced": 195,
+    "unsettled": 2,
+    "asked_at": 94,
+    "busy_at_finish": 2,
+    "lost_attempts": 20,
+    "clock_behind": 548,
+    "skewed_requeue": 62,
+}
+"""Fault → the first seed that finds it; ``python -m benchmarks.interleavings --faults`` looks for them again."""

@@ -1,60 +1,99 @@
-"""One schedule: a company made by chance from a seed, run in an order made by chance, and what must hold of it."""
+"""One schedule: a script played on a copy of a company, in an order made by chance, and what was wrong with it."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
-import sqlite3
-from collections import Counter
-from contextlib import closing, suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from connector.sso.sync import SyncState, SyncStatus
+import psycopg
+import pytest
+
+from connector.reconcile.policy.policy import Policy
 from ledger.book_time import HostTime
-from ledger.errors import Busy
 from ledger.instant import to_micros
-from ledger.store import jobs
 from ledger.store.engine import Ledger
-from ledger.store.tables import people, seats
+from ledger.store.inbox import Inbox
 from rosterd import supervisor
 from rosterd.settings import Settings
+from tests.interleavings import asking
 from tests.interleavings import company as acts
-from tests.interleavings.company import ORGANIZATION, PEOPLE, SimService, SimSource
-from tests.interleavings.simulator import Loop, Process, SimDoors, Simulator, acting, drive_inline, name_processes
-from tests.parts.directories import World
+from tests.interleavings.company import Company, SimService, SimSource
+from tests.interleavings.drivers import SimDoors, drive_postgres, drive_sqlite, stand_in
+from tests.interleavings.script import ADMIN, DAEMONS, LOOKS, PEOPLE, WEB, Act, Script
+from tests.interleavings.settling import settles
+from tests.interleavings.shrinking import shrunk
+from tests.interleavings.simulator import Loop, Process, Simulator
+from tests.interleavings.truth import Eye, Truth
+from tests.parts.postgres import PostgresServer
 
 _WAIT = 2_000.0
 """Virtual seconds in which every job must be settled."""
-_BY_JOBS = ("service:schedule", "token:ada")
-"""Who acts for jobs."""
-_INTERVALS = [
-    (
-        table.name,
-        [column.name for column in next(i for i in table.indexes if i.name == f"uq_{table.name}_open").columns],
-    )
-    for table in (people.identity, people.identity_link, people.team_membership, seats.seat, seats.seat_grant)
-]
+_SHORTEST = 45.0
+Fault = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass
+class Made:
+    """What schedules are played on. ``companies``: pushed or not → what is copied, a folder or a database's name."""
+
+    settings: Settings
+    policies: dict[str, Policy]
+    begin: datetime
+    companies: dict[bool, Any]
+    folder: Path
+    server: PostgresServer | None = None
+    stood: dict[Any, dict[str, tuple[Any, ...]]] = field(default_factory=dict)
+    """What undisturbed runs lead to, by what the directory shows."""
+
+    def play(self, script: Script, fault: Fault | None = None) -> Schedule:
+        """One schedule on a copy of its company; ``fault`` takes a mend out."""
+        with self.copy(script.pushed) as url, pytest.MonkeyPatch.context() as patch:
+            if fault is not None:
+                fault(patch)
+            schedule = Schedule(script, url, self, patch)
+            schedule.run()
+        shutil.rmtree(self.folder / "warehouse", ignore_errors=True)
+        return schedule
+
+    def hold(self, script: Script) -> None:
+        """Play it; raises ``AssertionError`` with what was wrong and the shortest script that shows it."""
+        if self.play(script).wrong:
+            fewer = shrunk(script, lambda one: bool(self.play(one).wrong))
+            raise AssertionError(self.play(fewer).told())
+
+    @contextmanager
+    def copy(self, pushed: bool, name: str = "ledger") -> Iterator[str]:
+        """The URL of a copy of a company, which is gone again behind the block."""
+        if self.server is not None:
+            url = self.server.create_database(template=self.companies[pushed])
+            yield url
+            self.server.drop_database(url)
+        else:
+            shutil.copytree(self.companies[pushed], self.folder / name)
+            yield f"sqlite:///{self.folder}/{name}"
+            shutil.rmtree(self.folder / name)
 
 
 @dataclass
 class Schedule:
-    """A seed, and where the company's files are."""
+    """``wrong``: empty when nothing was. ``story``: what happened, a line a step."""
 
-    seed: int
-    folder: Path
-    settings: Settings
-    policy: Any
-    begin: datetime
-    patch: Any
+    script: Script
+    url: str
+    made: Made
+    patch: pytest.MonkeyPatch
     wrong: list[str] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
+    steps: int = 0
 
-    def run(self) -> list[str]:
-        """What was wrong; empty when nothing was."""
+    def run(self) -> None:
+        """Play it."""
         loop = Loop()
         asyncio.set_event_loop(loop)
         try:
@@ -62,180 +101,177 @@ class Schedule:
         finally:
             asyncio.set_event_loop(None)
             loop.close()
-        return self.wrong
 
     def told(self) -> str:
-        """The seed, what was wrong, and the story up to there."""
-        return "\n".join((f"seed {self.seed}: {'; '.join(self.wrong)}", *self.story[-60:]))
+        """The seed, the script, what was wrong, and the story up to there."""
+        kind = "postgresql" if self.made.server else "sqlite"
+        head = f"{kind}, seed {self.script.seed}: {'; '.join(self.wrong)}"
+        return "\n".join((head, *(f"  - {act}" for act in self.script.acts), *self.story[-80:]))
 
     async def _run(self, loop: Loop) -> None:
-        sim = self.sim = Simulator(self.seed, self.begin + timedelta(days=1), loop)
-        drive_inline(self.patch)
-        name_processes(sim, self.patch)
-        self.patch.setattr("connector.sso.sync.sync_status", enabled)
-        self.patch.setattr(supervisor, "_POLL", 3.0)  # so often nothing happens between two looks
-        chance = sim.chance()
-        self.source = SimSource()
-        self.source.sim, self.source.off, self.source.readings = sim, set(), {}
-        self.source.put(*PEOPLE, groups=["design"])
-        self.world = World(None, self.begin, self.policy, self.source)  # type: ignore[arg-type]
-        daemons = [sim.process("daemon A"), sim.process("daemon B")]
-        web, admin = sim.process("web"), sim.process("admin")
-        sim.busy, sim.lost = chance.choice([(0.0, 0.0), (0.02, 0.0), (0.0, 0.02)])
-        self.services = {process.name: self._open(process) for process in sim.processes}
-        self.newest = 0
-        self.known = self._runs()
-        sim.after_commit = self._look
-        await self._script(sim, daemons, web, admin, chance)
-        if chance.random() < 0.3:
-            sim.kill_at(chance.randrange(5, 120), chance.choice([*daemons, admin]))
-        for _ in range(chance.randrange(0, 3)):
-            one = chance.choice([*daemons, admin, admin])
-            sim.pause_at(chance.randrange(5, 100), one, chance.choice([30.0, 90.0, 200.0]))
-        await sim.run(self._over())
-        self.story = sim.story
-        if sim.failure is not None:
-            self.wrong.append(str(sim.failure))
-        elif not self.wrong:
-            await self._judge()
-        await sim.finish()
-        for service in self.services.values():
-            await service.ledger.close()
+        script, made = self.script, self.made
+        drops = frozenset(int(act.at) for act in script.of("changes priorities"))
+        sim = self.sim = Simulator(script.seed, made.begin, loop, drops)
+        sim.busy, sim.lost, sim.looking = script.busy, script.lost, script.looking
+        watcher = None
+        if made.server is None:
+            drive_sqlite(self.patch)
+        else:
+            watcher = psycopg.connect(made.server.url("postgres"), autocommit=True)
+            drive_postgres(self.patch, watcher)
+        stand_in(sim, self.patch)
+        self.patch.setattr(supervisor, "_POLL", LOOKS)  # so often nothing happens between two looks
+        self.company = Company(sim, made.policies, script.pushed, made.folder / "warehouse")
+        if not script.pushed:
+            self.company.directory = _directory(self.company)
+        self.services = {name: self._open(sim.process(name)) for name in (*DAEMONS, WEB, ADMIN)}
+        self.eye = Eye(self.url)
+        lives = not (script.of("is killed") or script.busy or script.lost)
+        truth = Truth(self.eye, self.company, everybody_lives=lives)
+        sim.after_commit = truth.look
+        for act in script.acts:
+            await self._begin(act)
+        for name in DAEMONS:
+            sim.start(self.services[name].process, acts.supervise(self.services[name]), "supervisor")
+        try:
+            await sim.run(self._over())
+            self.story, self.steps = sim.story, sim.step
+            if sim.failure is not None:
+                self.wrong.append(str(sim.failure) or repr(sim.failure))
+            else:
+                self.wrong += truth.judge()
+            if not self.wrong and script.seed % 10 == 0:
+                await self._converge(truth)
+        finally:
+            await sim.finish()
+            for service in self.services.values():
+                await service.close()
+                await service.inbox_store.close()
+            self.eye.close()
+            if watcher is not None:
+                watcher.close()
 
-    def _open(self, process: Process) -> SimService:
-        url = f"sqlite:///{self.folder}"
-        ledger = Ledger.open(url, clock=lambda: HostTime(process.clock()), doors=SimDoors(self.sim))
-        service = SimService(self.settings, ledger, process.clock)
-        service.world = self.world
+    def _open(self, process: Process, url: str = "") -> SimService:
+        def clock() -> HostTime:
+            return HostTime(process.clock())
+
+        sqlite = self.made.server is None
+        ledger = Ledger.open(url or self.url, clock=clock, doors=SimDoors(self.sim, "ledger", modelled=sqlite))
+        service = SimService(self.made.settings, ledger, process.clock)
+        service.inbox_store = Inbox.open(
+            url or self.url, clock=clock, doors=SimDoors(self.sim, "inbox", modelled=sqlite)
+        )
+        service.company, service.process, service.policy = self.company, process, self.made.policies["wide"]
         return service
 
-    async def _script(self, sim: Simulator, daemons: list[Process], web: Process, admin: Process, chance: Any) -> None:
-        """Start everybody."""
-        outside = Ledger.open(f"sqlite:///{self.folder}")
-        for _ in range(chance.randrange(1, 5)):
-            due = sim.begin + timedelta(seconds=chance.randrange(0, 60))
-            await jobs.enqueue(outside, ORGANIZATION, "reconcile", now=sim.begin, run_after=due)
-        await outside.close()
-        if chance.random() < 0.7:
-            sim.start(admin, self._approves(chance.randrange(1, 3)), "approves")
-        if chance.random() < 0.3:
-            sim.start(admin, self._undoes(), "undoes")
-        for daemon in daemons:
-            sim.start(daemon, acts.supervise(daemon, self.services[daemon.name]), "supervisor")
-        moved = chance.sample(PEOPLE, chance.randrange(1, 4))
-        for uid in moved:
-            back = chance.random() * 20 if chance.random() < 0.5 else None
-            sim.start(web, acts.changes(self.source, uid, chance.random() * 20, back), f"directory {uid}")
-        for uid in sorted({*moved, chance.choice(PEOPLE)}):
-            sim.start(web, acts.signs_in(self.services["web"], uid, chance.random() * 60), f"signs in {uid}")
-        if chance.random() < 0.3:
-            sim.start(admin, acts.restricts(self.services["admin"], chance.random() * 10), "restricts")
-        if chance.random() < 0.8:
-            sim.start(admin, acts.applies(self.services["admin"], chance.random() * 40), "applies")
+    async def _begin(self, act: Act) -> None:
+        """Plan what befalls a process, or start whoever acts."""
+        sim, services = self.sim, self.services
+        if act.what == "is killed":
+            sim.kill_at(int(act.at), services[act.who].process)
+        elif act.what == "stands still":
+            sim.pause_at(int(act.at), services[act.who].process, act.more[0])
+        elif act.what == "is off":
+            services[act.who].process.skew = timedelta(seconds=act.at)
+        elif act.what == "job":
+            await asking.runs_at(services[WEB], sim.begin + timedelta(seconds=act.at))
+        elif act.what != "changes priorities":
+            who, work = self._work(act)
+            sim.start(services[who].process, _after(act.at, work), f"{act.what} {act.who}".strip())
 
-    async def _approves(self, times: int) -> None:
-        """Whoever sees a held set asks for its approval, as the admin API does: as a job."""
-        ledger = self.services["admin"].ledger
-        for _ in range(times):
-            digest = await self._found("SELECT digest FROM held_set WHERE state = 'open'")
-            payload = {"digest": digest, "reason": "left", "actor": "token:ada"}
-            with suppress(Busy):
-                await jobs.enqueue(ledger, ORGANIZATION, "approve", payload, now=self.services["admin"].clock())
+    def _work(self, act: Act) -> tuple[str, Callable[[], Coroutine[Any, Any, None]]]:
+        """Who does it, and what."""
+        web, admin = self.services[WEB], self.services[ADMIN]
+        match act.what:
+            case "approves":
+                return ADMIN, lambda: asking.approves(admin, self._found)
+            case "approves by command":
+                return ADMIN, self._approves_by_command
+            case "undoes":
+                return ADMIN, lambda: asking.undoes(admin, self._found)
+            case "applies":
+                return ADMIN, lambda: acts.commands(admin, "apply", organization="", digest="", auto=True)
+            case "restricts":
+                return ADMIN, lambda: acts.restricts(admin)
+            case "is hired by hand":
+                return act.more[0], lambda: acts.is_hired_by_hand(self.services[act.more[0]], act.who)
+            case "is given a reason":
+                return ADMIN, lambda: acts.is_given_a_reason(admin, act.who)
+            case "clocks step":
+                return WEB, lambda: acts.clocks_step(self.company, act.more[0])
+            case "turns sign-on off":
+                return ADMIN, lambda: acts.turns_sign_on_off(admin, act.more[0])
+            case "publishes":
+                return ADMIN, lambda: asking.publishes(admin)
+            case "reloads":
+                return act.who, lambda: acts.reloads(self.services[act.who], act.more[0])
+            case "turns":
+                return WEB, lambda: acts.turns(web, act.who, act.more[0])
+            case "signs in":
+                return WEB, lambda: acts.signs_in(web, act.who)
+            case "leaves and comes back":
+                return WEB, lambda: acts.leaves_and_comes_back(web, act.who)
+        raise AssertionError(act)
 
-    async def _undoes(self) -> None:
-        """Somebody asks for the undo of the newest run that did something."""
-        wanted = "SELECT id FROM run WHERE state = 'applied' AND kind != 'undo' AND started_at > ? ORDER BY id DESC"
-        run_id = await self._found(wanted, to_micros(self.begin + timedelta(hours=1)))
-        payload = {"run": run_id, "reason": "a mistake", "actor": "token:ada", "dry_run": False}
-        with suppress(Busy):
-            admin = self.services["admin"]
-            await jobs.enqueue(admin.ledger, ORGANIZATION, "undo", payload, now=admin.clock())
+    async def _approves_by_command(self) -> None:
+        digest = await self._found("SELECT digest FROM held_set WHERE state = 'open'")
+        await acts.commands(self.services[ADMIN], "approve", digest=digest[:10], reason="left")
 
-    async def _found(self, query: str, *values: Any) -> str:
+    async def _found(self, query: str) -> str:
         """Look until there is one."""
+        query = query.format(begin=to_micros(self.made.begin))
         while True:
             await asyncio.sleep(4)
-            with closing(self._file()) as file:
-                row = file.execute(query, values).fetchone()
-            if row is not None:
-                return str(row[0])
+            if rows := self.eye.rows(query):
+                return str(rows[0][0])
 
     async def _over(self) -> None:
         """Until every job is settled, and everybody had their time."""
-        until = self.sim.loop.time() + _WAIT
-        while self.sim.loop.time() < until:
+        began = self.sim.loop.time()
+        while self.sim.loop.time() < began + _WAIT:
             await asyncio.sleep(5)
-            with closing(self._file()) as file:
-                left = file.execute("SELECT COUNT(*) FROM job WHERE state IN ('waiting', 'running')").fetchone()[0]
-            if not left and self.sim.loop.time() > until - _WAIT + 60:
+            left = self.eye.rows("SELECT COUNT(*) FROM job WHERE state IN ('waiting', 'running')")[0][0]
+            if not left and self.sim.loop.time() > began + _SHORTEST:
                 return
 
-    def _file(self) -> sqlite3.Connection:
-        return sqlite3.connect(f"file:{self.folder}/ledger.db?mode=ro", uri=True)
+    async def _converge(self, truth: Truth) -> None:
+        """Two clean whole runs lead where an undisturbed company is led by the same directory, but for what was undone
+        by somebody."""
+        self.sim.after_commit = lambda: None
+        shown = {uid: self.company.active.get(uid, True) for uid in PEOPLE}
+        await settles(self.services[WEB], shown)
+        found = truth.standing()
+        key = (self.script.pushed, tuple(shown.items()))
+        if key not in self.made.stood:
+            self.made.stood[key] = await self._undisturbed(shown)
+        expected = self.made.stood[key]
+        for mail in sorted({f"{uid}@acme.example" for uid in PEOPLE} - truth.undone()):
+            if found.get(mail) != expected.get(mail):
+                self.wrong.append(f"{mail} ends as {found.get(mail)}, undisturbed as {expected.get(mail)}")
 
-    def _runs(self) -> int:
-        with closing(self._file()) as file:
-            return self._runs_in(file)
-
-    def _runs_in(self, file: sqlite3.Connection) -> int:
-        return int(file.execute("SELECT COUNT(*) FROM run").fetchone()[0])
-
-    def _look(self) -> None:
-        """After each commit: history runs forward, and nobody lost anything who was never disabled."""
-        with closing(self._file()) as file:
-            for name, key in _INTERVALS:
-                columns = ", ".join(key)
-                wrong = file.execute(
-                    f"SELECT COUNT(*) FROM (SELECT valid_from AS b, valid_to AS e, LAG(valid_to) OVER"  # noqa: S608
-                    f" (PARTITION BY {columns} ORDER BY row_id) AS r FROM {name}) WHERE e < b OR r > b"
-                ).fetchone()[0]
-                assert wrong == 0, f"{wrong} row(s) of {name} run backwards or overlap"
-            off = file.execute("SELECT mail_key FROM identity WHERE valid_to IS NULL AND state != 'active'").fetchall()
-            known = self._runs_in(file)
-        number = self.source.readings.get(acting())
-        if known > self.known and number is not None:
-            assert number >= self.newest, (
-                f"a run was committed by reading {number}, behind one by reading {self.newest}"
-            )
-            self.newest = number
-        self.known = known
-        lost = {row[0].partition("@")[0] for row in off} - self.source.off
-        assert not lost, f"{sorted(lost)} lost access and were never disabled"
-
-    async def _judge(self) -> None:
-        """At the end: every job's outcome is told once and true."""
-        with closing(self._file()) as file:
-            told = file.execute("SELECT id, kind, state, outcome FROM job").fetchall()
-            known = {row[0] for row in file.execute("SELECT id FROM run")}
-            asked_for = {row[0] for row in file.execute("SELECT id FROM run WHERE actor IN (?, ?)", _BY_JOBS)}
-        named = Counter()
-        for job_id, kind, state, outcome in told:
-            found = json.loads(outcome or "{}")
-            if state not in {"done", "failed"}:
-                self.wrong.append(f"job {kind} {job_id[-4:]} is still {state}")
-            if state == "failed" and "taken" in str(found.get("error", "")):
-                self.wrong.append(f"job {kind} was given up because it was overtaken: {found['error']}")
-            if "the database refuses" in str(found.get("error", "")):
-                self.wrong.append(f"job {kind}: {found['error']}")
-            run_id = (found.get("outcome") or found).get("run_id", "")
-            if run_id and run_id not in known:
-                self.wrong.append(f"job {kind} tells of a run that is not there")
-            named[run_id] += bool(run_id)
-        self.wrong += [f"no job tells of run {run_id}" for run_id in asked_for - named.keys()]
-        self.wrong += [f"two jobs tell of run {run_id}" for run_id, count in named.items() if count > 1]
+    async def _undisturbed(self, shown: dict[str, bool]) -> dict[str, tuple[Any, ...]]:
+        """Where a company is led to which nothing else befalls."""
+        with self.made.copy(self.script.pushed, "undisturbed") as url:
+            eye, company = Eye(url), Company(self.sim, self.made.policies, self.script.pushed, self.company.files)
+            if not self.script.pushed:
+                company.directory = _directory(company)
+            service = self._open(self.services[WEB].process, url)
+            service.company = company
+            await settles(service, shown)
+            found = Truth(eye, company).standing()
+            await service.ledger.close()
+            await service.inbox_store.close()
+            eye.close()
+        return found
 
 
-async def enabled(*_args: Any, **_more: Any) -> SyncStatus:
-    """Sync is on: the gate is stood in for."""
-    return SyncStatus(SyncState.ENABLED, ())
+async def _after(seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await asyncio.sleep(seconds)
+    await work()
 
 
-def play(
-    seed: int, company: Path, folder: Path, settings: Settings, policy: Any, begin: datetime, patch: Any
-) -> Schedule:
-    """One schedule on a copy of the company."""
-    shutil.copytree(company, folder)
-    schedule = Schedule(seed, folder, settings, policy, begin, patch)
-    schedule.run()
-    shutil.rmtree(folder)
-    return schedule
+def _directory(company: Company) -> SimSource:
+    source = SimSource()
+    source.company = company
+    source.put(*PEOPLE, groups=["design"])
+    return source

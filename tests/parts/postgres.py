@@ -20,6 +20,8 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from tests.parts.memory import make_folder
+
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 _START_SECONDS = 60
 _PR_SET_PDEATHSIG = 1
@@ -37,7 +39,7 @@ class PostgresServer:
     @classmethod
     def start(cls, *, durable: bool = False) -> PostgresServer:
         """Start one; ``durable`` keeps fsync on, for tests whose subject is what survives."""
-        folder = Path(tempfile.mkdtemp(prefix="rosterd-pg-"))
+        folder = Path(tempfile.mkdtemp(prefix="rosterd-pg-")) if durable else make_folder("rosterd-pg-")
         owner = "postgres" if os.getuid() == 0 else None
         if owner:
             shutil.chown(folder, owner, owner)

@@ -100,6 +100,15 @@ async def test_rows_that_ran_backwards_are_repaired_and_said(
         assert await histories.backward(reader) == []
 
 
+async def test_rows_made_by_hosts_whose_clocks_differ_are_held_by_the_books_time(ledger: Ledger) -> None:
+    await rows(ledger, [(5, 9), (0, 5), (9, None)])  # ids made by the host that is behind sort first
+    async with ledger.read("acme") as reader:
+        assert await histories.backward(reader) == []
+    await rows(ledger, [(0, None), (4, 6)], "two at once")
+    async with ledger.read("acme") as reader:
+        assert await histories.backward(reader) == ["seat: 1 row(s) run backwards or overlap"]
+
+
 async def test_the_days_between_are_folded_again_unless_their_events_are_gone(ledger: Ledger) -> None:
     await without_the_rule(ledger)
     await rows(ledger, [(0, 10), (10, 9), (9, None)])

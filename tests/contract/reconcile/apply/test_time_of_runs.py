@@ -17,7 +17,7 @@ from ledger.book_time import HostTime
 from ledger.identity import Email
 from ledger.store import sso
 from ledger.store.engine import Ledger
-from ledger.store.tables import people, seats
+from ledger.store.tables import people, runs, seats
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
 from tests.parts.fences import ALONE
 
@@ -66,6 +66,35 @@ async def test_a1_a_sign_in_while_a_run_reads_is_before_what_the_run_does(
         rows = await reader.tuples(reader.select(seats.seat, "valid_from", "state").order_by(seats.seat.c.valid_from))
     states = [state for at, state in rows if at > began]
     assert states == (["active", "paused"] if leaves else ["active"])
+
+
+async def test_e2_a_reading_begins_in_the_books_time_and_what_comes_later_is_later(
+    ledger: Ledger, clock: list[datetime], now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two hosts: the one that reads is three minutes ahead of the one that writes meanwhile."""
+    stand_in_gate(monkeypatch)
+    world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=9)
+    world.source.put("ada", "bo", groups=["design"])
+    seen = await run.plan(ledger, world.setup, now=now)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", digest=seen.digest)
+    began, read = list[datetime](), world.source.read
+
+    async def meanwhile(request: ReadRequest, *, now: datetime) -> Reading:
+        began.append(now)
+        clock.append(now - timedelta(minutes=3))
+        mail = "ada@acme.example"
+        await claim(ledger, ORGANIZATION.id, Arrival(Email.parse(mail), "idp", mail), now=clock[-1])
+        return await read(request, now=now)
+
+    monkeypatch.setattr(world.source, "read", meanwhile)
+    clock.append(now + HOUR)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now + HOUR / 2, actor="test", auto=True)
+    async with ledger.read(ORGANIZATION.id) as reader:
+        active = reader.select(seats.seat, "valid_from").where(seats.seat.c.state == "active")
+        came = await reader.scalar(active)
+        started = await reader.scalar(reader.select(runs.run, "started_at").order_by(runs.run.c.started_at.desc()))
+    assert began == [now + HOUR] == [started]
+    assert came > began[0]
 
 
 def reads_while(
