@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from ledger.errors import RosterdError, Unavailable
+from ledger.errors import Unavailable
 from ledger.store import tokens as rows
 from ledger.store.engine import Ledger
 from ledger.store.tokens import Access
@@ -98,7 +98,7 @@ class Trail:
             await self._pause(_FLUSH_SECONDS)
             try:
                 await self.flush()
-            except RosterdError as error:
+            except Exception as error:  # whatever it is: what waits is written later
                 _log.warning("event=access_log_not_written waiting=%d error=%r", len(self._lines), str(error))
                 self._wake.set()
                 await self._pause(_RETRY_SECONDS)

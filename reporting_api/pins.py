@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-from ledger.errors import NotFound, RosterdError
+from ledger.errors import NotFound
 from ledger.jobs import Unleased
 from ledger.store import publications
 from ledger.store.engine import Ledger
@@ -76,7 +76,7 @@ class Pins:
             self._wake.clear()
             try:
                 await self.flush()
-            except RosterdError as error:
+            except Exception as error:  # whatever it is: what waits is written later
                 _log.warning("event=pins_not_written waiting=%d error=%r", len(self._due), str(error))
                 self._wake.set()
                 with contextlib.suppress(TimeoutError):

@@ -16,6 +16,7 @@ from aiohttp import web
 from ledger.errors import BadInput, ManyErrors, RosterdError
 from rosterd import faces
 from rosterd.health import Metrics
+from rosterd.keeping import Keeping
 from rosterd.loading import load
 from rosterd.logs import event
 from rosterd.programs import Only
@@ -39,7 +40,7 @@ class Daemon:
         self._schedule = Schedule(service)
         self._supervisor = Supervisor(service, self.metrics)
         self._reloading = asyncio.Lock()
-        self._tasks: set[asyncio.Task[object]] = set()
+        self._keeping = Keeping(self.metrics)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
@@ -47,18 +48,19 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, lambda: self._guard(self.reload(), "reload"))
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._keeping.once("reload", self.reload))
         app = await faces.make(self, connector=self._only is not Only.API, api=self._only is not Only.CONNECTOR)
         drain = self.service.settings.installation.server.drain
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain.total_seconds(), handle_signals=False)
         await runner.setup()
         try:
             await self._listen(runner)
-            self._guard(self.metrics.watch_loop(), "loop lag")
+            self._keeping.keep("loop lag", self.metrics.watch_loop)
             if self._only is not Only.API:
                 self._schedule.start()
-                self._guard(watch_clock(self.service.clock, self.metrics, self._schedule.reload), "clock steps")
-                self._guard(self._supervisor.run(), "supervisor")
+                self._keeping.keep("clock steps", self._watch_clock)
+                self._keeping.keep("schedule", self._schedule.watch)
+                self._keeping.keep("supervisor", self._supervisor.run)
             await self._stop.wait()
         finally:
             await self._drain(runner)
@@ -67,6 +69,11 @@ class Daemon:
     def draining(self) -> bool:
         """From SIGTERM on."""
         return self._draining
+
+    @property
+    def down(self) -> tuple[str, ...]:
+        """Its tasks that are not at work."""
+        return self._keeping.down
 
     def status(self) -> dict[str, Any]:
         """What ``GET /admin/v1/status`` shows."""
@@ -83,15 +90,14 @@ class Daemon:
             try:
                 after = await asyncio.to_thread(load, before.file)
                 _refuse_fixed(before, after)
-                self.service.settings = after
-                await self.service.register()
+                await self.service.register(after)  # they stand before the old ones go
             except RosterdError as error:
-                self.service.settings = before
                 self.metrics.reloads.labels("refused").inc()
                 for fault in error.faults if isinstance(error, ManyErrors) else (error,):
                     event(_log, "reload.fault", level=logging.ERROR, where=fault.where, what=fault.what)
                 event(_log, "reload.refused", level=logging.ERROR, why="the configuration in force is kept")
                 raise
+            self.service.settings = after
             if self._only is not Only.API:
                 self._schedule.reload()
             self.metrics.reloads.labels("done").inc()
@@ -112,29 +118,16 @@ class Daemon:
 
     async def _drain(self, runner: web.AppRunner) -> None:
         self._draining = True
+        self._keeping.let_end()
         event(_log, "serve.draining", workers=self._supervisor.running)
         self._schedule.stop()
         drain = self.service.settings.installation.server.drain
         await asyncio.gather(self._supervisor.stop(drain), runner.cleanup())
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._keeping.stop()
         event(_log, "serve.stopped")
 
-    def _guard(self, work: object, name: str) -> None:
-        """Run ``work`` as a named task; its early end is logged."""
-        task: asyncio.Task[object] = asyncio.ensure_future(work)  # type: ignore[call-overload]
-        task.set_name(name)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[object]) -> None:
-        self._tasks.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is not None and not isinstance(error, RosterdError):
-            event(_log, "task.died", level=logging.ERROR, task=task.get_name(), error=repr(error))
+    async def _watch_clock(self) -> None:
+        await watch_clock(self.service.clock, self.metrics, self._schedule.reload)
 
 
 def _refuse_fixed(before: Settings, after: Settings) -> None:

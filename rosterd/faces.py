@@ -45,6 +45,10 @@ class Running(Protocol):
     def draining(self) -> bool:
         """From SIGTERM on."""
 
+    @property
+    def down(self) -> tuple[str, ...]:
+        """Its tasks that are not at work."""
+
     def status(self) -> dict[str, Any]:
         """What it is doing."""
 
@@ -56,7 +60,7 @@ async def make(daemon: Running, *, connector: bool, api: bool) -> web.Applicatio
     """The application; ``connector`` and ``api`` say which program's faces it has."""
     service = daemon.service
     app = web.Application(middlewares=[_naming, health.counting(daemon.metrics)], client_max_size=64 * 1024 * 1024)
-    app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining))
+    app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining, down=lambda: daemon.down))
     pepper = service.pepper()
     if api:
         _mount_api(app, service, pepper)

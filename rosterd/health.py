@@ -37,6 +37,9 @@ class Metrics:
         self.clock_steps = Counter(
             "rosterd_clock_steps_total", "Steps of the wall clock.", ["direction"], registry=self.registry
         )
+        self.task_ends = Counter(
+            "rosterd_task_ends_total", "Tasks of the daemon that ended early.", ["task"], registry=self.registry
+        )
         self.loop_lag = Gauge("rosterd_loop_lag_seconds", "How late the event loop woke up.", registry=self.registry)
         self.held = Gauge(
             "rosterd_held_changes", "Harmful changes that wait for approval.", ["organization"], registry=self.registry
@@ -104,8 +107,11 @@ def counting(metrics: Metrics) -> Middleware:
     return middleware
 
 
-def routes(service: Service, metrics: Metrics, *, draining: Callable[[], bool]) -> list[web.RouteDef]:
-    """The three routes. ``draining``: true from SIGTERM on, so that a balancer sends nobody here any more."""
+def routes(
+    service: Service, metrics: Metrics, *, draining: Callable[[], bool], down: Callable[[], tuple[str, ...]]
+) -> list[web.RouteDef]:
+    """The three routes. ``draining``: true from SIGTERM on, so that a balancer sends nobody here any more; ``down``:
+    the tasks of the daemon that are not at work."""
 
     async def live(_request: web.Request) -> web.Response:
         return web.json_response({"status": "live"})
@@ -113,6 +119,9 @@ def routes(service: Service, metrics: Metrics, *, draining: Callable[[], bool]) 
     async def ready(_request: web.Request) -> web.Response:
         if draining():
             return web.json_response({"status": "draining"}, status=503)
+        if tasks := down():
+            why = f"{', '.join(tasks)}: not at work, and begun again"
+            return web.json_response({"status": "unready", "why": why}, status=503)
         try:
             async with asyncio.timeout(5), service.ledger.read("") as reader:
                 await runs.latest(reader, 1)

@@ -24,6 +24,7 @@ from rosterd.service import Service
 
 _SEAL_EVERY = timedelta(hours=1)
 _SPREAD = 0.05
+_OVERDUE = timedelta(minutes=1)
 _LOOK_EVERY = 1.0
 _TOLERATED = 5.0
 """Seconds between two looks that are no step: a busy loop, a clock that is slewed."""
@@ -58,6 +59,16 @@ class Schedule:
         """Take over changed intervals, or a clock that was stepped; everything is due at once."""
         self._scheduler.remove_all_jobs()
         self._plan()
+
+    async def watch(self) -> None:
+        """For ever: plan anew when something is long overdue, since then the scheduler itself has stopped."""
+        while True:
+            await asyncio.sleep(_OVERDUE.total_seconds() / 2)
+            now = self._service.clock()
+            late = [job.id for job in self._scheduler.get_jobs() if now - job.next_run_time > _OVERDUE]
+            if late:
+                event(_log, "schedule.stalled", level=logging.ERROR, kinds=late)
+                self.reload()
 
     def stop(self) -> None:
         """Enqueue nothing any more."""

@@ -63,12 +63,13 @@ class Service:
         finally:
             await service.close()
 
-    async def register(self) -> dict[str, tuple[str, ...]]:
-        """Bring every organization file's Teams and admins into the ledger; returns addresses not known yet."""
+    async def register(self, settings: Settings | None = None) -> dict[str, tuple[str, ...]]:
+        """Bring every organization file's Teams and admins into the ledger; returns addresses not known yet.
+        ``settings``: those that are about to be in force."""
         from connector.reconcile.state.teams import ensure_organization
 
         unknown: dict[str, tuple[str, ...]] = {}
-        for identifier, customer in self.settings.customers.items():
+        for identifier, customer in (settings or self.settings).customers.items():
             unknown[identifier] = await ensure_organization(
                 self.ledger, customer.organization, customer.settings.teams, now=self.clock()
             )

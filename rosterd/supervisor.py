@@ -30,6 +30,7 @@ _POLL = 0.5
 _HEARTBEAT = 15.0
 _CARE_EVERY = 30.0
 _LONGEST_PAUSE = 15.0
+_NOT_STARTED = timedelta(seconds=5)
 _MOST_OUTPUT = 4 * 1024 * 1024
 
 
@@ -122,12 +123,16 @@ class Supervisor:
             await self._settle(job, {"error": "the organization has no file any more", "retry_after": None})
             return
         handover = Handover.of(self._service.settings, job)
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "rosterd.worker"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_MOST_OUTPUT,
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "rosterd.worker"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=_MOST_OUTPUT,
+            )
+        except OSError as error:  # no file descriptors, no memory, no processes: not the job's fault
+            await self._give_back(job, f"no worker could be started: {error.strerror or error}")
+            return
         event(_log, "job.started", job=job.id, kind=job.kind, organization=job.organization, worker=process.pid)
         heart = asyncio.create_task(self._keep_alive(job, process), name=f"heartbeat of {job.id}")
         answer = {"error": "the daemon stopped before it was done", "retry_after": 0.0}
@@ -141,7 +146,7 @@ class Supervisor:
         finally:
             heart.cancel()
             _end(process)
-            await process.wait()
+            await asyncio.gather(heart, process.wait(), return_exceptions=True)
 
     async def _converse(self, job: Job, process: asyncio.subprocess.Process, handover: Handover) -> dict[str, Any]:
         """The worker's answer, or why there is none."""
@@ -161,6 +166,15 @@ class Supervisor:
             return {"error": f"the worker process ended with {code} and no answer", "retry_after": 5.0}
         answer: dict[str, Any] = msgspec.json.decode(line)
         return answer
+
+    async def _give_back(self, job: Job, why: str) -> None:
+        """It waits again, for a while, and has not been tried."""
+        event(_log, "job.not_started", level=logging.ERROR, job=job.id, kind=job.kind, why=why)
+        with suppress(RosterdError):  # then it is found lost
+            now = self._service.clock()
+            await jobs.give_back(
+                self._service.ledger, job, now=now, outcome={"error": why}, run_after=now + _NOT_STARTED
+            )
 
     async def _settle(self, job: Job, answer: dict[str, Any], *, patient: bool = True) -> None:
         """Write down how the job ended, as often as it takes: a ledger that is busy loses no outcome. What the worker's

@@ -134,6 +134,15 @@ async def fail(
         await _back(connection, job, now=now, retry_at=retry_at, outcome=outcome)
 
 
+async def give_back(ledger: Ledger, job: Job, *, now: datetime, outcome: Any, run_after: datetime) -> None:
+    """The job waits again until ``run_after`` as if it had not been claimed: nothing of it was begun. Raises ``Stale``
+    as ``heartbeat``."""
+    async with ledger.unscoped_write() as connection:
+        await _still_mine(connection, job)
+        await _back(connection, job, now=now, retry_at=run_after, outcome=outcome)
+        await _set(connection, job.id, {"attempts": job.attempts - 1})
+
+
 async def requeue_dead(
     ledger: Ledger, dead_of: Callable[[Sequence[Job]], Sequence[Job]], *, now: datetime, rules: RetryRules
 ) -> list[Job]:

@@ -49,6 +49,7 @@ class Faces:
         self.service = service
         self.metrics = health.Metrics()
         self.draining = False
+        self.down: tuple[str, ...] = ()
 
     def status(self) -> dict[str, Any]:
         """What ``GET /admin/v1/status`` shows."""

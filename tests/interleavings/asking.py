@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from ledger.errors import Busy
+from ledger.errors import Retryable
 from ledger.store import jobs
 from tests.interleavings.company import SimService
 from tests.parts.directories import ORGANIZATION
@@ -42,5 +42,5 @@ async def undoes(service: SimService, found: Found) -> None:
 
 
 async def _ask(service: SimService, kind: str, payload: dict[str, Any], key: str = "") -> None:
-    with suppress(Busy):
+    with suppress(Retryable):
         await jobs.enqueue(service.ledger, ORGANIZATION.id, kind, payload, now=service.clock(), dedupe_key=key)

@@ -30,7 +30,7 @@ from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.state.teams import ensure_organization
 from connector.scim import routes
 from connector.sso import connection_steps
-from ledger.errors import Busy, NotFound, Refused, Retryable, Stale
+from ledger.errors import NotFound, Refused, Retryable, Stale
 from ledger.identity import Email
 from ledger.jobs import Job
 from ledger.published.iceberg import Warehouse
@@ -165,7 +165,7 @@ async def supervise(service: SimService) -> None:
 async def signs_in(service: SimService, uid: str) -> None:
     """Somebody signs in for the first or the next time; who was disabled meanwhile is refused."""
     mail = f"{uid}@acme.example"
-    with suppress(Refused, Busy):
+    with suppress(Refused, Retryable):
         await claim(service.ledger, ORGANIZATION.id, Arrival(Email.parse(mail), "idp", mail), now=service.clock())
 
 
@@ -297,7 +297,7 @@ async def commands(service: SimService, verb: str, **options: Any) -> None:
         getattr(verbs, verb)(cast(Any, SimpleNamespace(obj=session)), **options)
     finally:
         verbs.perform = perform
-    with suppress(Busy, Refused, Stale, NotFound):  # somebody else was at work, or went on meanwhile
+    with suppress(Retryable, Refused, Stale, NotFound):  # somebody else was at work, or went on meanwhile
         await made[0](service)
 
 

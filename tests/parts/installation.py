@@ -124,6 +124,11 @@ class Daemon:
                 self._arriving.put(line)
         self._arriving.put("")
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the daemon alone."""
         self.process.send_signal(number)

@@ -26,16 +26,16 @@ def acme(tmp_path: Path) -> Installation:
     return made
 
 
-@pytest.mark.parametrize("step", ["-2h", "+3000d"])
-def test_a_step_of_the_clock_stops_nothing_and_is_told(acme: Installation, tmp_path: Path, step: str) -> None:
+def test_a_step_of_the_clock_stops_nothing_and_is_told(acme: Installation, tmp_path: Path) -> None:
     clock, moved = movable(tmp_path)
     with acme.serving("--only", "connector", under=moved) as daemon:
         run_by_run(daemon, 1)
-        clock.write_text(step)
-        assert "seconds=" in daemon.wait_for("clock.stepped")
-        began = time.monotonic()
-        run_by_run(daemon, 3)
-        assert time.monotonic() - began < 30, "a run every two seconds, on a busy machine"
+        for step in ("-2h", "+3000d"):
+            clock.write_text(step)
+            assert "seconds=" in daemon.wait_for("clock.stepped")
+            began = time.monotonic()
+            run_by_run(daemon, 3)
+            assert time.monotonic() - began < 30, "a run every two seconds, on a busy machine"
         assert "job.dead" not in "".join(daemon.lines)
 
 

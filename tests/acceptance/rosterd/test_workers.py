@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import select
 import signal
 import socket
@@ -78,6 +79,21 @@ def test_a_drain_ends_a_worker_that_takes_too_long_and_keeps_its_job(acme: Insta
         assert daemon.stop() == 0
         assert ended(worker)
     assert "the daemon stopped before it was done" in "".join(daemon.lines)
+
+
+def test_without_file_descriptors_a_job_waits_and_is_done_when_there_are_some(acme: Installation) -> None:
+    acme.edit("rosterd.toml", "[schedule]", '[schedule]\nreconcile_every = "2s"')
+    acme.edit("rosterd.toml", "[server]", '[server]\ndrain = "1s"')
+    with acme.serving("--only", "connector") as daemon:
+        daemon.wait_for("kind=reconcile")
+        usual = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+        open_now = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (open_now + 1, usual[1]))
+        said = daemon.wait_for("job.not_started")
+        assert "no worker could be started" in said
+        resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, usual)
+        assert worker_of(daemon.wait_for("job.started"))
+        assert daemon.stop() == 0
 
 
 def test_one_run_at_a_time_the_other_says_who_is_at_work_a2(acme: Installation) -> None:

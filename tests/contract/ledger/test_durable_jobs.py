@@ -151,6 +151,28 @@ async def test_a_failed_job_is_tried_again_when_it_says_so(ledger: Ledger, now: 
     assert (stored.state, stored.outcome, stored.attempts) == (JobState.FAILED, {"why": "broken"}, 2)
 
 
+async def test_a_job_that_could_not_be_begun_waits_and_has_not_been_tried(ledger: Ledger, now: datetime) -> None:
+    job_id = await jobs.enqueue(ledger, "acme", "run", now=now)
+    for _ in range(2 * RULES.max_attempts):
+        job = await claimed(ledger, now)
+        later = now + timedelta(seconds=5)
+        await jobs.give_back(ledger, job, now=now, outcome={"error": "no files"}, run_after=later)
+        stored = await jobs.get(ledger, job_id)
+        assert (stored.state, stored.attempts, stored.run_after) == (JobState.WAITING, 0, later)
+        with pytest.raises(Stale):
+            await jobs.give_back(ledger, job, now=now, outcome=None, run_after=now)
+        now = later
+
+
+async def test_more_than_a_thousand_waiting_jobs_hide_none_that_is_due(ledger: Ledger, now: datetime) -> None:
+    due = await jobs.enqueue(ledger, "acme", "run", now=now)
+    for number in range(1_001):
+        await jobs.enqueue(ledger, f"o{number}", "run", now=now + timedelta(seconds=1), run_after=now + HOUR)
+    assert await jobs.any_due(ledger, ["run"], now=now)
+    assert (await claimed(ledger, now)).id == due
+    assert not await jobs.any_due(ledger, ["run"], now=now)
+
+
 async def test_a_dead_job_whose_work_waits_already_does_not_come_back(ledger: Ledger, now: datetime) -> None:
     first = await jobs.enqueue(ledger, "acme", "run", now=now, dedupe_key="run")
     await claimed(ledger, now)

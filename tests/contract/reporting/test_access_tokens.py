@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from access import tokens
+from access import trail as trails
 from access.errors import Forbidden, Unauthenticated
 from access.principal import Principal, Purpose, Scope, operator
 from access.tokens import TokenSpec
@@ -170,6 +172,29 @@ async def test_the_trail_keeps_lines_and_uses(ledger: Ledger, now: datetime) -> 
         "report",
     )
     assert (await tokens.list(ledger, "acme"))[0].last_used_at == now
+
+
+async def test_a_fault_that_nobody_foresaw_ends_no_trail(
+    ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults, log = [ValueError("unforeseen")], token_rows.log
+
+    async def faulty(*args: Any) -> None:
+        if faults:
+            raise faults.pop()
+        await log(*args)
+
+    monkeypatch.setattr(token_rows, "log", faulty)
+    monkeypatch.setattr(trails, "_FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr(trails, "_RETRY_SECONDS", 0.01)
+    async with Trail.running(ledger) as trail:
+        trail.add(Access("acme", now, "t", "report", "pseudonym", "seats"))
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            async with ledger.read("acme") as reader:
+                if kept := await token_rows.accesses(reader):
+                    break
+    assert (faults, len(kept)) == ([], 1)
 
 
 async def test_nothing_is_read_that_cannot_be_accounted_for(ledger: Ledger, now: datetime) -> None:
