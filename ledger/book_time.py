@@ -62,7 +62,7 @@ def instant(last: LastWrite | None, host: HostTime, database: datetime | None = 
             f"the clock of this host shows {to_text(host.wall)}, {_length(last.at - host.wall)} behind what was written"
             f" last, at {to_text(last.at)}"
         )
-    if host.boot and host.boot == last.host.boot:
+    if database is None and host.boot and host.boot == last.host.boot:  # a database that agrees knows better
         jumped = host.wall - last.host.wall - timedelta(seconds=host.steady - last.host.steady)
         if jumped > AHEAD:
             raise _refused(
@@ -70,6 +70,16 @@ def instant(last: LastWrite | None, host: HostTime, database: datetime | None = 
                 f" {to_text(last.host.wall)}"
             )
     return max(host.wall, last.at + STEP)
+
+
+def following(last: LastWrite | None, at: datetime, host: HostTime, database: datetime | None = None) -> LastWrite:
+    """What a transaction at ``at`` leaves: what was accepted of a clock only ever shrinks, and ends when it has caught
+    up."""
+    if last is None:
+        return LastWrite(at, host)
+    behind = min(last.behind, max(at - host.wall, timedelta(0)))
+    ahead = min(last.ahead, max(host.wall - database, timedelta(0))) if database else last.ahead
+    return LastWrite(at, host, behind, ahead)
 
 
 def accepted(last: LastWrite | None, host: HostTime, database: datetime | None = None) -> LastWrite:

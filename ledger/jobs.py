@@ -60,9 +60,17 @@ class Unleased(StrEnum):
     """The head of the audit."""
 
 
-Fence = Leased | Unleased
-"""By what right a transaction writes: under a lease, or without one for a reason that is named (A2). A writer cannot
-begin without one of the two, so that nobody forgets to hand over what they hold."""
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """The writer needs no lease, for ``why``, but is an attempt at a job: once given up it writes nothing."""
+
+    why: Unleased
+    claim: Claim
+
+
+Fence = Leased | Errand | Unleased
+"""By what right a transaction writes: under a lease, as an attempt at a job, or without either for a reason that is
+named (A2). A writer cannot begin without one, so that nobody forgets to hand over what they hold."""
 
 
 def run_lease(organization: str) -> str:

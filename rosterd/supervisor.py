@@ -201,8 +201,12 @@ class Supervisor:
         if "error" not in answer:
             await jobs.finish(self._service.ledger, job, now=now, outcome=answer["outcome"])
             return "done"
-        again = self._rules.next_try(job.attempts, now) if answer["retry_after"] is not None else None
         why = {"error": str(answer["error"])}
+        if answer.get("untried"):
+            later = now + timedelta(seconds=answer["retry_after"])
+            await jobs.give_back(self._service.ledger, job, now=now, outcome=why, run_after=later)
+            return "again"
+        again = self._rules.next_try(job.attempts, now) if answer["retry_after"] is not None else None
         await jobs.fail(self._service.ledger, job, now=now, outcome=why, retry_at=again)
         return "again" if again else "failed"
 

@@ -18,8 +18,9 @@ from typing import Any
 import msgspec
 import uvloop
 
+from ledger.book_time import WrongClock
 from ledger.errors import Overtaken, Retryable, RosterdError
-from ledger.jobs import Unleased
+from ledger.jobs import Errand, Unleased
 from rosterd import job_kinds, logs
 from rosterd.handover import Handover
 from rosterd.heartbeat import heartbeat
@@ -109,7 +110,8 @@ async def evidence(service: Service, task: Handover) -> dict[str, Any]:
     from connector.sso.domain_steps import recheck_domains
 
     dns = service.settings.installation.dns
-    reports = await recheck_domains(service.ledger, task.organization, dns=dns, now=service.clock())
+    fence = Errand(Unleased.EVIDENCE, task.claim)
+    reports = await recheck_domains(service.ledger, task.organization, dns=dns, now=service.clock(), fence=fence)
     return {report.domain: report.gate.state.value for report in reports}
 
 
@@ -124,6 +126,7 @@ async def publish_usage(service: Service, task: Handover) -> dict[str, Any]:
         now=service.clock(),
         secret=service.pseudonym_key(),
         settings=service.settings.customer(task.organization).settings.reporting,
+        fence=Errand(Unleased.PUBLICATION, task.claim),
     )
     return {"publication": made.id, "number": made.number}
 
@@ -132,7 +135,8 @@ async def seal(service: Service, task: Handover) -> dict[str, Any]:
     """Seal the audit events committed so far; the head goes into the log, out of a database administrator's reach."""
     from ledger.store import audit
 
-    async with service.ledger.write(task.organization, Unleased.SEAL, at=service.clock()) as book:
+    fence = Errand(Unleased.SEAL, task.claim)
+    async with service.ledger.write(task.organization, fence, at=service.clock()) as book:
         head = await audit.seal(book)
     return {"head": head.head, "through": head.seq} if head else {}
 
@@ -163,7 +167,8 @@ async def answer(service: Service, task: Handover) -> dict[str, Any]:
         after = error.after.total_seconds() if isinstance(error, Retryable) else None
         if isinstance(error, Overtaken):  # nothing was written: whoever asked for it still wants it
             after = _OVERTAKEN
-        return {"error": error.what, "where": error.where, "retry_after": after}
+        untried = isinstance(error, WrongClock)  # it says nothing about the job
+        return {"error": error.what, "where": error.where, "retry_after": after, "untried": untried}
 
 
 def main() -> int:

@@ -5,8 +5,10 @@ Prohibition: routes only. Approving is enqueued and done by a worker; who may do
 
 from __future__ import annotations
 
+import hashlib
 from typing import NoReturn
 
+import msgspec
 from aiohttp import web
 
 from access.principal import Principal, Scope
@@ -111,9 +113,9 @@ class _Routes(Answering):
         item = await self._find(who, wanted.digest)
         payload = {"digest": item.digest, "reason": wanted.reason.strip(), "actor": who.actor,
                    "despite_freeze": wanted.despite_freeze}  # fmt: skip
-        now = self.acts.clock()
+        asked = hashlib.sha256(msgspec.json.encode(payload, order="sorted")).hexdigest()  # the same again is one job
         job = await jobs.enqueue(
-            self.ledger, who.organization, APPROVE, payload, now=now, dedupe_key=f"{APPROVE}:{item.digest}:{who.actor}"
+            self.ledger, who.organization, APPROVE, payload, now=self.acts.clock(), dedupe_key=f"{APPROVE}:{asked}"
         )
         place = f"/admin/v1/jobs/{job}"
         return answer({"job": job, "href": place}, status=202, headers={"Location": place})

@@ -5,6 +5,7 @@ Prohibition: nothing is granted or taken here; a lapse suspends sync in the tran
 
 from __future__ import annotations
 
+import logging
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,16 +18,18 @@ from connector.sso.domains import Answer, DomainStanding, DomainState
 from connector.sso.gate import Gate
 from connector.sso.settings import DnsSettings
 from ledger.audit import AuditEvent
-from ledger.errors import BadInput, NotFound, Refused, Stale
+from ledger.errors import BadInput, NotFound, Overtaken, Refused, Stale
 from ledger.instant import to_text
-from ledger.jobs import Unleased
+from ledger.jobs import Fence, Unleased
 from ledger.store import audit, sso_requests
 from ledger.store import sso as rows
 from ledger.store.book import Book, Reader
+from ledger.store.book_times import present
 from ledger.store.engine import Ledger
 from ledger.store.sso import DomainRow, TokenRow
 
 _DOMAIN = "domain"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,27 +137,40 @@ async def set_grace(
 
 
 async def verify_domain(
-    ledger: Ledger, organization: str, name: str, *, dns: DnsSettings, actor: str, now: datetime
+    ledger: Ledger,
+    organization: str,
+    name: str,
+    *,
+    dns: DnsSettings,
+    actor: str,
+    now: datetime,
+    fence: Fence = Unleased.EVIDENCE,
 ) -> DomainReport:
     """Look for the record by every resolver and record what that proves; also the daily look at a proved domain.
 
-    Raises ``NotFound`` for a domain nobody added, ``Refused`` when the token has run out or another organization has
-    proved the domain meanwhile.
+    Raises ``NotFound`` for a domain nobody added, ``Stale`` when somebody who looked later has recorded what they saw,
+    ``Refused`` when the token has run out or another organization has proved the domain meanwhile. Seven parameters:
+    who looks, when, how and by what right are the caller's.
     """
     async with ledger.read(organization) as reader:
         row, token = await _registered(reader, name)
+        looked_at = await present(reader, now)
     proof = judge(await look_up(row.domain, dns), token.token_hash)
-    async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
+    async with ledger.write(organization, fence, at=now) as book:
         fresh, _ = await _registered(book, row.domain)
         if fresh.attempt != row.attempt:
             raise Stale(f"{row.domain} was added anew while its record was looked for", next_step="verify it again")
+        checks = (await evidence.known(book)).domains[row.domain].checks
+        if checks and checks[-1].at > looked_at:
+            raise Stale(f"somebody looked for {row.domain} later and was done sooner", next_step="rosterd sso status")
         return await _record_check(book, row, proof, actor)
 
 
 async def recheck_domains(
-    ledger: Ledger, organization: str, *, dns: DnsSettings, now: datetime, actor: str = "schedule"
+    ledger: Ledger, organization: str, *, dns: DnsSettings, now: datetime, fence: Fence, actor: str = "schedule"
 ) -> tuple[DomainReport, ...]:
-    """Look again at every domain that is or was proved; those never proved wait for their admin."""
+    """Look again at every domain that is or was proved; those never proved wait for their admin. One that was released
+    or looked at meanwhile is left out. Raises ``Overtaken``."""
     async with ledger.read(organization) as reader:
         known = await evidence.known(reader)
     proved = [
@@ -165,9 +181,14 @@ async def recheck_domains(
     reports = []
     for name in proved:
         try:
-            reports.append(await verify_domain(ledger, organization, name, dns=dns, actor=actor, now=now))
+            found = await verify_domain(ledger, organization, name, dns=dns, actor=actor, now=now, fence=fence)
+            reports.append(found)
+        except Overtaken:
+            raise
+        except (NotFound, Stale) as error:
+            _log.info("event=domain_left_out domain=%s why=%r", name, error.what)
         except Refused as error:  # one lost to another organization must not keep the others from being looked at
-            async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
+            async with ledger.write(organization, fence, at=now) as book:
                 await audit.append(book, [AuditEvent(actor, "domain.refused", name, reason=error.what)])
     return tuple(reports)
 

@@ -21,7 +21,7 @@ from ledger.instant import to_text
 from ledger.jobs import Unleased
 from ledger.store import audit
 from ledger.store import sso_requests as rows
-from ledger.store.book import Reader
+from ledger.store.book import Book, Reader
 from ledger.store.book_times import present
 from ledger.store.engine import Ledger
 from ledger.store.sso_requests import RequestRow
@@ -87,6 +87,7 @@ async def open_test(
     ledger: Ledger, provider: ServiceProvider, organization: str, ticket: str, *, cookie: str, now: datetime
 ) -> Outgoing:
     """Exchange a ticket for a signed request for fresh authentication. Raises ``Refused`` for a used ticket."""
+    asked = now
     async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         now = book.at
         row = await rows.take_request(book, ticket, "")
@@ -95,13 +96,14 @@ async def open_test(
         version = await _testable(book, row.domain, now)
     peer = await load_peer(ledger, organization, row.connection_id, version)
     request = RequestRow("", TEST, row.connection_id, version, row.domain, "", "", row.actor, now, now + REQUEST_LIFE)
-    return await _send(ledger, provider, peer, request, cookie)
+    return await _send(ledger, provider, peer, request, cookie, asked)
 
 
 async def open_login(
     ledger: Ledger, provider: ServiceProvider, organization: str, domain: str, *, cookie: str, now: datetime
 ) -> Outgoing:
     """A signed request to the live identity provider of a domain (empty: of the organization). Raises ``NotFound``."""
+    asked = now
     async with ledger.read(organization) as reader:
         now = await present(reader, now)
         known = await evidence.known(reader)
@@ -111,7 +113,7 @@ async def open_login(
         raise NotFound("single sign-on is not on here", where=organization, next_step="ask your administrator")
     peer = await load_peer(ledger, organization, found.id, live.number)
     request = RequestRow("", LOGIN, found.id, live.number, domain, "", "", "", now, now + REQUEST_LIFE)
-    return await _send(ledger, provider, peer, request, cookie)
+    return await _send(ledger, provider, peer, request, cookie, asked)
 
 
 async def finish(
@@ -126,11 +128,14 @@ async def finish(
 ) -> SignedIn:
     """Judge a posted response; record a passed test. Raises ``SignInRefused`` (audited with its reason), ``Busy``.
 
-    The request is taken out first, so a second response to it, right or wrong, finds nothing.
+    The request is taken out first, so a second response to it, right or wrong, finds nothing. The provider's instants
+    are held against this host's clock, which a book that was written ahead of it does not move; ours against the
+    book's time.
     """
     document = read_response(saml_response)
     if not document.request_id:
         raise SignInRefused(2, "unsolicited")
+    arrived = now
     async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         now = book.at
         request = await rows.take_request(book, document.request_id, _hash(cookie)) if cookie else None
@@ -141,7 +146,7 @@ async def finish(
             raise SignInRefused(2, "request_expired")
         if not secrets.compare_digest(relay_state, request.relay_state):
             raise SignInRefused(2, "relay_state")
-        return await _judge(ledger, provider, organization, document, request, now)
+        return await _judge(ledger, provider, organization, document, request, arrived)
     except SignInRefused as error:
         await _audit_refusal(ledger, organization, request, error, now)
         raise
@@ -152,7 +157,7 @@ async def _judge(
 ) -> SignedIn:
     peer = await load_peer(ledger, organization, request.connection_id, request.version)
     async with ledger.read(organization) as reader:
-        allowed = await _domains(reader, request, now)
+        allowed = await _domains(reader, request, await present(reader, now))
     expected = Expected(
         now,
         provider.acs(organization),
@@ -183,7 +188,8 @@ async def _accept(
 ) -> None:
     """⑩ Remember the assertion; for a test, the evidence. One transaction."""
     async with ledger.write(peer.organization, Unleased.SIGN_IN, at=now) as book:
-        now = book.at
+        if request.purpose == LOGIN:
+            await _still_live(book, request)
         entity_id = peer.metadata.entity_id
         if not await rows.remember_assertion(book, entity_id, accepted.assertion_id, accepted.valid_until):
             raise SignInRefused(10, "replay")
@@ -209,10 +215,20 @@ async def _accept(
         await audit.append(book, [AuditEvent(actor, verb, request.connection_id, after=facts)])
 
 
-async def _send(ledger: Ledger, provider: ServiceProvider, peer: Peer, request: RequestRow, cookie: str) -> Outgoing:
+async def _still_live(book: Book, request: RequestRow) -> None:
+    """Nobody signs in by what was turned off, or replaced, while they were at the identity provider."""
+    found = (await evidence.known(book)).connections.get(request.connection_id)
+    live = found.live(book.at) if found else None
+    if live is None or live.number != request.version:
+        raise SignInRefused(10, "not_live", "single sign-on was turned off or changed meanwhile")
+
+
+async def _send(
+    ledger: Ledger, provider: ServiceProvider, peer: Peer, request: RequestRow, cookie: str, now: datetime
+) -> Outgoing:
+    """``now`` is what this host's clock shows: the identity provider holds it against its own."""
     relay_state = secrets.token_urlsafe(_RANDOM_BYTES)
     browser = cookie if len(cookie) >= _RANDOM_BYTES else secrets.token_urlsafe(_RANDOM_BYTES)
-    now = request.created_at
     sent = await provider.request(peer, relay_state=relay_state, force=request.purpose == TEST, now=now)
     async with ledger.write(peer.organization, Unleased.SIGN_IN, at=now) as book:
         kept = replace(request, id=sent.id, relay_state=relay_state, cookie_hash=_hash(browser))

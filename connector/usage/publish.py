@@ -4,7 +4,7 @@ Days are recomputed from staged events, never added to; a publish that dies betw
 nobody names, and the next one starts from the last named ones again.
 Prohibition: nothing here is visible before ``publications.record``.
 
-``publish`` takes seven arguments: two storages, whose and when, the secret, and two that may be left alone.
+``publish`` takes eight arguments: two storages, whose and when, the secret, and three that may be left alone.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from connector.usage.ingest import in_pool
 from connector.usage.prepare import Found, complete_through, find, freshness, provisional_from
 from connector.usage.settings import ReportingSettings
 from ledger.instant import new_id
-from ledger.jobs import Unleased
+from ledger.jobs import Fence, Unleased
 from ledger.publication import Publication, PublishedTable
 from ledger.published.datasets import DATASETS, USAGE_DAILY, arrow_table
 from ledger.published.iceberg import Warehouse
 from ledger.store import publications
 from ledger.store import usage as store
+from ledger.store.book_times import present
 from ledger.store.engine import Ledger
 from ledger.store.publications import DayState, Revision
 from ledger.usage import Activity, DayStatus, UsageDay, user_key, with_days
@@ -74,14 +75,17 @@ async def publish(
     secret: bytes,
     settings: ReportingSettings | None = None,
     progress: Progress | None = None,
+    fence: Fence = Unleased.PUBLICATION,
 ) -> Publication:
-    """Make everything staged up to now visible, as one publication; the latest one when nothing changed.
+    """Make everything staged up to now visible, as one publication; the latest one when nothing changed. ``now`` counts
+    where the book's time is not later: a day that was final stays so, whichever host publishes.
 
     ``secret`` is the key of pseudonyms; ``progress(days written, days to write)``. Raises ``Stale`` or ``Busy`` when
     another publish of the organization finished in between (run it again), ``Unavailable`` for either storage.
     """
     settings = settings or ReportingSettings()
     async with ledger.read(organization) as reader:
+        now = await present(reader, now)
         found = await find(reader, now, settings)
     key_of = lru_cache(maxsize=None)(lambda identity: user_key(secret, organization, identity))
     changed = await in_pool(_changed_days, found, now, key_of)
@@ -99,7 +103,7 @@ async def publish(
         provisional = provisional_from(found, now)
         publication = Publication(publication_id, number, now, tables, provisional)
     assert publication is not None  # noqa: S101 - either there was one, or it has just been made
-    await _flip(ledger, organization, now, settings, Written(found, changed, publication, activity))
+    await _flip(ledger, organization, now, settings, Written(found, changed, publication, activity), fence)
     return publication
 
 
@@ -207,14 +211,14 @@ def _views(
 
 
 async def _flip(
-    ledger: Ledger, organization: str, now: datetime, settings: ReportingSettings, written: Written
+    ledger: Ledger, organization: str, now: datetime, settings: ReportingSettings, written: Written, fence: Fence
 ) -> None:
     """The one transaction that makes it visible: publication, day states, revisions, marks, freshness."""
     found, changed, publication = written.found, written.changed, written.publication
     late: dict[date, int] = {}
     for mark in found.touched:
         late[mark.day] = late.get(mark.day, 0) + mark.events
-    async with ledger.write(organization, Unleased.PUBLICATION, at=now) as book:
+    async with ledger.write(organization, fence, at=now) as book:
         if publication is not found.base:
             await publications.record(book, publication, base=found.base)
             await publications.put_days(book, [day.state(publication.id) for day in changed])

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,7 +18,7 @@ from typing import Any, ClassVar, Self
 from sqlalchemy import URL, MetaData, Table, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from ledger.book_time import HostClock, HostTime, LastWrite, accepted, instant
+from ledger.book_time import HostClock, HostTime, LastWrite, accepted, following, instant
 from ledger.errors import BadInput
 from ledger.instant import from_micros
 from ledger.jobs import Fence
@@ -44,10 +43,18 @@ class Store:
     """Keeps the organization locks of two stores apart: a long ledger transaction must not stall the inbox."""
 
     def __init__(
-        self, url: str, writer: AsyncEngine, reader: AsyncEngine, clock: HostClock | None, doors: Doors
+        self,
+        url: str,
+        writer: AsyncEngine,
+        reader: AsyncEngine,
+        clock: HostClock | None,
+        doors: Doors,
+        beside: AsyncEngine | None = None,
     ) -> None:
+        """``beside``: for what must not wait behind the writers of one organization (signs of life, leases, jobs)."""
         self.url = url
         self._writer = writer
+        self._beside = beside or writer
         self._reader = reader
         self._clock = clock
         self._doors = doors
@@ -71,7 +78,8 @@ class Store:
             reading = _postgres(url, cls.name, busy_seconds).execution_options(
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
-            return cls(url, _postgres(url, cls.name, busy_seconds), reading, clock, doors)
+            writing, beside = (_postgres(url, cls.name, busy_seconds) for _ in range(2))
+            return cls(url, writing, reading, clock, doors, beside)
         raise BadInput(
             "the database is neither SQLite nor PostgreSQL",
             where="database.url",
@@ -104,7 +112,7 @@ class Store:
         the store has no clock. Commits when the block ends, rolls back when it raises. Raises ``Busy`` when the wait is
         longer than ``busy_seconds``, and ``WrongClock``.
         """
-        async with self.unscoped_write() as connection:
+        async with self._transaction(self._writer) as connection:
             if self.dialect == "postgresql":
                 await connection.execute(
                     text("SELECT pg_advisory_xact_lock(hashtextextended(:name, :seed))"),
@@ -127,7 +135,7 @@ class Store:
                 left = accepted(last, host, database)
             else:
                 at = instant(last, host, database)
-                left = replace(last, at=at, host=host) if last else LastWrite(at, host)
+                left = following(last, at, host, database)
             book.at = left.at
         await book_times.keep(book, self.times, left)
 
@@ -136,6 +144,12 @@ class Store:
         if self.dialect != "postgresql" or not host.boot:
             return None
         return from_micros(int((await connection.execute(_CLOCK)).scalar_one()))
+
+    async def moment(self, connection: AsyncConnection, now: datetime) -> datetime:
+        """``now`` by the clock that every host of this store shares: the database's, where it is another process's."""
+        if self._clock is None:
+            return now
+        return await self._database_clock(connection, self._clock()) or now
 
     async def check_clock(self, *organizations: str) -> None:
         """Raises ``WrongClock`` where a transaction of one of them would."""
@@ -162,7 +176,7 @@ class Store:
     @asynccontextmanager
     async def unscoped_write(self) -> AsyncIterator[AsyncConnection]:
         """A write transaction over all organizations: only for leases, jobs, tokens, cross-organization claims."""
-        async with self._transaction(self._writer) as connection:
+        async with self._transaction(self._beside) as connection:
             yield connection
 
     @asynccontextmanager
@@ -175,7 +189,7 @@ class Store:
     async def _transaction(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         """One transaction behind the wall: driver errors leave as ours, a cancelled one ends with its connection."""
         with wall(self._shown()):
-            writes = engine is self._writer
+            writes = engine is not self._reader
             await self._doors.begin(writes=writes)
             try:
                 async with engine.connect() as connection:
@@ -200,8 +214,8 @@ class Store:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._writer.dispose()
-        await self._reader.dispose()
+        for engine in {self._writer, self._reader, self._beside}:
+            await engine.dispose()
 
 
 class Ledger(Store):
@@ -250,7 +264,8 @@ def _sqlite(path: Path, busy_seconds: float, *, write: bool) -> AsyncEngine:
 
 
 def _postgres(url: str, schema: str, busy_seconds: float) -> AsyncEngine:
-    """Writers and readers have an engine each: writers waiting for a lock must not use up the readers' connections."""
+    """Writers, readers and what goes beside them have an engine each: writers that wait for a lock must not use up the
+    connections of the others."""
     milliseconds = max(1, int(busy_seconds * 1000))
     return create_async_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),

@@ -10,14 +10,18 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 
 from ledger.errors import Overtaken
-from ledger.jobs import Claim, Fence, JobState, Lease, Leased
+from ledger.jobs import Claim, Errand, Fence, JobState, Lease, Leased
 from ledger.store.book import Book
 from ledger.store.tables import jobs
 
 
 async def hold(book: Book, fence: Fence) -> None:
-    """Raises ``Overtaken`` when the lease was taken over. Until the transaction ends nobody can take it: its row is
-    locked (PostgreSQL) or the file is (SQLite)."""
+    """Raises ``Overtaken`` when the lease, or the job of an errand, was taken over. Until the transaction ends nobody
+    can take it: its row is locked (PostgreSQL) or the file is (SQLite)."""
+    if isinstance(fence, Errand):
+        table = jobs.job
+        if await book.first(select(table).where(mine(fence.claim)).with_for_update()) is None:
+            raise taken(fence.claim)
     if not isinstance(fence, Leased):
         return
     table, lease = jobs.lease, fence.lease

@@ -38,11 +38,13 @@ async def enqueue(
     run_after: datetime | None = None,
     dedupe_key: str = "",
 ) -> str:
-    """Store a job, due at ``run_after`` (default: now); returns its id.
+    """Store a job, due at ``run_after`` (default: now); returns its id. How long that is from ``now`` counts: on
+    PostgreSQL the instant is the database's, so that hosts whose clocks differ wait equally long.
 
     While a job with the same ``dedupe_key`` of this organization is *waiting*, its id is returned and nothing stored;
     a running one does not count, because it may have looked before what made this one necessary.
     """
+    wait = (run_after or now) - now
     values = {
         "id": new_id(),
         "organization_id": organization,
@@ -50,11 +52,11 @@ async def enqueue(
         "payload": payload if payload is not None else {},
         "dedupe_key": dedupe_key,
         "state": JobState.WAITING.value,
-        "run_after": run_after or now,
-        "created_at": now,
-        "queued_at": now,
     }
     async with ledger.unscoped_write() as connection:
+        await _lock_key(connection, organization, dedupe_key)
+        now = await ledger.moment(connection, now)
+        values |= {"run_after": now + wait, "created_at": now, "queued_at": now}
         make = sqlite_insert if ledger.dialect == "sqlite" else postgres_insert
         statement = make(_TABLE).values(**values)
         quiet = statement.on_conflict_do_update(
@@ -80,21 +82,23 @@ def _due(now: datetime) -> ColumnElement[bool]:
 
 async def any_due(ledger: Ledger, kinds: Sequence[str], *, now: datetime) -> bool:
     """Whether a claim would find a job: asked without a write, which on SQLite waits for whoever writes."""
-    statement = select(_TABLE.c.id).where(_due(now), _TABLE.c.kind.in_(list(kinds))).limit(1)
     async with ledger.unscoped_read() as connection:
+        now = await ledger.moment(connection, now)
+        statement = select(_TABLE.c.id).where(_due(now), _TABLE.c.kind.in_(list(kinds))).limit(1)
         return (await connection.execute(statement)).first() is not None
 
 
 async def claim(ledger: Ledger, kinds: Sequence[str], holder: str, *, now: datetime, deadline: timedelta) -> Job | None:
     """Take the job that has been due longest, or None. It must be finished, or heard of, before ``deadline``."""
-    due = (
-        select(_TABLE)
-        .where(_due(now), _TABLE.c.kind.in_(list(kinds)))
-        .order_by(_TABLE.c.run_after, _TABLE.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
     async with ledger.unscoped_write() as connection:
+        now = await ledger.moment(connection, now)
+        due = (
+            select(_TABLE)
+            .where(_due(now), _TABLE.c.kind.in_(list(kinds)))
+            .order_by(_TABLE.c.run_after, _TABLE.c.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
         row = (await connection.execute(due)).first()
         if row is None:
             return None
@@ -131,7 +135,8 @@ async def fail(
         return
     async with ledger.unscoped_write() as connection:
         await _still_mine(connection, job)
-        await _back(connection, job, now=now, retry_at=retry_at, outcome=outcome)
+        there = await ledger.moment(connection, now)
+        await _back(connection, job, now=there, retry_at=there + (retry_at - now), outcome=outcome)
 
 
 async def give_back(ledger: Ledger, job: Job, *, now: datetime, outcome: Any, run_after: datetime) -> None:
@@ -139,7 +144,8 @@ async def give_back(ledger: Ledger, job: Job, *, now: datetime, outcome: Any, ru
     as ``heartbeat``."""
     async with ledger.unscoped_write() as connection:
         await _still_mine(connection, job)
-        await _back(connection, job, now=now, retry_at=run_after, outcome=outcome)
+        there = await ledger.moment(connection, now)
+        await _back(connection, job, now=there, retry_at=there + (run_after - now), outcome=outcome)
         await _set(connection, job.id, {"attempts": job.attempts - 1})
 
 
@@ -154,6 +160,7 @@ async def requeue_dead(
     async with ledger.unscoped_write() as connection:
         found = [_job(row) for row in (await connection.execute(running)).all()]
         dead = list(dead_of(found))
+        now = await ledger.moment(connection, now)
         for job in dead:
             outcome = {"error": f"attempt {job.attempts} by {job.holder} went silent or passed its deadline"}
             retry_at = rules.next_try(job.attempts, now)
@@ -214,6 +221,7 @@ async def _back(
         _TABLE.c.dedupe_key == job.dedupe_key,
         _TABLE.c.state == JobState.WAITING.value,
     )
+    await _lock_key(connection, job.organization, job.dedupe_key)
     superseded = bool(job.dedupe_key) and (await connection.execute(twin)).first() is not None
     if retry_at is None or superseded:
         ended = {"state": JobState.FAILED.value, "finished_at": now, "outcome": outcome}
@@ -221,3 +229,11 @@ async def _back(
     else:
         again = {"state": JobState.WAITING.value, "run_after": retry_at, "queued_at": now, "outcome": outcome}
         await _set(connection, job.id, again)
+
+
+async def _lock_key(connection: AsyncConnection, organization: str, key: str) -> None:
+    """Whoever asks for this work, or gives it back, waits for the other; on SQLite the file is locked already."""
+    if key and connection.dialect.name == "postgresql":
+        name = f"{organization}\x1f{key}"
+        lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 23))")
+        await connection.execute(lock, {"name": name})

@@ -22,6 +22,7 @@ from connector.reconcile import run
 from connector.reconcile.show.outcome import Planned, RunOutcome
 from connector.sso.domain_steps import recheck_domains
 from ledger.errors import Unavailable
+from ledger.jobs import Unleased
 from ledger.store import people, seats
 from rosterd.clock import utc_now
 from rosterd.demo import files
@@ -123,7 +124,11 @@ class Stage:
     async def keep_evidence(self) -> None:
         """The daily look at the domain's proof, which the daemon's schedule would have taken meanwhile."""
         await recheck_domains(
-            self.service.ledger, ORGANIZATION, dns=self.service.settings.installation.dns, now=self.clock()
+            self.service.ledger,
+            ORGANIZATION,
+            dns=self.service.settings.installation.dns,
+            now=self.clock(),
+            fence=Unleased.EVIDENCE,
         )
 
     async def standing(self) -> Standing:

@@ -19,7 +19,7 @@ from tests.interleavings.simulator import acting
 
 _BY_JOBS = ("service:schedule", "token:ada")
 """Who acts for jobs."""
-_WRITES = ("apply", "approve", "adopt")
+_WRITES = ("apply", "approve", "adopt", "undo")
 _INTERVALS = [
     (
         table.name,

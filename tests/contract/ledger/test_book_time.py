@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ledger.book_time import HostTime, WrongClock
+from ledger.book_time import HostTime, LastWrite, WrongClock, accepted, following, instant
 from ledger.store import people
 from ledger.store.book_times import present
 from ledger.store.engine import Ledger
@@ -45,7 +45,8 @@ async def book(ledger: Ledger, clocks: Clocks, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(ledger, "_clock", clocks)
 
     async def database(*_args: Any) -> datetime | None:
-        return clocks.wall
+        """Another host's, which nobody steps."""
+        return AT + timedelta(seconds=clocks.steady - 1_000.0) if ledger.dialect == "postgresql" else None
 
     monkeypatch.setattr(ledger, "_database_clock", database)
     return ledger
@@ -136,3 +137,25 @@ async def test_a_clock_a_little_behind_lets_the_book_s_time_stand(book: Ledger, 
     assert await set_state(book, "disabled", asked=clocks.wall) == first + timedelta(microseconds=1)
     clocks.pass_(timedelta(minutes=5))
     assert await set_state(book, "active", asked=clocks.wall) == clocks.wall
+
+
+def test_what_was_accepted_of_a_clock_ends_when_it_has_caught_up() -> None:
+    year, host = timedelta(days=365), HostTime(AT)
+    left = accepted(LastWrite(AT + year, host), host)
+    assert left.behind > year - HOUR
+    for days in (100, 300, 365, 400):
+        host = HostTime(AT + timedelta(days=days))
+        left = following(left, instant(left, host), host)
+    assert left.behind == timedelta(0)
+    with pytest.raises(WrongClock):
+        instant(left, HostTime(AT + timedelta(days=100)))
+
+
+def test_a_host_that_stood_still_is_believed_where_the_database_agrees() -> None:
+    last = LastWrite(AT, HostTime(AT, 1_000.0, "boot"))
+    paused = HostTime(AT + 2 * HOUR, 1_001.0, "boot")
+    assert instant(last, paused, AT + 2 * HOUR) == AT + 2 * HOUR
+    with pytest.raises(WrongClock):
+        instant(last, paused)
+    with pytest.raises(WrongClock):
+        instant(last, paused, AT)

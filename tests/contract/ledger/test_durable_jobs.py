@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ledger.book_time import HostTime
 from ledger.errors import NotFound, Stale
-from ledger.jobs import Job, JobState, RetryRules, Watch
+from ledger.jobs import Job, JobState, RetryRules, Unleased, Watch
 from ledger.store import jobs
 from ledger.store.engine import Ledger
 
@@ -207,3 +208,66 @@ async def test_a2_two_processes_share_the_work_and_do_each_job_once(
     done = [json.loads(out) for out, _ in answers]
     assert sorted(done[0] + done[1]) == sorted(wanted)
     assert {job.state for job in await jobs.recent(ledger)} == {JobState.DONE}
+
+
+async def test_hosts_whose_clocks_differ_wait_equally_long(postgres_url: str) -> None:
+    """What is due when goes by the database's clock, which they share (A4)."""
+    real = datetime.now(UTC)
+    behind, ahead = (
+        Ledger.open(postgres_url, clock=lambda skew=skew: HostTime(datetime.now(UTC) + skew, 1.0, "boot"))
+        for skew in (timedelta(minutes=-3), timedelta(minutes=3))
+    )
+    for one, other, skew in ((behind, ahead, -3), (ahead, behind, 3)):
+        mine, theirs = real + timedelta(minutes=skew), real - timedelta(minutes=skew)
+        job_id = await jobs.enqueue(one, "acme", "run", now=mine, run_after=mine + timedelta(minutes=2))
+        for asking, at in ((one, mine), (other, theirs)):
+            assert not await jobs.any_due(asking, ["run"], now=at)
+            assert await jobs.claim(asking, ["run"], "w", now=at, deadline=HOUR) is None
+        stored = await jobs.get(one, job_id)
+        assert abs(stored.run_after - datetime.now(UTC) - timedelta(minutes=2)) < timedelta(seconds=30)
+        now_id = await jobs.enqueue(one, "acme", "run", now=mine)
+        taken = await jobs.claim(other, ["run"], "w", now=theirs, deadline=HOUR)
+        assert taken is not None
+        assert taken.id == now_id
+        await jobs.fail(other, taken, now=theirs, retry_at=theirs + timedelta(seconds=30))
+        assert await jobs.claim(one, ["run"], "w", now=mine, deadline=HOUR) is None
+    await asyncio.gather(behind.close(), ahead.close())
+
+
+async def test_the_same_work_asked_for_while_it_is_given_back_loses_no_outcome(
+    postgres_url: str, now: datetime
+) -> None:
+    ledger = Ledger.open(postgres_url)
+    for _ in range(20):
+        job_id = await jobs.enqueue(ledger, "acme", "run", now=now, dedupe_key="run")
+        job = await claimed(ledger, now)
+        _, asked = await asyncio.gather(
+            jobs.fail(ledger, job, now=now, outcome={"error": "the directory is down"}, retry_at=now),
+            jobs.enqueue(ledger, "acme", "run", now=now, dedupe_key="run"),
+        )
+        stored = await jobs.get(ledger, job_id)
+        assert stored.outcome == {"error": "the directory is down"}
+        assert stored.state is (JobState.WAITING if asked == job_id else JobState.FAILED)
+        await jobs.finish(ledger, await claimed(ledger, now), now=now)
+    await ledger.close()
+
+
+async def test_signs_of_life_do_not_wait_behind_the_writers_of_one_organization(
+    postgres_url: str, now: datetime
+) -> None:
+    """Twenty sign-ins wait for a long commit: more than there are connections for them."""
+    ledger = Ledger.open(postgres_url, busy_seconds=5.0)
+    await jobs.enqueue(ledger, "acme", "run", now=now)
+    job = await claimed(ledger, now)
+
+    async def signs_in() -> None:
+        async with ledger.write("acme", Unleased.SIGN_IN, at=now):
+            pass
+
+    async with ledger.write("acme", Unleased.BY_HAND, at=now):
+        waiting = [asyncio.create_task(signs_in()) for _ in range(20)]
+        await asyncio.sleep(0.5)
+        async with asyncio.timeout(2):
+            await jobs.heartbeat(ledger, job, now=now)
+    await asyncio.gather(*waiting)
+    await ledger.close()

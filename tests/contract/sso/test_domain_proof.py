@@ -9,14 +9,17 @@ from datetime import datetime, timedelta
 import pytest
 
 from connector.sso import dns as txt
-from connector.sso import evidence, steps
+from connector.sso import domain_steps, evidence, steps
 from connector.sso.dns import Outcome
 from connector.sso.domains import Answer, DomainState
 from connector.sso.sync import SyncState
-from ledger.errors import NotFound, Refused
+from ledger.errors import NotFound, Overtaken, Refused, Stale
+from ledger.jobs import Errand, RetryRules, Unleased
+from ledger.store import jobs
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from tests.parts.dns import NameServers, name_servers
+from tests.parts.fences import ALONE
 
 ORG, DOMAIN = "acme", "acme.example"
 NAME = f"_rosterd-challenge.{DOMAIN}"
@@ -210,9 +213,8 @@ async def test_a_domain_proved_already_is_not_begun_anew(
 ) -> None:
     with pytest.raises(Refused, match="proved already"):
         await add(ledger, now)
-    assert [report.domain for report in await steps.recheck_domains(ledger, ORG, dns=dns.settings(), now=now)] == [
-        DOMAIN
-    ]
+    reports = await steps.recheck_domains(ledger, ORG, dns=dns.settings(), now=now, fence=ALONE)
+    assert [report.domain for report in reports] == [DOMAIN]
 
 
 async def test_the_token_is_never_stored(ledger: Ledger, dns: NameServers, proved: steps.Challenge) -> None:
@@ -223,3 +225,64 @@ async def test_the_token_is_never_stored(ledger: Ledger, dns: NameServers, prove
         assert (await steps.sync_status(reader, now=proved.expires_at - timedelta(days=29))).state is SyncState.OFF
         assert (await evidence.known(reader)).domains[DOMAIN].version == 3  # added, token, checked
     assert token not in stored
+
+
+@pytest.mark.parametrize("by_job", [True, False])
+async def test_what_dns_said_once_counts_no_more_when_somebody_looked_later(
+    ledger: Ledger,
+    dns: NameServers,
+    proved: steps.Challenge,
+    now: datetime,
+    monkeypatch: pytest.MonkeyPatch,
+    by_job: bool,
+) -> None:
+    """A worker that was given up, or a person whose resolver is slow, writes after who looked later (A2)."""
+    fence: Errand | Unleased = ALONE
+    if by_job:
+        await jobs.enqueue(ledger, ORG, "evidence", now=now)
+        job = await jobs.claim(ledger, ["evidence"], "A", now=now, deadline=H)
+        assert job is not None
+        fence = Errand(Unleased.EVIDENCE, job.claim)
+    looked, go_on, look_up = asyncio.Event(), asyncio.Event(), domain_steps.look_up
+
+    async def slow(*args: object) -> object:
+        found = await look_up(*args)  # type: ignore[arg-type]
+        if not looked.is_set():
+            looked.set()
+            await go_on.wait()
+        return found
+
+    monkeypatch.setattr(domain_steps, "look_up", slow)
+    slept = asyncio.create_task(steps.verify_domain(
+        ledger, ORG, DOMAIN, dns=dns.settings(timeout=0.3), actor="A", now=now + H, fence=fence
+    ))  # fmt: skip
+    await looked.wait()
+    if by_job:
+        await jobs.requeue_dead(ledger, lambda running: running, now=now + H, rules=RetryRules())
+    dns.nothing()
+    later = await verify(ledger, dns, now + 2 * H)
+    assert later.answer is Answer.ABSENT
+    go_on.set()
+    with pytest.raises(Overtaken if by_job else Stale):
+        await slept
+    async with ledger.read(ORG) as reader:
+        checks = (await evidence.known(reader)).domains[DOMAIN].checks
+    assert [check.answer for check in checks] == [Answer.FOUND, Answer.ABSENT]
+
+
+async def test_a_domain_released_while_it_is_looked_for_keeps_no_other_from_being_looked_at(
+    ledger: Ledger, dns: NameServers, proved: steps.Challenge, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await add(ledger, now, name="zzz.example")
+    dns.publish("_rosterd-challenge.zzz.example", other.record_value)
+    await steps.verify_domain(ledger, ORG, "zzz.example", dns=dns.settings(timeout=0.3), actor="ada", now=now)
+    look_up = domain_steps.look_up
+
+    async def releasing(domain: str, *more: object) -> object:
+        if domain == DOMAIN:
+            await steps.release_domain(ledger, ORG, DOMAIN, actor="ada", now=now + H, confirmed=True)
+        return await look_up(domain, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(domain_steps, "look_up", releasing)
+    reports = await steps.recheck_domains(ledger, ORG, dns=dns.settings(timeout=0.3), now=now + 2 * H, fence=ALONE)
+    assert [report.domain for report in reports] == ["zzz.example"]

@@ -262,3 +262,37 @@ async def test_status_names_what_is_missing_and_forecasts_the_lapse(acme: SsoOrg
     assert found.sync.state is SyncState.READY
     assert found.forecast == ("on 2 March 2027, the last signing certificate expires: sync would suspend",)
     assert found.to_json()["domains"][0]["missing"] == []
+
+
+async def test_nobody_signs_in_by_what_was_turned_off_while_they_were_at_the_provider(
+    acme: SsoOrganization, keys: tuple[Key, Key]
+) -> None:
+    await acme.turned_on(NOW)
+    later = NOW + timedelta(minutes=1)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", cookie="", now=later)
+    await steps.turn_off(acme.ledger, "acme", reason="the provider is in a thief's hands", actor="ada", now=later)
+    assert await reason(acme.finish(going, acme.forged(going, later, assertion_id="_a").post(), later)) == "not_live"
+
+
+async def test_nobody_signs_in_by_the_version_before(acme: SsoOrganization, keys: tuple[Key, Key]) -> None:
+    await acme.turned_on(NOW)
+    later = NOW + timedelta(minutes=1)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", cookie="", now=later)
+    posted = acme.forged(going, later, assertion_id="_a").post()
+    renewed = SsoOrganization(acme.ledger, acme.provider, keys[1])
+    await renewed.reconnect(later)
+    test = await renewed.start_test(later)
+    await renewed.finish(test, renewed.forged(test, later, assertion_id="_b").post(), later)
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=later)
+    assert await reason(acme.finish(going, posted, later)) == "not_live"
+
+
+async def test_a_book_written_ahead_of_this_host_ends_no_sign_in(acme: SsoOrganization) -> None:
+    """What the provider dated is held against this host's clock, which is right; another host is four minutes ahead."""
+    await acme.turned_on(NOW)
+    async with acme.ledger.write("acme", ALONE, at=NOW + timedelta(minutes=5)):
+        pass
+    later, short = NOW + timedelta(minutes=1), timedelta(minutes=1)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", cookie="", now=later)
+    forged = acme.forged(going, later, assertion_id="_a", conditions_life=short, confirmation_life=short)
+    assert (await acme.finish(going, forged.post(), later)).mail.key == "anna@acme.example"

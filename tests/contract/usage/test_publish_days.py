@@ -165,6 +165,17 @@ async def test_a_day_becomes_final_when_its_lag_has_passed(ledger: Ledger, wareh
     assert (row["status"], row["revision"]) == ("final", 0)
 
 
+async def test_a_final_day_stays_final_whichever_host_publishes(ledger: Ledger, warehouse: Warehouse) -> None:
+    await found(ledger)
+    await send(ledger, event(1))
+    final = datetime(2026, 3, 5, 0, 1, tzinfo=UTC)
+    first = await run(ledger, warehouse, final)
+    assert [row["status"] for row in await rows(warehouse, first)] == ["final"]
+    again = await run(ledger, warehouse, final - timedelta(minutes=2))  # by a clock that is behind
+    assert [row["status"] for row in await rows(warehouse, again)] == ["final"]
+    assert again.id == first.id
+
+
 async def test_a_late_event_makes_a_numbered_revision_of_a_final_day(ledger: Ledger, warehouse: Warehouse) -> None:
     await found(ledger)
     await send(ledger, event(1, occurred_at="2026-02-10T10:00:00Z"))

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from ledger.book_time import WrongClock
 from ledger.errors import Busy, Overtaken, Refused, RosterdError, Stale
 from ledger.jobs import Claim
 from rosterd import worker
@@ -21,6 +22,7 @@ TASK = Handover(cast(Settings, None), "acme", "approve", {}, Claim("j1", 1, "w1"
     ("error", "after"),
     [
         (Busy("at work", after=timedelta(seconds=60)), 60.0),
+        (WrongClock("the clock is behind", after=timedelta(seconds=60)), 60.0),  # and no attempt is used up
         (Overtaken("the lease was taken over"), 5.0),  # nothing was written, and it is still wanted
         (Stale("the plan is another one"), None),
         (Refused("the held set is applied"), None),
@@ -32,4 +34,9 @@ async def test_a4_what_is_done_again(monkeypatch: pytest.MonkeyPatch, error: Ros
 
     monkeypatch.setattr(worker, "WORK", {"approve": raises})
     answered = await worker.answer(cast(Service, None), TASK)
-    assert answered == {"error": error.what, "where": "", "retry_after": after}
+    assert answered == {
+        "error": error.what,
+        "where": "",
+        "retry_after": after,
+        "untried": isinstance(error, WrongClock),
+    }
