@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from access.principal import Scope
+from connector.admin import routes
 from connector.admin.answering import cursor_of
 from connector.admin.routes import table
 from connector.reconcile import run
@@ -328,3 +332,19 @@ async def test_plans_and_undos_are_jobs(admin: Admin) -> None:
         assert (found["state"], found["kind"]) == ("waiting", path[1:].removesuffix("s"))
     assert (await admin.ask("POST", "/undo", {"run": run}))[0] == 400, "a reason is needed"
     assert (await admin.ask("POST", "/plans", {"x": 1}))[0] == 400
+
+
+async def test_another_reason_or_a_freeze_is_a_job_of_its_own_and_the_same_again_is_not(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def found(*_args: Any) -> Any:
+        return SimpleNamespace(digest="0123456789")
+
+    monkeypatch.setattr(routes._Routes, "_find", found)
+    body = {"digest": "0123456789", "reason": "left"}
+    asked = [body, body, {**body, "despite_freeze": True}, {**body, "reason": "all of them left"}]
+    answers = [await admin.ask("POST", "/approvals", body=one) for one in asked]
+    assert [status for status, _ in answers] == [202] * 4
+    first, again, *others = (document["job"] for _, document in answers)
+    assert first == again
+    assert len({first, *others}) == 3
