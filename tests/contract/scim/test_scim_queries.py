@@ -43,6 +43,10 @@ A, B, C = "Anna@x.pl", "bo@x.pl", "cy@x.pl"
         ('emails.value eq "bo@x.pl"', [B]),
         ('emails[type eq "work"].value eq "ANNA@x.pl"', [A]),
         ('emails[type eq "home"].value eq "anna@x.pl"', []),
+        ('emails[type eq "work"] eq "ANNA@x.pl"', [A]),  # c12: as Microsoft prints it
+        ('emails[type eq "home"] eq "anna@x.pl"', []),
+        ('emails[type eq "work"] sw "anna" and active eq true', [A]),
+        ('emails[type eq "home"] pr', [A, B]),
         ('emails[type eq "work" and value co "@x.pl"]', [A]),
         ('emails[type eq "work" and value co "home"]', []),
         ('emails.type eq "work" and emails.value co "home"', [A]),
@@ -82,7 +86,7 @@ async def test_s_r46_a_plus_is_a_space(staff: Provider) -> None:
 
 async def test_s_r46_strict_wants_quotes_and_known_names(provider: Provider) -> None:
     provider.token = "strict"
-    for text in ("externalId eq jyoung", 'mailNickname eq "x"'):
+    for text in ("externalId eq jyoung", 'mailNickname eq "x"', 'emails[type eq "work"] eq "x"'):
         found = await provider.ask("GET", f"/Users?filter={text}")
         assert (found.status, found.body["scimType"]) == (400, "invalidFilter")
 
