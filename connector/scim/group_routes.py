@@ -21,6 +21,7 @@ from connector.scim.keeping import Done, Keeping
 from connector.scim.membership import Change, Deed, Step
 from connector.scim.resources import Document
 from connector.scim.schemas import GROUP
+from ledger.identity import fold
 from ledger.store import inbox
 from ledger.store.book import Book, Reader
 from ledger.store.inbox import Resource
@@ -142,6 +143,9 @@ class Groups(Keeping):
                     changed.shrunk += len(gone)
                     bending.note(f"members: a whole list took {len(gone)} of {len(there)}")
             if step.deed is Deed.REMOVE:
+                kinds = await inbox.kinds(book, connection, step.kinds)
+                shown = {one: fold(kinds.get(one, inbox.USER)) for one in step.kinds}
+                ids = [one for one in ids if shown.get(one) == step.kinds.get(one)]
                 changed.went(await inbox.remove_members(book, connection, group_id, ids))
             else:
                 changed.came(await inbox.add_members(book, connection, group_id, ids))

@@ -1,22 +1,24 @@
 """What a PATCH of a group does to its members, told apart from the rest (S-R36–S-R38, S-R42).
 
-Pure: no I/O here. An empty list means nobody, never everybody; only ``remove`` without a value and a whole
-``replace`` empty a group.
+Pure: no I/O here. An empty list means nobody, never everybody; only ``remove`` without a value (or with null, which
+is the same: RFC 7643 §2.5) and a whole ``replace`` empty a group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from connector.scim import filtering
 from connector.scim.bending import Bending
 from connector.scim.errors import Fault
-from connector.scim.grammar import Compare, Filter, Path, Some, parse_path
+from connector.scim.grammar import Filter, Path, Some, parse_path
 from connector.scim.patching import Operation
 from connector.scim.resources import member_ids
 from connector.scim.schemas import GROUP_URN
+from ledger.identity import fold
 
 
 class Deed(StrEnum):
@@ -29,10 +31,12 @@ class Deed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing done to the members of a group."""
+    """One thing done to the members of a group. ``kinds``: of these ids, the ``type`` that each must have to be meant,
+    folded."""
 
     deed: Deed
     ids: tuple[str, ...]
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -115,31 +119,32 @@ def _step(path: Path, operation: Operation, bending: Bending) -> list[Step]:
         raise Fault("members are chosen only to remove them", "invalidPath", where=operation.path[:80])
     if operation.given and operation.value is not None:
         bending.note("members: a value beside a filter is not looked at")
-    return [Step(Deed.REMOVE, _ids_of(path.chosen, operation.path))]
+    return [_chosen(part, operation.path, bending) for part in _either(path.chosen)]
 
 
 def _whole(operation: Operation, bending: Bending) -> list[Step]:
     """``members`` itself, with a list, one object, bare text, null, or no value at all."""
-    if operation.verb == "remove" and not operation.given:
-        return [Step(Deed.REPLACE, ())]
-    if operation.value is None:
-        bending.bend("members are null: nobody is added or removed", "invalidValue")
-        return []
     if operation.verb == "remove":
+        if operation.value is None:
+            return [Step(Deed.REPLACE, ())]
         bending.bend("remove with values in place of a filter", "invalidPath", where="members")
     ids = member_ids(operation.value, bending)
-    if operation.verb == "replace" and not ids and operation.value != []:  # not read is not empty
+    if operation.verb == "replace" and not ids and operation.value not in (None, []):  # not read is not empty
         bending.bend("no id can be read: nobody is added or removed", "invalidValue", where="members")
         return []
     return [Step(Deed(operation.verb), ids)]
 
 
-def _ids_of(chosen: Filter, path: str) -> tuple[str, ...]:
-    """The ids in ``value eq "…"``, several of them joined by ``or``; another filter is refused."""
-    parts = chosen.parts if isinstance(chosen, Some) else (chosen,)
-    found = []
-    for part in parts:
-        if not isinstance(part, Compare) or part.operator != "eq" or part.name.attribute.lower() != "value":
-            raise Fault('members are chosen by value eq "…", joined by or', "invalidFilter", where=path[:80])
-        found.append(part.value)
-    return tuple(dict.fromkeys(found))
+def _either(chosen: Filter) -> tuple[Filter, ...]:
+    return chosen.parts if isinstance(chosen, Some) else (chosen,)
+
+
+def _chosen(part: Filter, path: str, bending: Bending) -> Step:
+    """``value eq "…"``, also with ``and type eq "…"``; whatever else does not name somebody is refused."""
+    told = filtering.implied(part) or {}
+    if "value" not in told or len(told) < len(filtering.terms(part)):
+        raise Fault('members are chosen by value eq "…", joined by or', "invalidFilter", where=path[:80])
+    for name in sorted(told.keys() - {"value", "type"}):  # who is meant is said by the id
+        bending.bend("not kept of members: not looked at", "invalidFilter", where=name[:80])
+    kinds = {told["value"]: fold(told["type"])} if "type" in told else {}
+    return Step(Deed.REMOVE, (told["value"],), kinds)

@@ -55,14 +55,23 @@ async def test_s_r36_adding_and_removing_twice_changes_nothing(provider: Provide
         ({"op": "remove", "path": 'Members[Value EQ "@0" or value eq "@1"]'}, "2"),
         ({"op": "remove", "path": f'{GROUP}:members[value eq "@0"]'}, "12"),
         ({"op": "remove", "path": "members", "value": []}, "012"),
-        ({"op": "remove", "path": "members", "value": None}, "012"),
+        ({"op": "remove", "path": "members", "value": None}, ""),  # null and absent are the same (RFC 7643 §2.5)
+        ({"op": "remove", "path": "members", "value": {"members": [{"value": "@0"}]}}, "12"),  # as Salesforce prints it
+        ({"op": "remove", "path": 'members[value eq "@0" and type eq "User"]'}, "12"),
+        ({"op": "remove", "path": 'members[type eq "user" and value eq "@0" or value eq "@1"]'}, "2"),
+        ({"op": "remove", "path": 'members[value eq "@0" and type eq "Group"]'}, "012"),
+        ({"op": "remove", "path": 'members[value eq "@0" and display eq "Eva"]'}, "12"),
         ({"op": "remove", "path": "members", "value": [{"value": None}]}, "012"),
         ({"op": "remove", "path": "members"}, ""),
         ({"op": "add", "path": "members", "value": []}, "012"),
         ({"op": "add", "value": {"members": []}}, "012"),
         ({"op": "replace", "path": "members", "value": []}, ""),
         ({"op": "replace", "value": {"members": [], "id": "@g", "displayName": "CAD"}}, ""),
-        ({"op": "replace", "path": "members", "value": None}, "012"),
+        ({"op": "add", "path": "members", "value": None}, "012"),
+        ({"op": "add", "value": {"members": None}}, "012"),
+        ({"op": "replace", "path": "members", "value": None}, ""),
+        ({"op": "replace", "value": {"members": None}}, ""),
+        ({"op": "replace", "value": [{"members": [{"value": "@2"}]}]}, "2"),
         ({"op": "replace", "path": "members", "value": [{"value": None}]}, "012"),
         ({"op": "replace", "value": {"members": ""}}, "012"),
         ({"op": "add", "path": "members", "value": [{"value": "@g"}]}, "012"),
@@ -89,7 +98,7 @@ async def test_s_r37_s_r38_only_who_is_named_goes(provider: Provider, operation:
 
 
 @pytest.mark.parametrize(
-    ("more", "left"), [({}, 2), ({"members": None}, 2), ({"members": [{}]}, 2), ({"members": []}, 0)]
+    ("more", "left"), [({}, 2), ({"members": None}, 0), ({"members": [{}]}, 2), ({"members": []}, 0)]
 )
 async def test_s_r38_put_without_members_leaves_them(provider: Provider, more: Any, left: int) -> None:
     ids = await people(provider, 2)
