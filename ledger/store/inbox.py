@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import case, func, literal
 
 from ledger.errors import Stale
+from ledger.identity import fold
 from ledger.instant import new_id
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Store
@@ -26,9 +27,13 @@ _TABLE = tables.inbox_resource
 _MEMBER = tables.inbox_member
 _DELETED = tables.inbox_deleted
 _LEFT = tables.inbox_left
+_MAIL = tables.inbox_mail
+_LONGEST_MAIL = 250
+"""Characters of an address that are indexed: PostgreSQL holds no key longer than 2,700 bytes."""
 _FEW = 2000
 _KEY = ("connection_id", "kind", "id")
 _PAIR = ("connection_id", "group_id", "member_id")
+_MAIL_OF = ("connection_id", "mail", "id")
 _COLUMNS = ("connection_id", "kind", "id", "external_id", "key", "document", "version", "created_at", "modified_at")
 
 
@@ -100,6 +105,7 @@ async def put(
         max(book.at, old.modified_at) if old else book.at,
     )
     await book.upsert(_TABLE, _KEY, [{name: getattr(new, name) for name in _COLUMNS}])
+    await _index_mails(book, new, _mails(old) if old else frozenset(), _mails(new))
     return new
 
 
@@ -117,6 +123,14 @@ async def find(
     # ordered here: for ORDER BY id SQLite goes through every id instead of the index of what is looked for
     rows = await reader.tuples(_of(reader, connection_id, kind).where(chosen))
     return sorted((Resource(*row) for row in rows), key=lambda one: one.id)
+
+
+async def with_mail(reader: Reader, connection_id: str, address: str) -> list[Resource]:
+    """People one of whose ``emails`` is this address in any case, by id; of an endless one also others, as only its
+    beginning is compared."""
+    here = (_MAIL.c.connection_id == connection_id, _MAIL.c.mail == _mail_key(address))
+    rows = await reader.tuples(reader.select(_MAIL, "id").where(*here))
+    return await some(reader, connection_id, USER, [row[0] for row in rows])
 
 
 async def page(reader: Reader, connection_id: str, kind: str, *, after: str = "", limit: int = 1000) -> list[Resource]:
@@ -170,6 +184,7 @@ async def remove(book: Book, resource: Resource) -> None:
         chosen = book.select(_MEMBER, "group_id", "member_id").where(here, part == resource.id)
         await _note_left(book, resource.connection_id, [(row[0], row[1]) for row in await book.tuples(chosen)])
         await book.delete(_MEMBER, here, part == resource.id)
+    await _index_mails(book, resource, _mails(resource), frozenset())
     row = {**dict(zip(_KEY, (resource.connection_id, resource.kind, resource.id), strict=True)), "deleted_at": book.at}
     await book.upsert(_DELETED, _KEY, [row])
 
@@ -283,6 +298,24 @@ async def writes(reader: Reader, connection_id: str, *, limit: int = 100) -> lis
     statement = reader.select(table, *names).where(table.c.connection_id == connection_id)
     rows = await reader.tuples(statement.order_by(table.c.at.desc(), table.c.id.desc()).limit(limit))
     return [(row[0], Write(*row[1:])) for row in rows]
+
+
+async def _index_mails(book: Book, resource: Resource, old: frozenset[str], new: frozenset[str]) -> None:
+    gone, come = (
+        [(resource.connection_id, mail, resource.id) for mail in sorted(one)] for one in (old - new, new - old)
+    )
+    await book.delete_keys(_MAIL, _MAIL_OF, gone)
+    await book.insert(_MAIL, _MAIL_OF, come)
+
+
+def _mails(resource: Resource) -> frozenset[str]:
+    items = resource.document.get("emails") if resource.kind == USER else None
+    values = [item.get("value") for item in items or () if isinstance(item, Mapping)]
+    return frozenset(_mail_key(value) for value in values if isinstance(value, str)) - {""}
+
+
+def _mail_key(address: str) -> str:
+    return fold(address)[:_LONGEST_MAIL]
 
 
 def _of(reader: Reader, connection_id: str, kind: str, columns: Sequence[str] = _COLUMNS) -> Any:
