@@ -6,9 +6,10 @@ is the same: RFC 7643 §2.5) and a whole ``replace`` empty a group.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
 from connector.scim import filtering
@@ -19,6 +20,8 @@ from connector.scim.patching import Operation
 from connector.scim.resources import member_ids
 from connector.scim.schemas import GROUP_URN
 from ledger.identity import fold
+
+_SORTED = 5000
 
 
 class Deed(StrEnum):
@@ -31,12 +34,11 @@ class Deed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing done to the members of a group. ``kinds``: of these ids, the ``type`` that each must have to be meant,
-    folded."""
+    """One thing done to the members of a group. ``typed``: (id, folded ``type`` that it must have to be meant too)."""
 
     deed: Deed
     ids: tuple[str, ...]
-    kinds: Mapping[str, str] = field(default_factory=dict)
+    typed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -70,9 +72,10 @@ class Change:
         return bool(self.added or self.removed)
 
     def to_json(self) -> dict[str, dict[str, list[str]]]:
-        """``members`` for the record of the push; nothing when there is nothing to say."""
+        """``members`` for the record of the push, in order unless there are very many; nothing when there is nothing
+        to say."""
         parts = {"added": self.added, "removed": self.removed, "unknown": self.unknown}
-        told = {name: sorted(ids) for name, ids in parts.items() if ids}
+        told = {name: sorted(ids) if len(ids) <= _SORTED else list(ids) for name, ids in parts.items() if ids}
         return {"members": told} if told else {}
 
 
@@ -89,7 +92,25 @@ def told_apart(wanted: Sequence[Operation], bending: Bending) -> tuple[list[Oper
             steps += _step(path, operation, bending)
         else:
             own.append(operation)
-    return own, steps
+    return own, _joined(steps)
+
+
+def compared(there: Collection[str], wanted: Collection[str]) -> tuple[list[str], list[str]]:
+    """(who goes, who comes), in order, so that exactly ``wanted`` are there."""
+    before, after = set(there), set(wanted)
+    return [one for one in there if one not in after], [one for one in wanted if one not in before]
+
+
+def _joined(steps: Sequence[Step]) -> list[Step]:
+    """What is added or removed in a row, at once."""
+    found: list[Step] = []
+    for deed, run in groupby(steps, key=lambda step: step.deed):
+        row = list(run)
+        if deed is not Deed.REPLACE:
+            ids = dict.fromkeys(one for step in row for one in step.ids)
+            row = [Step(deed, tuple(ids), tuple(one for step in row for one in step.typed))]
+        found += row
+    return found
 
 
 def _without_path(operation: Operation, own: list[Operation], steps: list[Step], bending: Bending) -> None:
@@ -146,5 +167,6 @@ def _chosen(part: Filter, path: str, bending: Bending) -> Step:
         raise Fault('members are chosen by value eq "…", joined by or', "invalidFilter", where=path[:80])
     for name in sorted(told.keys() - {"value", "type"}):  # who is meant is said by the id
         bending.bend("not kept of members: not looked at", "invalidFilter", where=name[:80])
-    kinds = {told["value"]: fold(told["type"])} if "type" in told else {}
-    return Step(Deed.REMOVE, (told["value"],), kinds)
+    if "type" in told:
+        return Step(Deed.REMOVE, (), ((told["value"], fold(told["type"])),))
+    return Step(Deed.REMOVE, (told["value"],))

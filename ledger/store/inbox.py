@@ -5,7 +5,7 @@ Prohibition: nothing here changes an identity, a Team or a seat; what is stored 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -199,7 +199,7 @@ async def kinds(reader: Reader, connection_id: str, ids: Collection[str]) -> dic
     """id → ``User`` or ``Group``, of those of these ids that exist."""
     here = (_TABLE.c.connection_id == connection_id, _TABLE.c.kind.in_((GROUP, USER)))  # the key begins with them
     statement = reader.select(_TABLE, "id", "kind").where(*here)
-    return {row[0]: row[1] for row in await reader.tuples_by_keys(statement, _TABLE.c.id, sorted(set(ids)))}
+    return {row[0]: row[1] for row in await reader.tuples_by_keys(statement, _TABLE.c.id, list(dict.fromkeys(ids)))}
 
 
 async def memberships(reader: Reader, connection_id: str) -> list[tuple[str, str]]:
@@ -224,12 +224,14 @@ async def members_with_kinds(
 ) -> dict[str, list[tuple[str, str]]]:
     """Group id → (id, kind) of its members in order, of these groups; a group without members is not in it."""
     found = await members(reader, connection_id, group_ids)
-    inside = {one for ids in found.values() for one in ids}
     statement = _of(reader, connection_id, GROUP, ("id",))
-    if len(inside) > _FEW:  # every group of the connection is one query, so many members would be very many
+    if (
+        sum(map(len, found.values())) > _FEW
+    ):  # every group of the connection is one query, so many members would be very many
         rows = await reader.tuples(statement)
     else:
-        rows = await reader.tuples_by_keys(statement, _TABLE.c.id, sorted(inside))
+        inside = sorted({one for ids in found.values() for one in ids})
+        rows = await reader.tuples_by_keys(statement, _TABLE.c.id, inside)
     nested = {row[0] for row in rows}
     return {group: [(one, GROUP if one in nested else USER) for one in ids] for group, ids in found.items()}
 
@@ -255,21 +257,27 @@ async def are_members(reader: Reader, connection_id: str, group_id: str, ids: Co
 
 async def add_members(book: Book, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
     """Put these ids into the group; answers those that were not in it. Whether they exist is the caller's to know."""
-    new = frozenset(ids) - await are_members(book, connection_id, group_id, ids)
     same = {"connection_id": connection_id, "group_id": group_id, "added_at": book.at}
-    await book.insert(_MEMBER, ("member_id",), [(member_id,) for member_id in sorted(new)], same=same)
-    await book.delete_keys(_LEFT, _PAIR, [(connection_id, group_id, member_id) for member_id in sorted(new)])
-    return new
+    came: set[str] = set()
+    for part in _parts(ids):
+        new = sorted(frozenset(part) - await are_members(book, connection_id, group_id, part))
+        await book.insert(_MEMBER, ("member_id",), [(member_id,) for member_id in new], same=same)
+        await book.delete_keys(_LEFT, _PAIR, [(connection_id, group_id, member_id) for member_id in new])
+        came.update(new)
+    return frozenset(came)
 
 
 async def remove_members(book: Book, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
     """Take these ids out of the group, and remember it, also of those whose row was lost before; answers those that
     were in it."""
-    there = await are_members(book, connection_id, group_id, ids)
-    await book.delete_keys(_MEMBER, _PAIR, [(connection_id, group_id, member_id) for member_id in sorted(there)])
-    told = there | (await kinds(book, connection_id, frozenset(ids) - there)).keys()
-    await _note_left(book, connection_id, [(group_id, member_id) for member_id in sorted(told)])
-    return there
+    went: set[str] = set()
+    for part in _parts(ids):
+        there = await are_members(book, connection_id, group_id, part)
+        await book.delete_keys(_MEMBER, _PAIR, [(connection_id, group_id, member_id) for member_id in sorted(there)])
+        told = there | (await kinds(book, connection_id, frozenset(part) - there)).keys()
+        await _note_left(book, connection_id, [(group_id, member_id) for member_id in sorted(told)])
+        went |= there
+    return frozenset(went)
 
 
 async def left(reader: Reader, connection_id: str) -> list[tuple[str, str]]:
@@ -277,6 +285,12 @@ async def left(reader: Reader, connection_id: str) -> list[tuple[str, str]]:
     deleted."""
     statement = reader.select(_LEFT, "group_id", "member_id").where(_LEFT.c.connection_id == connection_id)
     return [(row[0], row[1]) for row in await reader.tuples(statement)]
+
+
+def _parts(ids: Collection[str]) -> Iterator[list[str]]:
+    """Each id once, some at a time: others have their turn in between."""
+    every = list(dict.fromkeys(ids))
+    return (every[start : start + _FEW] for start in range(0, len(every), _FEW))
 
 
 async def _note_left(book: Book, connection_id: str, pairs: Sequence[tuple[str, str]]) -> None:
