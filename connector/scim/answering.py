@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from access.errors import Forbidden, Unauthenticated
 from connector.scim import long_lists
@@ -41,6 +41,7 @@ LIST_WITHIN = 120.0
 _LISTS_AT_ONCE = 2
 
 _TYPES = (MEDIA_TYPE, "application/json")
+_PACKINGS = ("", "identity", "gzip", "deflate")
 _REQUEST_IDS = ("X-Request-ID", "client-request-id")
 _HTTP = {404: "there is nothing at this address", 405: "this cannot be done here", 413: "the body is too large"}
 _log = logging.getLogger(__name__)
@@ -182,12 +183,12 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if error.status < 400:
             raise
         allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return _problem(error.status, _HTTP.get(error.status, error.reason), headers=allowed)
+        return fault(error.status, _HTTP.get(error.status, error.reason), headers=allowed)
     except ConnectionError:  # the client has gone
         raise
     except Exception:
         _log.exception("scim.failed", extra={"fields": {"method": request.method, "path": request.path}})
-        return _problem(500, "this request found a fault of the provider")
+        return fault(500, "this request found a fault of the provider")
 
 
 KINDS: tuple[tuple[type[RosterdError], int, str], ...] = (
@@ -219,16 +220,17 @@ def problem(error: RosterdError) -> web.Response:
     if status == 503:
         after = error.after.total_seconds() if isinstance(error, Retryable) else 5
         headers["Retry-After"] = str(max(1, int(after)))
-        return _problem(status, "try again later", headers=headers)
+        return fault(status, "try again later", headers=headers)
     if status == 500:
         _log.error("scim.failed", extra={"fields": {"error": error.what}})
-        return _problem(status, "this request found a fault of the provider")
+        return fault(status, "this request found a fault of the provider")
     what = f"{error.where}: {error.what}" if error.where else error.what
     detail = f"{what} ({error.next_step})" if error.next_step else what
-    return _problem(status, detail, error.scim_type if isinstance(error, Fault) else scim_type, headers)
+    return fault(status, detail, error.scim_type if isinstance(error, Fault) else scim_type, headers)
 
 
-def _problem(status: int, detail: str, scim_type: str = "", headers: Mapping[str, str] | None = None) -> web.Response:
+def fault(status: int, detail: str, scim_type: str = "", headers: Mapping[str, str] | None = None) -> web.Response:
+    """An error in the shape of RFC 7644 §3.12."""
     document = {"schemas": [ERROR], "status": str(status), "detail": detail}
     if scim_type:
         document["scimType"] = scim_type
@@ -244,7 +246,20 @@ def _request_id(request: web.Request) -> str:
     return new_id()
 
 
+async def expecting(request: web.Request) -> web.Response | None:
+    """Tell a client that announces a body to send it; no other ``Expect`` is met (RFC 9110 §10.1.1)."""
+    if request.version < HttpVersion11:
+        return None
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return fault(417, "nothing but 100-continue can be expected")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # it is no part of the answer
+    return None
+
+
 def _require_type(request: web.Request) -> None:
+    if request.headers.get("Content-Encoding", "").strip().lower() not in _PACKINGS:
+        raise UnreadBody("the body is packed in a way that is not read", next_step="send it as gzip, or plain")
     if "Content-Type" in request.headers and request.content_type not in _TYPES:
         raise UnreadBody(f"content type {request.content_type[:80]!r} is not read", next_step=f"send {MEDIA_TYPE}")
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
