@@ -24,6 +24,7 @@ from rosterd.schedule import Schedule, watch_clock
 from rosterd.service import Service
 from rosterd.settings import Settings
 from rosterd.supervisor import Supervisor
+from rosterd.unreadable import Runner
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._keeping.once("reload", self.reload))
         app = await faces.make(self, connector=self._only is not Only.API, api=self._only is not Only.CONNECTOR)
         drain = self.service.settings.installation.server.drain
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain.total_seconds(), handle_signals=False)
+        runner = Runner(app, access_log=None, shutdown_timeout=drain.total_seconds(), handle_signals=False)
         await runner.setup()
         try:
             await self._listen(runner)

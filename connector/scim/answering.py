@@ -5,23 +5,26 @@ Prohibition: no rules here; who is pushing is decided by the ``authenticate`` th
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from access.errors import Forbidden, Unauthenticated
+from connector.scim import long_lists
 from connector.scim.bending import Bending
 from connector.scim.errors import Changed, Fault, NotHere, NotOffered, Taken, TooLarge, UnreadBody
 from connector.scim.resources import refuse_control_characters
-from ledger.errors import BadInput, NotFound, Refused, Retryable, RosterdError, Stale, Unavailable
+from ledger.errors import BadInput, Busy, NotFound, Refused, Retryable, RosterdError, Stale, Unavailable
 from ledger.instant import new_id
 from ledger.store.inbox import Inbox
 
+Read = TypeVar("Read")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 MEDIA_TYPE = "application/scim+json"
@@ -29,8 +32,16 @@ ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
 PREFIX = "/scim/v2"
 MOST_BODY = 1024 * 1024
 """Bytes of a body, after unpacking."""
+MOST_LIST = 32 * MOST_BODY
+"""Bytes of one that may list members: what is handed out is taken back, 100,000 of them (S-R43)."""
+MOST_VALUES = 1_000_000
+"""JSON values in one, counted before they are made: a byte may be a value of sixty."""
+LIST_WITHIN = 120.0
+"""Seconds in which a body that is longer than ``MOST_BODY`` has come and is read, the wait for others included."""
+_LISTS_AT_ONCE = 2
 
 _TYPES = (MEDIA_TYPE, "application/json")
+_PACKINGS = ("", "identity", "gzip", "deflate")
 _REQUEST_IDS = ("X-Request-ID", "client-request-id")
 _HTTP = {404: "there is nothing at this address", 405: "this cannot be done here", 413: "the body is too large"}
 _log = logging.getLogger(__name__)
@@ -94,14 +105,11 @@ class Asked:
     async def body(self) -> dict[str, Any]:
         """The body as one JSON object; raises ``UnreadBody``, ``TooLarge`` or ``Fault`` (``invalidSyntax``)."""
         _require_type(self.request)
-        try:
-            found = msgspec.json.decode(await _raw(self.request))
-        except (ValueError, RecursionError) as error:
-            raise Fault("the body is no JSON", "invalidSyntax") from error
-        if not isinstance(found, dict):
-            raise Fault("the body is no JSON object", "invalidSyntax")
-        refuse_control_characters(found)
-        return found
+        raw = bytearray()
+        await _fill(raw, self.request)
+        if len(raw) > MOST_BODY:
+            raise _too_large(MOST_BODY)
+        return _object(raw)
 
 
 class Answering:
@@ -111,6 +119,7 @@ class Answering:
         self.inbox = inbox
         self.acts = acts
         self.base = acts.public_url.rstrip("/") + PREFIX
+        self._lists = asyncio.Semaphore(_LISTS_AT_ONCE)
 
     def opened(self, act: Callable[[Asked], Awaitable[web.Response]]) -> Handler:
         """``act`` as a handler that first asks who it is."""
@@ -120,6 +129,23 @@ class Answering:
             return await act(Asked(request, pushing, _request_id(request), self.acts.clock()))
 
         return handler
+
+    async def read(self, asked: Asked, means: Callable[[dict[str, Any]], Read]) -> Read:
+        """What ``means`` makes of a body that may list members; a long one is read in a thread, few at once, so that
+        neither time nor memory of others depends on it. Raises as ``Asked.body`` does, and ``Busy``."""
+        _require_type(asked.request)
+        raw = bytearray()
+        await _fill(raw, asked.request)
+        if len(raw) <= MOST_BODY:
+            return means(_object(raw))
+        try:
+            async with asyncio.timeout(LIST_WITHIN), self._lists:
+                await _fill(raw, asked.request, MOST_LIST)
+                if len(raw) > MOST_LIST:
+                    raise _too_large(MOST_LIST)
+                return await asyncio.to_thread(lambda: means(_object(raw)))
+        except TimeoutError as error:
+            raise Busy("a long body did not come in time", after=timedelta(seconds=30)) from error
 
     async def told(self, asked: Asked) -> None:
         """Say that something changed; what is committed stays answered as done, whatever comes of it."""
@@ -157,12 +183,12 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         if error.status < 400:
             raise
         allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-        return _problem(error.status, _HTTP.get(error.status, error.reason), headers=allowed)
+        return fault(error.status, _HTTP.get(error.status, error.reason), headers=allowed)
     except ConnectionError:  # the client has gone
         raise
     except Exception:
         _log.exception("scim.failed", extra={"fields": {"method": request.method, "path": request.path}})
-        return _problem(500, "this request found a fault of the provider")
+        return fault(500, "this request found a fault of the provider")
 
 
 KINDS: tuple[tuple[type[RosterdError], int, str], ...] = (
@@ -194,16 +220,17 @@ def problem(error: RosterdError) -> web.Response:
     if status == 503:
         after = error.after.total_seconds() if isinstance(error, Retryable) else 5
         headers["Retry-After"] = str(max(1, int(after)))
-        return _problem(status, "try again later", headers=headers)
+        return fault(status, "try again later", headers=headers)
     if status == 500:
         _log.error("scim.failed", extra={"fields": {"error": error.what}})
-        return _problem(status, "this request found a fault of the provider")
+        return fault(status, "this request found a fault of the provider")
     what = f"{error.where}: {error.what}" if error.where else error.what
     detail = f"{what} ({error.next_step})" if error.next_step else what
-    return _problem(status, detail, error.scim_type if isinstance(error, Fault) else scim_type, headers)
+    return fault(status, detail, error.scim_type if isinstance(error, Fault) else scim_type, headers)
 
 
-def _problem(status: int, detail: str, scim_type: str = "", headers: Mapping[str, str] | None = None) -> web.Response:
+def fault(status: int, detail: str, scim_type: str = "", headers: Mapping[str, str] | None = None) -> web.Response:
+    """An error in the shape of RFC 7644 §3.12."""
     document = {"schemas": [ERROR], "status": str(status), "detail": detail}
     if scim_type:
         document["scimType"] = scim_type
@@ -219,20 +246,51 @@ def _request_id(request: web.Request) -> str:
     return new_id()
 
 
+async def expecting(request: web.Request) -> web.Response | None:
+    """Tell a client that announces a body to send it; no other ``Expect`` is met (RFC 9110 §10.1.1)."""
+    if request.version < HttpVersion11:
+        return None
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return fault(417, "nothing but 100-continue can be expected")
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # it is no part of the answer
+    return None
+
+
 def _require_type(request: web.Request) -> None:
+    if request.headers.get("Content-Encoding", "").strip().lower() not in _PACKINGS:
+        raise UnreadBody("the body is packed in a way that is not read", next_step="send it as gzip, or plain")
     if "Content-Type" in request.headers and request.content_type not in _TYPES:
         raise UnreadBody(f"content type {request.content_type[:80]!r} is not read", next_step=f"send {MEDIA_TYPE}")
     if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
         raise UnreadBody("bodies are UTF-8", next_step=f"send {MEDIA_TYPE}")
 
 
-async def _raw(request: web.Request) -> bytes:
-    found = bytearray()
+async def _fill(raw: bytearray, request: web.Request, most: int = MOST_BODY) -> None:
+    """The body behind what is in ``raw``, unpacked; not much more than ``most`` bytes, the rest can still be read."""
     try:
         async for chunk in request.content.iter_any():
-            found += chunk
-            if len(found) > MOST_BODY:  # also what a small compressed body unpacks to
-                raise TooLarge(f"a body has at most {MOST_BODY} bytes", next_step="send less at a time")
+            raw += chunk
+            if len(raw) > most:  # also what a small compressed body unpacks to
+                return
     except web.RequestPayloadError as error:
         raise Fault("the body cannot be unpacked", "invalidSyntax") from error
-    return bytes(found)
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"a body has at most {most} bytes", next_step="send less at a time")
+
+
+def _object(body: bytearray) -> dict[str, Any]:
+    raw = bytes(body)
+    if len(raw) > MOST_BODY and long_lists.values_at_most(raw) > MOST_VALUES:
+        raise TooLarge(f"a body has at most {MOST_VALUES} values", next_step="send less at a time")
+    try:
+        found = long_lists.decoded(raw)
+    except (ValueError, RecursionError) as error:
+        raise Fault("the body is no JSON", "invalidSyntax") from error
+    if not isinstance(found, dict):
+        raise Fault("the body is no JSON object", "invalidSyntax")
+    if b"\\" in raw or b"\x7f" in raw:  # the others are no JSON unless they are escaped
+        refuse_control_characters(found)
+    return found

@@ -35,7 +35,6 @@ def provider_config(base: str) -> dict[str, Any]:
             "defaultPaginationMethod": "index",
             "defaultPageSize": PAGE,
             "maxPageSize": LARGEST_PAGE,
-            "cursorTimeout": 0,
         },
         "authenticationSchemes": [
             {

@@ -64,24 +64,34 @@ def terms(tree: Filter) -> tuple[Filter, ...]:
     return tree.parts if isinstance(tree, Every) else (tree,)
 
 
-def probe(tree: Filter, kind: Kind) -> tuple[str, str] | None:
-    """An index that every fitting resource is found by, and the value: ``id``, ``key``, ``external_id`` or ``inside``.
+WAYS = ("id", "key", "external_id", "mail", "inside")
+"""The indexes, the best first. ``mail``: of people; ``inside``: the id of a member (of groups), a group (of people)."""
+Probe = tuple[str, str]
+"""(one of ``WAYS``, the value that is looked up)."""
 
-    ``inside``: the id of a member (of groups), of a group (of people). None: every resource has to be looked at.
-    """
-    ways = {"id": "id", kind.named.lower(): "key", "externalid": "external_id"}
-    inside = "members" if kind.name == "Group" else "groups"
-    found = {}
-    for part in terms(tree):
-        for compared in _equal(part):
-            name = compared.name
-            lowered = name.attribute.lower()
-            ours = not name.urn or name.urn == kind.schema.urn
-            if ours and not name.sub and lowered in ways:
-                found[ways[lowered]] = compared.value
-            elif ours and lowered == inside and name.sub.lower() in ("", "value"):
-                found["inside"] = compared.value
-    return next(((way, found[way]) for way in ("id", "key", "external_id", "inside") if way in found), None)
+
+def probes(tree: Filter, kind: Kind) -> tuple[Probe, ...]:
+    """What to look up so that every fitting resource is found; none: every resource has to be looked at."""
+    if isinstance(tree, Some):
+        each = [probes(part, kind) for part in tree.parts]
+        return tuple(one for found in each for one in found) if all(each) else ()
+    if isinstance(tree, Every):
+        each = [found for part in tree.parts if (found := probes(part, kind))]
+    else:
+        each = [((way, part.value),) for part in _equal(tree) if (way := _way(part.name, kind))]
+    return min(each, key=lambda found: max(WAYS.index(way) for way, _ in found), default=())
+
+
+def _way(name: Name, kind: Kind) -> str:
+    """The index of an attribute; empty: none."""
+    place = kind.place(name.urn, name.attribute, name.sub)
+    if place is None or place.urn:
+        return ""
+    if place.sub is None and place.attribute.name in ("id", kind.named, "externalId"):
+        return {"id": "id", "externalId": "external_id"}.get(place.attribute.name, "key")
+    if place.sub is None or place.sub.name == "value":
+        return {"emails": "mail", "members": "inside", "groups": "inside"}.get(place.attribute.name, "")
+    return ""
 
 
 def mentions(tree: Filter, attribute: str) -> bool:
@@ -118,9 +128,9 @@ def caseless(text: str) -> str:
 
 
 def _equal(part: Filter) -> Iterator[Compare]:
-    """The comparison with ``eq`` that this part is, also inside brackets."""
+    """The comparisons with ``eq`` that this part is or has inside brackets."""
     if isinstance(part, Within):
-        for inner in _equal(part.inner):
+        for inner in (one for term in terms(part.inner) for one in _equal(term)):
             if not inner.name.urn and not inner.name.sub:
                 yield Compare(Name(part.name.urn, part.name.attribute, inner.name.attribute), "eq", inner.value)
     elif isinstance(part, Compare) and part.operator == "eq" and part.value and _given(part):

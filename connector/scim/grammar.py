@@ -223,13 +223,18 @@ class _Reader:
         return self._condition(name)
 
     def _chosen(self, name: Name) -> Filter:
-        """``name[inner]``, or ``name[inner].sub operator value`` as Entra asks: of one and the same value."""
+        """``name[inner]``, or ``name[inner].sub operator value`` as Entra asks: of one and the same value. Without the
+        sub, as Microsoft's manual prints it, ``value`` is meant."""
         inner = self._bracketed("[", "]")
         sub = self.ahead()
-        if not sub.startswith("."):
+        if sub.startswith("."):
+            self.take()
+            asked = name_of(sub[1:], self._type)
+        elif not self._strict and sub.lower() in OPERATORS | {"pr"}:
+            asked = Name("", "value")
+        else:
             return Within(name, inner)
-        self.take()
-        return Within(name, Every((inner, self._condition(name_of(sub[1:], self._type)))))
+        return Within(name, Every((inner, self._condition(asked))))
 
     def _condition(self, name: Name) -> Filter:
         operator = self.take().lower()

@@ -17,17 +17,19 @@ from aiohttp import web
 from connector.scim import membership, patching, resources, shaping
 from connector.scim.answering import Asked, answer, log
 from connector.scim.bending import Bending
-from connector.scim.keeping import Done, Keeping
+from connector.scim.errors import TooLarge
+from connector.scim.keeping import MANY, Done, Keeping
 from connector.scim.membership import Change, Deed, Step
 from connector.scim.resources import Document
 from connector.scim.schemas import GROUP
+from ledger.identity import fold
 from ledger.store import inbox
 from ledger.store.book import Book, Reader
 from ledger.store.inbox import Resource
 
 _NAMED = 20
-_MANY = 2000
-"""Members that are not shaped on the loop."""
+_MOST_OWN = 1000
+"""Operations of one PATCH on a group itself; any number may be on its members, which are done at once."""
 _LEAST, _SHARE = 5, 0.2
 """A whole list that takes at least so many members, and at least this share of them, is told as an alert (S-R41)."""
 
@@ -56,13 +58,13 @@ class Groups(Keeping):
         def shape() -> dict[str, Any]:
             return {group: shaping.members_shown(members, self.base) for group, members in inside.items()}
 
-        many = sum(len(members) for members in inside.values()) > _MANY
+        many = sum(len(members) for members in inside.values()) > MANY
         return await asyncio.to_thread(shape) if many else shape()
 
     async def create(self, asked: Asked) -> web.Response:
         """POST, with or without members."""
         wanted, bending = self.wanted(asked), asked.bending()
-        document, members = resources.group_of(await asked.body(), bending)
+        document, members = await self.read(asked, lambda body: resources.group_of(body, bending))
         async with self.inbox.write(asked.pushing.organization, at=asked.at) as book:
             await self._require_one_name(book, asked, document)
             new = await self.kept(book, asked, document)
@@ -77,7 +79,7 @@ class Groups(Keeping):
     async def replace(self, asked: Asked) -> web.Response:
         """PUT. A body without ``members`` leaves them (S-R38)."""
         wanted, bending = self.wanted(asked), asked.bending()
-        document, members = resources.group_of(await asked.body(), bending)
+        document, members = await self.read(asked, lambda body: resources.group_of(body, bending))
         steps = [] if members is None else [Step(Deed.REPLACE, members)]
         async with self.inbox.write(asked.pushing.organization, at=asked.at) as book:
             old = await self._old(book, asked)
@@ -89,7 +91,11 @@ class Groups(Keeping):
     async def patch(self, asked: Asked) -> web.Response:
         """PATCH; answered without a body unless attributes are asked for (S-R34)."""
         wanted, bending = self.wanted(asked), asked.bending()
-        own, steps = membership.told_apart(patching.operations(await asked.body(), bending), bending)
+        own, steps = await self.read(
+            asked, lambda body: membership.told_apart(patching.operations(body, bending), bending)
+        )
+        if len(own) > _MOST_OWN:
+            raise TooLarge(f"a group is changed by at most {_MOST_OWN} operations", next_step="send less at a time")
         shown: list[dict[str, Any]] = []
         async with self.inbox.write(asked.pushing.organization, at=asked.at) as book:
             old = await self._old(book, asked)
@@ -124,27 +130,31 @@ class Groups(Keeping):
         """Do the steps in order; ids that do not exist are left out (S-R40), a ``Fault`` when strict."""
         connection = asked.pushing.connection_id
         changed = Change.none()
-        wanted = {one for step in steps if step.deed is not Deed.REMOVE for one in step.ids}
-        known = await inbox.kinds(book, connection, wanted)
-        if known.pop(group_id, ""):
-            bending.bend("a group is no member of itself", "invalidValue", where="members")
-            wanted.discard(group_id)
-        changed.unknown |= wanted - known.keys()
-        if changed.unknown:
-            bending.bend(f"{len(changed.unknown)} unknown: {_some(changed.unknown)}", "invalidValue", where="members")
         for step in steps:
-            ids = [one for one in step.ids if step.deed is Deed.REMOVE or one in known]
+            there: list[str] = []
+            gone, fresh = [*step.ids], [*step.ids]
             if step.deed is Deed.REPLACE:
-                there = frozenset((await inbox.members(book, connection, [group_id])).get(group_id, ()))
-                gone = await inbox.remove_members(book, connection, group_id, there - set(ids))
-                changed.went(gone)
-                if len(gone) >= _LEAST and len(gone) >= _SHARE * len(there):
-                    changed.shrunk += len(gone)
-                    bending.note(f"members: a whole list took {len(gone)} of {len(there)}")
-            if step.deed is Deed.REMOVE:
-                changed.went(await inbox.remove_members(book, connection, group_id, ids))
+                there = (await inbox.members(book, connection, [group_id])).get(group_id, [])
+                gone, fresh = await asyncio.to_thread(membership.compared, there, step.ids)
+            elif step.deed is Deed.ADD:
+                gone = []
             else:
-                changed.came(await inbox.add_members(book, connection, group_id, ids))
+                kinds = await inbox.kinds(book, connection, [one for one, _ in step.typed])
+                gone += [one for one, kind in step.typed if fold(kinds.get(one, inbox.USER)) == kind]
+                fresh = []
+            went = await inbox.remove_members(book, connection, group_id, gone)
+            changed.went(went)
+            if there and len(went) >= max(_LEAST, _SHARE * len(there)):
+                changed.shrunk += len(went)
+                bending.note(f"members: a whole list took {len(went)} of {len(there)}")
+            known = await inbox.kinds(book, connection, fresh)
+            if known.pop(group_id, ""):
+                bending.bend("a group is no member of itself", "invalidValue", where="members")
+            unknown = {one for one in fresh if one not in known} - {group_id}
+            if unknown:
+                changed.unknown |= unknown
+                bending.bend(f"{len(unknown)} unknown: {_some(unknown)}", "invalidValue", where="members")
+            changed.came(await inbox.add_members(book, connection, group_id, [one for one in fresh if one in known]))
         return changed
 
     async def _require_one_name(self, book: Book, asked: Asked, document: Document, own_id: str = "") -> None:

@@ -5,6 +5,7 @@ Prohibition: what a body means is said by the pure files; here it is only kept, 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,9 +13,9 @@ from typing import Any, ClassVar
 from aiohttp import web
 
 from access import entity_tags
-from connector.scim import resources, shaping
+from connector.scim import long_lists, resources, shaping
 from connector.scim.answering import Answering, Asked, answer
-from connector.scim.discovery import listed
+from connector.scim.discovery import listed as list_response
 from connector.scim.errors import Changed, Taken
 from connector.scim.querying import search
 from connector.scim.resources import Document
@@ -25,6 +26,9 @@ from ledger.instant import new_id
 from ledger.store import inbox
 from ledger.store.book import Book, Reader
 from ledger.store.inbox import Resource, Write
+
+MANY = 2000
+"""Members that are not shaped on the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,7 @@ class Keeping(Answering):
         async with self.inbox.read(asked.pushing.organization) as reader:
             page = await search(reader, asked, self.kind)
             documents = await self.shown(reader, asked, page.resources, wanted)
-        return answer(listed(documents, page.total, page.start))
+        return answer(list_response(documents, page.total, page.start))
 
     async def delete(self, asked: Asked) -> web.Response:
         """For good: the id is never given again, the name may be (S-R20). Groups lose it as a member."""
@@ -158,7 +162,10 @@ class Keeping(Answering):
         documents = []
         for one in found:
             more = {name: related[one.id]} if one.id in related else {}
-            documents.append(wanted.of(shaping.shown(one, self.kind, self.base, more)))
+            document = wanted.of(shaping.shown(one, self.kind, self.base, more))
+            if len(listed := document.get(name, ())) > MANY:
+                document[name] = await asyncio.to_thread(long_lists.encoded, listed)
+            documents.append(document)
         return documents
 
     def answer_for(self, resource: Resource, document: dict[str, Any], *, created: bool = False) -> web.Response:

@@ -1,22 +1,27 @@
 """What a PATCH of a group does to its members, told apart from the rest (S-R36–S-R38, S-R42).
 
-Pure: no I/O here. An empty list means nobody, never everybody; only ``remove`` without a value and a whole
-``replace`` empty a group.
+Pure: no I/O here. An empty list means nobody, never everybody; only ``remove`` without a value (or with null, which
+is the same: RFC 7643 §2.5) and a whole ``replace`` empty a group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
+from connector.scim import filtering
 from connector.scim.bending import Bending
 from connector.scim.errors import Fault
-from connector.scim.grammar import Compare, Filter, Path, Some, parse_path
+from connector.scim.grammar import Filter, Path, Some, parse_path
 from connector.scim.patching import Operation
 from connector.scim.resources import member_ids
 from connector.scim.schemas import GROUP_URN
+from ledger.identity import fold
+
+_SORTED = 5000
 
 
 class Deed(StrEnum):
@@ -29,10 +34,11 @@ class Deed(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing done to the members of a group."""
+    """One thing done to the members of a group. ``typed``: (id, folded ``type`` that it must have to be meant too)."""
 
     deed: Deed
     ids: tuple[str, ...]
+    typed: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -66,9 +72,10 @@ class Change:
         return bool(self.added or self.removed)
 
     def to_json(self) -> dict[str, dict[str, list[str]]]:
-        """``members`` for the record of the push; nothing when there is nothing to say."""
+        """``members`` for the record of the push, in order unless there are very many; nothing when there is nothing
+        to say."""
         parts = {"added": self.added, "removed": self.removed, "unknown": self.unknown}
-        told = {name: sorted(ids) for name, ids in parts.items() if ids}
+        told = {name: sorted(ids) if len(ids) <= _SORTED else list(ids) for name, ids in parts.items() if ids}
         return {"members": told} if told else {}
 
 
@@ -85,7 +92,25 @@ def told_apart(wanted: Sequence[Operation], bending: Bending) -> tuple[list[Oper
             steps += _step(path, operation, bending)
         else:
             own.append(operation)
-    return own, steps
+    return own, _joined(steps)
+
+
+def compared(there: Collection[str], wanted: Collection[str]) -> tuple[list[str], list[str]]:
+    """(who goes, who comes), in order, so that exactly ``wanted`` are there."""
+    before, after = set(there), set(wanted)
+    return [one for one in there if one not in after], [one for one in wanted if one not in before]
+
+
+def _joined(steps: Sequence[Step]) -> list[Step]:
+    """What is added or removed in a row, at once."""
+    found: list[Step] = []
+    for deed, run in groupby(steps, key=lambda step: step.deed):
+        row = list(run)
+        if deed is not Deed.REPLACE:
+            ids = dict.fromkeys(one for step in row for one in step.ids)
+            row = [Step(deed, tuple(ids), tuple(one for step in row for one in step.typed))]
+        found += row
+    return found
 
 
 def _without_path(operation: Operation, own: list[Operation], steps: list[Step], bending: Bending) -> None:
@@ -115,31 +140,33 @@ def _step(path: Path, operation: Operation, bending: Bending) -> list[Step]:
         raise Fault("members are chosen only to remove them", "invalidPath", where=operation.path[:80])
     if operation.given and operation.value is not None:
         bending.note("members: a value beside a filter is not looked at")
-    return [Step(Deed.REMOVE, _ids_of(path.chosen, operation.path))]
+    return [_chosen(part, operation.path, bending) for part in _either(path.chosen)]
 
 
 def _whole(operation: Operation, bending: Bending) -> list[Step]:
     """``members`` itself, with a list, one object, bare text, null, or no value at all."""
-    if operation.verb == "remove" and not operation.given:
-        return [Step(Deed.REPLACE, ())]
-    if operation.value is None:
-        bending.bend("members are null: nobody is added or removed", "invalidValue")
-        return []
     if operation.verb == "remove":
+        if operation.value is None:
+            return [Step(Deed.REPLACE, ())]
         bending.bend("remove with values in place of a filter", "invalidPath", where="members")
     ids = member_ids(operation.value, bending)
-    if operation.verb == "replace" and not ids and operation.value != []:  # not read is not empty
+    if operation.verb == "replace" and not ids and operation.value not in (None, []):  # not read is not empty
         bending.bend("no id can be read: nobody is added or removed", "invalidValue", where="members")
         return []
     return [Step(Deed(operation.verb), ids)]
 
 
-def _ids_of(chosen: Filter, path: str) -> tuple[str, ...]:
-    """The ids in ``value eq "…"``, several of them joined by ``or``; another filter is refused."""
-    parts = chosen.parts if isinstance(chosen, Some) else (chosen,)
-    found = []
-    for part in parts:
-        if not isinstance(part, Compare) or part.operator != "eq" or part.name.attribute.lower() != "value":
-            raise Fault('members are chosen by value eq "…", joined by or', "invalidFilter", where=path[:80])
-        found.append(part.value)
-    return tuple(dict.fromkeys(found))
+def _either(chosen: Filter) -> tuple[Filter, ...]:
+    return chosen.parts if isinstance(chosen, Some) else (chosen,)
+
+
+def _chosen(part: Filter, path: str, bending: Bending) -> Step:
+    """``value eq "…"``, also with ``and type eq "…"``; whatever else does not name somebody is refused."""
+    told = filtering.implied(part) or {}
+    if "value" not in told or len(told) < len(filtering.terms(part)):
+        raise Fault('members are chosen by value eq "…", joined by or', "invalidFilter", where=path[:80])
+    for name in sorted(told.keys() - {"value", "type"}):  # who is meant is said by the id
+        bending.bend("not kept of members: not looked at", "invalidFilter", where=name[:80])
+    if "type" in told:
+        return Step(Deed.REMOVE, (), ((told["value"], fold(told["type"])),))
+    return Step(Deed.REMOVE, (told["value"],))

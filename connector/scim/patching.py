@@ -19,6 +19,8 @@ from connector.scim.schemas import Attribute, Kind, Place
 
 PATCH_URN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 _VERBS = frozenset({"add", "replace", "remove"})
+_ABOUT = frozenset({"type", "primary"})
+"""With nothing else, a value of several says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +42,10 @@ def operations(body: Mapping[str, Any], bending: Bending) -> list[Operation]:
     listed = parts.get("operations")
     if not isinstance(listed, list) or not listed:
         raise Fault("a list of operations is expected", "invalidSyntax", where="Operations")
-    return [_operation(item) for item in listed]
+    return [_operation(item, bending) for item in listed]
 
 
-def _operation(item: Any) -> Operation:
+def _operation(item: Any, bending: Bending) -> Operation:
     if not isinstance(item, Mapping):
         raise Fault("an operation is an object", "invalidSyntax", where="Operations")
     parts = {key.lower(): value for key, value in item.items()}
@@ -57,7 +59,10 @@ def _operation(item: Any) -> Operation:
         raise Fault("remove needs a path", "noTarget", where="Operations")
     if verb.lower() != "remove" and "value" not in parts:
         raise Fault(f"{verb.lower()} needs a value", "invalidValue", where=path or "Operations")
-    return Operation(verb.lower(), path, parts.get("value"), "value" in parts)
+    value = parts.get("value")
+    if not path:
+        value = resources.one_of(value, bending, "Operations")
+    return Operation(verb.lower(), path, value, "value" in parts)
 
 
 def patched(
@@ -140,14 +145,15 @@ class _Work:
         if not core and not any(one.urn == urn for one in self._kind.extensions):
             self._bending.bend("not kept: no such schema", "invalidPath", where=urn[:80])
             return
-        if operation.verb == "remove" or operation.value is None:
+        values = resources.one_of(operation.value, self._bending, urn)
+        if operation.verb == "remove" or (values is None and operation.verb == "replace"):
             if core:
                 raise Fault("the core schema stays", "mutability", where=urn)
             self._document.pop(urn, None)
             return
-        if not isinstance(operation.value, Mapping):
+        if not isinstance(values, Mapping | None):
             raise Fault("an object is expected", "invalidValue", where=urn)
-        for key, value in operation.value.items():
+        for key, value in (values or {}).items():
             inner = name_of(key)
             if inner.urn or not inner.attribute:
                 raise Fault(f"{key[:80]!r} is no attribute", "invalidPath", where=urn)
@@ -178,10 +184,12 @@ class _Work:
                 del base[attribute.name]
             return
         value = None if operation.verb == "remove" else resources.value_of(attribute, operation.value, self._bending)
-        if value is None:
+        parts_stay = attribute.subs and not attribute.sub("$ref")
+        if value is None and not (parts_stay and operation.verb == "add"):
             base.pop(attribute.name, None)
-        elif attribute.subs and not attribute.sub("$ref"):  # parts that are not named stay (RFC 7644 §3.5.2.3)
-            base[attribute.name] = {**base.get(attribute.name, {}), **value}
+        elif parts_stay:  # those that are not named (RFC 7644 §3.5.2.3)
+            if together := {**base.get(attribute.name, {}), **(value or {})}:
+                base[attribute.name] = together
         else:
             base[attribute.name] = value
 
@@ -210,7 +218,7 @@ class _Several:
             self._base.pop(self._attribute.name, None)
 
     def _all(self, operation: Operation) -> None:
-        if operation.verb == "remove" and not operation.given:
+        if operation.verb == "remove" and operation.value is None:
             self._entries = []
             return
         values = resources.values_of(self._attribute, operation.value, self._bending) or []
@@ -241,16 +249,15 @@ class _Several:
     def _changed(self, item: Document, chosen: Filter | None, operation: Operation) -> Document:
         if self._sub is not None:
             _set(item, self._sub, operation, self._bending)
-            empty = operation.verb == "remove" and not item.keys() - {"type", "primary"}
-            return {} if empty else item
+            nothing = operation.verb == "remove" or operation.value is None
+            return {} if nothing and not item.keys() - _ABOUT else item
         if operation.verb == "remove":
             return {}
-        value = resources.entry_of(self._attribute, operation.value, self._bending) if operation.value else None
-        if value is None:
-            return {}
+        raw = resources.one_of(operation.value, self._bending, self._attribute.name)
+        value = resources.entry_of(self._attribute, raw, self._bending) if raw else None
         if operation.verb == "add":
-            return {**item, **value}
-        return {**self._implied(chosen), **value}
+            return {**item, **(value or {})} if value or item.keys() - _ABOUT else {}
+        return {**self._implied(chosen), **value} if value else {}
 
     def _fresh(self, chosen: Filter | None, operation: Operation) -> Document:
         """A value that fits ``chosen``, for what is to be set on none yet (S-R27); raises ``Fault`` (``noTarget``)."""

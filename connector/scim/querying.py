@@ -13,7 +13,7 @@ from connector.scim import filtering, shaping
 from connector.scim.answering import Asked
 from connector.scim.discovery import LARGEST_PAGE, PAGE
 from connector.scim.errors import Fault
-from connector.scim.filtering import Test
+from connector.scim.filtering import Probe, Test
 from connector.scim.grammar import Filter, parse_filter
 from connector.scim.schemas import GROUP, USER, Kind
 from ledger.identity import fold
@@ -57,8 +57,8 @@ async def search(reader: Reader, asked: Asked, kind: Kind) -> Page:
         return Page(rows, total, window.start)
     tree = parse_filter(text, strict=asked.pushing.strict)
     search = _Search(reader, connection, kind, tree, filtering.predicate(tree, kind, strict=asked.pushing.strict))
-    way = filtering.probe(tree, kind)
-    return await (search.among(window, *way) if way else search.everywhere(window))
+    probes = filtering.probes(tree, kind)
+    return await (search.among(window, probes) if probes else search.everywhere(window))
 
 
 def _count(asked: Asked) -> int:
@@ -86,9 +86,10 @@ class _Search:
         self._test = test
         self._related = "groups" if kind is USER else "members"
 
-    async def among(self, window: _Window, way: str, value: str) -> Page:
-        """Of those that the index ``way`` finds for ``value``."""
-        candidates = await self._candidates(way, value)
+    async def among(self, window: _Window, probes: Sequence[Probe]) -> Page:
+        """Of those that one of ``probes`` finds."""
+        found = {one.id: one for way, value in probes for one in await self._candidates(way, value)}
+        candidates = [found[one] for one in sorted(found)]
         fitting = await self._fitting(candidates)
         return window.of([one for one in candidates if one.id in fitting])
 
@@ -115,6 +116,8 @@ class _Search:
             return await inbox.find(reader, connection, name, key=key) if key else []
         if way == "external_id":
             return await inbox.find(reader, connection, name, external_id=value)
+        if way == "mail":
+            return await inbox.with_mail(reader, connection, value)
         inside = inbox.groups_of if self._kind is GROUP else inbox.members
         ids = (await inside(reader, connection, [value])).get(value, [])
         return await inbox.some(reader, connection, name, ids)

@@ -21,6 +21,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LONGEST_NAME = 1024
 _TRUTH = {"true": True, "false": False}
 _IGNORED = frozenset({"id", "meta", "schemas"})
+_PARTS = frozenset({"value", "$ref", "display", "type", "primary"})
+"""What may stand around a bare value: Microsoft's own client has one shape for every value of a PATCH."""
 
 
 def person_of(body: Mapping[str, Any], bending: Bending) -> Document:
@@ -40,11 +42,9 @@ def group_of(body: Mapping[str, Any], bending: Bending) -> tuple[Document, tuple
     members: tuple[str, ...] | None = None
     for key, raw in body.items():
         lowered = key.lower()
-        if lowered == "members" and raw is None:
-            bending.bend("members are null: nobody is added or removed", "invalidValue")
-        elif lowered == "members":
+        if lowered == "members":
             members = member_ids(raw, bending)
-            if not members and raw != []:  # not read is not empty
+            if not members and raw not in (None, []):  # not read is not empty
                 bending.bend("no id can be read: nobody is added or removed", "invalidValue", where="members")
                 members = None
         elif lowered not in _IGNORED:
@@ -74,7 +74,13 @@ def key_of(document: Document, kind: Kind) -> str:
 
 
 def member_ids(raw: Any, bending: Bending) -> tuple[str, ...]:
-    """The ids of members given as a list, one object or bare text (S-R42), each once; no list means nobody."""
+    """The ids of members given as a list, one object or bare text (S-R42), each once; an empty list and null mean
+    nobody."""
+    if raw is None:
+        return ()
+    if isinstance(raw, Mapping) and len(raw) == 1 and "members" in raw:
+        bending.bend("an object where a list belongs", "invalidValue", where="members")  # Salesforce prints it so
+        raw = raw["members"]
     if not isinstance(raw, list):
         bending.bend("not a list", "invalidValue", where="members")
     found = []
@@ -108,12 +114,18 @@ def value_of(attribute: Attribute, raw: Any, bending: Bending, where: str = "") 
     where = where or attribute.name
     if attribute.multi:
         return values_of(attribute, raw, bending, where)
-    if isinstance(raw, list) and len(raw) <= 1:
-        bending.bend("a list where one value belongs", "invalidValue", where=where)
-        raw = raw[0] if raw else None
+    raw = one_of(raw, bending, where)
     if raw is None:
         return None
     return entry_of(attribute, raw, bending, where) if attribute.subs else _simple(attribute, raw, bending, where)
+
+
+def one_of(raw: Any, bending: Bending, where: str) -> Any:
+    """The one value in a list of one, and None for an empty list; anything else as it is."""
+    if not isinstance(raw, list) or len(raw) > 1:
+        return raw
+    bending.bend("a list where one value belongs", "invalidValue", where=where)
+    return raw[0] if raw else None
 
 
 def values_of(attribute: Attribute, raw: Any, bending: Bending, where: str = "") -> list[Any] | None:
@@ -182,6 +194,7 @@ def _take(found: Document, key: str, raw: Any, bending: Bending) -> None:
 
 
 def _take_extension(found: Document, raw: Any, bending: Bending) -> None:
+    raw = one_of(raw, bending, ENTERPRISE_URN)
     if raw is None:
         return
     if not isinstance(raw, Mapping):
@@ -213,6 +226,11 @@ def _check_schemas(body: Mapping[str, Any], kind: Kind, bending: Bending) -> Non
 
 
 def _simple(attribute: Attribute, raw: Any, bending: Bending, where: str) -> Any:
+    if isinstance(raw, Mapping) and "value" in (names := {key.lower() for key in raw}) and names <= _PARTS:
+        bending.bend("an object where one value belongs", "invalidValue", where=where)
+        raw = one_of(next(inner for key, inner in raw.items() if key.lower() == "value"), bending, where)
+        if raw is None:
+            return None
     if attribute.type == "boolean":
         if isinstance(raw, bool):
             return raw

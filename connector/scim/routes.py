@@ -10,14 +10,14 @@ from typing import Any
 from aiohttp import web
 
 from connector.scim import discovery
-from connector.scim.answering import PREFIX, Acts, Answering, Asked, Pushing, answer, errors
+from connector.scim.answering import PREFIX, Acts, Answering, Asked, Pushing, answer, errors, expecting, fault
 from connector.scim.errors import NotHere, NotOffered
 from connector.scim.group_routes import Groups
 from connector.scim.person_routes import People
 from ledger.errors import NotFound
 from ledger.store.inbox import Inbox
 
-__all__ = ["PREFIX", "Acts", "Pushing", "make_app"]
+__all__ = ["PREFIX", "Acts", "Pushing", "fault", "make_app"]
 
 _LATER = ("/Me", "/Bulk", "/.search")
 
@@ -26,7 +26,10 @@ def make_app(inbox: Inbox, acts: Acts) -> web.Application:
     """The sub-application for ``/scim/v2``."""
     app = web.Application(middlewares=[errors])
     for rooms in (_Discovery, People, Groups):
-        app.add_routes(rooms(inbox, acts).routes())
+        routes = rooms(inbox, acts).routes()
+        for route in routes:
+            route.kwargs["expect_handler"] = expecting
+        app.add_routes(routes)
     return app
 
 

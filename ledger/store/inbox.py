@@ -5,7 +5,7 @@ Prohibition: nothing here changes an identity, a Team or a seat; what is stored 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy import case, func, literal
 
 from ledger.errors import Stale
+from ledger.identity import fold
 from ledger.instant import new_id
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Store
@@ -26,9 +27,13 @@ _TABLE = tables.inbox_resource
 _MEMBER = tables.inbox_member
 _DELETED = tables.inbox_deleted
 _LEFT = tables.inbox_left
+_MAIL = tables.inbox_mail
+_LONGEST_MAIL = 250
+"""Characters of an address that are indexed: PostgreSQL holds no key longer than 2,700 bytes."""
 _FEW = 2000
 _KEY = ("connection_id", "kind", "id")
 _PAIR = ("connection_id", "group_id", "member_id")
+_MAIL_OF = ("connection_id", "mail", "id")
 _COLUMNS = ("connection_id", "kind", "id", "external_id", "key", "document", "version", "created_at", "modified_at")
 
 
@@ -100,6 +105,7 @@ async def put(
         max(book.at, old.modified_at) if old else book.at,
     )
     await book.upsert(_TABLE, _KEY, [{name: getattr(new, name) for name in _COLUMNS}])
+    await _index_mails(book, new, _mails(old) if old else frozenset(), _mails(new))
     return new
 
 
@@ -117,6 +123,14 @@ async def find(
     # ordered here: for ORDER BY id SQLite goes through every id instead of the index of what is looked for
     rows = await reader.tuples(_of(reader, connection_id, kind).where(chosen))
     return sorted((Resource(*row) for row in rows), key=lambda one: one.id)
+
+
+async def with_mail(reader: Reader, connection_id: str, address: str) -> list[Resource]:
+    """People one of whose ``emails`` is this address in any case, by id; of an endless one also others, as only its
+    beginning is compared."""
+    here = (_MAIL.c.connection_id == connection_id, _MAIL.c.mail == _mail_key(address))
+    rows = await reader.tuples(reader.select(_MAIL, "id").where(*here))
+    return await some(reader, connection_id, USER, [row[0] for row in rows])
 
 
 async def page(reader: Reader, connection_id: str, kind: str, *, after: str = "", limit: int = 1000) -> list[Resource]:
@@ -170,6 +184,7 @@ async def remove(book: Book, resource: Resource) -> None:
         chosen = book.select(_MEMBER, "group_id", "member_id").where(here, part == resource.id)
         await _note_left(book, resource.connection_id, [(row[0], row[1]) for row in await book.tuples(chosen)])
         await book.delete(_MEMBER, here, part == resource.id)
+    await _index_mails(book, resource, _mails(resource), frozenset())
     row = {**dict(zip(_KEY, (resource.connection_id, resource.kind, resource.id), strict=True)), "deleted_at": book.at}
     await book.upsert(_DELETED, _KEY, [row])
 
@@ -184,7 +199,7 @@ async def kinds(reader: Reader, connection_id: str, ids: Collection[str]) -> dic
     """id → ``User`` or ``Group``, of those of these ids that exist."""
     here = (_TABLE.c.connection_id == connection_id, _TABLE.c.kind.in_((GROUP, USER)))  # the key begins with them
     statement = reader.select(_TABLE, "id", "kind").where(*here)
-    return {row[0]: row[1] for row in await reader.tuples_by_keys(statement, _TABLE.c.id, sorted(set(ids)))}
+    return {row[0]: row[1] for row in await reader.tuples_by_keys(statement, _TABLE.c.id, list(dict.fromkeys(ids)))}
 
 
 async def memberships(reader: Reader, connection_id: str) -> list[tuple[str, str]]:
@@ -209,12 +224,14 @@ async def members_with_kinds(
 ) -> dict[str, list[tuple[str, str]]]:
     """Group id → (id, kind) of its members in order, of these groups; a group without members is not in it."""
     found = await members(reader, connection_id, group_ids)
-    inside = {one for ids in found.values() for one in ids}
     statement = _of(reader, connection_id, GROUP, ("id",))
-    if len(inside) > _FEW:  # every group of the connection is one query, so many members would be very many
+    if (
+        sum(map(len, found.values())) > _FEW
+    ):  # every group of the connection is one query, so many members would be very many
         rows = await reader.tuples(statement)
     else:
-        rows = await reader.tuples_by_keys(statement, _TABLE.c.id, sorted(inside))
+        inside = sorted({one for ids in found.values() for one in ids})
+        rows = await reader.tuples_by_keys(statement, _TABLE.c.id, inside)
     nested = {row[0] for row in rows}
     return {group: [(one, GROUP if one in nested else USER) for one in ids] for group, ids in found.items()}
 
@@ -240,21 +257,27 @@ async def are_members(reader: Reader, connection_id: str, group_id: str, ids: Co
 
 async def add_members(book: Book, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
     """Put these ids into the group; answers those that were not in it. Whether they exist is the caller's to know."""
-    new = frozenset(ids) - await are_members(book, connection_id, group_id, ids)
     same = {"connection_id": connection_id, "group_id": group_id, "added_at": book.at}
-    await book.insert(_MEMBER, ("member_id",), [(member_id,) for member_id in sorted(new)], same=same)
-    await book.delete_keys(_LEFT, _PAIR, [(connection_id, group_id, member_id) for member_id in sorted(new)])
-    return new
+    came: set[str] = set()
+    for part in _parts(ids):
+        new = sorted(frozenset(part) - await are_members(book, connection_id, group_id, part))
+        await book.insert(_MEMBER, ("member_id",), [(member_id,) for member_id in new], same=same)
+        await book.delete_keys(_LEFT, _PAIR, [(connection_id, group_id, member_id) for member_id in new])
+        came.update(new)
+    return frozenset(came)
 
 
 async def remove_members(book: Book, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
     """Take these ids out of the group, and remember it, also of those whose row was lost before; answers those that
     were in it."""
-    there = await are_members(book, connection_id, group_id, ids)
-    await book.delete_keys(_MEMBER, _PAIR, [(connection_id, group_id, member_id) for member_id in sorted(there)])
-    told = there | (await kinds(book, connection_id, frozenset(ids) - there)).keys()
-    await _note_left(book, connection_id, [(group_id, member_id) for member_id in sorted(told)])
-    return there
+    went: set[str] = set()
+    for part in _parts(ids):
+        there = await are_members(book, connection_id, group_id, part)
+        await book.delete_keys(_MEMBER, _PAIR, [(connection_id, group_id, member_id) for member_id in sorted(there)])
+        told = there | (await kinds(book, connection_id, frozenset(part) - there)).keys()
+        await _note_left(book, connection_id, [(group_id, member_id) for member_id in sorted(told)])
+        went |= there
+    return frozenset(went)
 
 
 async def left(reader: Reader, connection_id: str) -> list[tuple[str, str]]:
@@ -262,6 +285,12 @@ async def left(reader: Reader, connection_id: str) -> list[tuple[str, str]]:
     deleted."""
     statement = reader.select(_LEFT, "group_id", "member_id").where(_LEFT.c.connection_id == connection_id)
     return [(row[0], row[1]) for row in await reader.tuples(statement)]
+
+
+def _parts(ids: Collection[str]) -> Iterator[list[str]]:
+    """Each id once, some at a time: others have their turn in between."""
+    every = list(dict.fromkeys(ids))
+    return (every[start : start + _FEW] for start in range(0, len(every), _FEW))
 
 
 async def _note_left(book: Book, connection_id: str, pairs: Sequence[tuple[str, str]]) -> None:
@@ -283,6 +312,24 @@ async def writes(reader: Reader, connection_id: str, *, limit: int = 100) -> lis
     statement = reader.select(table, *names).where(table.c.connection_id == connection_id)
     rows = await reader.tuples(statement.order_by(table.c.at.desc(), table.c.id.desc()).limit(limit))
     return [(row[0], Write(*row[1:])) for row in rows]
+
+
+async def _index_mails(book: Book, resource: Resource, old: frozenset[str], new: frozenset[str]) -> None:
+    gone, come = (
+        [(resource.connection_id, mail, resource.id) for mail in sorted(one)] for one in (old - new, new - old)
+    )
+    await book.delete_keys(_MAIL, _MAIL_OF, gone)
+    await book.insert(_MAIL, _MAIL_OF, come)
+
+
+def _mails(resource: Resource) -> frozenset[str]:
+    items = resource.document.get("emails") if resource.kind == USER else None
+    values = [item.get("value") for item in items or () if isinstance(item, Mapping)]
+    return frozenset(_mail_key(value) for value in values if isinstance(value, str)) - {""}
+
+
+def _mail_key(address: str) -> str:
+    return fold(address)[:_LONGEST_MAIL]
 
 
 def _of(reader: Reader, connection_id: str, kind: str, columns: Sequence[str] = _COLUMNS) -> Any:

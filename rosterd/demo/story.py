@@ -27,6 +27,7 @@ from rosterd.demo.files import ORGANIZATION
 from rosterd.demo.stage import Stage
 from rosterd.demo.teller import Teller
 from rosterd.service import Service
+from rosterd.unreadable import Runner
 
 Act = Callable[[Stage], Awaitable[None]]
 
@@ -62,7 +63,7 @@ class Faces:
 @asynccontextmanager
 async def listening(service: Service, port: int) -> AsyncIterator[None]:
     """The same HTTP faces as the daemon's, on a loopback port."""
-    runner = web.AppRunner(await faces.make(Faces(service), connector=True, api=True), access_log=None)
+    runner = Runner(await faces.make(Faces(service), connector=True, api=True), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()

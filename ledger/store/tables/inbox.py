@@ -25,6 +25,16 @@ inbox_resource = plain(
     into=metadata,
 )
 
+inbox_mail = plain(
+    "inbox_mail",
+    text("connection_id"),
+    text("mail"),  # folded, and cut where no index would hold it
+    text("id"),
+    key=("connection_id", "mail", "id"),
+    into=metadata,
+)
+"""Whom each mail address is of: clients match people by it, one query for each (S-R46)."""
+
 inbox_member = plain(
     "inbox_member",
     text("connection_id"),

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import func, select
 from sqlalchemy.dialects import sqlite
 
 from ledger.book_time import HostTime, WrongClock
@@ -16,6 +17,7 @@ from ledger.errors import Stale
 from ledger.store import inbox, migrations
 from ledger.store.engine import Ledger
 from ledger.store.inbox import Inbox
+from ledger.store.tables import inbox as tables
 from tests.parts.fences import ALONE
 
 
@@ -127,11 +129,12 @@ async def test_s_r43_sqlite_finds_names_and_memberships_by_their_index(sqlite_ur
         await inbox.find(reader, "okta", "User", external_id="x")
         await inbox.groups_of(reader, "okta", ["u1"])
         await inbox.kinds(reader, "okta", ["u1"])
+        await inbox.with_mail(reader, "okta", "x")
     await box.close()
     with closing(sqlite3.connect(f"{sqlite_url.removeprefix('sqlite:///')}/inbox.db")) as connection:
         texts = [str(one.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})) for one in asked]
         plans = [connection.execute(f"EXPLAIN QUERY PLAN {text}").fetchone()[3] for text in texts]
-    looked = ["key=?", "external_id=?", "member_id=?", "id=?"]
+    looked = ["key=?", "external_id=?", "member_id=?", "id=?", "mail=?"]
     assert [plan.rpartition(" AND ")[2].rstrip(")") for plan in plans] == looked
 
 
@@ -165,6 +168,7 @@ async def test_g6_an_upgrade_takes_what_was_removed_from_the_record_of_pushes(bo
         for statement in (
             "DROP TABLE inbox_left",
             "DROP TABLE inbox_time",
+            "DROP TABLE inbox_mail",
             "UPDATE alembic_version SET version_num = '0002'",
         ):
             await connection.exec_driver_sql(statement)
@@ -195,3 +199,29 @@ async def test_a_push_by_a_clock_that_cannot_be_right_is_refused(
     async with box.accept_clock("acme", at=now - timedelta(hours=2)):
         pass
     assert (await pushed(box, now, "u2", "bo")).modified_at > now
+
+
+async def test_c13_an_upgrade_finds_who_was_pushed_before_by_their_mail(box: Inbox, now: datetime) -> None:
+    """More people than one batch of the revision, as if the inbox had no index yet; then as pushes keep it."""
+    mails = [[{"value": "Łoś@x.pl"}, {"value": "łoś@X.pl"}, {"type": "work"}], [{"value": "ł" * 9000}], None]
+    names = [f"u{number:04}" for number in range(2100)]
+    documents = [{"userName": name, "emails": mails[place % 3]} for place, name in enumerate(names)]
+    same = {"connection_id": "okta", "kind": "User", "external_id": "", "key": "", "version": 1, "created_at": now}
+    async with box.write("acme", at=now) as book:
+        rows = list(zip(names, documents, [now] * len(names), strict=True))
+        await book.insert(tables.inbox_resource, ("id", "document", "modified_at"), rows, same=same)
+        await inbox.put(book, "okta", inbox.GROUP, "g", external_id="", key="g", document={"displayName": "g"})
+    async with box.unscoped_write() as connection:
+        await connection.exec_driver_sql("DROP TABLE inbox_mail")
+        await connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0004'")
+        async with migrations.turn():
+            await connection.run_sync(migrations.upgrade, "inbox")
+    async with box.write("acme", at=now) as book:
+        assert await book.scalar(select(func.count()).select_from(tables.inbox_mail)) == 1400
+        found = await inbox.with_mail(book, "okta", "ŁOŚ@x.pl")
+        assert [one.id for one in found] == names[::3]
+        assert await inbox.with_mail(book, "entra", "łoś@x.pl") == []
+        await inbox.put(book, "okta", inbox.USER, "u0000", external_id="", key="", document={"userName": "u0000"})
+        await inbox.remove(book, found[1])
+        assert [one.id for one in await inbox.with_mail(book, "okta", "łoś@x.pl")] == names[6::3]
+        assert [one.id for one in await inbox.with_mail(book, "okta", "ł" * 300)] == names[1::3]

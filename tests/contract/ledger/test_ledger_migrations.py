@@ -112,7 +112,8 @@ async def test_the_stores_of_one_url_are_apart(empty_urls: tuple[str, str]) -> N
     finally:
         await ledger.close()
         await inbox.close()
-    assert names[1] == {"inbox_resource", "inbox_member", "inbox_left", "inbox_deleted", "inbox_write", "inbox_time"}
+    own = ("resource", "mail", "member", "left", "deleted", "write", "time")
+    assert names[1] == {f"inbox_{name}" for name in own}
     assert not names[0] & names[1]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -57,8 +59,9 @@ class Provider:
         """One request; ``If_Match="…"`` is a header."""
         own = {name.replace("_", "-"): value for name, value in headers.items()}
         own.setdefault("Authorization", f"Bearer {self.token}")
-        parts: dict[str, Any] = {"json": body} if body is not None else {}
+        parts: dict[str, Any] = {}
         if body is not None:
+            parts = {"data": io.BytesIO(json.dumps(body).encode("utf-8"))}
             own.setdefault("Content-Type", "application/scim+json")
         async with self.client.request(method, PREFIX + path, headers=own, **parts) as response:
             raw = await response.read()

@@ -9,16 +9,18 @@ from typing import Any
 
 import pytest
 
-from tests.contract.scim.conftest import STAFF, Firm, mails
+from tests.contract.scim.conftest import STAFF, Firm, Provider, mails
 
 CASES = Path(__file__).parents[2] / "cases" / "scim"
 LEAVER = {"PauseSeat": 1, "DisableIdentity": 1}
 INACTIVE = {"op": "Replace", "path": "active", "value": "False"}
 
 
-def case(name: str) -> Any:
-    """The body that a case pushes."""
+def case(name: str, **filled: str) -> Any:
+    """The body that a case pushes. ``filled``: what stands for a name of the case."""
     text = (CASES / name).read_text(encoding="utf-8")
+    for old, new in filled.items():
+        text = text.replace(old, new)
     found = re.search(r"-d '(.*?)'", text, re.DOTALL)
     body = json.loads(found[1] if found else text)
     body.pop("_", None)  # the case in words
@@ -82,3 +84,35 @@ async def test_e1_active_that_is_taken_away_says_nothing(firm: Firm) -> None:
     assert any("shows no active" in problem.what for problem in outcome.problems), outcome.problems
     await firm.says("p15", {"schemas": schemas, "Operations": [{"op": "add", "path": "active", "value": True}]})
     assert (await firm.run()).counts == {"Reinstate": 2}
+
+
+@pytest.mark.parametrize("token", ["entra", "strict"])
+async def test_s_r37_c07_members_that_are_null_are_all_removed(provider: Provider, token: str) -> None:
+    provider.token = token
+    group = await provider.group("CAD", await provider.person("eva"), await provider.person("bo"))
+    found = await provider.ask("PATCH", f"/Groups/{group}", case("c07_members_null.json"))
+    assert (found.status, await provider.members(group)) == (204, set())
+    assert (await provider.writes())[0].bent == []
+
+
+async def test_s_r23_c08_a_list_of_one_at_a_filtered_path(provider: Provider) -> None:
+    eva = await provider.person("eva", emails=[{"type": "work", "value": "eva@x.pl", "primary": True}])
+    found = await provider.ask("PATCH", f"/Users/{eva}", case("c08_list_of_one_in_filtered_path.json"))
+    assert (found.status, found.body["emails"]) == (200, [{"type": "work", "value": "a@b"}])
+
+
+@pytest.mark.parametrize("token", ["entra", "strict"])
+async def test_s_r37_c10_a_member_chosen_by_value_and_type(provider: Provider, token: str) -> None:
+    provider.token = token
+    eva, bo = await provider.person("eva"), await provider.person("bo")
+    group = await provider.group("CAD", eva, bo)
+    found = await provider.ask("PATCH", f"/Groups/{group}", case("c10_members_and_type.json", ID=eva))
+    assert (found.status, await provider.members(group)) == (204, {bo})
+
+
+async def test_s_r46_c12_the_filter_that_microsoft_prints(provider: Provider) -> None:
+    text = (CASES / "c12_documented_entra_filter.txt").read_text(encoding="utf-8")
+    [printed] = re.findall(r"filter=(.*?)  ", text)
+    await provider.person("w", emails=[{"type": "work", "value": "w@x.com"}])
+    await provider.person("h", emails=[{"type": "home", "value": "w@x.com"}])
+    assert await provider.names("Users", printed) == ["w"]

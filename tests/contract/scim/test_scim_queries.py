@@ -43,6 +43,10 @@ A, B, C = "Anna@x.pl", "bo@x.pl", "cy@x.pl"
         ('emails.value eq "bo@x.pl"', [B]),
         ('emails[type eq "work"].value eq "ANNA@x.pl"', [A]),
         ('emails[type eq "home"].value eq "anna@x.pl"', []),
+        ('emails[type eq "work"] eq "ANNA@x.pl"', [A]),  # c12: as Microsoft prints it
+        ('emails[type eq "home"] eq "anna@x.pl"', []),
+        ('emails[type eq "work"] sw "anna" and active eq true', [A]),
+        ('emails[type eq "home"] pr', [A, B]),
         ('emails[type eq "work" and value co "@x.pl"]', [A]),
         ('emails[type eq "work" and value co "home"]', []),
         ('emails.type eq "work" and emails.value co "home"', [A]),
@@ -75,6 +79,47 @@ async def test_s_r46_s_r49_s_r50_filters(staff: Provider, text: str, names: list
     assert await staff.names("Users", text) == names
 
 
+BY_MAIL = [
+    ('emails[type eq "work"].value eq "ANNA@x.pl"', [A]),
+    ('emails[type eq "work"] eq "anna@x.pl"', [A]),
+    ('emails[value eq "a@home.pl"]', [A]),
+    ('emails[type eq "work" and value eq "a@home.pl"]', []),
+    ('emails eq "bo@X.pl"', [B]),
+    (f'{USER}:emails.value eq " bo@x.pl "', [B]),
+    ('emails.value eq "bo@x.pl" and active eq true', []),
+    ('userName eq "cy@x.pl" or emails eq "anna@x.pl"', [A, C]),
+    ('active eq false and (userName eq "anna@x.pl" or emails eq "bo@x.pl")', [B]),
+    ('emails eq "gone@x.pl"', []),
+    (f'emails eq "{"ł" * 1000}"', []),
+]
+
+
+async def test_s_r46_c13_nobody_else_is_looked_at_for_a_mail(staff: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("every document was read")
+
+    monkeypatch.setattr(inbox, "page", never)
+    for text, names in BY_MAIL:
+        assert await staff.names("Users", text) == names, text
+
+
+async def test_s_r46_c13_a_mail_is_found_as_it_is_now(staff: Provider) -> None:
+    [anna] = (await staff.get('/Users?filter=emails eq "anna@x.pl"'))["Resources"]
+    path = f"/Users/{anna['id']}"
+    await staff.patch(path, {"op": "replace", "path": 'emails[type eq "work"].value', "value": "Łoś@x.pl"})
+    assert [await staff.names("Users", f'emails eq "{one}"') for one in ("anna@x.pl", "ŁOŚ@X.PL", "a@home.pl")] == [
+        [], [A], [A]
+    ]  # fmt: skip
+    long = "x" * 3000 + "@x.pl"
+    await staff.ask("PUT", path, {"schemas": [USER], "userName": A, "emails": [{"value": long}, {"value": "BO@x.pl"}]})
+    assert [await staff.names("Users", f'emails eq "{one}"') for one in ("a@home.pl", long, f"{long}.pl")] == [
+        [], [A], []
+    ]  # fmt: skip
+    assert await staff.names("Users", 'emails eq "bo@x.pl"') == [A, B]
+    assert (await staff.ask("DELETE", path)).status == 204
+    assert await staff.names("Users", 'emails eq "bo@x.pl"') == [B]
+
+
 async def test_s_r46_a_plus_is_a_space(staff: Provider) -> None:
     assert (await staff.get("/Users?filter=externalId+eq+%22jyoung%22"))["totalResults"] == 1
     assert (await staff.get("/Users?FILTER=externalId+eq+jyoung"))["totalResults"] == 1
@@ -82,7 +127,7 @@ async def test_s_r46_a_plus_is_a_space(staff: Provider) -> None:
 
 async def test_s_r46_strict_wants_quotes_and_known_names(provider: Provider) -> None:
     provider.token = "strict"
-    for text in ("externalId eq jyoung", 'mailNickname eq "x"'):
+    for text in ("externalId eq jyoung", 'mailNickname eq "x"', 'emails[type eq "work"] eq "x"'):
         found = await provider.ask("GET", f"/Users?filter={text}")
         assert (found.status, found.body["scimType"]) == (400, "invalidFilter")
 

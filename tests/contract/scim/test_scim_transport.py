@@ -134,6 +134,7 @@ async def test_s_r7_the_configuration_is_true_and_whole(provider: Provider) -> N
     assert set(found["bulk"]) == {"supported", "maxOperations", "maxPayloadSize"}
     assert found["filter"]["maxResults"] == found["pagination"]["maxPageSize"] == 1000
     assert (found["pagination"]["cursor"], found["pagination"]["index"]) == (False, True)
+    assert "cursorTimeout" not in found["pagination"]  # c01: RFC 9865 has a positive one or none
     assert found["authenticationSchemes"][0]["type"] == "oauthbearertoken"
 
 

@@ -99,6 +99,24 @@ OTHERS = [
     (one("replace", "emails", None), {"emails": None}),  # JumpCloud
     (one("replace", "title", None), {"title": None}),
     (one("add", "externalId", 701984), {"externalId": "701984"}),
+    (one("replace", "displayName", [{"value": "Eva"}]), {"displayName": "Eva"}),  # c09
+    (one("Replace", "active", [{"$ref": None, "value": "False"}]), {"active": False}),
+    (one("replace", 'emails[type eq "work"].value', [{"value": "x"}]), {"emails": [{**WORK, "value": "x"}, HOME]}),
+    (
+        one("replace", 'emails[type eq "home"]', [{"value": "z", "type": "home"}]),
+        {"emails": [WORK, {"value": "z", "type": "home"}]},
+    ),  # c08
+    (one("add", 'emails[type eq "home"]', [{"display": "Z"}]), {"emails": [WORK, {**HOME, "display": "Z"}]}),
+    (
+        one("add", 'emails[type eq "other"]', [{"value": "n"}]),
+        {"emails": [WORK, HOME, {"type": "other", "value": "n"}]},
+    ),
+    (one("replace", None, [{"title": "CEO"}]), {"title": "CEO"}),
+    (
+        one("replace", ENTERPRISE_URN, [{"department": "CAM"}]),
+        {ENTERPRISE_URN: {**EVA[ENTERPRISE_URN], "department": "CAM"}},
+    ),
+    (one("add", ENTERPRISE_URN, []), {}),
     (one("replace", "mailNickname", "x"), {}),
     (one("replace", None, {"mailNickname": "x", "not a name": 1, "urn:custom:2.0:User:a": 2}), {}),
 ]
@@ -108,6 +126,17 @@ STANDARD = [
     (one("replace", "emails", [HOME]), {"emails": [HOME]}),
     (one("replace", "emails", []), {"emails": None}),
     (one("remove", "emails"), {"emails": None}),
+    (one("remove", "emails", None), {"emails": None}),  # null and absent are the same (RFC 7643 §2.5)
+    (one("replace", 'emails[type eq "home"]', None), {"emails": [WORK]}),
+    (one("add", "emails", None), {}),
+    (one("add", 'emails[type eq "home"]', None), {}),  # nothing is added, nothing is taken
+    (one("add", 'emails[type eq "home"]', {}), {}),
+    (one("add", 'emails[type eq "fax"]', None), {}),
+    (one("replace", 'emails[type eq "fax"].value', None), {}),
+    (one("replace", 'emails[type eq "home"].value', None), {"emails": [WORK]}),
+    (one("add", ENTERPRISE_URN, None), {}),
+    (one("add", "name", None), {}),
+    (one("add", None, {"name": None, ENTERPRISE_URN: None}), {}),
     (one("remove", "emails", []), {}),
     (one("remove", "emails", [{"value": "h@x.pl"}]), {"emails": [WORK]}),
     (one("remove", 'emails[type eq "home"]'), {"emails": [WORK]}),

@@ -88,7 +88,7 @@ def test_s_r48_any_filter_is_answered_or_named(text: str, kind: Kind, strict: bo
     with contextlib.suppress(Fault):
         tree = parse_filter(text, strict=strict)
         assert filtering.predicate(tree, kind, strict=strict)(VIEW) in (True, False)
-        filtering.probe(tree, kind)
+        filtering.probes(tree, kind)
         filtering.ids_asked(tree, "members")
         filtering.implied(tree)
 
