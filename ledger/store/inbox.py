@@ -225,9 +225,8 @@ async def members_with_kinds(
     """Group id → (id, kind) of its members in order, of these groups; a group without members is not in it."""
     found = await members(reader, connection_id, group_ids)
     statement = _of(reader, connection_id, GROUP, ("id",))
-    if (
-        sum(map(len, found.values())) > _FEW
-    ):  # every group of the connection is one query, so many members would be very many
+    # every group of the connection is one query, so many members would be very many
+    if sum(map(len, found.values())) > _FEW:
         rows = await reader.tuples(statement)
     else:
         inside = sorted({one for ids in found.values() for one in ids})
