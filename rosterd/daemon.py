@@ -50,7 +50,9 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._guard(self.reload(), "reload"))
         app = await faces.make(self, connector=self._only is not Only.API, api=self._only is not Only.CONNECTOR)
         drain = self.service.settings.installation.server.drain
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain.total_seconds(), handle_signals=False)
+        runner = web.AppRunner(
+            app, access_log=None, auto_decompress=False, shutdown_timeout=drain.total_seconds(), handle_signals=False
+        )
         await runner.setup()
         try:
             await self._listen(runner)

@@ -55,7 +55,8 @@ class Running(Protocol):
 async def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
     """The application; ``connector`` and ``api`` say which program's faces it has."""
     service = daemon.service
-    app = web.Application(middlewares=[_naming, health.counting(daemon.metrics)], client_max_size=64 * 1024 * 1024)
+    walls = [_naming, health.counting(daemon.metrics), _uncoded]
+    app = web.Application(middlewares=walls, client_max_size=64 * 1024 * 1024)
     app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining))
     pepper = service.pepper()
     if api:
@@ -164,6 +165,16 @@ def _reporting(service: Service, organization: str) -> ReportingSettings:
     """An organization's reporting settings as they are now; the defaults when its file has gone."""
     customer = service.settings.customers.get(organization)
     return customer.settings.reporting if customer else ReportingSettings()
+
+
+@web.middleware
+async def _uncoded(request: web.Request, handler: health.Handler) -> web.StreamResponse:
+    """Bodies come as they were sent, for aiohttp does not notice a gzip that is cut off: only usage decodes its own."""
+    if request.path == ingest.PATH or request.headers.get("Content-Encoding", "identity").lower() == "identity":
+        return await handler(request)
+    body = '{"type":"about:blank","title":"Send the body without a content coding","status":415}'
+    headers = {"Accept-Encoding": "identity"}
+    return web.Response(text=body, status=415, content_type="application/problem+json", headers=headers)
 
 
 @web.middleware

@@ -61,7 +61,8 @@ class Faces:
 @asynccontextmanager
 async def listening(service: Service, port: int) -> AsyncIterator[None]:
     """The same HTTP faces as the daemon's, on a loopback port."""
-    runner = web.AppRunner(await faces.make(Faces(service), connector=True, api=True), access_log=None)
+    app = await faces.make(Faces(service), connector=True, api=True)
+    runner = web.AppRunner(app, access_log=None, auto_decompress=False)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", port).start()

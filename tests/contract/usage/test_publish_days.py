@@ -248,7 +248,7 @@ async def test_staged_events_are_kept_for_the_lateness_window_only(ledger: Ledge
         ledger, ORG, ndjson(event(2)), now=later, source="t", settings=ReportingSettings(lateness_days=90)
     )
     assert [row.reasons for row in report.quarantined] == [
-        ("the usage of 2026-03-01 is closed: its staged events are no longer kept",)
+        ("the usage of its day is closed: the staged events of 2026-03-01 are no longer kept",)
     ]
     third = await run(ledger, warehouse, later + timedelta(minutes=1))
     assert third == second

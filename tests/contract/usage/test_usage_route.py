@@ -14,8 +14,8 @@ from aiohttp.test_utils import TestServer
 
 from access.errors import Unauthenticated
 from access.principal import Principal, Scope
-from connector.usage.ingest import MAX_BYTES
-from connector.usage.routes import CONTENT_TYPES, PATH, routes
+from connector.usage.formats.bodies import CONTENT_TYPES, MAX_BYTES
+from connector.usage.routes import PATH, routes
 from ledger.store.engine import Ledger
 from ledger.team import Role
 from tests.parts.usage_company import NOW, ORG, event, found, ndjson
@@ -41,7 +41,9 @@ async def post(ledger: Ledger) -> AsyncIterator[Any]:
     await found(ledger)
     app = web.Application()
     app.add_routes(routes(ledger, authorize=authorize, clock=lambda: NOW, public_url="https://r.example"))
-    async with TestServer(app) as server, ClientSession() as session:
+    server = TestServer(app)
+    await server.start_server(auto_decompress=False)
+    async with server, ClientSession() as session:
 
         async def send(body: bytes, *, token: str = GOOD, kind: str = CONTENT_TYPES[0], **headers: str) -> Any:
             own = {"Authorization": f"Bearer {token}", "Content-Type": kind, **headers}
