@@ -56,6 +56,13 @@ def _day(value: Any) -> Any:
     raise ValueError("is not a day: write YYYY-MM-DD")
 
 
+def _whole(value: Any) -> Any:
+    """``1.000`` is a thousand where points part thousands, and one elsewhere: it is neither here."""
+    if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d+\s*", value, re.ASCII):
+        raise ValueError("is not a whole number: write it in digits only")
+    return value
+
+
 Day = Annotated[date, BeforeValidator(_day)]
 
 
@@ -67,7 +74,7 @@ class SubscriptionRow(BaseModel):
     id: str = Field(min_length=1, max_length=64)
     team: str = Field(min_length=1)
     offering: str = Field(min_length=1)
-    quantity: int = Field(ge=1, le=10_000_000)
+    quantity: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=10_000_000)]
     tier: Tier = Tier.STANDARD
     starts_on: Day
     ends_on: Day
