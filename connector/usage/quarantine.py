@@ -10,7 +10,7 @@ from datetime import datetime
 
 from connector.usage.ingest import in_pool, judged, kept
 from connector.usage.judge import Quarantined, sift
-from connector.usage.rows import Row, parse_line
+from connector.usage.rows import BadRow, EventRow, Row, parse_line
 from connector.usage.settings import ReportingSettings
 from ledger.audit import AuditEvent
 from ledger.instant import new_id
@@ -62,7 +62,7 @@ async def replay_page(
     """
     async with ledger.write(organization, Unleased.BY_HAND, at=now) as book:
         there = await usage_quarantine.page(book, chosen, before, PAGE)
-        rows: list[Row] = await in_pool(lambda: [(row.place, parse_line(row.payload.encode())) for row in there])
+        rows: list[Row] = await in_pool(lambda: [(row.place, _read_again(row)) for row in there])
         verdict = await judged(book, rows, settings)
         staged = await store.staged_events(book, list({event[0] for event in verdict.accepted}))
         sifted = sift(rows, verdict, staged)
@@ -82,6 +82,14 @@ async def replay_page(
         if there:
             await audit.append(book, [AuditEvent(actor, "usage.replay", organization, after=done.to_json())])
     return done, (there[-1].received_at, there[-1].digest) if len(there) == PAGE else None
+
+
+def _read_again(old: Kept) -> EventRow | BadRow:
+    row = parse_line(old.payload.encode())
+    unread = isinstance(row, BadRow) and row.reasons[0].startswith(("not JSON", "not a JSON object"))
+    if unread or "is not UTF-8" in old.causes:  # the payload was cut, is no row, or lost what was wrong with it
+        return BadRow(old.payload, tuple(old.reasons), event_id=old.event_id)
+    return row
 
 
 def _as_today(old: Kept, row: Quarantined) -> Kept:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.usage.rows import FIELDS, BadRow, EventRow, parse_line, parse_mapping
+from connector.usage.formats.bodies import CONTENT_TYPES, read_body
+from connector.usage.formats.text import ENCODINGS, lines
+from connector.usage.rows import FIELDS, BadRow, EventRow, cause_of, parse_line, parse_mapping
+from ledger.errors import BadInput
+from ledger.usage import CollectionState
 from tests.parts.usage_company import event
 
 
@@ -93,3 +99,48 @@ def test_a_valid_row_reads_alike_from_json_text_and_table() -> None:
     assert isinstance(from_json, EventRow)
     assert from_json == from_text == from_table
     assert from_json.tokens == 12
+
+
+NEAR = {
+    "event_id": st.sampled_from(["e", " e", "1.5E+3", "a\u00a0b", "ł", "\ufffd", "x" * 129]) | st.text(max_size=4),
+    "occurred_at": st.sampled_from(
+        ["2026-03-01T10:00:00Z", "2026-03-01 10:00+01:00", "2026-02-28T23:59:60Z", "1969-12-31T23:59:59Z", "20260301"]
+    )
+    | st.datetimes(timezones=st.timezones()).map(datetime.isoformat),
+    "mail": st.sampled_from(["a@acme.example", "Ł@acme.example ", "a", "@"]),
+    "offering_code": st.sampled_from(["CAD", "", " CAD", "x" * 65]),
+    "version": st.none() | st.sampled_from(["", "1", "\t1"]) | st.integers() | st.text(max_size=3),
+    "source": st.none() | st.sampled_from(["sus", "flex", "SUS", ""]),
+    "tokens": st.none() | st.integers(-1, 2 * 10**9) | st.floats() | st.decimals().map(str),
+    "collection_state": st.none() | st.sampled_from([*CollectionState, "seen"]),
+}
+
+
+@settings(max_examples=400)
+@given(st.fixed_dictionaries({}, optional=NEAR))
+def test_what_json_decodes_at_once_is_what_the_rules_say(fields: dict[str, Any]) -> None:
+    row, same = parse_line(json.dumps(fields).encode("utf-8", "surrogatepass")), parse_mapping(fields)
+    assert type(row) is type(same)
+    if isinstance(row, BadRow):
+        assert isinstance(same, BadRow)
+        assert [cause_of(reason) for reason in row.reasons] == [cause_of(reason) for reason in same.reasons]
+    else:
+        assert row == same
+
+
+@given(st.lists(st.binary(max_size=40)), st.sampled_from(ENCODINGS), st.integers(1, 9))
+def test_lines_are_the_same_however_they_come(parts: list[bytes], encoding: str, size: int) -> None:
+    whole = b"".join(parts)
+    cut = [whole[start : start + size] for start in range(0, len(whole), size)]
+    assert list(lines(cut, encoding)) == list(lines([whole], encoding))
+
+
+@given(st.binary(max_size=300), st.sampled_from(CONTENT_TYPES), st.sampled_from(["", "gzip", "deflate", "br"]))
+def test_no_body_whatever_raises_anything_else(body: bytes, kind: str, coding: str) -> None:
+    with suppress(BadInput):
+        assert all(isinstance(row, EventRow) or row.reasons for _, row in read_body(body, kind, coding))
+
+
+def test_a_line_without_end_is_one_row_and_the_next_is_read() -> None:
+    blocks = [b"x" * (1 << 18)] * 9 + [b"\r", b"\nlast"]
+    assert [(number, len(line)) for number, line in lines(blocks)] == [(1, 200), (2, 4)]
