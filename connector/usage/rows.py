@@ -33,6 +33,7 @@ PAYLOAD_LENGTH = 4_000
 _INSTANT = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d)(?::(\d\d)(?:[.,](\d+))?)?(?: ?([Zz]|UTC|[+-]\d\d(?::?\d\d)?))?", re.ASCII
 )
+_COMMON = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:[0-5]\d(?:\.\d{3}|\.\d{6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _LOOKS_NUMERIC = re.compile(r"[+-]?[\d., \u00a0]+(?:[eE][+-]?\d+)?", re.ASCII)
 _ROUNDED = re.compile(r"\d[.,]\d+[eE]\+?\d+", re.ASCII)
@@ -110,9 +111,11 @@ def parse_line(line: bytes) -> EventRow | BadRow:
     """One line of NDJSON."""
     try:
         sent = _decode_plain(line)
+        if not _COMMON.fullmatch(sent.occurred_at):
+            return _by_rules(line)
         row = EventRow(
             sent.event_id,
-            _instant("occurred_at", sent.occurred_at),
+            datetime.fromisoformat(sent.occurred_at),
             sent.mail,
             sent.offering_code,
             sent.version or "",
@@ -120,7 +123,7 @@ def parse_line(line: bytes) -> EventRow | BadRow:
             None if sent.tokens is None else Decimal(sent.tokens),
             sent.collection_state or CollectionState.OBSERVED,
         )
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, _Fault):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return _by_rules(line)
     return row if _is_plain(row) else _by_rules(line)
 
@@ -150,12 +153,19 @@ def clean(text: str) -> str:
 
 
 def _is_plain(row: EventRow) -> bool:
-    texts = (row.event_id, row.mail, row.offering_code, row.version)
+    texts = row.event_id + row.mail + row.offering_code + row.version
     return (
-        all(text.isprintable() and text == text.strip() and (text.isascii() or "\ufffd" not in text) for text in texts)
+        YEARS[0] <= row.occurred_at.year <= YEARS[1]
+        and texts.isprintable()
+        and (" " not in texts or not any(text[:1] == " " or text[-1:] == " " for text in _texts(row)))
+        and (texts.isascii() or "\ufffd" not in texts)
         and (row.tokens is None or row.source is UsageSource.FLEX)
         and not (row.event_id[0].isdigit() and _ROUNDED.fullmatch(row.event_id))
     )
+
+
+def _texts(row: EventRow) -> tuple[str, ...]:
+    return row.event_id, row.mail, row.offering_code, row.version
 
 
 def _by_rules(line: bytes) -> EventRow | BadRow:

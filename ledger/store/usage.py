@@ -95,8 +95,8 @@ async def sealed_days(reader: Reader) -> frozenset[date]:
 async def staged_events(reader: Reader, event_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
     """What is staged of these, by event id: the tuples that ``stage`` was given."""
     table = usage.usage_event
-    rows = await reader.by_keys(reader.select(table, *_EVENT_COLUMNS[:-1]), table.c.event_id, event_ids)
-    return {row[0]: tuple(row) for row in rows}
+    rows = await reader.tuples_by_keys(reader.select(table, *_EVENT_COLUMNS[:-1]), table.c.event_id, event_ids)
+    return {row[0]: row for row in rows}
 
 
 async def stage(book: Book, batch_id: str, events: Sequence[tuple[Any, ...]]) -> None:

@@ -81,7 +81,7 @@ def lines(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[tuple[in
     """Number and text of every line, as UTF-8 without its end (LF, CRLF or CR); a mark of byte order is taken off.
 
     ``encoding`` is one of ``ENCODINGS``; bytes it has no character for become U+FFFD, those of UTF-8 stay as they are.
-    A line longer than ``LONGEST_LINE`` is a ``LongLine``.
+    A line longer than ``LONGEST_LINE`` is a ``LongLine``. Raises ``BadInput`` for UTF-16 without its mark.
     """
     number, rest, too_long = 0, b"", LongLine()
     for block in _utf8(blocks, encoding):
@@ -112,8 +112,12 @@ def _utf8(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
         yield from blocks
         return
     decoder = codecs.getincrementaldecoder(encoding)("replace")
-    for block in blocks:
-        yield decoder.decode(block).encode("utf-8", "replace")
+    try:
+        for block in blocks:
+            yield decoder.decode(block).encode("utf-8", "replace")
+    except UnicodeError as error:
+        way = "read it as utf-16-le or utf-16-be, or in the encoding it is in"
+        raise BadInput("the text does not begin with the mark of UTF-16", next_step=way) from error
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
 
 

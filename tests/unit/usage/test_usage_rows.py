@@ -132,7 +132,13 @@ def test_what_json_decodes_at_once_is_what_the_rules_say(fields: dict[str, Any])
 def test_lines_are_the_same_however_they_come(parts: list[bytes], encoding: str, size: int) -> None:
     whole = b"".join(parts)
     cut = [whole[start : start + size] for start in range(0, len(whole), size)]
-    assert list(lines(cut, encoding)) == list(lines([whole], encoding))
+    mark = b"\xff\xfe" if encoding == "utf-16" else b""
+    assert list(lines([mark, *cut], encoding)) == list(lines([mark + whole], encoding))
+
+
+def test_utf16_without_its_mark_is_told() -> None:
+    with pytest.raises(BadInput, match="the mark of UTF-16"):
+        read_body(b"event_id,mail\n", "text/csv; charset=utf-16")
 
 
 @given(st.binary(max_size=300), st.sampled_from(CONTENT_TYPES), st.sampled_from(["", "gzip", "deflate", "br"]))
