@@ -160,6 +160,7 @@ def _is_plain(row: EventRow) -> bool:
         and (" " not in texts or not any(text[:1] == " " or text[-1:] == " " for text in _texts(row)))
         and (texts.isascii() or "\ufffd" not in texts)
         and (row.tokens is None or row.source is UsageSource.FLEX)
+        and mail_key(row.mail) is not None
         and not (row.event_id[0].isdigit() and _ROUNDED.fullmatch(row.event_id))
     )
 

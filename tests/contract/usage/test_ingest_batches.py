@@ -6,12 +6,14 @@ import asyncio
 import unicodedata
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from connector.usage.formats.bodies import MAX_BYTES, BatchTooLarge
 from connector.usage.ingest import IngestReport, ingest
+from connector.usage.quarantine import Replayed, replay_page
 from connector.usage.settings import ReportingSettings
 from ledger.errors import NotFound
 from ledger.store import consent, usage, usage_quarantine
@@ -135,6 +137,64 @@ async def test_a_bad_row_sent_again_is_kept_once_and_leaves_when_it_is_accepted(
     assert (await send(ledger, row)).accepted == 1
     async with ledger.read(ORG) as reader:
         assert await usage_quarantine.page(reader, Chosen(), None, 1000) == []
+
+
+async def test_the_same_id_with_other_content_is_a_conflict_whatever_differs(ledger: Ledger) -> None:
+    await found(ledger)
+    first = event(1, source="flex", tokens=3)
+    others = [
+        {**first, "mail": PEOPLE["ola"]},
+        {**first, "occurred_at": "2026-02-28T10:00:00Z"},
+        {**first, "version": "x", "offering_code": "RENDER"},
+        {**first, "tokens": 3.5},
+        {**first, "collection_state": "offline"},
+    ]
+    same = {**first, "occurred_at": "2026-03-01T23:00:00Z", "mail": PEOPLE["anna"].upper(), "tokens": "3.000"}
+    report = await send(ledger, first, others[0], same)
+    assert (report.accepted, report.duplicates, report.conflicts) == (1, 1, 1)
+    report = await send(ledger, *others, same)
+    assert (report.accepted, report.duplicates, report.conflicts) == (0, 1, 5)
+    assert [row.reasons[0].partition(": ")[2] for row in report.quarantined] == [
+        "mail", "occurred_at", "offering_code, version", "tokens", "collection_state"
+    ]  # fmt: skip
+    async with ledger.read(ORG) as reader:
+        assert await usage_quarantine.sums(reader, Chosen(cause="other content")) == (
+            5,
+            {"event_id is known with other content": 5},
+        )
+        batches = await reader.all(reader.select(tables.usage_batch, "conflicts").order_by("received_at", "id"))
+    assert [row.conflicts for row in batches] == [1, 5]
+    assert [(row.identity_id, row.tokens) for row in await staged(ledger)] == [("anna", 3)]
+
+
+async def test_a_replay_takes_what_has_become_good_and_counts_every_row(ledger: Ledger) -> None:
+    await found(ledger)
+    rows = [event(n, mail="new@acme.example", source="flex", tokens=0.5) for n in range(3)]
+    await send(ledger, *rows, event(3, mail="never@acme.example"), event(4, offering_code="?"))
+    assert (await send(ledger, b"{torn\n")).quarantined_count == 1
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
+        await add_person(book, "new", "new@acme.example")
+    await send(ledger, rows[0])
+
+    async def replay(now: datetime = NOW) -> Replayed:
+        done, following = await replay_page(
+            ledger, ORG, Chosen(), None, now=now, actor="operator:test", settings=ReportingSettings()
+        )
+        assert following is None
+        left = done.accepted + done.duplicates + done.conflicts + done.quarantined + done.dropped
+        assert done.rows == left
+        return done
+
+    assert await replay() == Replayed(5, accepted=2, quarantined=3)
+    assert await replay() == Replayed(3, quarantined=3)
+    assert sum(day.tokens or 0 for day in await staged(ledger)) == Decimal("1.5")
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
+        await consent.withdraw_basis(book, actor="admin")
+    assert await replay(NOW + timedelta(minutes=1)) == Replayed(3, dropped=3)
+    async with ledger.read(ORG) as reader:
+        verbs = await reader.all(reader.select(audit.audit_event, "verb").order_by("seq"))
+        assert await usage_quarantine.page(reader, Chosen(), None, 10) == []
+    assert [row.verb for row in verbs].count("usage.replay") == 3
 
 
 async def test_r13c_without_a_legal_basis_nothing_is_kept_and_all_is_counted(ledger: Ledger) -> None:
