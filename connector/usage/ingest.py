@@ -157,11 +157,11 @@ async def _world(book: Book, keys: set[str], settings: ReportingSettings) -> Wor
 async def _store(book: Book, source: str, rows: list[Row], verdict: Verdict) -> IngestReport:
     batch_id = new_id()
     staged = await store.staged_events(book, list({event[0] for event in verdict.accepted}))
-    sifted = sift(rows, verdict, staged)
+    sifted = await in_pool(sift, rows, verdict, staged)
     if sifted.fresh:
         await store.stage(book, batch_id, sifted.fresh)
     aside = [*verdict.quarantined, *(row for _, row in sifted.conflicts)]
-    await usage_quarantine.keep(book, [kept(row, batch_id, source, book.at) for row in aside])
+    await usage_quarantine.keep(book, await in_pool(lambda: [kept(row, batch_id, source, book.at) for row in aside]))
     counts = store.BatchCounts(
         len(sifted.fresh), sifted.duplicates, len(verdict.quarantined), len(sifted.conflicts), verdict.dropped
     )
