@@ -122,7 +122,7 @@ def read(file: Path, what: str, encoding: str = "", separator: str = "") -> list
         raise BadInput(
             f"is not {named.upper()} text (byte {error.start}){_as_cp1250(error)}",
             where=str(file),
-            next_step=f"{command} --encoding cp1250",
+            next_step=f"{command} --encoding cp1250" if named == "utf-8" else "name the encoding it was saved in",
         ) from error
 
 
