@@ -18,7 +18,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from connector.usage.ingest import MAX_EVENTS, ingest
+from connector.usage.formats.bodies import MAX_EVENTS
+from connector.usage.ingest import ingest
 from connector.usage.publish import publish
 from connector.usage.settings import ReportingSettings
 from ledger.published.iceberg import Warehouse

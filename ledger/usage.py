@@ -10,6 +10,7 @@ import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -96,7 +97,7 @@ class UsageEvent:
     offering_code: str
     version: str = ""
     source: UsageSource = UsageSource.SUS
-    tokens: int | None = None
+    tokens: Decimal | None = None
     collection_state: CollectionState = CollectionState.OBSERVED
 
 
@@ -109,7 +110,7 @@ class UsageDay:
     offering_code: str
     version: str
     source: UsageSource
-    tokens: int | None
+    tokens: Decimal | None
     collection_state: CollectionState
 
     @property
@@ -124,7 +125,7 @@ def fold(events: Iterable[UsageEvent]) -> tuple[UsageDay, ...]:
     An event id counts once (the first wins); order and batching of the rest do not matter.
     """
     seen: set[str] = set()
-    found: dict[tuple[date, str, str, str, UsageSource], tuple[int | None, CollectionState]] = {}
+    found: dict[tuple[date, str, str, str, UsageSource], tuple[Decimal | None, CollectionState]] = {}
     for event in events:
         if event.event_id in seen:
             continue

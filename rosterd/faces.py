@@ -26,7 +26,7 @@ from connector.usage.settings import ReportingSettings
 from ledger.errors import Refused
 from ledger.store.inbox import Inbox
 from reporting_api.app import make_app, openapi_body, openapi_endpoint
-from rosterd import health
+from rosterd import health, pushes
 from rosterd.logs import event
 from rosterd.pushes import Pushes
 from rosterd.service import Service, policy
@@ -59,7 +59,8 @@ class Running(Protocol):
 async def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
     """The application; ``connector`` and ``api`` say which program's faces it has."""
     service = daemon.service
-    app = web.Application(middlewares=[_naming, health.counting(daemon.metrics)], client_max_size=64 * 1024 * 1024)
+    walls = [_naming, health.counting(daemon.metrics), _uncoded]
+    app = web.Application(middlewares=walls, client_max_size=64 * 1024 * 1024)
     app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining, down=lambda: daemon.down))
     pepper = service.pepper()
     if api:
@@ -168,6 +169,21 @@ def _reporting(service: Service, organization: str) -> ReportingSettings:
     """An organization's reporting settings as they are now; the defaults when its file has gone."""
     customer = service.settings.customers.get(organization)
     return customer.settings.reporting if customer else ReportingSettings()
+
+
+@web.middleware
+async def _uncoded(request: web.Request, handler: health.Handler) -> web.StreamResponse:
+    """Bodies come as they were sent, for aiohttp does not notice a gzip that is cut off: only usage and SCIM unpack
+    their own."""
+    if (
+        request.path == ingest.PATH
+        or request.path.startswith(f"{pushes.PATH}/")
+        or request.headers.get("Content-Encoding", "identity").lower() == "identity"
+    ):
+        return await handler(request)
+    body = '{"type":"about:blank","title":"Send the body without a content coding","status":415}'
+    headers = {"Accept-Encoding": "identity"}
+    return web.Response(text=body, status=415, content_type="application/problem+json", headers=headers)
 
 
 @web.middleware

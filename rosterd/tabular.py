@@ -8,14 +8,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from connector.usage.formats import text as text_forms
 from ledger.errors import BadInput, ManyErrors, RosterdError
 from ledger.identity import fold
 from ledger.seat import Offering, OfferingKind, Subscription, Tier
@@ -44,6 +47,25 @@ class OfferingRow(BaseModel):
     eligible: bool = True
 
 
+def _day(value: Any) -> Any:
+    """A number is no day: spreadsheets count from 1899, Unix from 1970, and neither says so."""
+    if isinstance(value, date):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value.strip(), re.ASCII):
+        return value.strip()
+    raise ValueError("is not a day: write YYYY-MM-DD")
+
+
+def _whole(value: Any) -> Any:
+    """``1.000`` is a thousand where points part thousands, and one elsewhere: it is neither here."""
+    if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d+\s*", value, re.ASCII):
+        raise ValueError("is not a whole number: write it in digits only")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+
+
 class SubscriptionRow(BaseModel):
     """One subscription: ``id,team,offering,quantity,tier,starts_on,ends_on,renews,contract_number``."""
 
@@ -52,10 +74,10 @@ class SubscriptionRow(BaseModel):
     id: str = Field(min_length=1, max_length=64)
     team: str = Field(min_length=1)
     offering: str = Field(min_length=1)
-    quantity: int = Field(ge=1, le=10_000_000)
+    quantity: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=10_000_000)]
     tier: Tier = Tier.STANDARD
-    starts_on: date
-    ends_on: date
+    starts_on: Day
+    ends_on: Day
     renews: str = ""
     contract_number: str = ""
 
@@ -66,23 +88,42 @@ class SubscriptionRow(BaseModel):
         return self
 
 
-def read(file: Path) -> list[Row]:
-    """The rows of a CSV file with a header, or of an NDJSON file; raises ``BadInput`` or ``ManyErrors``."""
+_NEEDED: Mapping[str, type[BaseModel]] = {"offerings": OfferingRow, "subscriptions": SubscriptionRow}
+
+
+def read(file: Path, what: str, encoding: str = "", separator: str = "") -> list[Row]:
+    """The rows of a CSV file with a header, or of an NDJSON file; raises ``BadInput`` or ``ManyErrors``.
+
+    ``what`` it holds, as ``rosterd import`` calls it; ``encoding`` and ``separator``: names of
+    ``connector.usage.formats.text``, empty for UTF-8 and a comma.
+    """
+    command = f"rosterd import {what} {shlex.quote(str(file))}"
+    named = text_forms.encoding_of(encoding)
     try:
         if file.stat().st_size > MAX_BYTES:
             raise BadInput(f"the file is over {MAX_BYTES // 1024**2} MiB", where=str(file), next_step="split it")
-        text = file.read_bytes().decode("utf-8-sig")
+        content = file.read_bytes()
+        text_forms.require_form(content[:4_000], named)
+        text = content.decode(named).removeprefix("\ufeff")
+        if file.suffix.lower() in {".ndjson", ".jsonl"}:
+            return _ndjson(file, text)
+        cut = text_forms.separator_of(separator)
+        needed = _NEEDED.get(what, OfferingRow).model_fields.items()
+        required = [name for name, field in needed if field.is_required()]
+        text_forms.require_columns(text.partition("\n")[0], required, cut)
+        return _csv(file, text, cut)
+    except text_forms.OtherForm as other:
+        raise BadInput(other.what, where=str(file), next_step=f"{command} {other.options()}") from other
     except OSError as error:
         raise BadInput(
             f"cannot be read: {error.strerror}", where=str(file), next_step="check the path and its rights"
         ) from error
     except UnicodeDecodeError as error:
         raise BadInput(
-            f"is not UTF-8 text (byte {error.start})", where=str(file), next_step="save it as UTF-8"
+            f"is not {named.upper()} text (byte {error.start}){_as_cp1250(error)}",
+            where=str(file),
+            next_step=f"{command} --encoding cp1250" if named == "utf-8" else "name the encoding it was saved in",
         ) from error
-    if file.suffix.lower() in {".ndjson", ".jsonl"}:
-        return _ndjson(file, text)
-    return _csv(file, text)
 
 
 def offerings(file: Path, rows: list[Row]) -> list[Offering]:
@@ -133,8 +174,13 @@ def _subscription(item: SubscriptionRow, team_id: str) -> Subscription:
     )
 
 
-def _csv(file: Path, text: str) -> list[Row]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+def _as_cp1250(error: UnicodeDecodeError) -> str:
+    line = error.object[error.object.rfind(b"\n", 0, error.start) + 1 :].partition(b"\n")[0]
+    return f": as CP1250 the line is {line.decode('cp1250', 'replace').strip()[:80]!r}"
+
+
+def _csv(file: Path, text: str, separator: str) -> list[Row]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     rows: list[Row] = []
     faults: list[RosterdError] = []
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMethod, ContentEncodingError, LineTooLong
@@ -39,7 +40,10 @@ def answer(head: bytes, error: BaseException | None) -> web.Response | None:
 
 
 class Runner(web.AppRunner):
-    """As aiohttp's, with these answers."""
+    """As aiohttp's, with these answers; bodies are handed on as they were sent (``access.unpacking``)."""
+
+    def __init__(self, app: web.Application, **more: Any) -> None:
+        super().__init__(app, auto_decompress=False, **more)
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()

@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import HttpVersion11, web
 
 from access.errors import Forbidden, Unauthenticated
+from access.unpacking import CODINGS, Damaged, Unpacking
 from connector.scim import long_lists
 from connector.scim.bending import Bending
 from connector.scim.errors import Changed, Fault, NotHere, NotOffered, Taken, TooLarge, UnreadBody
@@ -41,7 +42,6 @@ LIST_WITHIN = 120.0
 _LISTS_AT_ONCE = 2
 
 _TYPES = (MEDIA_TYPE, "application/json")
-_PACKINGS = ("", "identity", "gzip", "deflate")
 _REQUEST_IDS = ("X-Request-ID", "client-request-id")
 _HTTP = {404: "there is nothing at this address", 405: "this cannot be done here", 413: "the body is too large"}
 _log = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class Asked:
         """The body as one JSON object; raises ``UnreadBody``, ``TooLarge`` or ``Fault`` (``invalidSyntax``)."""
         _require_type(self.request)
         raw = bytearray()
-        await _fill(raw, self.request)
+        await _fill(raw, Unpacking(self.request))
         if len(raw) > MOST_BODY:
             raise _too_large(MOST_BODY)
         return _object(raw)
@@ -134,13 +134,13 @@ class Answering:
         """What ``means`` makes of a body that may list members; a long one is read in a thread, few at once, so that
         neither time nor memory of others depends on it. Raises as ``Asked.body`` does, and ``Busy``."""
         _require_type(asked.request)
-        raw = bytearray()
-        await _fill(raw, asked.request)
+        raw, unpacking = bytearray(), Unpacking(asked.request)
+        await _fill(raw, unpacking)
         if len(raw) <= MOST_BODY:
             return means(_object(raw))
         try:
             async with asyncio.timeout(LIST_WITHIN), self._lists:
-                await _fill(raw, asked.request, MOST_LIST)
+                await _fill(raw, unpacking, MOST_LIST)
                 if len(raw) > MOST_LIST:
                     raise _too_large(MOST_LIST)
                 return await asyncio.to_thread(lambda: means(_object(raw)))
@@ -258,7 +258,7 @@ async def expecting(request: web.Request) -> web.Response | None:
 
 
 def _require_type(request: web.Request) -> None:
-    if request.headers.get("Content-Encoding", "").strip().lower() not in _PACKINGS:
+    if request.headers.get("Content-Encoding", "").strip().lower() not in CODINGS:
         raise UnreadBody("the body is packed in a way that is not read", next_step="send it as gzip, or plain")
     if "Content-Type" in request.headers and request.content_type not in _TYPES:
         raise UnreadBody(f"content type {request.content_type[:80]!r} is not read", next_step=f"send {MEDIA_TYPE}")
@@ -266,14 +266,14 @@ def _require_type(request: web.Request) -> None:
         raise UnreadBody("bodies are UTF-8", next_step=f"send {MEDIA_TYPE}")
 
 
-async def _fill(raw: bytearray, request: web.Request, most: int = MOST_BODY) -> None:
+async def _fill(raw: bytearray, unpacking: Unpacking, most: int = MOST_BODY) -> None:
     """The body behind what is in ``raw``, unpacked; not much more than ``most`` bytes, the rest can still be read."""
     try:
-        async for chunk in request.content.iter_any():
-            raw += chunk
-            if len(raw) > most:  # also what a small compressed body unpacks to
+        async for part in unpacking.parts():
+            raw += part
+            if len(raw) > most:  # also what a small packed body unpacks to
                 return
-    except web.RequestPayloadError as error:
+    except Damaged as error:
         raise Fault("the body cannot be unpacked", "invalidSyntax") from error
 
 

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -46,11 +47,16 @@ def keyed_days(
                 row.offering_code,
                 row.version,
                 row.source.value,
-                row.tokens,
+                whole(row.tokens),
                 row.collection_state.value,
             )
         )
     return tuple(_folded(day, sorted(keyed, key=lambda one: one[:5])) for day, keyed in found.items())
+
+
+def whole(tokens: Decimal | None) -> int | None:
+    """``tokens`` as the column of that name publishes them; None where there is a fraction."""
+    return None if tokens is None or tokens % 1 else int(tokens)
 
 
 def _folded(day: date, rows: Sequence[Keyed]) -> FoldedDay:

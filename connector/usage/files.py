@@ -6,26 +6,31 @@ file is read whole into memory.
 
 from __future__ import annotations
 
-import csv
+import gzip
+import shlex
+import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from connector.usage.ingest import EMPTY, MAX_EVENTS, IngestReport, Row, in_pool, ingest_parsed
-from connector.usage.rows import FIELDS, REQUIRED, BadRow, clean, parse_line, parse_mapping
+from connector.usage.formats.bodies import MAX_EVENTS
+from connector.usage.formats.decoders import ndjson, opened, parquet, separated
+from connector.usage.formats.text import OtherForm, encoding_of, require_form, separator_of
+from connector.usage.ingest import EMPTY, IngestReport, in_pool, ingest_parsed
+from connector.usage.rows import Row
 from connector.usage.settings import ReportingSettings
 from ledger.errors import BadInput
 from ledger.store.engine import Ledger
 
-_LONGEST_LINE = 1 << 20
+KINDS = (".ndjson", ".jsonl", ".csv", ".tsv", ".parquet")
+"""Endings of files that are read; of a text also with ``.gz`` behind it."""
+_BLOCK = 1 << 18
 Progress = Callable[[int, int], None]
-Read = Iterator[tuple[int, Row]]
-"""Each row with how much of the file lies behind it (bytes; for Parquet, rows)."""
+_BROKEN = (OSError, EOFError, zlib.error, pa.ArrowException)
 
 
 async def import_file(
@@ -36,134 +41,106 @@ async def import_file(
     now: datetime,
     settings: ReportingSettings | None = None,
     progress: Progress | None = None,
+    encoding: str = "",
+    separator: str = "",
 ) -> IngestReport:
-    """Take in ``path`` (``.ndjson``/``.jsonl``, ``.csv``, ``.parquet``); returns one report over all its batches.
+    """Take in ``path`` (one of ``KINDS``); returns one report over all its batches.
 
-    ``progress(done, total)`` counts bytes (rows for Parquet) and is called after every batch that is committed. Raises
-    ``BadInput`` naming the file when it cannot be read at all, has no header, lacks columns, or breaks off as a format:
-    batches before that point are in, and importing the mended file again counts nothing twice.
+    ``encoding`` and ``separator`` are names of ``formats.text``; empty: UTF-8, a comma. ``progress(done, total)``
+    counts bytes (rows for Parquet) and is called after every batch that is committed. Raises ``BadInput`` naming the
+    file when it cannot be read at all, has no header, lacks columns, looks like another form, or is a damaged ``.gz``:
+    then nothing is stored. Only a disk or a Parquet page that fails later leaves the batches before it in: importing
+    the mended file again counts nothing twice.
     """
-    total, rows = await in_pool(_opened, path)
-    report, done = EMPTY, 0
+    report, file = EMPTY, _File(path)
     try:
-        while batch := await in_pool(_next_batch, rows):
-            done = batch[-1][0]
+        await in_pool(file.begin, encoding, separator)
+        while batch := await in_pool(file.batch):
             report += await ingest_parsed(
-                ledger,
-                organization,
-                [row for _, row in batch],
-                now=now,
-                source=f"file:{path.name}",
-                settings=settings,
+                ledger, organization, batch, now=now, source=f"file:{path.name}", settings=settings
             )
             if progress is not None:
-                progress(min(done, total), total)
-    except (OSError, csv.Error, UnicodeDecodeError, pa.ArrowException) as error:
+                progress(min(file.done, file.total), file.total)
+    except _BROKEN as error:
         raise BadInput(
             f"cannot be read further: {error}",
             where=str(path),
             next_step=f"{report.rows} rows before that are in; mend the file and import it again, nothing counts twice",
         ) from error
+    finally:
+        file.close()
     if progress is not None:
-        progress(total, total)
+        progress(file.total, file.total)
     return report
 
 
-def _next_batch(rows: Read) -> list[tuple[int, Row]]:
-    return list(islice(rows, MAX_EVENTS))
+class _File:
+    """The rows of a file, and how much of it (bytes, rows of Parquet) lies behind. ``begin`` and ``batch`` block."""
 
+    def __init__(self, path: Path) -> None:
+        self.done, self.total = 0, 0
+        self._path = path
+        self._rows: Iterator[Row] = iter(())
+        self._first: list[Row] = []
+        self._open: list[IO[bytes]] = []
 
-def _opened(path: Path) -> tuple[int, Read]:
-    """The size of the file (bytes, or rows) and its rows; raises ``BadInput`` for what shows at once."""
-    readers = {".ndjson": _ndjson, ".jsonl": _ndjson, ".csv": _csv, ".parquet": _parquet}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
-        raise BadInput("unknown kind of file", where=str(path), next_step="use .ndjson, .jsonl, .csv or .parquet")
-    try:
-        return reader(path)
-    except (OSError, csv.Error, UnicodeDecodeError, pa.ArrowException) as error:
-        raise BadInput(f"cannot be read: {error}", where=str(path)) from error
+    def begin(self, encoding: str, separator: str) -> None:
+        """Open it and read its first rows; raises ``BadInput`` for all that is wrong with the whole."""
+        path = self._path
+        kind, packed = (Path(path.stem).suffix, True) if path.suffix.lower() == ".gz" else (path.suffix, False)
+        kind = kind.lower()
+        if kind not in KINDS or (packed and kind == ".parquet"):
+            raise BadInput("unknown kind of file", where=str(path), next_step=f"use one of {', '.join(KINDS)}")
+        try:
+            if kind == ".parquet":
+                with opened(path) as file:
+                    self.total = file.metadata.num_rows
+                self._rows = self._counted(parquet(path))
+            else:
+                self._rows = self._text(kind, packed, encoding_of(encoding), separator)
+            # what is wrong with the whole shows before any of it is stored
+            self._first = list(islice(self._rows, MAX_EVENTS))
+        except OtherForm as other:
+            command = f"rosterd import usage {shlex.quote(str(path))} {other.options()}"
+            raise BadInput(other.what, where=str(path), next_step=command) from other
+        except BadInput as error:
+            raise BadInput(error.what, where=str(path), next_step=error.next_step) from error
+        except _BROKEN as error:
+            raise BadInput(f"cannot be read: {error}", where=str(path), next_step="nothing was stored") from error
 
+    def batch(self) -> list[Row]:
+        """The next rows, at most ``MAX_EVENTS``; empty at the end."""
+        first, self._first = self._first, []
+        return first or list(islice(self._rows, MAX_EVENTS))
 
-def _ndjson(path: Path) -> tuple[int, Read]:
-    size = path.stat().st_size
-    path.open("rb").close()
+    def close(self) -> None:
+        """Close what was opened."""
+        for handle in self._open:
+            handle.close()
 
-    def rows() -> Read:
-        done = 0
-        with path.open("rb") as handle:
-            for number in range(1, size + 2):
-                line = handle.readline(_LONGEST_LINE)
-                if not line:
-                    return
-                done += len(line)
-                if len(line) == _LONGEST_LINE and not line.endswith(b"\n"):
-                    done += _skip_line(handle)
-                    reason = f"longer than {_LONGEST_LINE} bytes"
-                    yield done, (f"line {number}", BadRow(line[:200].decode("utf-8", "replace"), (reason,)))
-                elif line.strip():
-                    yield done, (f"line {number}", parse_line(line.removeprefix(b"\xef\xbb\xbf")))
+    def _text(self, kind: str, packed: bool, encoding: str, separator: str) -> Iterator[Row]:
+        raw = self._path.open("rb")
+        self._open.append(raw)
+        self.total = self._path.stat().st_size
+        text: IO[bytes] = raw
+        if packed:
+            text = gzip.GzipFile(fileobj=raw)  # type: ignore[assignment]
+            while text.read(_BLOCK):  # once through, for its check sum: one that is cut off must store nothing
+                pass
+            text.seek(0)
+        require_form(text.read(4_000), encoding)
+        text.seek(0)
+        blocks = self._blocks(raw, text)
+        if kind in (".ndjson", ".jsonl"):
+            return ndjson(blocks, encoding)
+        return separated(blocks, encoding, separator_of(separator or ("tab" if kind == ".tsv" else "")))
 
-    return size, rows()
+    def _blocks(self, raw: IO[bytes], text: IO[bytes]) -> Iterator[bytes]:
+        while block := text.read(_BLOCK):
+            self.done = raw.tell()
+            yield block
 
-
-def _skip_line(handle: Any) -> int:
-    skipped = 0
-    while part := handle.readline(_LONGEST_LINE):
-        skipped += len(part)
-        if part.endswith(b"\n"):
-            break
-    return skipped
-
-
-def _csv(path: Path) -> tuple[int, Read]:
-    size = path.stat().st_size
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
-        header = next(csv.reader(handle, strict=True), None)
-    if header is None:
-        raise BadInput("is empty: a header row is needed", where=str(path), next_step=f"columns: {','.join(FIELDS)}")
-    _check_columns(path, header)
-
-    def rows() -> Read:
-        done = 0
-        # bad bytes become surrogates, so that the row they stand in is quarantined and the rest goes in
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as handle:
-            reader = csv.reader(handle, strict=True)
-            next(reader)
-            for cells in reader:
-                done += sum(map(len, cells)) + len(cells)
-                place = f"line {reader.line_num}"
-                if not any(cells):
-                    continue
-                if len(cells) != len(header):
-                    reason = f"has {len(cells)} cells, the header has {len(header)}"
-                    yield done, (place, BadRow(clean(",".join(cells)), (reason,)))
-                else:
-                    yield done, (place, parse_mapping(dict(zip(header, cells, strict=True)), texts=True))
-
-    return size, rows()
-
-
-def _parquet(path: Path) -> tuple[int, Read]:
-    with pq.ParquetFile(path) as file:
-        total = file.metadata.num_rows
-        _check_columns(path, file.schema_arrow.names)
-
-    def rows() -> Read:
-        number = 0
-        with pq.ParquetFile(path) as opened:
-            for batch in opened.iter_batches(batch_size=MAX_EVENTS):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, (f"row {number}", parse_mapping(row))
-
-    return total, rows()
-
-
-def _check_columns(path: Path, names: list[str]) -> None:
-    """Raises ``BadInput`` naming every missing, unknown and repeated column."""
-    faults = [f"column {name} is missing" for name in REQUIRED if name not in names]
-    faults += [f"column {name!r} is unknown" for name in names if name not in FIELDS]
-    faults += [f"column {name} is repeated" for name in FIELDS if names.count(name) > 1]
-    if faults:
-        raise BadInput("; ".join(faults), where=str(path), next_step=f"columns: {','.join(FIELDS)}")
+    def _counted(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
+            self.done += 1
+            yield row

@@ -1,4 +1,4 @@
-"""Usage events come in: a batch is parsed, judged row by row, and staged in one transaction.
+"""Usage events come in: a batch is read, judged row by row, and staged in one transaction.
 
 Idempotent by ``event_id``: a batch may be sent again after any failure. Prohibition: no row disappears; what is not
 staged is in quarantine with its reasons, or dropped for want of a legal basis and counted (R13c).
@@ -7,43 +7,39 @@ staged is in quarantine with its reasons, or dropped for want of a legal basis a
 from __future__ import annotations
 
 import asyncio
-import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from connector.usage.judge import Quarantined, Verdict, World, judge
-from connector.usage.rows import BadRow, EventRow, mail_key, parse_line, parse_mapping
+from connector.usage.formats.bodies import MAX_EVENTS, BatchTooLarge, read_body
+from connector.usage.judge import Quarantined, Verdict, World, judge, sift
+from connector.usage.rows import Row, cause_of, clean, mail_key, parse_mapping
 from connector.usage.settings import ReportingSettings
-from ledger.errors import BadInput
 from ledger.instant import new_id
 from ledger.jobs import Unleased
-from ledger.store import consent
+from ledger.store import consent, usage_quarantine
 from ledger.store import usage as store
 from ledger.store.book import Book
 from ledger.store.engine import Ledger
+from ledger.store.usage_quarantine import Kept, digest_of
 from ledger.usage import Calendar
 
-MAX_EVENTS = 10_000
-MAX_BYTES = 8 * 1024 * 1024
 SHOWN_ROWS = 1_000
 T = TypeVar("T")
-Row = tuple[str, EventRow | BadRow]
 
 _POOL = ThreadPoolExecutor(2, thread_name_prefix="usage-ingest")
 
 
-class BatchTooLarge(BadInput):
-    """More than ``MAX_EVENTS`` rows or ``MAX_BYTES`` bytes; nothing was read (HTTP 413)."""
-
-
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What became of a batch. ``accepted + duplicates + quarantined_count + sum(dropped) == rows``.
+    """What became of a batch. ``accepted + duplicates + conflicts + quarantined_count + sum(dropped) == rows``.
 
-    ``quarantined`` lists at most ``SHOWN_ROWS`` of them; all are kept in the ledger.
+    A conflict is a row whose event id is known with other content: it is kept in quarantine too, with that cause.
+    ``fractions``: accepted rows with a fraction of a token. ``causes``: how many rows were set aside for each (a row
+    may have several). ``quarantined`` lists at most ``SHOWN_ROWS`` rows, conflicts among them; the ledger keeps all.
     """
 
     batch_id: str
@@ -53,9 +49,11 @@ class IngestReport:
     quarantined_count: int
     quarantined: tuple[Quarantined, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    conflicts: int = 0
+    fractions: int = 0
+    causes: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: IngestReport) -> IngestReport:
-        reasons = sorted({*self.dropped, *other.dropped})
         return IngestReport(
             other.batch_id,
             self.rows + other.rows,
@@ -63,7 +61,10 @@ class IngestReport:
             self.duplicates + other.duplicates,
             self.quarantined_count + other.quarantined_count,
             (self.quarantined + other.quarantined)[:SHOWN_ROWS],
-            {reason: self.dropped.get(reason, 0) + other.dropped.get(reason, 0) for reason in reasons},
+            dict(Counter(self.dropped) + Counter(other.dropped)),
+            self.conflicts + other.conflicts,
+            self.fractions + other.fractions,
+            dict(Counter(self.causes) + Counter(other.causes)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -73,11 +74,14 @@ class IngestReport:
             "rows": self.rows,
             "accepted": self.accepted,
             "duplicates": self.duplicates,
+            "conflicts": self.conflicts,
             "quarantined": self.quarantined_count,
+            "causes": dict(self.causes),
             "quarantined_rows": [
                 {"place": row.place, "event_id": row.event_id, "reasons": list(row.reasons)} for row in self.quarantined
             ],
             "dropped": dict(self.dropped),
+            "fractions": self.fractions,
         }
 
 
@@ -99,12 +103,7 @@ async def ingest(
     Raises ``BatchTooLarge``; ``NotFound`` for an organization the ledger does not know; ``Busy`` and ``Unavailable`` of
     the ledger. Then nothing was stored, and the same batch may be sent again.
     """
-    if isinstance(rows, bytes):
-        if len(rows) > MAX_BYTES:
-            raise BatchTooLarge(f"a batch holds at most {MAX_BYTES} bytes", next_step="send smaller batches")
-        parsed = await in_pool(_lines, rows)
-    else:
-        parsed = await in_pool(_mappings, rows)
+    parsed = await (in_pool(read_body, rows) if isinstance(rows, bytes) else in_pool(_mappings, rows))
     return await ingest_parsed(ledger, organization, parsed, now=now, source=source, settings=settings)
 
 
@@ -117,14 +116,12 @@ async def ingest_parsed(
     source: str,
     settings: ReportingSettings | None = None,
 ) -> IngestReport:
-    """``ingest`` for rows that were parsed already, each with its place."""
+    """``ingest`` for rows that were read already, each with its place."""
     if len(rows) > MAX_EVENTS:
-        raise BatchTooLarge(f"a batch holds at most {MAX_EVENTS} events", next_step="send smaller batches")
-    keys = {key for _, row in rows if row.mail and (key := mail_key(row.mail))}
+        raise BatchTooLarge(f"a batch holds at most {MAX_EVENTS} events")
     async with ledger.write(organization, Unleased.INTAKE, at=now) as book:
-        world = await _world(book, keys, settings or ReportingSettings())
-        verdict = await in_pool(judge, rows, world)
-        return await _store(book, source, verdict, len(rows))
+        verdict = await judged(book, rows, settings or ReportingSettings())
+        return await _store(book, clean(source), rows, verdict)
 
 
 async def in_pool(call: Callable[..., T], *arguments: Any) -> T:
@@ -132,11 +129,10 @@ async def in_pool(call: Callable[..., T], *arguments: Any) -> T:
     return await asyncio.get_running_loop().run_in_executor(_POOL, call, *arguments)
 
 
-def _lines(body: bytes) -> list[Row]:
-    lines = body.split(b"\n")
-    if sum(1 for line in lines if line.strip()) > MAX_EVENTS:
-        raise BatchTooLarge(f"a batch holds at most {MAX_EVENTS} events", next_step="send smaller batches")
-    return [(f"line {number}", parse_line(line)) for number, line in enumerate(lines, 1) if line.strip()]
+async def judged(book: Book, rows: list[Row], settings: ReportingSettings) -> Verdict:
+    """What becomes of ``rows``, by what the book knows at its instant."""
+    keys = {key for _, row in rows if row.mail and (key := mail_key(row.mail))}
+    return await in_pool(judge, rows, await _world(book, keys, settings))
 
 
 def _mappings(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
@@ -158,26 +154,34 @@ async def _world(book: Book, keys: set[str], settings: ReportingSettings) -> Wor
     )
 
 
-async def _store(book: Book, source: str, verdict: Verdict, total: int) -> IngestReport:
+async def _store(book: Book, source: str, rows: list[Row], verdict: Verdict) -> IngestReport:
     batch_id = new_id()
-    unique = {event[0]: event for event in reversed(verdict.accepted)}
-    known = await store.known_events(book, list(unique))
-    fresh = [event for event_id, event in unique.items() if event_id not in known]
-    if fresh:
-        await store.stage(book, batch_id, fresh)
-    if verdict.quarantined:
-        await store.quarantine(book, batch_id, source, _by_digest(verdict.quarantined))
-    duplicates = len(verdict.accepted) - len(fresh)
-    counts = store.BatchCounts(len(fresh), duplicates, len(verdict.quarantined), verdict.dropped)
+    staged = await store.staged_events(book, list({event[0] for event in verdict.accepted}))
+    sifted = await in_pool(sift, rows, verdict, staged)
+    if sifted.fresh:
+        await store.stage(book, batch_id, sifted.fresh)
+    aside = [*verdict.quarantined, *(row for _, row in sifted.conflicts)]
+    await usage_quarantine.keep(book, await in_pool(lambda: [kept(row, batch_id, source, book.at) for row in aside]))
+    counts = store.BatchCounts(
+        len(sifted.fresh), sifted.duplicates, len(verdict.quarantined), len(sifted.conflicts), verdict.dropped
+    )
     await store.record_batch(book, batch_id, source, counts)
-    shown = tuple(verdict.quarantined[:SHOWN_ROWS])
-    return IngestReport(batch_id, total, len(fresh), duplicates, len(verdict.quarantined), shown, dict(verdict.dropped))
+    return IngestReport(
+        batch_id,
+        len(rows),
+        counts.accepted,
+        counts.duplicates,
+        counts.quarantined,
+        tuple(aside[:SHOWN_ROWS]),
+        dict(verdict.dropped),
+        counts.conflicts,
+        sum(1 for event in sifted.fresh if event[6] is not None and event[6] % 1),
+        dict(Counter(cause_of(reason) for row in aside for reason in row.reasons)),
+    )
 
 
-def _by_digest(rows: Iterable[Quarantined]) -> dict[str, tuple[str, str, Any, str]]:
-    found: dict[str, tuple[str, str, Any, str]] = {}
-    for row in rows:
-        text = "\x1f".join((row.payload, *row.reasons))
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-        found.setdefault(digest, (row.event_id, row.place, list(row.reasons), row.payload))
-    return found
+def kept(row: Quarantined, batch_id: str, source: str, received_at: datetime) -> Kept:
+    """``row`` as the ledger keeps it."""
+    causes = "; ".join(dict.fromkeys(map(cause_of, row.reasons)))
+    digest = digest_of(row.payload)
+    return Kept(digest, row.event_id, row.place, list(row.reasons), causes, row.payload, batch_id, source, received_at)

@@ -10,17 +10,19 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 
-import msgspec
-
-from connector.usage.rows import BadRow, EventRow, mail_key
+from connector.usage.rows import BadRow, Row, mail_key, payload_of
 from ledger.usage import Calendar, Holding
 
 NO_BASIS = "no_legal_basis"
 OPTED_OUT = "opted_out"
 
-Accepted = tuple[str, date, str, str, str, str, int | None, str]
+Accepted = tuple[str, date, str, str, str, str, Decimal | None, str]
 """event_id, day, identity_id, offering_code, version, source, tokens, collection_state."""
+FIELDS = ("event_id", "occurred_at", "mail", "offering_code", "version", "source", "tokens", "collection_state")
+"""Which field of a row each value of ``Accepted`` was made from."""
+CONFLICT = "event_id is known with other content"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,12 @@ class Quarantined:
 
 @dataclass(slots=True)
 class Verdict:
-    """What becomes of a batch."""
+    """What becomes of a batch; ``origins``, ``set_aside``: the positions in it of accepted and quarantined rows."""
 
     accepted: list[Accepted] = field(default_factory=list)
+    origins: list[int] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
+    set_aside: list[int] = field(default_factory=list)
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -62,11 +66,11 @@ class World:
     sealed: Collection[date]
 
 
-def judge(rows: Iterable[tuple[str, EventRow | BadRow]], world: World) -> Verdict:
+def judge(rows: Iterable[Row], world: World) -> Verdict:
     """Decide about ``rows``, each with its place (``line 7``)."""
     verdict = Verdict()
     window = _Window(world)
-    for place, row in rows:
+    for position, (place, row) in enumerate(rows):
         if world.effective_on is None:
             verdict.dropped[NO_BASIS] += 1
             continue
@@ -78,7 +82,7 @@ def judge(rows: Iterable[tuple[str, EventRow | BadRow]], world: World) -> Verdic
         if fault and fault not in reasons:
             reasons.append(fault)
         if row.offering_code and row.offering_code not in world.offerings:
-            reasons.append(f"offering {row.offering_code} is not known")
+            reasons.append(f"offering_code is not known: {row.offering_code}")
         day, fault = window.place(row.occurred_at) if row.occurred_at else (None, "")
         if day is not None and day < world.effective_on:
             verdict.dropped[NO_BASIS] += 1
@@ -86,9 +90,10 @@ def judge(rows: Iterable[tuple[str, EventRow | BadRow]], world: World) -> Verdic
         if fault:
             reasons.append(fault)
         if reasons or isinstance(row, BadRow) or day is None:
-            payload = row.payload if isinstance(row, BadRow) else msgspec.json.encode(row).decode()
-            verdict.quarantined.append(Quarantined(place, row.event_id, tuple(reasons), payload))
+            verdict.quarantined.append(Quarantined(place, row.event_id, tuple(reasons), payload_of(row)))
+            verdict.set_aside.append(position)
             continue
+        verdict.origins.append(position)
         verdict.accepted.append(
             (
                 row.event_id,
@@ -102,6 +107,32 @@ def judge(rows: Iterable[tuple[str, EventRow | BadRow]], world: World) -> Verdic
             )
         )
     return verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Sifted:
+    """Accepted rows against what is staged: new, the same again, and the same event id with other content."""
+
+    fresh: list[Accepted]
+    duplicates: int
+    conflicts: list[tuple[int, Quarantined]]
+    """Each with its position in the batch."""
+
+
+def sift(rows: Sequence[Row], verdict: Verdict, staged: Mapping[str, Accepted]) -> Sifted:
+    """``staged``: what is known of the event ids of the batch. Of two rows of one id the first counts."""
+    known = dict(staged)
+    fresh: list[Accepted] = []
+    conflicts: list[tuple[int, Quarantined]] = []
+    for position, event in zip(verdict.origins, verdict.accepted, strict=True):
+        before = known.setdefault(event[0], event)
+        if before is event:
+            fresh.append(event)
+        elif before != event:
+            differs = ", ".join(name for name, old, new in zip(FIELDS, before, event, strict=True) if old != new)
+            place, row = rows[position]
+            conflicts.append((position, Quarantined(place, event[0], (f"{CONFLICT}: {differs}",), payload_of(row))))
+    return Sifted(fresh, len(verdict.accepted) - len(fresh) - len(conflicts), conflicts)
 
 
 class _Window:
@@ -122,11 +153,11 @@ class _Window:
         position = bisect_right(self._starts, at) - 1
         if position < 0:
             return self._world.calendar.day_of(at), (
-                f"occurred_at is older than the {self._world.lateness_days} days that are accepted"
+                f"occurred_at is older than is accepted: {self._world.lateness_days} days"
             )
         day = self._days[position]
         if day in self._world.sealed:
-            return day, f"the usage of {day} is closed: its staged events are no longer kept"
+            return day, f"the usage of its day is closed: the staged events of {day} are no longer kept"
         return day, ""
 
 

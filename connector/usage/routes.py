@@ -1,4 +1,4 @@
-"""``POST /ingest/v1/usage-events``: NDJSON in, a report out, RFC 9457 problems for what is refused whole.
+"""``/ingest/v1``: batches of usage in, a report out; what was set aside listed, replayed, dropped. Problems: RFC 9457.
 
 Prohibition: routes only. Who is asking is decided by the authorizer that is handed in.
 """
@@ -6,27 +6,38 @@ Prohibition: routes only. Who is asking is decided by the authorizer that is han
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from access.errors import Unauthenticated
 from access.principal import Principal, Scope
-from connector.usage.ingest import MAX_BYTES, BatchTooLarge, ingest
+from connector.usage import quarantine
+from connector.usage.formats.bodies import (
+    CODINGS,
+    MAX_BYTES,
+    BatchTooLarge,
+    UnsupportedBody,
+    read_body,
+)
+from connector.usage.ingest import in_pool, ingest_parsed
 from connector.usage.settings import ReportingSettings
 from ledger.errors import BadInput, NotFound, Refused, Retryable, RosterdError, Unavailable
+from ledger.instant import from_micros, to_micros, to_text
+from ledger.store import usage_quarantine
 from ledger.store.engine import Ledger
+from ledger.store.usage_quarantine import Chosen, Kept, Place
 
 PATH = "/ingest/v1/usage-events"
-CONTENT_TYPES = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+QUARANTINE = "/ingest/v1/quarantine"
+_MOST_SHOWN = 1_000
 
 Authorizer = Callable[[web.Request], Awaitable[Principal]]
 """Tells who is asking; raises ``Unauthenticated``. Whether they may send usage is checked here."""
-
-
-class UnsupportedBody(BadInput):
-    """The body is of a kind that is not read (HTTP 415)."""
 
 
 def routes(
@@ -37,46 +48,135 @@ def routes(
     settings_of: Callable[[str], ReportingSettings] = lambda _organization: ReportingSettings(),
     public_url: str = "",
 ) -> list[web.RouteDef]:
-    """The route to add to the connector's application. ``settings_of``: an organization's reporting settings.
+    """The routes to add to the connector's application. ``settings_of``: an organization's reporting settings.
 
-    ``public_url`` starts the ``type`` of problems. The sender needs the right ``usage:write``.
+    ``public_url`` starts the ``type`` of problems. All need the right ``usage:write``; in quarantine a sender sees what
+    it sent itself, and who may read people of every Team sees all. Bodies are decoded here, whole: the server must hand
+    them on as they come (``AppRunner(auto_decompress=False)``), for it would not notice one that is cut off.
     """
 
-    async def receive(request: web.Request) -> web.Response:
-        try:
-            sender = await authorize(request)
-            sender.require(Scope.USAGE_WRITE)
-            body = await _body(request)
-            settings = settings_of(sender.organization)
-            report = await ingest(
-                ledger, sender.organization, body, now=clock(), source=sender.actor, settings=settings
-            )
-        except RosterdError as error:
-            return problem(error, public_url)
-        return web.Response(body=msgspec.json.encode(report.to_json()), content_type="application/json")
+    async def receive(request: web.Request, sender: Principal) -> Any:
+        declared = request.headers.get("Content-Type", ""), ",".join(request.headers.getall("Content-Encoding", ()))
+        rows = await in_pool(read_body, await _body(request), *declared)
+        settings = settings_of(sender.organization)
+        done = await ingest_parsed(
+            ledger, sender.organization, rows, now=clock(), source=sender.actor, settings=settings
+        )
+        return done.to_json()
 
-    return [web.post(PATH, receive)]
+    async def listed(request: web.Request, sender: Principal) -> Any:
+        chosen, before = _chosen(request, sender), _before(request)
+        limit = _limit(request)
+        async with ledger.read(sender.organization) as reader:
+            total, causes = await usage_quarantine.sums(reader, chosen)
+            rows = await usage_quarantine.page(reader, chosen, before, limit)
+        following = _cursor((rows[-1].received_at, rows[-1].digest)) if len(rows) == limit else None
+        return {"rows": total, "causes": causes, "quarantined_rows": [row_json(row) for row in rows], "next": following}
+
+    async def replayed(request: web.Request, sender: Principal) -> Any:
+        done, following = await quarantine.replay_page(
+            ledger,
+            sender.organization,
+            _chosen(request, sender),
+            _before(request),
+            now=clock(),
+            actor=sender.actor,
+            settings=settings_of(sender.organization),
+        )
+        return {**done.to_json(), "next": _cursor(following) if following else None}
+
+    async def dropped(request: web.Request, sender: Principal) -> Any:
+        chosen, reason = _chosen(request, sender), request.query.get("reason", "").strip()
+        if not reason:
+            raise BadInput("dropping needs a reason", next_step="add ?reason=TEXT; it is kept in the audit")
+        if not (chosen.cause or chosen.batch_id or chosen.event_id or request.query.get("all") == "true"):
+            raise BadInput("dropping needs a choice", next_step="add cause=, batch=, event_id= or all=true")
+        gone = await quarantine.drop(
+            ledger, sender.organization, chosen, now=clock(), actor=sender.actor, reason=reason
+        )
+        return {"dropped": gone}
+
+    def answering(work: Callable[[web.Request, Principal], Awaitable[Any]]) -> Any:
+        async def handle(request: web.Request) -> web.Response:
+            try:
+                sender = await authorize(request)
+                sender.require(Scope.USAGE_WRITE)
+                document = await work(request, sender)
+            except RosterdError as error:
+                return problem(error, public_url)
+            return web.Response(body=msgspec.json.encode(document), content_type="application/json")
+
+        return handle
+
+    return [
+        web.post(PATH, answering(receive)),
+        web.get(QUARANTINE, answering(listed)),
+        web.post(f"{QUARANTINE}/replay", answering(replayed)),
+        web.delete(QUARANTINE, answering(dropped)),
+    ]
 
 
 async def _body(request: web.Request) -> bytes:
-    if request.content_type not in CONTENT_TYPES:
-        raise UnsupportedBody(
-            f"content type {request.content_type!r} is not read", next_step=f"send {CONTENT_TYPES[0]}, one event a line"
-        )
-    if request.charset not in (None, "utf-8", "UTF-8"):
-        raise UnsupportedBody("usage events are UTF-8", next_step=f"send {CONTENT_TYPES[0]}")
+    """The body as it came, at most ``MAX_BYTES`` of it."""
     if (request.content_length or 0) > MAX_BYTES:
-        raise BatchTooLarge(f"a batch holds at most {MAX_BYTES} bytes", next_step="send smaller batches")
+        raise BatchTooLarge
     parts, size = [], 0
-    async for part in request.content.iter_any():
-        size += len(part)
-        if size > MAX_BYTES:  # also what a small compressed body unpacks to
-            raise BatchTooLarge(f"a batch holds at most {MAX_BYTES} bytes", next_step="send smaller batches")
-        parts.append(part)
-    body = b"".join(parts)
-    if body.lstrip()[:1] == b"[":
-        raise BadInput("the body is a JSON array", next_step="send one JSON object per line")
-    return body
+    try:
+        async for part in request.content.iter_any():
+            size += len(part)
+            if size > MAX_BYTES:
+                raise BatchTooLarge
+            parts.append(part)
+    except (HttpProcessingError, web.RequestPayloadError) as error:
+        raise BadInput(f"the body breaks off: {error}", next_step="nothing was stored; send it again") from error
+    return b"".join(parts)
+
+
+def row_json(row: Kept) -> dict[str, Any]:
+    """One row in quarantine, as programs see it."""
+    return {
+        "place": row.place,
+        "event_id": row.event_id,
+        "reasons": row.reasons,
+        "payload": row.payload,
+        "batch_id": row.batch_id,
+        "source": row.source,
+        "received_at": to_text(row.received_at),
+    }
+
+
+def _chosen(request: web.Request, sender: Principal) -> Chosen:
+    asked = request.query
+    names = {"cause", "source", "batch", "event_id", "cursor", "limit", "reason", "all"}
+    if strange := sorted(set(asked) - names):
+        raise BadInput(
+            f"the parameter {strange[0][:40]!r} is not known", next_step=f"one of {', '.join(sorted(names))}"
+        )
+    if any("\0" in value for value in asked.values()):
+        raise BadInput("a parameter holds a NUL character")
+    chosen = Chosen(*(asked.get(name, "") for name in ("cause", "source", "batch", "event_id")))
+    sees_all = sender.holds(Scope.PEOPLE_READ) and not sender.team_ids
+    return chosen if sees_all else replace(chosen, source=sender.actor)
+
+
+def _limit(request: web.Request) -> int:
+    text = request.query.get("limit", "100")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:5]) <= _MOST_SHOWN):
+        raise BadInput("limit is a number of rows", next_step=f"1 to {_MOST_SHOWN}")
+    return int(text)
+
+
+def _cursor(place: Place) -> str:
+    return f"{to_micros(place[0])}.{place[1]}"
+
+
+def _before(request: web.Request) -> Place | None:
+    micros, _, digest = request.query.get("cursor", "").partition(".")
+    if not micros:
+        return None
+    if not (micros.isascii() and micros.isdigit() and len(micros) <= 17 and digest.isalnum() and len(digest) == 64):
+        raise BadInput("this is not a cursor of this list", next_step="follow `next` as it is given")
+    return from_micros(int(micros)), digest
 
 
 def problem(error: RosterdError, public_url: str = "") -> web.Response:
@@ -86,6 +186,8 @@ def problem(error: RosterdError, public_url: str = "") -> web.Response:
     if error.next_step:
         body["next_step"] = error.next_step
     headers = {}
+    if status == 415:
+        headers["Accept-Encoding"] = ", ".join(CODINGS)  # RFC 7694
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="rosterd"'
     if status == 503:

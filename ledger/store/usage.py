@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import case, func
+from sqlalchemy import BigInteger, case, func, type_coerce
 
 from ledger.errors import NotFound
+from ledger.store import usage_quarantine
 from ledger.store.book import Book, Reader
 from ledger.store.tables import people, seats, usage
+from ledger.store.tables.usage import WHOLE_TOKEN
 from ledger.usage import STATE_ORDER, Activity, Holding, UsageDay, UsageSource
 
 _EVENT_COLUMNS = (
@@ -46,6 +49,7 @@ class BatchCounts:
     accepted: int
     duplicates: int
     quarantined: int
+    conflicts: int
     dropped: Mapping[str, int]
 
 
@@ -88,11 +92,11 @@ async def sealed_days(reader: Reader) -> frozenset[date]:
     return frozenset(row.day for row in rows)
 
 
-async def known_events(reader: Reader, event_ids: Sequence[str]) -> set[str]:
-    """Which of these are staged already."""
+async def staged_events(reader: Reader, event_ids: Sequence[str]) -> dict[str, tuple[Any, ...]]:
+    """What is staged of these, by event id: the tuples that ``stage`` was given."""
     table = usage.usage_event
-    rows = await reader.by_keys(reader.select(table, "event_id"), table.c.event_id, event_ids)
-    return {row.event_id for row in rows}
+    rows = await reader.tuples_by_keys(reader.select(table, *_EVENT_COLUMNS[:-1]), table.c.event_id, event_ids)
+    return {row[0]: row for row in rows}
 
 
 async def stage(book: Book, batch_id: str, events: Sequence[tuple[Any, ...]]) -> None:
@@ -103,33 +107,15 @@ async def stage(book: Book, batch_id: str, events: Sequence[tuple[Any, ...]]) ->
         per_day[event[1]] = per_day.get(event[1], 0) + 1
     rows = [(day, batch_id, count) for day, count in sorted(per_day.items())]
     await book.insert(usage.usage_touched, ("day", "batch_id", "events"), rows)
-    await _release(book, [event[0] for event in events])
-
-
-async def _release(book: Book, event_ids: Sequence[str]) -> None:
-    """Events that were in quarantine and have now been accepted leave it."""
-    table = usage.usage_quarantine
-    if await book.first(book.select(table, "digest")) is None:
-        return
-    rows = await book.by_keys(book.select(table, "digest"), table.c.event_id, event_ids)
-    await book.delete_keys(table, ("digest",), [(row.digest,) for row in rows])
-
-
-async def quarantine(book: Book, batch_id: str, source: str, rows: Mapping[str, tuple[str, str, Any, str]]) -> None:
-    """Set rows aside: digest → (event_id, place, reasons, payload). One that is there already stays as it is."""
-    table = usage.usage_quarantine
-    known = await book.by_keys(book.select(table, "digest"), table.c.digest, list(rows))
-    there = {row.digest for row in known}
-    columns = ("digest", "event_id", "place", "reasons", "payload", "batch_id", "source", "received_at")
-    fresh = [(digest, *row, batch_id, source, book.at) for digest, row in rows.items() if digest not in there]
-    await book.insert(table, columns, fresh)
+    await usage_quarantine.release(book, [event[0] for event in events])
 
 
 async def record_batch(book: Book, batch_id: str, source: str, counts: BatchCounts) -> None:
     """The counters of one batch (R13c: what was dropped is counted, not kept)."""
-    columns = ("id", "source", "received_at", "accepted", "duplicates", "quarantined", "dropped")
-    row = (batch_id, source, book.at, counts.accepted, counts.duplicates, counts.quarantined, dict(counts.dropped))
-    await book.insert(usage.usage_batch, columns, [row])
+    columns = ("accepted", "duplicates", "quarantined", "conflicts", "dropped")
+    numbers = (counts.accepted, counts.duplicates, counts.quarantined, counts.conflicts, dict(counts.dropped))
+    same = {"id": batch_id, "source": source, "received_at": book.at}
+    await book.insert(usage.usage_batch, columns, [numbers], same=same)
 
 
 async def last_received_at(reader: Reader) -> datetime | None:
@@ -146,14 +132,6 @@ async def dropped_counts(reader: Reader) -> dict[str, int]:
         for reason, count in row.dropped.items():
             totals[reason] = totals.get(reason, 0) + count
     return totals
-
-
-async def quarantined(reader: Reader, *, limit: int = 1000) -> list[Any]:
-    """The newest rows in quarantine: place, event_id, reasons, payload, source, received_at."""
-    table = usage.usage_quarantine
-    names = ("place", "event_id", "reasons", "payload", "source", "received_at")
-    statement = reader.select(table, *names).order_by(table.c.received_at.desc(), table.c.digest)
-    return list(await reader.all(statement.limit(limit)))
 
 
 async def touched(reader: Reader) -> list[Touched]:
@@ -177,15 +155,21 @@ async def folded(reader: Reader, days: Sequence[date]) -> list[UsageDay]:
         else_=len(STATE_ORDER) - 1,
     )
     key = (table.c.day, table.c.identity_id, table.c.offering_code, table.c.version, table.c.source)
-    totals = (func.sum(table.c.tokens), func.min(rank))
+    tokens = type_coerce(table.c.tokens, BigInteger)
+    # whole tokens and millionths apart: their sums stay far inside 64 bits
+    totals = (func.sum(tokens // WHOLE_TOKEN), func.sum(tokens % WHOLE_TOKEN), func.min(rank))
     statement = reader.select(table).with_only_columns(*key, *totals).group_by(*key)
     rows: Sequence[Any] = await reader.by_keys(statement, table.c.day, days)
     found = [
-        UsageDay(day, who, offering, version, UsageSource(way), None if sum_ is None else int(sum_), STATE_ORDER[state])
-        for day, who, offering, version, way, sum_, state in rows
+        UsageDay(day, who, offering, version, UsageSource(way), _tokens(whole, rest), STATE_ORDER[state])
+        for day, who, offering, version, way, whole, rest, state in rows
     ]
     found.sort(key=lambda row: (row.day, row.identity_id, row.offering_code, row.version, row.source))
     return found
+
+
+def _tokens(whole: int | None, millionths: int | None) -> Decimal | None:
+    return None if whole is None or millionths is None else whole + Decimal(int(millionths)).scaleb(-6)
 
 
 async def drop_staged(book: Book, before: date) -> int:

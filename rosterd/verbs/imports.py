@@ -32,6 +32,8 @@ def import_file(
     context: typer.Context,
     what: Annotated[What, typer.Argument(help="What the file holds.")],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with a header, or NDJSON (.ndjson, .jsonl).")],
+    encoding: Annotated[str, typer.Option("--encoding", help="Of a text: utf-8, utf-16, cp1250, cp1252 …")] = "",
+    separator: Annotated[str, typer.Option("--separator", help="Of CSV: comma, semicolon, tab or pipe.")] = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
@@ -42,18 +44,19 @@ def import_file(
         await service.register()
         name = choose(service.settings, organization)
         if what is What.USAGE:
-            return await _usage(session, service, name, file)
-        return await (offerings if what is What.OFFERINGS else subscriptions)(service, name, file)
+            return await _usage(session, service, name, file, encoding, separator)
+        take = offerings if what is What.OFFERINGS else subscriptions
+        return await take(service, name, file, encoding, separator)
 
     perform(context, as_json, work)
 
 
-async def offerings(service: Service, name: str, file: Path) -> Result:
+async def offerings(service: Service, name: str, file: Path, encoding: str = "", separator: str = "") -> Result:
     """Import the offerings of a file into organization ``name``; all of them or, with ``ManyErrors``, none."""
     from ledger.store import seats
     from rosterd import tabular
 
-    values = tabular.offerings(file, tabular.read(file))
+    values = tabular.offerings(file, tabular.read(file, "offerings", encoding, separator))
     changed = 0
     async with service.ledger.write(name, Unleased.INTAKE, at=service.clock()) as book:
         for value in values:
@@ -61,12 +64,12 @@ async def offerings(service: Service, name: str, file: Path) -> Result:
     return _imported("offerings", len(values), changed)
 
 
-async def subscriptions(service: Service, name: str, file: Path) -> Result:
+async def subscriptions(service: Service, name: str, file: Path, encoding: str = "", separator: str = "") -> Result:
     """Import the subscriptions of a file into organization ``name``; all of them or, with ``ManyErrors``, none."""
     from ledger.store import people, seats
     from rosterd import tabular
 
-    rows = tabular.read(file)
+    rows = tabular.read(file, "subscriptions", encoding, separator)
     async with service.ledger.write(name, Unleased.INTAKE, at=service.clock()) as book:
         teams = {row[1]: row[0] for row in await people.open_teams(book)}
         codes = {item.code for item in await seats.open_offerings(book)}
@@ -78,20 +81,30 @@ async def subscriptions(service: Service, name: str, file: Path) -> Result:
     return _imported("subscriptions", len(values), changed)
 
 
-async def _usage(session: Session, service: Service, name: str, file: Path) -> Result:
+async def _usage(session: Session, service: Service, name: str, file: Path, encoding: str, separator: str) -> Result:
     from connector.usage import files
 
     settings = service.settings.customer(name).settings.reporting
     with progress(session) as step:
         counted = None if step is None else lambda done, total: step("rows", done, total)
         report = await files.import_file(
-            service.ledger, name, file, now=service.clock(), settings=settings, progress=counted
+            service.ledger,
+            name,
+            file,
+            now=service.clock(),
+            settings=settings,
+            progress=counted,
+            encoding=encoding,
+            separator=separator,
         )
     return UsageImported(report)
 
 
+_MOST_LINES = 20
+
+
 class UsageImported:
-    """The report of a usage import: exit 2 when rows were quarantined, 3 when none was let in."""
+    """The report of a usage import: exit 2 when rows were set aside, 3 when none was let in."""
 
     def __init__(self, report: IngestReport) -> None:
         self._report = report
@@ -100,29 +113,38 @@ class UsageImported:
     def exit_code(self) -> int:
         """0 · 2 something is wrong with the file · 3 nothing of it may be kept (no legal basis, opted out)."""
         report = self._report
-        if report.quarantined_count:
+        if report.quarantined_count or report.conflicts:
             return 2
         return 3 if report.dropped and not report.accepted + report.duplicates else 0
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The counters and the first bad rows."""
+        """The counters, how many rows were set aside for each cause, and the first of them."""
         from connector.usage.judge import NO_BASIS
 
         report = self._report
         lines = [
-            f"{report.accepted} accepted, {report.duplicates} known already, {report.quarantined_count} quarantined,"
-            f" {sum(report.dropped.values())} dropped"
+            f"{report.accepted} accepted, {report.duplicates} known already, {report.conflicts} in conflict, "
+            f"{report.quarantined_count} quarantined, {sum(report.dropped.values())} dropped"
         ]
+        if report.fractions:
+            lines.append(f"  {report.fractions} of them hold fractions of tokens: kept, and not published yet")
         lines += [f"  dropped {count}: {reason}" for reason, count in sorted(report.dropped.items())]
         if NO_BASIS in report.dropped:
             lines.append("  → nothing is collected without a legal basis (R13c): rosterd usage basis --help")
-        lines += [f"  quarantined {row.place}: {'; '.join(row.reasons)}" for row in report.quarantined]
+        lines += [f"  set aside {count}: {cause}" for cause, count in sorted(report.causes.items(), key=_most_first)]
+        lines += [f"    {row.place}: {'; '.join(row.reasons)}" for row in report.quarantined[:_MOST_LINES]]
+        if report.quarantined:
+            lines.append("  → all that was set aside: rosterd usage quarantine list")
         return tuple(lines)
 
     def to_json(self) -> object:
         """The report's own document."""
         return self._report.to_json()
+
+
+def _most_first(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
 
 
 def _imported(what: str, total: int, changed: int) -> Shown:

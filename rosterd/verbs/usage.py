@@ -1,4 +1,5 @@
-"""usage status · basis · withdraw · user-level · opt-out · opt-in: what permits looking at usage (R11, R13c)."""
+"""usage status · basis · withdraw · user-level · opt-out · opt-in: what permits looking at usage (R11, R13c);
+usage quarantine list · replay · drop: the rows of it that were set aside."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import typer
 from ledger.errors import BadInput, NotFound
 from ledger.jobs import Unleased
 from ledger.usage import BasisKind, LegalBasis
-from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform
+from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Session, Shown, choose, perform, progress
 
 if TYPE_CHECKING:
     from ledger.reporting import TeamReporting
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from rosterd.service import Service
 
 app = typer.Typer(help="What permits looking at people's usage (R11, R13c).", no_args_is_help=True)
+quarantine = typer.Typer(help="Rows of usage that were set aside.", no_args_is_help=True)
+app.add_typer(quarantine, name="quarantine")
+Cause = Annotated[str, typer.Option("--cause", help="Only rows with this in a cause: list shows them.")]
+Source = Annotated[str, typer.Option("--source", help="Only rows of this sender or file (file:NAME).")]
+Batch = Annotated[str, typer.Option("--batch", help="Only rows of this batch.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 Mails = Annotated[list[str], typer.Argument(metavar="MAIL…", help="Mail addresses.")]
 
@@ -135,6 +141,109 @@ def opt_in(
 ) -> None:
     """Collect these people's usage again, from now on."""
     _opt(context, mails, reason, organization, as_json, out=False)
+
+
+@quarantine.command("list")
+def listed(
+    context: typer.Context,
+    cause: Cause = "",
+    source: Source = "",
+    batch: Batch = "",
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Rows to show, newest first.")] = 50,
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """How many rows were set aside for each cause, and the newest of them."""
+
+    async def work(service: Service) -> Result:
+        from ledger.store import usage_quarantine
+        from ledger.store.usage_quarantine import Chosen
+
+        name, chosen = choose(service.settings, organization), Chosen(cause, source, batch)
+        async with service.ledger.read(name) as reader:
+            total, causes = await usage_quarantine.sums(reader, chosen)
+            rows = await usage_quarantine.page(reader, chosen, None, limit)
+        lines = [f"{total} rows in quarantine", *(f"  {count}: {text}" for text, count in causes.items())]
+        if total > len(rows):
+            lines.append(f"the newest {len(rows)} of them; all: rosterd usage quarantine list --limit {total}")
+        if total:
+            lines.append("  → once the cause is mended: rosterd usage quarantine replay")
+        from connector.usage.routes import row_json
+
+        document = {"rows": total, "causes": causes, "quarantined_rows": [row_json(row) for row in rows]}
+        shown = tuple((row.source, row.place, row.event_id, "; ".join(row.reasons)) for row in rows)
+        return Shown(tuple(lines), document, Grid(("source", "place", "event", "reasons"), shown) if shown else None)
+
+    perform(context, as_json, work)
+
+
+@quarantine.command()
+def replay(
+    context: typer.Context,
+    cause: Cause = "",
+    source: Source = "",
+    batch: Batch = "",
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Judge rows again by what is known now; those that are good leave quarantine and are counted."""
+    session: Session = context.obj
+
+    async def work(service: Service) -> Result:
+        from connector.usage.quarantine import Replayed, replay_page
+        from ledger.store.usage_quarantine import Chosen, Place
+        from rosterd.service import actor
+
+        name, done = choose(service.settings, organization), Replayed()
+        settings = service.settings.customer(name).settings.reporting
+        before: Place | None = None
+        with progress(session) as step:
+            while True:
+                part, before = await replay_page(
+                    service.ledger, name, Chosen(cause, source, batch), before,
+                    now=service.clock(), actor=actor(), settings=settings,
+                )  # fmt: skip
+                done += part
+                if step is not None:
+                    step("rows", done.rows, 0)
+                if before is None:
+                    break
+        text = (
+            f"{done.rows} rows judged again: {done.accepted} accepted, {done.duplicates} known already, "
+            f"{done.conflicts} in conflict, {done.quarantined} still quarantined, {done.dropped} dropped"
+        )
+        return Shown((text,), done.to_json())
+
+    perform(context, as_json, work)
+
+
+@quarantine.command()
+def drop(
+    context: typer.Context,
+    reason: Reason,
+    cause: Cause = "",
+    source: Source = "",
+    batch: Batch = "",
+    everything: Annotated[bool, typer.Option("--all", help="Drop all that is there.")] = False,
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Take rows out of quarantine for good."""
+    if not (cause or source or batch or everything):
+        raise typer.BadParameter("say which rows: --cause, --source, --batch or --all")
+
+    async def work(service: Service) -> Result:
+        from connector.usage import quarantine as rows
+        from ledger.store.usage_quarantine import Chosen
+        from rosterd.service import actor
+
+        name = choose(service.settings, organization)
+        dropped = await rows.drop(
+            service.ledger, name, Chosen(cause, source, batch), now=service.clock(), actor=actor(), reason=reason
+        )
+        return Shown((f"{dropped} rows dropped",), {"dropped": dropped})
+
+    perform(context, as_json, work)
 
 
 def _opt(context: typer.Context, mails: list[str], reason: str, organization: str, as_json: bool, *, out: bool) -> None:

@@ -31,12 +31,12 @@ def script_of(store: str) -> ScriptDirectory:
     return ScriptDirectory(str(_FOLDER), version_locations=[str(_FOLDER / "versions" / store)])
 
 
-def upgrade(connection: Connection, store: str) -> None:
-    """Run what is missing, up to the newest revision, inside the connection's open transaction."""
+def upgrade(connection: Connection, store: str, to: str = "head") -> None:
+    """Run what is missing, up to the newest revision or the one named, inside the connection's open transaction."""
     script = script_of(store)
 
     def steps(revision: Any, _context: MigrationContext) -> Any:
-        return script._upgrade_revs("head", revision)
+        return script._upgrade_revs(to, revision)
 
     context = MigrationContext.configure(connection, opts={"fn": steps})
     with Operations.context(context):

@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Date, Integer
+from decimal import Decimal
+from typing import Any
 
-from ledger.store.tables.base import Column, Instant, Json, instant, interval, plain, text
+from sqlalchemy import BigInteger, Boolean, Date, Integer
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+from ledger.store.tables.base import Column, Instant, Json, Text, instant, interval, plain, text
+
+WHOLE_TOKEN = 1_000_000
+"""Millionths of one token."""
+
+
+def _to_millionths(value: Decimal | None) -> int | None:
+    return None if value is None else int(value.scaleb(6))
+
+
+def _from_millionths(value: int | None) -> Decimal | None:
+    return None if value is None else Decimal(value).scaleb(-6)
+
+
+class Tokens(TypeDecorator[Decimal]):
+    """A decimal(18,6), stored as millionths (exact, and added alike in both databases)."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def bind_processor(self, dialect: Dialect) -> Any:
+        """The bare function, as in ``Instant``."""
+        return _to_millionths
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """The bare function, as in ``Instant``."""
+        return _from_millionths
+
 
 legal_basis = interval(
     "legal_basis",
@@ -30,7 +62,7 @@ usage_event = plain(
     text("offering_code"),
     text("version"),
     text("source"),  # sus | flex
-    Column("tokens", BigInteger, nullable=True),
+    Column("tokens", Tokens, nullable=True),
     text("collection_state"),
     text("batch_id"),
     key=("event_id",),
@@ -56,6 +88,7 @@ usage_batch = plain(
     Column("duplicates", Integer, nullable=False),
     Column("quarantined", Integer, nullable=False),
     Column("dropped", Json, nullable=False),  # reason → count
+    Column("conflicts", Integer, nullable=False, server_default="0"),
     key=("id",),
     indexes=(("received_at",),),
 )
@@ -71,6 +104,7 @@ usage_quarantine = plain(
     Column("reasons", Json, nullable=False),
     text("payload"),  # the row as sent; empty when no legal basis allows keeping it
     instant("received_at"),
+    Column("causes", Text, nullable=False, server_default=""),  # the reasons without what was found, joined by "; "
     key=("digest",),
     indexes=(("event_id",), ("received_at",)),
 )

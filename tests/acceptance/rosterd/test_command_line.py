@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +160,35 @@ def test_malformed_usage_rows_are_quarantined_and_said(acme: Installation, tmp_p
     assert answer.code == 2
     assert "2 quarantined" in answer.out
     assert "line 2" in answer.out
+
+
+def test_what_was_set_aside_is_summed_listed_replayed_and_dropped(acme: Installation, tmp_path: Path) -> None:
+    file = tmp_path / "many rows.csv"
+    head = "event_id;occurred_at;mail;offering_code;source;tokens\n"
+    lines = (f"m{n};2026-11-29T10:00:00Z;nobody{n}@acme.example;CAD;flex;0,5\n" for n in range(30))
+    file.write_text(head + "".join(lines), encoding="utf-16")
+    acme.rosterd("usage", "basis", "--kind", "notice", "--purpose", "report", "--category", "employees",
+                 "--evidence", "intranet page 7", "--effective-on", "2026-01-01")  # fmt: skip
+    refused = acme.rosterd("import", "usage", str(file))
+    assert refused.code == 2
+    assert "looks like UTF-16" in refused.err
+    command = shlex.split(refused.err.rpartition("→ rosterd ")[2])
+    assert command[-4:] == ["--encoding", "utf-16", "--separator", "semicolon"]
+    taken = acme.rosterd(*command)
+    assert taken.code == 2
+    assert "0 accepted, 0 known already, 0 in conflict, 30 quarantined, 0 dropped" in taken.out
+    assert "set aside 30: tokens is not a number" in taken.out
+    assert taken.out.count("    line ") == 20
+    listed = acme.rosterd("usage", "quarantine", "list", "--cause", "tokens", "--limit", "3")
+    assert "30 rows in quarantine" in listed.out
+    assert "rosterd usage quarantine list --limit 30" in listed.out
+    assert len(acme.rosterd("usage", "quarantine", "list", "--source", "file:many rows.csv", "--json").document[
+        "quarantined_rows"]) == 30  # fmt: skip
+    again = acme.rosterd("usage", "quarantine", "replay", "--cause", "tokens", "--json")
+    assert (again.code, again.document["rows"], again.document["quarantined"]) == (0, 30, 30)
+    assert acme.rosterd("usage", "quarantine", "drop", "--reason", "test").code == 2
+    dropped = acme.rosterd("usage", "quarantine", "drop", "--reason", "a test", "--source", "file:many rows.csv")
+    assert (dropped.code, dropped.out) == (0, "30 rows dropped\n")
 
 
 def test_a_token_is_made_listed_and_revoked(acme: Installation) -> None:

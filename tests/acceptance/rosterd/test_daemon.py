@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import signal
 import urllib.error
@@ -82,6 +83,27 @@ def test_every_face_is_mounted(daemon: Daemon, reader: str) -> None:
     assert ask(daemon, "/v1/teams")[0] == 401
     assert ask(daemon, "/ingest/v1/usage-events", body={})[0] == 401
     assert ask(daemon, "/nothing")[0] == 404
+
+
+def test_a_coded_body_is_read_whole_where_it_is_read_at_all(acme: Installation, daemon: Daemon, admin: str) -> None:
+    made = acme.rosterd("token", "create", "cad", "--role", "service", "--scope", "usage:write", "--json")
+    packed = gzip.compress(b'{"event_id": "1"}\n' * 100)
+
+    def post(path: str, token: str, kind: str, body: bytes) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": kind, "Content-Encoding": "gzip"}
+        request = urllib.request.Request(daemon.url + path, data=body, headers=headers)  # noqa: S310 - our own daemon
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    events, kind, sender = "/ingest/v1/usage-events", "application/x-ndjson", made.document["token"]
+    status, report = post(events, sender, kind, packed)
+    assert (status, report["rows"], report["dropped"]) == (200, 100, {"no_legal_basis": 100})
+    status, problem = post(events, sender, kind, packed[:-5])
+    assert (status, problem["detail"]) == (400, "the gzip body is damaged: it is cut off")
+    assert post("/admin/v1/approvals", admin, "application/json", gzip.compress(b"{}"))[0] == 415
 
 
 def test_an_expired_or_garbled_token_is_refused_without_saying_why(daemon: Daemon) -> None:

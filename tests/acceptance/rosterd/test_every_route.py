@@ -42,6 +42,9 @@ GET    /v1/meta                                      {REPORTS}
 GET    /v1/teams                                     {REPORTS}
 GET    /v1/datasets/{{name}}                           {REPORTS}
 POST   /ingest/v1/usage-events                       usage:write
+GET    /ingest/v1/quarantine                         usage:write
+POST   /ingest/v1/quarantine/replay                  usage:write
+DELETE /ingest/v1/quarantine                         usage:write
 GET    /sso/{{organization}}/login                     {PUBLIC}
 GET    /sso/{{organization}}/metadata                  {PUBLIC}
 GET    /sso/{{organization}}/test                      {PUBLIC}

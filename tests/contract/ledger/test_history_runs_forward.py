@@ -38,7 +38,7 @@ async def without_the_rule(ledger: Ledger) -> None:
 
 async def upgraded(ledger: Ledger) -> None:
     async with ledger.unscoped_write() as connection, migrations.turn():
-        await connection.run_sync(migrations.upgrade, "ledger")
+        await connection.run_sync(migrations.upgrade, "ledger", "0013")
 
 
 async def rows(ledger: Ledger, spans: list[tuple[int, int | None]], who: str = "i1") -> None:

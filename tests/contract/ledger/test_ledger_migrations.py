@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from ledger.store import migrations
+from ledger.store import migrations, usage
 from ledger.store.engine import Ledger, Store
 from ledger.store.inbox import Inbox
 from ledger.store.migrations import regenerate
@@ -127,3 +127,31 @@ def test_every_revision_has_one_head_and_the_first_is_what_would_be_generated_no
 
 def _bare(source: str) -> str:
     return "".join(source.replace("'", '"').split()).replace(",)", ")").replace(",]", "]")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+async def test_tokens_that_were_staged_before_0014_are_the_same_after(
+    dialect: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    server = None if dialect == "sqlite" else request.getfixturevalue("postgres_server")
+    url = server.create_database() if server else f"sqlite:///{tmp_path}"
+    ledger = Ledger.open(url)
+    async with ledger.unscoped_write() as connection:
+        if server:
+            await connection.execute(text("CREATE SCHEMA IF NOT EXISTS ledger"))
+        await connection.run_sync(migrations.upgrade, "ledger", "0013")
+        insert = text(
+            "INSERT INTO usage_event VALUES"
+            " ('acme', :id, '2026-03-01', 'anna', 'CAD', '', 'flex', :tokens, 'observed', 'b')"
+        )
+        for event, tokens in (("one", 10**9), ("none", None)):
+            await connection.execute(insert, {"id": event, "tokens": tokens})
+    await ledger.migrate()
+    async with ledger.read("acme") as reader:
+        assert {key: row[6] for key, row in (await usage.staged_events(reader, ["one", "none"])).items()} == {
+            "one": 10**9,
+            "none": None,
+        }
+    await ledger.close()
+    if server:
+        server.drop_database(url)

@@ -144,7 +144,9 @@ async def provider(ledger_url: str, now: datetime) -> AsyncIterator[Provider]:
 
     app = web.Application()
     app.add_subapp(PREFIX, make_app(box, Acts(authenticate, clock, pushed, HOST)))
-    async with TestClient(TestServer(app)) as client:
+    server = TestServer(app)
+    await server.start_server(auto_decompress=False)  # as the daemon's
+    async with TestClient(server) as client:
         made.append(Provider(box, client, now))
         yield made[0]
     await box.close()

@@ -6,17 +6,21 @@ import asyncio
 import unicodedata
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from connector.usage.ingest import MAX_BYTES, BatchTooLarge, IngestReport, ingest
+from connector.usage.formats.bodies import MAX_BYTES, BatchTooLarge
+from connector.usage.ingest import IngestReport, ingest
+from connector.usage.quarantine import Replayed, replay_page
 from connector.usage.settings import ReportingSettings
 from ledger.errors import NotFound
-from ledger.store import consent, usage
+from ledger.store import consent, usage, usage_quarantine
 from ledger.store.engine import Ledger
 from ledger.store.tables import audit, people
 from ledger.store.tables import usage as tables
+from ledger.store.usage_quarantine import Chosen
 from ledger.usage import CollectionState, UsageDay, UsageSource
 from tests.parts.fences import ALONE
 from tests.parts.usage_company import BASIS, NOW, ORG, PEOPLE, add_person, event, found, ndjson
@@ -25,7 +29,10 @@ from tests.parts.usage_company import BASIS, NOW, ORG, PEOPLE, add_person, event
 async def send(ledger: Ledger, *rows: Any, now: datetime = NOW, **settings: Any) -> IngestReport:
     body = rows[0] if rows and isinstance(rows[0], bytes) else ndjson(*rows)
     report = await ingest(ledger, ORG, body, now=now, source="test", settings=ReportingSettings(**settings))
-    assert report.accepted + report.duplicates + report.quarantined_count + sum(report.dropped.values()) == report.rows
+    assert (
+        report.accepted + report.duplicates + report.conflicts + report.quarantined_count + sum(report.dropped.values())
+        == report.rows
+    )
     return report
 
 
@@ -84,13 +91,13 @@ async def test_every_reason_of_a_bad_row_is_named_at_once(ledger: Ledger) -> Non
     [row] = report.quarantined
     assert (row.place, row.event_id) == ("line 1", "e-1")
     assert row.reasons == (
-        "unknown field 'colour'",
-        "occurred_at '2026-03-01T10:00:00' has no time zone: write it with Z or an offset",
+        "a field is not known: 'colour'",
+        "occurred_at has no time zone: '2026-03-01T10:00:00'; write it with Z or an offset",
         "the person is not known",
-        "offering CADD is not known",
+        "offering_code is not known: CADD",
     )
     async with ledger.read(ORG) as reader:
-        [kept] = await usage.quarantined(reader)
+        [kept] = await usage_quarantine.page(reader, Chosen(), None, 1000)
     assert kept.event_id == "e-1"
     assert "nobody@acme.example" in kept.payload
 
@@ -99,8 +106,8 @@ async def test_every_reason_of_a_bad_row_is_named_at_once(ledger: Ledger) -> Non
     ("fields", "reason"),
     [
         ({"occurred_at": "2026-03-02T09:06:00Z"}, "occurred_at lies in the future"),
-        ({"occurred_at": "2026-01-25T23:59:59Z"}, "occurred_at is older than the 35 days that are accepted"),
-        ({"offering_code": "cad"}, "offering cad is not known"),
+        ({"occurred_at": "2026-01-25T23:59:59Z"}, "occurred_at is older than is accepted: 35 days"),
+        ({"offering_code": "cad"}, "offering_code is not known: cad"),
         ({"mail": "stranger@acme.example"}, "the person is not known"),
         ({"mail": "anna kowalska@acme.example"}, "mail is not a mail address"),
     ],
@@ -124,12 +131,70 @@ async def test_a_bad_row_sent_again_is_kept_once_and_leaves_when_it_is_accepted(
     assert (await send(ledger, row)).quarantined_count == 1
     assert (await send(ledger, row)).quarantined_count == 1
     async with ledger.read(ORG) as reader:
-        assert len(await usage.quarantined(reader)) == 1
+        assert len(await usage_quarantine.page(reader, Chosen(), None, 1000)) == 1
     async with ledger.write(ORG, ALONE, at=NOW) as book:
         await add_person(book, "new", "new@acme.example")
     assert (await send(ledger, row)).accepted == 1
     async with ledger.read(ORG) as reader:
-        assert await usage.quarantined(reader) == []
+        assert await usage_quarantine.page(reader, Chosen(), None, 1000) == []
+
+
+async def test_the_same_id_with_other_content_is_a_conflict_whatever_differs(ledger: Ledger) -> None:
+    await found(ledger)
+    first = event(1, source="flex", tokens=3)
+    others = [
+        {**first, "mail": PEOPLE["ola"]},
+        {**first, "occurred_at": "2026-02-28T10:00:00Z"},
+        {**first, "version": "x", "offering_code": "RENDER"},
+        {**first, "tokens": 3.5},
+        {**first, "collection_state": "offline"},
+    ]
+    same = {**first, "occurred_at": "2026-03-01T23:00:00Z", "mail": PEOPLE["anna"].upper(), "tokens": "3.000"}
+    report = await send(ledger, first, others[0], same)
+    assert (report.accepted, report.duplicates, report.conflicts) == (1, 1, 1)
+    report = await send(ledger, *others, same)
+    assert (report.accepted, report.duplicates, report.conflicts) == (0, 1, 5)
+    assert [row.reasons[0].partition(": ")[2] for row in report.quarantined] == [
+        "mail", "occurred_at", "offering_code, version", "tokens", "collection_state"
+    ]  # fmt: skip
+    async with ledger.read(ORG) as reader:
+        assert await usage_quarantine.sums(reader, Chosen(cause="other content")) == (
+            5,
+            {"event_id is known with other content": 5},
+        )
+        batches = await reader.all(reader.select(tables.usage_batch, "conflicts").order_by("received_at", "id"))
+    assert [row.conflicts for row in batches] == [1, 5]
+    assert [(row.identity_id, row.tokens) for row in await staged(ledger)] == [("anna", 3)]
+
+
+async def test_a_replay_takes_what_has_become_good_and_counts_every_row(ledger: Ledger) -> None:
+    await found(ledger)
+    rows = [event(n, mail="new@acme.example", source="flex", tokens=0.5) for n in range(3)]
+    await send(ledger, *rows, event(3, mail="never@acme.example"), event(4, offering_code="?"))
+    assert (await send(ledger, b"{torn\n")).quarantined_count == 1
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
+        await add_person(book, "new", "new@acme.example")
+    await send(ledger, rows[0])
+
+    async def replay(now: datetime = NOW) -> Replayed:
+        done, following = await replay_page(
+            ledger, ORG, Chosen(), None, now=now, actor="operator:test", settings=ReportingSettings()
+        )
+        assert following is None
+        left = done.accepted + done.duplicates + done.conflicts + done.quarantined + done.dropped
+        assert done.rows == left
+        return done
+
+    assert await replay() == Replayed(5, accepted=2, quarantined=3)
+    assert await replay() == Replayed(3, quarantined=3)
+    assert sum(day.tokens or 0 for day in await staged(ledger)) == Decimal("1.5")
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
+        await consent.withdraw_basis(book, actor="admin")
+    assert await replay(NOW + timedelta(minutes=1)) == Replayed(3, dropped=3)
+    async with ledger.read(ORG) as reader:
+        verbs = await reader.all(reader.select(audit.audit_event, "verb").order_by("seq"))
+        assert await usage_quarantine.page(reader, Chosen(), None, 10) == []
+    assert [row.verb for row in verbs].count("usage.replay") == 3
 
 
 async def test_r13c_without_a_legal_basis_nothing_is_kept_and_all_is_counted(ledger: Ledger) -> None:
@@ -138,7 +203,7 @@ async def test_r13c_without_a_legal_basis_nothing_is_kept_and_all_is_counted(led
     assert report.dropped == {"no_legal_basis": 3}
     assert await staged(ledger) == []
     async with ledger.read(ORG) as reader:
-        assert await usage.quarantined(reader) == []
+        assert await usage_quarantine.page(reader, Chosen(), None, 1000) == []
         assert await usage.dropped_counts(reader) == {"no_legal_basis": 3}
 
 

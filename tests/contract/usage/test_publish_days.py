@@ -80,6 +80,25 @@ async def test_r11_a_day_is_one_row_per_person_team_offering_version_and_source(
     assert len({row["row_id"] for row in got}) == 4
 
 
+async def test_fractions_of_tokens_are_kept_exactly_and_published_where_their_sum_is_whole(
+    ledger: Ledger, warehouse: Warehouse
+) -> None:
+    await found(ledger)
+    tenths = [event(n, source="flex", tokens=0.1) for n in range(10)]
+    report = await ingest(
+        ledger, ORG, ndjson(*tenths, event("x", source="flex", tokens="2.000001", version="v")), now=NOW, source="test"
+    )
+    assert (report.accepted, report.fractions) == (11, 11)
+    publication = await run(ledger, warehouse)
+    seen = [(row["version"], row["tokens"]) for row in await rows(warehouse, publication)]
+    assert seen == [("2026.1", 1), ("v", None)]
+    # in millionths their sum would be over 64 bits
+    most = [event(f"m{n}", source="flex", tokens=10**9, mail=PEOPLE["ola"]) for n in range(9_300)]
+    await send(ledger, *most)
+    again = await run(ledger, warehouse, NOW + timedelta(minutes=1))
+    assert 9_300 * 10**9 in {row["tokens"] for row in await rows(warehouse, again)}
+
+
 async def test_a_publish_without_change_creates_nothing_but_says_it_looked(
     ledger: Ledger, warehouse: Warehouse
 ) -> None:
@@ -259,7 +278,7 @@ async def test_staged_events_are_kept_for_the_lateness_window_only(ledger: Ledge
         ledger, ORG, ndjson(event(2)), now=later, source="t", settings=ReportingSettings(lateness_days=90)
     )
     assert [row.reasons for row in report.quarantined] == [
-        ("the usage of 2026-03-01 is closed: its staged events are no longer kept",)
+        ("the usage of its day is closed: the staged events of 2026-03-01 are no longer kept",)
     ]
     third = await run(ledger, warehouse, later + timedelta(minutes=1))
     assert third == second

@@ -7,6 +7,7 @@ import itertools
 import shutil
 import tempfile
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,9 @@ from ledger.store.engine import Ledger
 from ledger.usage import CollectionState, UsageDay, UsageEvent, UsageSource, fold, with_days
 from tests.parts.usage_company import NOW, ORG, PEOPLE, found, ndjson
 
+TOKENS = st.integers(0, 10**15).map(lambda millionths: Decimal(millionths).scaleb(-6)) | st.integers(0, 10**9).map(
+    Decimal
+)
 DAYS = [date(2026, 2, 27), date(2026, 2, 28), date(2026, 3, 1)]
 
 
@@ -27,7 +31,7 @@ def distinct_events(draw: st.DrawFn) -> list[UsageEvent]:
     events = []
     for number in range(draw(st.integers(0, 12))):
         source = draw(st.sampled_from(UsageSource))
-        tokens = draw(st.none() | st.integers(0, 10**9)) if source is UsageSource.FLEX else None
+        tokens = draw(st.none() | TOKENS) if source is UsageSource.FLEX else None
         events.append(
             UsageEvent(
                 f"e{number}",
@@ -52,7 +56,7 @@ def sent(event: UsageEvent) -> dict[str, object]:
         "offering_code": event.offering_code,
         "version": event.version,
         "source": event.source,
-        "tokens": event.tokens,
+        "tokens": None if event.tokens is None else str(event.tokens),
         "collection_state": event.collection_state,
     }
 

@@ -1,0 +1,138 @@
+"""NDJSON, separated values and Parquet: each a generator of rows with their places, from blocks of bytes or a file.
+
+A line is a row: whatever stands in one, the next begins at the next. What is wrong with the whole (its columns, its
+form, a Parquet file that is cut off) is raised, as ``BadInput``; nothing else is.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connector.usage.formats.text import LONGEST_LINE, LongLine, cells, lines, require_columns
+from connector.usage.rows import FIELDS, REQUIRED, BadRow, Row, clean, parse_line, parse_mapping
+from ledger.errors import BadInput
+
+PARQUET_ROWS = 10_000
+"""Rows of a Parquet file that are decoded at once."""
+_COLUMNS = f"columns: {','.join(FIELDS)}"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_LATEST = 253_402_300_800_000_000  # microseconds: the end of the year 9999
+
+
+def ndjson(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[Row]:
+    """One JSON object a line; lines with nothing but space are none. Raises ``BadInput`` for a JSON array."""
+    first = True
+    for number, line in lines(blocks, encoding):
+        if not line.strip():
+            continue
+        if first and line.lstrip()[:1] == b"[":
+            raise BadInput("the text is a JSON array", next_step="write one JSON object per line, without [ , ]")
+        first = False
+        yield f"line {number}", _long(line) if isinstance(line, LongLine) else parse_line(line)
+
+
+def separated(blocks: Iterable[bytes], encoding: str = "utf-8", separator: str = ",") -> Iterator[Row]:
+    """A header, then one row a line; lines of nothing but separators are none. Raises ``BadInput`` for the header."""
+    header: list[str] = []
+    for number, line in lines(blocks, encoding):
+        text, place = line.decode("utf-8", "surrogateescape"), f"line {number}"
+        if not text.strip(f"{separator} \t"):
+            continue
+        try:
+            values = cells(text, separator)
+        except csv.Error as error:
+            if not header:
+                raise BadInput(f"the header cannot be read: {error}", next_step=_COLUMNS) from error
+            values = []
+        if not header:
+            header = [name.strip() for name in values]
+            require_columns(text, REQUIRED, separator)
+            check_columns(header)
+        elif isinstance(line, LongLine):
+            yield place, _long(line)
+        elif not values:
+            yield place, BadRow(clean(text), ("the quotes are broken: a quoted cell ends on its line",))
+        elif len(values) != len(header):
+            found = f"the number of cells is not that of the header: {len(values)} instead of {len(header)}"
+            yield place, BadRow(clean(text), (found,))
+        elif any(values):
+            yield place, parse_mapping(dict(zip(header, values, strict=True)))
+    if not header:
+        raise BadInput("is empty: a header row is needed", next_step=_COLUMNS)
+
+
+def parquet(source: Path | bytes) -> Iterator[Row]:
+    """The rows of a Parquet file. Raises ``BadInput`` for its columns, ``pa.ArrowException`` where it is none."""
+    number = 0
+    with opened(source) as file:
+        for batch in file.iter_batches(batch_size=PARQUET_ROWS):
+            columns = [_values(batch.column(position)) for position in range(batch.num_columns)]
+            for values in zip(*columns, strict=True):
+                number += 1
+                yield f"row {number}", parse_mapping(dict(zip(batch.schema.names, values, strict=True)))
+
+
+def opened(source: Path | bytes) -> pq.ParquetFile:
+    """A Parquet file whose columns were checked. Texts stay in their dictionaries: what is small stays small."""
+    plain = io.BytesIO(source) if isinstance(source, bytes) else source
+    with pq.ParquetFile(plain) as file:
+        check_columns(file.schema_arrow.names)
+        texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
+    return pq.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source, read_dictionary=texts)
+
+
+def check_columns(names: list[str]) -> None:
+    """Raises ``BadInput`` naming every missing, unknown and repeated column."""
+    faults = [f"column {name} is missing" for name in REQUIRED if name not in names]
+    faults += [f"column {clean(name)[:80]!r} is unknown" for name in names if name not in FIELDS]
+    faults += [f"column {name} is repeated" for name in FIELDS if names.count(name) > 1]
+    if faults:
+        raise BadInput("; ".join(faults), next_step=_COLUMNS)
+
+
+def _long(line: bytes) -> BadRow:
+    return BadRow(clean(line.decode("utf-8", "replace")), (f"the line is too long: over {LONGEST_LINE} bytes",))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """Python values of a column, each by itself where the column holds one that Python cannot."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        known = _values(column.dictionary)
+        return [None if index is None else known[index] for index in column.indices.to_pylist()]
+    if pa.types.is_timestamp(kind):
+        return [None if value is None else _instant(value, kind) for value in column.cast(pa.int64()).to_pylist()]
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        # the shortest text that is this number: as a double 0.1 were 0.10000000149011612
+        return column.cast(pa.float32()).cast(pa.string()).to_pylist()  # type: ignore[no-any-return]
+    try:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    except (pa.ArrowException, ValueError, OverflowError):
+        return [_value(scalar) for scalar in column]
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return bytes(scalar.as_buffer())
+    except (pa.ArrowException, ValueError, OverflowError):
+        return [str(scalar.type)]
+
+
+def _instant(value: int, kind: pa.TimestampType) -> Any:
+    """An instant of whatever unit; nanoseconds are cut off, so that its day stays. A text where there is none such."""
+    micros = value // 1_000 if kind.unit == "ns" else value * _MICROS[kind.unit]
+    if not -_LATEST // 8 < micros < _LATEST:
+        return f"{value} {kind.unit} since 1970"
+    at = _EPOCH + timedelta(microseconds=micros)
+    return at if kind.tz else at.replace(tzinfo=None)

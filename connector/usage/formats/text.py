@@ -1,0 +1,126 @@
+"""Lines of a text, whatever its encoding and line ends; and what a text looks like that a spreadsheet wrote."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+from collections.abc import Collection, Iterable, Iterator
+
+from ledger.errors import BadInput
+
+LONGEST_LINE = 1 << 20
+"""Bytes of one line."""
+ENCODINGS = ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1250", "cp1252", "iso8859-1", "iso8859-2")
+"""What ``--encoding`` and ``charset`` may name, in any spelling that Python knows (``UTF8``, ``windows-1250``)."""
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
+"""What ``--separator`` may name; the character itself is taken too."""
+_BOM = b"\xef\xbb\xbf"
+
+
+class OtherForm(BadInput):
+    """The text is not in the form it was read in; ``encoding`` and ``separator`` are what it looks like, where seen."""
+
+    def __init__(self, what: str, *, encoding: str = "", separator: str = "") -> None:
+        super().__init__(what)
+        self.encoding, self.separator = encoding, separator
+
+    def options(self) -> str:
+        """What to add to ``rosterd import``."""
+        named = {"encoding": self.encoding, "separator": self.separator}
+        return " ".join(f"--{name} {value}" for name, value in named.items() if value)
+
+
+class LongLine(bytes):
+    """The beginning of a line longer than ``LONGEST_LINE``."""
+
+
+def encoding_of(name: str) -> str:
+    """One of ``ENCODINGS``; empty is UTF-8. Raises ``BadInput``."""
+    try:
+        found = codecs.lookup(name or "utf-8").name
+    except (LookupError, ValueError):
+        found = ""
+    if found not in ENCODINGS:
+        raise BadInput(f"the encoding {name[:40]!r} is not read", next_step=f"one of {', '.join(ENCODINGS)}")
+    return found
+
+
+def separator_of(name: str) -> str:
+    """The character that separates cells; empty is a comma. Raises ``BadInput``."""
+    found = SEPARATORS.get((name or "comma").lower(), name)
+    if found not in SEPARATORS.values():
+        raise BadInput(f"the separator {name[:40]!r} is not read", next_step=f"one of {', '.join(SEPARATORS)}")
+    return found
+
+
+def require_form(head: bytes, encoding: str) -> None:
+    """Raise ``OtherForm`` when ``head``, the first bytes of a text, looks like UTF-16 and is to be read as another."""
+    if encoding.startswith("utf-16") or head.count(0) * 4 <= len(head):
+        return
+    marked = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}.get(head[:2])
+    seen = marked or ("utf-16-le" if head[1:2] == b"\0" else "utf-16-be")
+    header = head[: len(head) // 2 * 2].decode(seen, "replace").split("\n")[0]
+    raise OtherForm("the text looks like UTF-16", encoding=seen, separator=_separator_in(header, ()))
+
+
+def require_columns(header: str, names: Collection[str], separator: str) -> None:
+    """Raise ``OtherForm`` when ``header`` holds all of ``names`` with another separator than ``separator``."""
+    other = _separator_in(header, names)
+    if other and SEPARATORS[other] != separator:
+        raise OtherForm(f"the columns look separated by {other}s", separator=other)
+
+
+def _separator_in(header: str, names: Collection[str]) -> str:
+    """The separator, by name, that gives all of ``names``, or the most cells; empty for a comma or none."""
+    parts = {name: [cell.strip(' "\r\ufeff') for cell in header.split(one)] for name, one in SEPARATORS.items()}
+    found = max(parts, key=lambda name: (set(names) <= set(parts[name]), len(parts[name])))
+    return found if found != "comma" and len(parts[found]) > 1 and set(names) <= set(parts[found]) else ""
+
+
+def lines(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[tuple[int, bytes]]:
+    """Number and text of every line, as UTF-8 without its end (LF, CRLF or CR); a mark of byte order is taken off.
+
+    ``encoding`` is one of ``ENCODINGS``; bytes it has no character for become U+FFFD, those of UTF-8 stay as they are.
+    A line longer than ``LONGEST_LINE`` is a ``LongLine``. Raises ``BadInput`` for UTF-16 without its mark.
+    """
+    number, rest, too_long = 0, b"", LongLine()
+    for block in _utf8(blocks, encoding):
+        parts = (rest + block).splitlines(keepends=True)
+        # a carriage return at the end of a block may be the first half of an end of line
+        rest = parts.pop() if parts and not parts[-1].endswith(b"\n") else b""
+        for part in parts:
+            number += 1
+            yield number, too_long or _line(part, number)
+            too_long = LongLine()
+        if len(rest) > LONGEST_LINE and not rest.endswith(b"\r"):
+            too_long, rest = too_long or LongLine(rest[:200]), b""
+    for part in rest.splitlines() or ([b""] if too_long else []):
+        number += 1
+        yield number, too_long or _line(part, number)
+        too_long = LongLine()
+
+
+def _line(part: bytes, number: int) -> bytes:
+    if len(part) > LONGEST_LINE:
+        return LongLine(part[:200])
+    line = part.rstrip(b"\r\n")
+    return line.removeprefix(_BOM) if number == 1 else line
+
+
+def _utf8(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    if encoding == "utf-8":
+        yield from blocks
+        return
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    try:
+        for block in blocks:
+            yield decoder.decode(block).encode("utf-8", "replace")
+    except UnicodeError as error:
+        way = "read it as utf-16-le or utf-16-be, or in the encoding it is in"
+        raise BadInput("the text does not begin with the mark of UTF-16", next_step=way) from error
+    yield decoder.decode(b"", final=True).encode("utf-8", "replace")
+
+
+def cells(line: str, separator: str) -> list[str]:
+    """The cells of one line; raises ``csv.Error`` where its quotes are broken. A cell never spans lines."""
+    return next(csv.reader((line,), delimiter=separator, strict=True), [])
