@@ -31,6 +31,9 @@ _MAIL = tables.inbox_mail
 _LONGEST_MAIL = 250
 """Characters of an address that are indexed: PostgreSQL holds no key longer than 2,700 bytes."""
 _FEW = 2000
+_VERY_MANY = 10_000
+"""So many ids are looked for among all there are, read once: each query by keys costs PostgreSQL as much while it does
+not know yet how large the table is."""
 _KEY = ("connection_id", "kind", "id")
 _PAIR = ("connection_id", "group_id", "member_id")
 _MAIL_OF = ("connection_id", "mail", "id")
@@ -199,7 +202,10 @@ async def kinds(reader: Reader, connection_id: str, ids: Collection[str]) -> dic
     """id → ``User`` or ``Group``, of those of these ids that exist."""
     here = (_TABLE.c.connection_id == connection_id, _TABLE.c.kind.in_((GROUP, USER)))  # the key begins with them
     statement = reader.select(_TABLE, "id", "kind").where(*here)
-    return {row[0]: row[1] for row in await reader.tuples_by_keys(statement, _TABLE.c.id, list(dict.fromkeys(ids)))}
+    wanted = dict.fromkeys(ids)
+    if len(wanted) > _VERY_MANY:
+        return {row[0]: row[1] for row in await reader.tuples(statement) if row[0] in wanted}
+    return {row[0]: row[1] for row in await reader.tuples_by_keys(statement, _TABLE.c.id, list(wanted))}
 
 
 async def memberships(reader: Reader, connection_id: str) -> list[tuple[str, str]]:
@@ -247,7 +253,9 @@ async def groups_of(reader: Reader, connection_id: str, member_ids: Collection[s
 
 
 async def are_members(reader: Reader, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
-    """Those of these ids that are in the group; never reads the others."""
+    """Those of these ids that are in the group; reads the others only beside very many."""
+    if len(ids) > _VERY_MANY:
+        return frozenset((await members(reader, connection_id, [group_id])).get(group_id, ())).intersection(ids)
     here = (_MEMBER.c.connection_id == connection_id, _MEMBER.c.group_id == group_id)
     statement = reader.select(_MEMBER, "member_id").where(*here)
     found = await reader.tuples_by_keys(statement, _MEMBER.c.member_id, sorted(set(ids)))
@@ -257,26 +265,23 @@ async def are_members(reader: Reader, connection_id: str, group_id: str, ids: Co
 async def add_members(book: Book, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
     """Put these ids into the group; answers those that were not in it. Whether they exist is the caller's to know."""
     same = {"connection_id": connection_id, "group_id": group_id, "added_at": book.at}
-    came: set[str] = set()
-    for part in _parts(ids):
-        new = sorted(frozenset(part) - await are_members(book, connection_id, group_id, part))
-        await book.insert(_MEMBER, ("member_id",), [(member_id,) for member_id in new], same=same)
-        await book.delete_keys(_LEFT, _PAIR, [(connection_id, group_id, member_id) for member_id in new])
-        came.update(new)
-    return frozenset(came)
+    there = await are_members(book, connection_id, group_id, ids)
+    new = dict.fromkeys(one for one in ids if one not in there)
+    for part in _parts(new):
+        await book.insert(_MEMBER, ("member_id",), [(member_id,) for member_id in part], same=same)
+        await book.delete_keys(_LEFT, _PAIR, [(connection_id, group_id, member_id) for member_id in part])
+    return frozenset(new)
 
 
 async def remove_members(book: Book, connection_id: str, group_id: str, ids: Collection[str]) -> frozenset[str]:
     """Take these ids out of the group, and remember it, also of those whose row was lost before; answers those that
     were in it."""
-    went: set[str] = set()
-    for part in _parts(ids):
-        there = await are_members(book, connection_id, group_id, part)
-        await book.delete_keys(_MEMBER, _PAIR, [(connection_id, group_id, member_id) for member_id in sorted(there)])
-        told = there | (await kinds(book, connection_id, frozenset(part) - there)).keys()
-        await _note_left(book, connection_id, [(group_id, member_id) for member_id in sorted(told)])
-        went |= there
-    return frozenset(went)
+    there = await are_members(book, connection_id, group_id, ids)
+    known = await kinds(book, connection_id, [one for one in ids if one not in there])
+    for part in _parts([one for one in ids if one in there or one in known]):
+        await book.delete_keys(_MEMBER, _PAIR, [(connection_id, group_id, member_id) for member_id in part])
+        await _note_left(book, connection_id, [(group_id, member_id) for member_id in part])
+    return there
 
 
 async def left(reader: Reader, connection_id: str) -> list[tuple[str, str]]:
