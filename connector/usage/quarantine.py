@@ -68,9 +68,13 @@ async def replay_page(
         sifted = sift(rows, verdict, staged)
         if sifted.fresh:
             await store.stage(book, new_id(), sifted.fresh)
-        await usage_quarantine.remove(book, [row.digest for row in there])
         still = [*zip(verdict.set_aside, verdict.quarantined, strict=True), *sifted.conflicts]
-        await usage_quarantine.keep(book, [_as_today(there[position], row) for position, row in still])
+        today = [_as_today(there[position], row) for position, row in still]
+        left = {event[0] for event in sifted.fresh}  # staging took out every row of these events
+        reasons = {row.digest: row.reasons for row in there if row.event_id not in left}
+        same = {row.digest for row in today if reasons.get(row.digest) == row.reasons}
+        await usage_quarantine.remove(book, [row.digest for row in there if row.digest not in same])
+        await usage_quarantine.keep(book, [row for row in today if row.digest not in same])
         done = Replayed(
             len(there),
             len(sifted.fresh),

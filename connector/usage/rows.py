@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -202,6 +203,9 @@ def _read(fields: Mapping[str, Any], payload: Callable[[], str]) -> EventRow | B
 
 
 def _text(name: str, value: Any) -> str | None:
+    longest = LENGTHS.get(name, 64)
+    if type(value) is str and value.isascii() and value.isprintable() and 0 < len(value) <= longest:
+        return value.strip() or None  # nearly all of them
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -217,8 +221,8 @@ def _text(name: str, value: Any) -> str | None:
         raise _Fault(f"{name} has lost characters", f"{_shown(text)} holds U+FFFD; export it again")
     if not text.isprintable():
         raise _Fault(f"{name} holds invisible characters", _shown(text))
-    if len(text) > LENGTHS.get(name, 64):
-        raise _Fault(f"{name} is too long", f"{len(text)} characters, {LENGTHS.get(name, 64)} are read")
+    if len(text) > longest:
+        raise _Fault(f"{name} is too long", f"{len(text)} characters, {longest} are read")
     return text or None
 
 
@@ -255,6 +259,9 @@ def _instant(name: str, value: Any) -> datetime:
 
 
 def _instant_of(name: str, text: str) -> datetime:
+    if _COMMON.fullmatch(text):
+        with suppress(ValueError):
+            return datetime.fromisoformat(text)
     parts = _INSTANT.fullmatch(text)
     if parts is None:
         if _LOOKS_NUMERIC.fullmatch(text):
@@ -274,6 +281,8 @@ def _instant_of(name: str, text: str) -> datetime:
 
 
 def _tokens(name: str, value: Any) -> Decimal | None:
+    if type(value) is str and len(value) < 10 and value.isascii() and value.isdigit():
+        return Decimal(value)
     if isinstance(value, bytes):
         value = value.decode("utf-8", "surrogateescape")
     if isinstance(value, str):

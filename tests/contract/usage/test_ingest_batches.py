@@ -197,6 +197,21 @@ async def test_a_replay_takes_what_has_become_good_and_counts_every_row(ledger: 
     assert [row.verb for row in verbs].count("usage.replay") == 3
 
 
+async def test_a_row_in_quarantine_beside_a_good_one_of_its_event_stays_as_long_as_it_is_counted(
+    ledger: Ledger,
+) -> None:
+    await found(ledger)
+    await send(ledger, event(1, mail="new@acme.example"), event(1, mail="never@acme.example"))
+    async with ledger.write(ORG, ALONE, at=NOW) as book:
+        await add_person(book, "new", "new@acme.example")
+    done, _ = await replay_page(
+        ledger, ORG, Chosen(), None, now=NOW, actor="operator:test", settings=ReportingSettings()
+    )
+    assert done == Replayed(2, accepted=1, quarantined=1)
+    async with ledger.read(ORG) as reader:
+        assert (await usage_quarantine.sums(reader, Chosen()))[0] == 1
+
+
 async def test_r13c_without_a_legal_basis_nothing_is_kept_and_all_is_counted(ledger: Ledger) -> None:
     await found(ledger, basis=None)
     report = await send(ledger, event(1), event(2, mail="stranger@acme.example"), {"broken": 1})
