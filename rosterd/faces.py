@@ -30,6 +30,7 @@ from rosterd import health
 from rosterd.logs import event
 from rosterd.pushes import Pushes
 from rosterd.service import Service, policy
+from rosterd.wire.addresses import forwarding
 
 _log = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -55,7 +56,11 @@ class Running(Protocol):
 async def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
     """The application; ``connector`` and ``api`` say which program's faces it has."""
     service = daemon.service
-    app = web.Application(middlewares=[_naming, health.counting(daemon.metrics)], client_max_size=64 * 1024 * 1024)
+    server = service.settings.installation.server
+    app = web.Application(
+        middlewares=[_naming, health.counting(daemon.metrics), forwarding(server.trusted_proxies)],
+        client_max_size=64 * 1024 * 1024,
+    )
     app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining))
     pepper = service.pepper()
     if api:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import Field, IPvAnyNetwork, field_validator
 
 from connector.directory.settings import DirectorySettings
 from connector.reconcile.plan.settings import (
@@ -42,6 +42,9 @@ class ServerSettings(SettingsModel):
 
     public_url: str = "http://127.0.0.1:8080"
     """The address others reach it by: next links, SAML endpoints and invite links are built from it."""
+
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Networks of the proxies in front: only what they say in Forwarded or X-Forwarded-For is believed."""
 
     drain: Duration = timedelta(seconds=30)
     """How long requests and runs that have begun may go on after SIGTERM."""
