@@ -57,10 +57,7 @@ async def make(daemon: Running, *, connector: bool, api: bool) -> web.Applicatio
     """The application; ``connector`` and ``api`` say which program's faces it has."""
     service = daemon.service
     server = service.settings.installation.server
-    app = web.Application(
-        middlewares=[_naming, health.counting(daemon.metrics), forwarding(server.trusted_proxies)],
-        client_max_size=64 * 1024 * 1024,
-    )
+    app = web.Application(middlewares=[_naming, health.counting(daemon.metrics), forwarding(server.trusted_proxies)])
     app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining))
     pepper = service.pepper()
     if api:

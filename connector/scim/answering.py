@@ -14,9 +14,10 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from access.bodies import Garbled, TooLarge, TooSlow, UnreadBody, read_body
 from access.errors import Forbidden, Unauthenticated
 from connector.scim.bending import Bending
-from connector.scim.errors import Changed, Fault, NotHere, NotOffered, Taken, TooLarge, UnreadBody
+from connector.scim.errors import Changed, Fault, NotHere, NotOffered, Taken
 from connector.scim.resources import refuse_control_characters
 from ledger.errors import BadInput, NotFound, Refused, Retryable, RosterdError, Stale, Unavailable
 from ledger.instant import new_id
@@ -92,10 +93,13 @@ class Asked:
         return Bending(strict=self.pushing.strict)
 
     async def body(self) -> dict[str, Any]:
-        """The body as one JSON object; raises ``UnreadBody``, ``TooLarge`` or ``Fault`` (``invalidSyntax``)."""
-        _require_type(self.request)
+        """The body as one JSON object; raises as ``read_body`` does, or ``Fault`` (``invalidSyntax``)."""
         try:
-            found = msgspec.json.decode(await _raw(self.request))
+            text = await read_body(self.request, most=MOST_BODY, kinds=_TYPES, bare=True)
+        except Garbled as error:
+            raise Fault(error.what, "invalidSyntax") from error
+        try:
+            found = msgspec.json.decode(text)
         except (ValueError, RecursionError) as error:
             raise Fault("the body is no JSON", "invalidSyntax") from error
         if not isinstance(found, dict):
@@ -172,6 +176,7 @@ KINDS: tuple[tuple[type[RosterdError], int, str], ...] = (
     (NotFound, 404, ""),
     (TooLarge, 413, ""),
     (UnreadBody, 415, ""),
+    (TooSlow, 408, ""),
     (Fault, 400, ""),
     (BadInput, 400, ""),
     (Taken, 409, "uniqueness"),
@@ -217,22 +222,3 @@ def _request_id(request: web.Request) -> str:
         if given and len(given) <= 100 and given.isascii() and given.isprintable():
             return given
     return new_id()
-
-
-def _require_type(request: web.Request) -> None:
-    if "Content-Type" in request.headers and request.content_type not in _TYPES:
-        raise UnreadBody(f"content type {request.content_type[:80]!r} is not read", next_step=f"send {MEDIA_TYPE}")
-    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-        raise UnreadBody("bodies are UTF-8", next_step=f"send {MEDIA_TYPE}")
-
-
-async def _raw(request: web.Request) -> bytes:
-    found = bytearray()
-    try:
-        async for chunk in request.content.iter_any():
-            found += chunk
-            if len(found) > MOST_BODY:  # also what a small compressed body unpacks to
-                raise TooLarge(f"a body has at most {MOST_BODY} bytes", next_step="send less at a time")
-    except web.RequestPayloadError as error:
-        raise Fault("the body cannot be unpacked", "invalidSyntax") from error
-    return bytes(found)

@@ -11,6 +11,7 @@ from datetime import datetime
 import msgspec
 from aiohttp import web
 
+from access.bodies import TooLarge, TooSlow, UnreadBody, read_body
 from access.errors import Unauthenticated
 from access.principal import Principal, Scope
 from connector.usage.ingest import MAX_BYTES, BatchTooLarge, ingest
@@ -23,10 +24,6 @@ CONTENT_TYPES = ("application/x-ndjson", "application/ndjson", "application/json
 
 Authorizer = Callable[[web.Request], Awaitable[Principal]]
 """Tells who is asking; raises ``Unauthenticated``. Whether they may send usage is checked here."""
-
-
-class UnsupportedBody(BadInput):
-    """The body is of a kind that is not read (HTTP 415)."""
 
 
 def routes(
@@ -59,21 +56,7 @@ def routes(
 
 
 async def _body(request: web.Request) -> bytes:
-    if request.content_type not in CONTENT_TYPES:
-        raise UnsupportedBody(
-            f"content type {request.content_type!r} is not read", next_step=f"send {CONTENT_TYPES[0]}, one event a line"
-        )
-    if request.charset not in (None, "utf-8", "UTF-8"):
-        raise UnsupportedBody("usage events are UTF-8", next_step=f"send {CONTENT_TYPES[0]}")
-    if (request.content_length or 0) > MAX_BYTES:
-        raise BatchTooLarge(f"a batch holds at most {MAX_BYTES} bytes", next_step="send smaller batches")
-    parts, size = [], 0
-    async for part in request.content.iter_any():
-        size += len(part)
-        if size > MAX_BYTES:  # also what a small compressed body unpacks to
-            raise BatchTooLarge(f"a batch holds at most {MAX_BYTES} bytes", next_step="send smaller batches")
-        parts.append(part)
-    body = b"".join(parts)
+    body = await read_body(request, most=MAX_BYTES, kinds=CONTENT_TYPES)
     if body.lstrip()[:1] == b"[":
         raise BadInput("the body is a JSON array", next_step="send one JSON object per line")
     return body
@@ -100,7 +83,9 @@ def _problem_of(error: RosterdError) -> tuple[int, str, str]:
     known: tuple[tuple[type[RosterdError], tuple[int, str, str]], ...] = (
         (Unauthenticated, (401, "unauthenticated", "No valid credential")),
         (Refused, (403, "role-required", "The credential lacks a right")),
-        (UnsupportedBody, (415, "unsupported-media-type", "Content type not read")),
+        (UnreadBody, (415, "unsupported-media-type", "Content type not read")),
+        (TooLarge, (413, "batch-too-large", "Batch too large")),
+        (TooSlow, (408, "too-slow", "Body too slow")),
         (BatchTooLarge, (413, "batch-too-large", "Batch too large")),
         (BadInput, (400, "invalid-body", "Body not read")),
         (NotFound, (404, "not-found", "Not found")),

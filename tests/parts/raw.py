@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 SECONDS = 20.0
@@ -19,10 +19,10 @@ def connected(url: str, seconds: float = SECONDS) -> Iterator[socket.socket]:
         yield line
 
 
-def said(line: socket.socket, most: int = 1024 * 1024) -> bytes:
-    """Everything until the other side closes; what was said so far when it resets."""
+def said(line: socket.socket, until: bytes = b"") -> bytes:
+    """Everything until ``until`` or the end of the connection; what was said so far when it is reset."""
     found = b""
-    while len(found) < most:
+    while not until or until not in found:
         try:
             part = line.recv(65536)
         except ConnectionError:
@@ -34,14 +34,12 @@ def said(line: socket.socket, most: int = 1024 * 1024) -> bytes:
 
 
 def exchange(url: str, *parts: bytes, seconds: float = SECONDS) -> bytes:
-    """Send the parts, whatever comes back meanwhile, and return what is said until the end of the connection."""
+    """Send the parts, whatever comes back meanwhile, and return the head of the answer."""
     with connected(url, seconds) as line:
-        try:
+        with suppress(ConnectionError):
             for part in parts:
                 line.sendall(part)
-        except ConnectionError:
-            pass
-        return said(line)
+        return said(line, b"\r\n\r\n")
 
 
 def status(answer: bytes) -> int:

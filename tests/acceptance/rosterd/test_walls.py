@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +32,12 @@ def head(path: str, *lines: str, method: str = "GET") -> bytes:
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *lines, "", ""]).encode()
 
 
+def resident(daemon: Daemon) -> float:
+    """Megabytes that the daemon has had at most."""
+    lines = Path(f"/proc/{daemon.process.pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
 def test_a_network_of_a_token_holds_behind_a_proxy_n11(acme: Installation, daemon: Daemon) -> None:
     made = acme.rosterd("token", "create", "bi", "--network", "198.51.100.0/24", "--json")
     token = f"Authorization: Bearer {made.document['token']}"
@@ -41,3 +50,45 @@ def test_a_network_of_a_token_holds_behind_a_proxy_n11(acme: Installation, daemo
     assert asked("Forwarded: for=198.51.100.7") == 200
     assert asked("X-Forwarded-For: 198.51.100.7, 203.0.113.1") == 401
     assert asked("Forwarded: for=198.51.100.7", "X-Forwarded-For: 203.0.113.1") == 400
+
+
+ACS = "/sso/acme/acs"
+FORM = "Content-Type: application/x-www-form-urlencoded"
+CHUNKED = "Transfer-Encoding: chunked"
+
+
+def chunks(size: int) -> bytes:
+    """So many bytes of a chunked body, whose end never comes."""
+    return (b"%x\r\n" % 65536 + b"a" * 65536 + b"\r\n") * (size // 65536)
+
+
+@pytest.mark.parametrize(
+    ("lines", "body", "expected"),
+    [
+        (["Content-Type: multipart/form-data", "Content-Length: 9"], b"too short", 415),
+        (["Content-Type: multipart/form-data; boundary=x", CHUNKED], b"5\r\n--x\r\n\r\n", 415),
+        ([FORM, CHUNKED], chunks(1024 * 1024), 413),
+        ([FORM, "Content-Length: 9000000"], b"SAMLResponse=", 413),
+        ([FORM, CHUNKED, "Content-Encoding: gzip"], b"", 415),
+        ([FORM + "; charset=utf-16", "Content-Length: 1"], b"a", 415),
+        ([FORM, "Content-Length: 30"], b"SAMLResponse=a&SAMLResponse=bb", 400),
+    ],
+    ids=["no boundary", "boundary", "chunked", "announced", "packed", "charset", "twice"],
+)
+def test_the_acs_reads_one_small_form_and_nothing_else(
+    daemon: Daemon, lines: list[str], body: bytes, expected: int
+) -> None:
+    began = time.monotonic()
+    assert status(exchange(daemon.url, head(ACS, *lines, method="POST"), body)) == expected
+    assert time.monotonic() - began < 5
+
+
+def test_a_packed_body_is_measured_unpacked_and_fills_no_memory(acme: Installation, daemon: Daemon) -> None:
+    token = acme.rosterd("token", "create", "anna", "--role", "primary_admin", "--scope", "runs:approve", "--json")
+    bomb = gzip.compress(b" " * 200_000_000, 1)
+    lines = [f"Authorization: Bearer {token.document['token']}", "Content-Type: application/json",
+             "Content-Encoding: gzip", f"Content-Length: {len(bomb)}"]  # fmt: skip
+    began = time.monotonic()
+    assert status(exchange(daemon.url, head("/admin/v1/approvals", *lines, method="POST"), bomb)) == 413
+    assert time.monotonic() - began < 5
+    assert resident(daemon) < 400

@@ -156,6 +156,6 @@ async def test_who_signed_in_is_handed_on(acme: SsoOrganization, browser: Client
 
 async def test_bodies_that_are_too_large_or_no_forms(acme: SsoOrganization, browser: Client) -> None:
     async with browser.post("/sso/acme/acs", data={"SAMLResponse": "A" * 800_000}) as answer:
-        assert answer.status == 400
+        assert answer.status == 413
     async with browser.post("/sso/acme/acs", data=b"\xff", headers={"Content-Type": "text/plain"}) as answer:
-        assert answer.status == 400
+        assert answer.status == 415
