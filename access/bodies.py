@@ -43,9 +43,9 @@ async def read_body(
 ) -> bytes:
     """The unpacked body, ``most`` bytes at most, as one of the media types ``kinds`` in UTF-8.
 
-    ``bare``: also without a ``Content-Type``, or none at all; ``packed``: also with a ``Content-Encoding``. Ten seconds, and one more
-    for each 64 KiB of ``most``, are time enough. Raises what ``STATUS`` lists, ``UnreadBody`` and an announced
-    ``TooLarge`` before a byte is read.
+    ``bare``: also without a ``Content-Type``, or none at all; ``packed``: also with a ``Content-Encoding``. Ten
+    seconds, and one more for each 64 KiB of ``most``, are time enough. Raises what ``STATUS`` lists, ``UnreadBody`` and
+    an announced ``TooLarge`` before a byte is read.
     """
     if bare and not request.can_read_body:
         return b""

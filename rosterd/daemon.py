@@ -23,6 +23,7 @@ from rosterd.schedule import Schedule, watch_clock
 from rosterd.service import Service
 from rosterd.settings import Settings
 from rosterd.supervisor import Supervisor
+from rosterd.wire.listener import Listener
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Daemon:
         self._supervisor = Supervisor(service, self.metrics)
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[object]] = set()
+        self._listeners: list[Listener] = []
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
@@ -49,11 +51,8 @@ class Daemon:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._guard(self.reload(), "reload"))
         app = await faces.make(self, connector=self._only is not Only.API, api=self._only is not Only.CONNECTOR)
-        drain = self.service.settings.installation.server.drain
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain.total_seconds(), handle_signals=False)
-        await runner.setup()
         try:
-            await self._listen(runner)
+            await self._listen(app)
             self._guard(self.metrics.watch_loop(), "loop lag")
             if self._only is not Only.API:
                 self._schedule.start()
@@ -61,7 +60,7 @@ class Daemon:
                 self._guard(self._supervisor.run(), "supervisor")
             await self._stop.wait()
         finally:
-            await self._drain(runner)
+            await self._drain()
 
     @property
     def draining(self) -> bool:
@@ -97,25 +96,25 @@ class Daemon:
             self.metrics.reloads.labels("done").inc()
             event(_log, "reload.done", organizations=list(after.customers))
 
-    async def _listen(self, runner: web.AppRunner) -> None:
-        host, port = self.service.settings.installation.server.address
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise BadInput(
-                f"cannot listen on {host}:{port}: {error.strerror or error}",
-                where="server.listen",
-                next_step="stop what listens there, or choose another port",
-            ) from error
-        for address in runner.addresses:
-            event(_log, "serve.listening", address=f"{address[0]}:{address[1]}", only=self._only.value)
+    async def _listen(self, app: web.Application) -> None:
+        """The operator's listener first: once the public one is told, everything answers."""
+        server = self.service.settings.installation.server
+        drain = server.drain.total_seconds()
+        own = faces.make_operators(self)
+        self._listeners.append(
+            await Listener.open(own, server.operator_address, key="server.operator_listen", drain=drain)
+        )
+        self._listeners.append(await Listener.open(app, server.address, key="server.listen", drain=drain))
+        for listener, verb in zip(self._listeners, ("serve.operator_listening", "serve.listening"), strict=True):
+            for address in listener.addresses:
+                event(_log, verb, address=address, only=self._only.value)
 
-    async def _drain(self, runner: web.AppRunner) -> None:
+    async def _drain(self) -> None:
         self._draining = True
         event(_log, "serve.draining", workers=self._supervisor.running)
         self._schedule.stop()
         drain = self.service.settings.installation.server.drain
-        await asyncio.gather(self._supervisor.stop(drain), runner.cleanup())
+        await asyncio.gather(self._supervisor.stop(drain), *(item.close() for item in self._listeners))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -142,6 +141,7 @@ def _refuse_fixed(before: Settings, after: Settings) -> None:
     old, new = before.installation, after.installation
     pairs = {
         "server.listen": (old.server.listen, new.server.listen),
+        "server.operator_listen": (old.server.operator_listen, new.server.operator_listen),
         "database.url": (old.database.url, new.database.url),
         "storage.warehouse": (old.storage.warehouse, new.storage.warehouse),
     }

@@ -1,5 +1,5 @@
-"""Mounts what the two programs answer over HTTP: ``/v1``, ``/ingest``, ``/scim/v2``, ``/sso``, ``/admin/v1``, health,
-metrics.
+"""Mounts what the two programs answer over HTTP: ``/v1``, ``/ingest``, ``/scim/v2``, ``/sso``, ``/admin/v1``, health;
+and to the operator, at an address of its own, metrics.
 
 Constructs only; every rule is behind the routes of its room.
 """
@@ -58,12 +58,19 @@ async def make(daemon: Running, *, connector: bool, api: bool) -> web.Applicatio
     service = daemon.service
     server = service.settings.installation.server
     app = web.Application(middlewares=[_naming, health.counting(daemon.metrics), forwarding(server.trusted_proxies)])
-    app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining))
+    app.add_routes(health.routes(service, draining=lambda: daemon.draining))
     pepper = service.pepper()
     if api:
         _mount_api(app, service, pepper)
     if connector:
         _mount_connector(app, daemon, pepper, await service.inbox())
+    return app
+
+
+def make_operators(daemon: Running) -> web.Application:
+    """What only the operator sees: figures, and why the daemon is not ready."""
+    app = web.Application(middlewares=[_naming])
+    app.add_routes(health.operators_routes(daemon.service, daemon.metrics, draining=lambda: daemon.draining))
     return app
 
 

@@ -34,11 +34,19 @@ from ledger.team import Organization
 from reporting_api.settings import ApiSettings
 
 
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 class ServerSettings(SettingsModel):
     """``[server]``: where the daemon listens and what others call it."""
 
     listen: str = "127.0.0.1:8080"
     """HOST:PORT; put a TLS-terminating proxy in front. Port 0 takes a free one and logs it."""
+
+    operator_listen: str = "127.0.0.1:8081"
+    """HOST:PORT of /metrics and of /health/ready with its details: for the operator, never for the public."""
 
     public_url: str = "http://127.0.0.1:8080"
     """The address others reach it by: next links, SAML endpoints and invite links are built from it."""
@@ -49,7 +57,7 @@ class ServerSettings(SettingsModel):
     drain: Duration = timedelta(seconds=30)
     """How long requests and runs that have begun may go on after SIGTERM."""
 
-    @field_validator("listen")
+    @field_validator("listen", "operator_listen")
     @classmethod
     def _listen(cls, value: str) -> str:
         host, separator, port = value.rpartition(":")
@@ -68,8 +76,12 @@ class ServerSettings(SettingsModel):
     @property
     def address(self) -> tuple[str, int]:
         """Host (without the brackets of IPv6) and port."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return _address(self.listen)
+
+    @property
+    def operator_address(self) -> tuple[str, int]:
+        """The same of the operator's listener."""
+        return _address(self.operator_listen)
 
 
 class DatabaseSettings(SettingsModel):

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from aiohttp import web
 
 from ledger.errors import RosterdError
 from rosterd import faces, health, logs
@@ -27,6 +26,7 @@ from rosterd.demo.files import ORGANIZATION
 from rosterd.demo.stage import Stage
 from rosterd.demo.teller import Teller
 from rosterd.service import Service
+from rosterd.wire.listener import Listener
 
 Act = Callable[[Stage], Awaitable[None]]
 
@@ -61,13 +61,12 @@ class Faces:
 @asynccontextmanager
 async def listening(service: Service, port: int) -> AsyncIterator[None]:
     """The same HTTP faces as the daemon's, on a loopback port."""
-    runner = web.AppRunner(await faces.make(Faces(service), connector=True, api=True), access_log=None)
-    await runner.setup()
+    app = await faces.make(Faces(service), connector=True, api=True)
+    listener = await Listener.open(app, ("127.0.0.1", port), key="server.listen", drain=10)
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
         yield
     finally:
-        await runner.cleanup()
+        await listener.close()
 
 
 async def play(folder: Path, people: int, teller: Teller, *, serve: bool) -> None:

@@ -49,7 +49,8 @@ class Installation:
         """What ``rosterd init`` writes, listening on a free port."""
         made = cls(folder)
         assert run("init", str(folder)).code == 0
-        made.edit("rosterd.toml", 'listen = "127.0.0.1:8080"', f'listen = "127.0.0.1:{free_port()}"')
+        own = f'listen = "127.0.0.1:{free_port()}"\noperator_listen = "127.0.0.1:0"'
+        made.edit("rosterd.toml", 'listen = "127.0.0.1:8080"', own)
         return made
 
     @property
@@ -88,7 +89,8 @@ class Installation:
         daemon = Daemon(process)
         try:
             line = daemon.wait_for("serve.listening")
-            daemon.url = f"http://{line.split('address=')[1].split()[0]}"
+            daemon.url = _url(line)
+            daemon.operator_url = _url(next(item for item in daemon.lines if "serve.operator_listening" in item))
             yield daemon
         finally:
             daemon.stop()
@@ -101,6 +103,7 @@ class Daemon:
         self.process = process
         self.lines: list[str] = []
         self.url = ""
+        self.operator_url = ""
         self._arriving: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, name="daemon's log", daemon=True).start()
 
@@ -141,6 +144,10 @@ class Daemon:
             self.lines.append(line)
         self._arriving.put("")
         return code
+
+
+def _url(line: str) -> str:
+    return f"http://{line.split('address=')[1].split()[0]}"
 
 
 def run(*arguments: str) -> Answer:
