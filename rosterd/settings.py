@@ -30,7 +30,7 @@ from connector.usage.settings import ReportingSettings
 from ledger.errors import NotFound
 from ledger.secret import SecretRef
 from ledger.settings import Duration, SettingsModel
-from ledger.team import Organization
+from ledger.team import ORGANIZATION_ID, Organization
 from reporting_api.settings import ApiSettings
 
 
@@ -187,7 +187,7 @@ class InstallationSettings(SettingsModel):
 class OrganizationSection(SettingsModel):
     """``[organization]``: who the customer is."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    id: Annotated[str, Field(pattern=ORGANIZATION_ID)]
     """Key of the customer everywhere; never change it: its whole history is kept under it."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
