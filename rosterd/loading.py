@@ -9,6 +9,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from rosterd.toml_places import Path as Place
 from rosterd.toml_places import line_of, locate, show_path
 
 M = TypeVar("M", bound=BaseModel)
+_MOST_BYTES, _DEEPEST, _MOST_FAULTS = 16 * 1024 * 1024, 16, 50
 NEXT_STEP = "correct it, then run: rosterd check"
 
 
@@ -99,8 +101,9 @@ def load_customer(file: Path) -> Customer:
 
 def _read(file: Path, faults: list[RosterdError]) -> Document | None:
     try:
-        text = file.read_bytes().decode("utf-8")
-        return Document(file, tomllib.loads(text), locate(text))
+        return _document(file)
+    except BadInput as error:
+        faults.append(error)
     except FileNotFoundError:
         faults.append(
             BadInput("there is no such file", where=_short(file), next_step="rosterd init writes a first configuration")
@@ -114,6 +117,35 @@ def _read(file: Path, faults: list[RosterdError]) -> Document | None:
     return None
 
 
+def _document(file: Path) -> Document:
+    with file.open("rb") as handle:
+        content = handle.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise BadInput(f"has more than {_MOST_BYTES} bytes", where=_short(file), next_step=NEXT_STEP)
+    text = content.decode("utf-8")
+    try:
+        raw = tomllib.loads(text)
+        deep = _deeper(raw, _DEEPEST)
+    except RecursionError:
+        deep = True
+    if deep:
+        raise BadInput(f"is nested more than {_DEEPEST} deep", where=_short(file), next_step=NEXT_STEP)
+    return Document(file, raw, locate(text))
+
+
+def _deeper(raw: Any, most: int) -> bool:
+    """Whether tables and lists lie in each other more than ``most`` deep."""
+    layer = [raw]
+    for _ in range(most):
+        layer = [
+            inner
+            for item in layer
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(layer)
+
+
 def _validated(
     model: type[M],
     raw: dict[str, Any],
@@ -124,10 +156,12 @@ def _validated(
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        for path, text in model_faults(model, raw, error):
+        for path, text in islice(model_faults(model, raw, error), _MOST_FAULTS):
             override = overrides.get(tuple(str(part) for part in path))
             where = f"environment: {override.name}" if override else document.where(path)
             faults.append(BadInput(text, where=where, next_step=NEXT_STEP))
+        if (left := error.error_count() - _MOST_FAULTS) > 0:
+            faults.append(BadInput(f"and {left} more like these", where=document.where(()), next_step=NEXT_STEP))
     return None
 
 
@@ -142,7 +176,7 @@ def _customers(folder: Path, pattern: str, faults: list[RosterdError]) -> tuple[
             continue
         documents.append(document)
         loaded = _validated(OrganizationSettings, document.raw, document, {}, faults)
-        for path, text in references.faults(document.raw):
+        for path, text in islice(references.faults(document.raw), _MOST_FAULTS):
             faults.append(BadInput(text, where=document.where(path), next_step=NEXT_STEP))
         for key, path in references.claims(document.raw):
             if key in owners:

@@ -21,6 +21,7 @@ SYNC_IS_AGREED = {"connector.sso.sync"}
 MOST_FILES, SHORTEST = 15, 60
 CROWDED = {
     "rosterd": "the composition: one file per part of the daemon and of its settings",
+    "ledger": "the values of the field and what every store stands on, one file per thing",
     "ledger/store": "one file per aggregate of the book, each with a table room of its own",
     "connector/sso": "domains, connections and responses, to be three rooms when sign-on is worked on",
     "connector/scim": "the provider's grammar, resources and routes, to be rooms when the inbox is worked on",
