@@ -31,6 +31,7 @@ from rosterd.logs import event
 from rosterd.pushes import Pushes
 from rosterd.service import Service, policy
 from rosterd.wire.addresses import forwarding
+from rosterd.wire.limits import limiting
 
 _log = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -57,7 +58,12 @@ async def make(daemon: Running, *, connector: bool, api: bool) -> web.Applicatio
     """The application; ``connector`` and ``api`` say which program's faces it has."""
     service = daemon.service
     server = service.settings.installation.server
-    app = web.Application(middlewares=[_naming, health.counting(daemon.metrics), forwarding(server.trusted_proxies)])
+    limited = limiting(
+        server.anonymous_per_address, server.anonymous_per_organization, lambda: service.settings.customers.keys()
+    )
+    app = web.Application(
+        middlewares=[_naming, health.counting(daemon.metrics), forwarding(server.trusted_proxies), limited]
+    )
     app.add_routes(health.routes(service, draining=lambda: daemon.draining))
     pepper = service.pepper()
     if api:

@@ -54,6 +54,12 @@ class ServerSettings(SettingsModel):
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Networks of the proxies in front: only what they say in Forwarded or X-Forwarded-For is believed."""
 
+    anonymous_per_address: Annotated[int, Field(ge=1)] = 600
+    """Requests a minute that one address (IPv6: one /64) may make without a token; a sign-in is two of them."""
+
+    anonymous_per_organization: Annotated[int, Field(ge=1)] = 6000
+    """Requests a minute that all addresses together may make at the sign-in pages of one organization."""
+
     drain: Duration = timedelta(seconds=30)
     """How long requests and runs that have begun may go on after SIGTERM."""
 

@@ -4,6 +4,7 @@ far as trusted proxies wrote them. Host and scheme are never taken from a reques
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -12,7 +13,9 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ledger.errors import BadInput
+from rosterd.logs import event
 
+_log = logging.getLogger(__name__)
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 _FORWARDED_FOR = re.compile(r'(?:^|;)\s*for\s*=\s*(?:"([^"]*)"|([^";,\s]*))\s*(?=;|$)', re.IGNORECASE)
@@ -41,12 +44,18 @@ def asker(peer: str, forwarded: Sequence[str], forwarded_for: Sequence[str], tru
 def forwarding(trusted: Sequence[Network]) -> Middleware:
     """A middleware that gives every request the address of its asker (``request.remote``); 400 where that is unsaid."""
 
+    told = False
+
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        nonlocal told
         headers = request.headers
         forwarded, forwarded_for = headers.getall("Forwarded", ()), headers.getall("X-Forwarded-For", ())
         if not forwarded and not forwarded_for:
             return await handler(request)
+        if not trusted and not told:  # a proxy that nobody named makes one address of everybody
+            told = True
+            event(_log, "proxy.not_trusted", level=logging.WARNING, address=request.remote, setting="trusted_proxies")
         try:
             found = asker(request.remote or "", forwarded, forwarded_for, trusted)
         except BadInput as error:

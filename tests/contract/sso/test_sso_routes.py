@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -115,6 +116,23 @@ async def test_every_refusal_looks_the_same(acme: SsoOrganization, browser: Clie
     assert (status, text) == await post(browser, going, "junk")
     assert status == 400
     assert "could not be completed" in text
+
+
+async def test_who_proves_nothing_writes_nothing(
+    acme: SsoOrganization, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await acme.turned_on(NOW)
+    going = await acme.start_test(NOW)
+    posted = acme.forged(going, NOW, assertion_id="_new").post()
+    unknown = acme.forged(replace(going, request_id="_unknown"), NOW).post()
+    monkeypatch.setattr(Ledger, "write", None)
+    assert (await post(browser, going, unknown))[0] == 400
+    for cookie in ("", "another browser's"):
+        assert (await post(browser, replace(going, cookie=cookie), posted))[0] == 400
+    async with browser.get("/sso/acme/test?ticket=unknown") as answer:
+        assert answer.status == 400
+    monkeypatch.undo()
+    assert (await post(browser, going, posted))[0] == 200, "its request still waits"
 
 
 async def test_relay_state_never_says_where_to_go(
