@@ -13,15 +13,14 @@ from typing import Any
 
 from aiohttp import web
 
-from ledger.errors import BadInput, ManyErrors, RosterdError
+from ledger.errors import ManyErrors, RosterdError, Unavailable
 from rosterd import faces
 from rosterd.health import Metrics
-from rosterd.loading import load
 from rosterd.logs import event
 from rosterd.programs import Only
+from rosterd.reloading import reread
 from rosterd.schedule import Schedule, watch_clock
 from rosterd.service import Service
-from rosterd.settings import Settings
 from rosterd.supervisor import Supervisor
 from rosterd.wire.listener import Listener
 
@@ -75,26 +74,34 @@ class Daemon:
             "workers": self._supervisor.running,
         }
 
-    async def reload(self) -> None:
-        """Take over changed files; raises (and logs) what is wrong with them, and then the old ones stay in force."""
+    async def reload(self, organization: str = "") -> None:
+        """Take over changed files, each that is good. A broken one is logged, and its settings stay in force; raises
+        ``ManyErrors`` with what is wrong with the file of ``organization``, and nothing of the others."""
         async with self._reloading:
             before = self.service.settings
             try:
-                after = await asyncio.to_thread(load, before.file)
-                _refuse_fixed(before, after)
-                self.service.settings = after
+                found = await asyncio.to_thread(reread, before)
+                self.service.settings = found.settings
                 await self.service.register()
             except RosterdError as error:
                 self.service.settings = before
                 self.metrics.reloads.labels("refused").inc()
-                for fault in error.faults if isinstance(error, ManyErrors) else (error,):
+                event(_log, "reload.refused", level=logging.ERROR, where=error.where, why=error.what)
+                raise Unavailable("nothing was taken", next_step="the operator's log says why") from error
+            for kept in found.kept:
+                self.metrics.reloads.labels("refused").inc()
+                for fault in kept.faults:
                     event(_log, "reload.fault", level=logging.ERROR, where=fault.where, what=fault.what)
-                event(_log, "reload.refused", level=logging.ERROR, why="the configuration in force is kept")
-                raise
+                why = "its settings in force are kept" if kept.organization or kept.file == before.file else "not taken"
+                event(
+                    _log, "reload.refused", level=logging.ERROR, file=kept.file, organization=kept.organization, why=why
+                )
             if self._only is not Only.API:
                 self._schedule.reload()
             self.metrics.reloads.labels("done").inc()
-            event(_log, "reload.done", organizations=list(after.customers))
+            event(_log, "reload.done", organizations=list(found.settings.customers))
+        if organization and (faults := found.faults_of(organization)):
+            raise ManyErrors(faults)
 
     async def _listen(self, app: web.Application) -> None:
         """The operator's listener first: once the public one is told, everything answers."""
@@ -134,20 +141,6 @@ class Daemon:
         error = task.exception()
         if error is not None and not isinstance(error, RosterdError):
             event(_log, "task.died", level=logging.ERROR, task=task.get_name(), error=repr(error))
-
-
-def _refuse_fixed(before: Settings, after: Settings) -> None:
-    """Some keys only count at start; changing them under a running daemon would be a lie."""
-    old, new = before.installation, after.installation
-    pairs = {
-        "server.listen": (old.server.listen, new.server.listen),
-        "server.operator_listen": (old.server.operator_listen, new.server.operator_listen),
-        "database.url": (old.database.url, new.database.url),
-        "storage.warehouse": (old.storage.warehouse, new.storage.warehouse),
-    }
-    changed = [key for key, (first, second) in pairs.items() if first != second]
-    if changed:
-        raise BadInput(f"{', '.join(changed)} cannot change while running", next_step="restart the daemon")
 
 
 async def serve(service: Service, only: Only) -> None:

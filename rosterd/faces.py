@@ -50,8 +50,8 @@ class Running(Protocol):
     def status(self) -> dict[str, Any]:
         """What it is doing."""
 
-    async def reload(self) -> None:
-        """Take over changed files."""
+    async def reload(self, organization: str = "") -> None:
+        """Take over changed files; raises what is wrong with the organization's own."""
 
 
 async def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:

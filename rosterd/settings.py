@@ -28,6 +28,7 @@ from connector.reconcile.policy.invites import InviteSettings
 from connector.sso.settings import DnsSettings, DomainSettings, SamlSettings, SsoSettings
 from connector.usage.settings import ReportingSettings
 from ledger.errors import NotFound
+from ledger.identity import a_label
 from ledger.secret import SecretRef
 from ledger.settings import Duration, SettingsModel
 from ledger.team import ORGANIZATION_ID, Organization
@@ -242,6 +243,11 @@ class Customer:
         """The ledger's value."""
         section = self.settings.organization
         return Organization(section.id, section.name, section.report_zone)
+
+    def claims(self) -> tuple[str, ...]:
+        """What only one organization may claim: its id and its domains."""
+        domains = dict.fromkeys(a_label(item.name) for item in self.settings.domains)
+        return (f"organization {self.organization.id!r}", *(f"domain {name}" for name in domains))
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,8 @@ class Acts:
 
     authenticate: Callable[[web.Request], Awaitable[Principal]]
     status: Callable[[], dict[str, Any]]
-    reload: Callable[[], Awaitable[None]]
+    reload: Callable[[str], Awaitable[None]]
+    """For an organization; raises ``ManyErrors`` with what is wrong with its own file."""
     clock: Callable[[], datetime]
     declared: Callable[[str], Declared]
     """Of an organization; raises ``NotFound``."""

@@ -54,7 +54,7 @@ class Faces:
         """What ``GET /admin/v1/status`` shows."""
         return {"state": "demo", "organizations": [ORGANIZATION], "workers": {}}
 
-    async def reload(self) -> None:
+    async def reload(self, organization: str = "") -> None:
         """Nothing to take over."""
 
 

@@ -126,15 +126,23 @@ def test_a_reload_takes_over_changes_and_a_bad_file_keeps_the_old_one(
     assert "zeta" in daemon.wait_for("reload.done")
     assert own(daemon, "/health/ready")[1]["organizations"] == 2
 
+    before = acme.organization.read_text(encoding="utf-8")
     other.write_text('[organization]\nid = "zeta"\nnam = "Zeta"\n', encoding="utf-8")
+    acme.append('[sync]\nfresh_within = "3h"\n')
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for("reload.refused")
+    assert "organization=zeta" in daemon.wait_for("reload.refused")
     assert any("unknown key 'nam'" in line and "zeta.toml:3" in line for line in daemon.lines)
+    assert "acme" in daemon.wait_for("reload.done")
     assert own(daemon, "/health/ready")[1]["organizations"] == 2
 
+    assert ask(daemon, "/admin/v1/reload", admin, {})[:2] == (200, {"reloaded": True}), "acme's own file is good"
+    acme.append("[limitss]\n")
     status, problem, _ = ask(daemon, "/admin/v1/reload", admin, {})
     assert status == 400
-    assert any("unknown key" in fault["what"] for fault in problem["errors"])
+    assert ["limitss" in fault["what"] for fault in problem["errors"]] == [True]
+    assert "zeta" not in json.dumps(problem)
+    assert own(daemon, "/health/ready")[1]["organizations"] == 2
+    acme.organization.write_text(before, encoding="utf-8")
     other.unlink()
     assert ask(daemon, "/admin/v1/reload", admin, {})[:2] == (200, {"reloaded": True})
     assert own(daemon, "/health/ready")[1]["organizations"] == 1

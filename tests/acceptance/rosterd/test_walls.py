@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts.installation import Daemon, Installation
-from tests.parts.raw import exchange, status
+from tests.parts.raw import connected, exchange, said, status
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +92,16 @@ def test_a_packed_body_is_measured_unpacked_and_fills_no_memory(acme: Installati
     assert status(exchange(daemon.url, head("/admin/v1/approvals", *lines, method="POST"), bomb)) == 413
     assert time.monotonic() - began < 5
     assert resident(daemon) < 400
+
+
+def test_half_requests_stretch_no_restart(tmp_path: Path) -> None:
+    acme = Installation.make(tmp_path / "etc")
+    half = head(ACS, FORM, "Content-Length: 9", method="POST")
+    with acme.serving() as running, connected(running.url) as one, connected(running.url) as two:
+        one.sendall(half[:-2])
+        two.sendall(half + b"S")
+        with connected(running.url):
+            began = time.monotonic()
+            assert running.stop() == 0
+            assert time.monotonic() - began < 12  # three seconds for the body, the rest is the process itself
+        assert status(said(two)) == 400

@@ -79,7 +79,7 @@ async def admin(ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch) 
             raise NotFound("its file is gone")
         return Declared(rules, InviteSettings(), DIRECTORIES, {"corp": RULES})
 
-    async def reload() -> None:
+    async def reload(_organization: str) -> None:
         return None
 
     found: list[Admin] = []
