@@ -18,6 +18,8 @@ HEAD_SECONDS = 15.0
 """A connection that has begun, or has said the first byte of a request, says the rest of its head within this."""
 IDLE_SECONDS = 75.0
 """A connection that asks nothing more is kept so long: longer than proxies keep theirs (nginx: 60 s)."""
+ANSWER_SECONDS = 120.0
+"""An answer is read within this; none is longer than a page."""
 HALF_SECONDS = 3.0
 """After SIGTERM a body that is still coming has so long; the rest of a body that nobody reads, a third of it."""
 _HEADERS = {"Server": "rosterd", "X-Content-Type-Options": "nosniff"}
@@ -117,7 +119,12 @@ class _Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         try:
-            return await super().finish_response(request, resp, start_time)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError as error:
+            if self.transport is not None:
+                self.transport.abort()  # closing would wait for what nobody reads
+            raise ConnectionError("the answer is not read") from error
         finally:
             self._answering = False
 

@@ -17,6 +17,7 @@ from rosterd.wire import listener
 from rosterd.wire.listener import Listener
 from tests.parts.raw import closes_within, connected, exchange, said, status
 
+LARGE = 20_000_000
 SECRET = "sEcReT0fNoLog"
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 HALF = b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
@@ -30,7 +31,11 @@ async def url(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     monkeypatch.setattr(listener, "HEAD_SECONDS", 0.4)
     monkeypatch.setattr(listener, "IDLE_SECONDS", 0.8)
     app = web.Application()
-    app.add_routes([web.get("/", show), web.post("/read", _reading)])
+
+    async def large(_request: web.Request) -> web.Response:
+        return web.Response(body=bytes(LARGE))
+
+    app.add_routes([web.get("/", show), web.get("/large", large), web.post("/read", _reading)])
     opened = await Listener.open(app, ("127.0.0.1", 0), key="server.listen", drain=5)
     yield f"http://{opened.addresses[0]}"
     await opened.close()
@@ -90,6 +95,18 @@ async def test_every_answer_says_nosniff_and_no_version(url: str) -> None:
         assert status(answer) == expected
         assert b"\r\nX-Content-Type-Options: nosniff\r\n" in answer
         assert b"\r\nServer: rosterd\r\n" in answer
+
+
+async def test_an_answer_that_nobody_reads_is_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "ANSWER_SECONDS", 0.3)
+
+    def leave_unread() -> int:
+        with connected(url) as line:
+            line.sendall(HEAD.replace(b"/", b"/large", 1))
+            time.sleep(0.8)
+            return len(said(line))
+
+    assert await asyncio.to_thread(leave_unread) < LARGE
 
 
 TOKEN = f"rpt_{SECRET}"
