@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +49,8 @@ class Installation:
     def make(cls, folder: Path) -> Installation:
         """What ``rosterd init`` writes, listening on a free port."""
         made = cls(folder)
-        assert run("init", str(folder)).code == 0
+        with ThreadPoolExecutor(max_workers=1) as apart:  # it makes the ledger in a loop of its own
+            assert apart.submit(run, "init", str(folder)).result().code == 0
         own = f'listen = "127.0.0.1:{free_port()}"\noperator_listen = "127.0.0.1:0"'
         made.edit("rosterd.toml", 'listen = "127.0.0.1:8080"', own)
         return made
