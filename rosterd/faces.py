@@ -1,5 +1,5 @@
-"""Mounts what the two programs answer over HTTP: ``/v1``, ``/ingest``, ``/scim/v2``, ``/sso``, ``/admin/v1``, health,
-metrics.
+"""Mounts what the two programs answer over HTTP: ``/v1``, ``/ingest``, ``/scim/v2``, ``/sso``, ``/admin/v1``, health;
+and to the operator, at an address of its own, metrics.
 
 Constructs only; every rule is behind the routes of its room.
 """
@@ -26,10 +26,12 @@ from connector.usage.settings import ReportingSettings
 from ledger.errors import Refused
 from ledger.store.inbox import Inbox
 from reporting_api.app import make_app, openapi_body, openapi_endpoint
-from rosterd import health, pushes
+from rosterd import health
 from rosterd.logs import event
 from rosterd.pushes import Pushes
 from rosterd.service import Service, policy
+from rosterd.wire.addresses import forwarding
+from rosterd.wire.limits import limiting
 
 _log = logging.getLogger(__name__)
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
@@ -52,21 +54,36 @@ class Running(Protocol):
     def status(self) -> dict[str, Any]:
         """What it is doing."""
 
-    async def reload(self) -> None:
-        """Take over changed files."""
+    async def reload(self, organization: str = "") -> None:
+        """Take over changed files; raises what is wrong with the organization's own."""
 
 
 async def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
     """The application; ``connector`` and ``api`` say which program's faces it has."""
     service = daemon.service
-    walls = [_naming, health.counting(daemon.metrics), _uncoded]
-    app = web.Application(middlewares=walls, client_max_size=64 * 1024 * 1024)
-    app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining, down=lambda: daemon.down))
+    server = service.settings.installation.server
+    limited = limiting(
+        server.anonymous_per_address, server.anonymous_per_organization, lambda: service.settings.customers.keys()
+    )
+    app = web.Application(
+        middlewares=[_naming, health.counting(daemon.metrics), forwarding(server.trusted_proxies), limited]
+    )
+    app.add_routes(health.routes(service, draining=lambda: daemon.draining, down=lambda: daemon.down))
     pepper = service.pepper()
     if api:
         _mount_api(app, service, pepper)
     if connector:
         _mount_connector(app, daemon, pepper, await service.inbox())
+    return app
+
+
+def make_operators(daemon: Running) -> web.Application:
+    """What only the operator sees: figures, and why the daemon is not ready."""
+    app = web.Application(middlewares=[_naming])
+    shown = health.operators_routes(
+        daemon.service, daemon.metrics, draining=lambda: daemon.draining, down=lambda: daemon.down
+    )
+    app.add_routes(shown)
     return app
 
 
@@ -169,21 +186,6 @@ def _reporting(service: Service, organization: str) -> ReportingSettings:
     """An organization's reporting settings as they are now; the defaults when its file has gone."""
     customer = service.settings.customers.get(organization)
     return customer.settings.reporting if customer else ReportingSettings()
-
-
-@web.middleware
-async def _uncoded(request: web.Request, handler: health.Handler) -> web.StreamResponse:
-    """Bodies come as they were sent, for aiohttp does not notice a gzip that is cut off: only usage and SCIM unpack
-    their own."""
-    if (
-        request.path == ingest.PATH
-        or request.path.startswith(f"{pushes.PATH}/")
-        or request.headers.get("Content-Encoding", "identity").lower() == "identity"
-    ):
-        return await handler(request)
-    body = '{"type":"about:blank","title":"Send the body without a content coding","status":415}'
-    headers = {"Accept-Encoding": "identity"}
-    return web.Response(text=body, status=415, content_type="application/problem+json", headers=headers)
 
 
 @web.middleware

@@ -18,6 +18,7 @@ _MAIL = re.compile(r"([\w.+'-])[\w.+'-]*@([\w-]+(?:\.[\w-]+)+)")
 _SECRET = re.compile(
     r"(?i)\b(bearer\s+|basic\s+|(?:pass(?:word|wd)?|secret|token|api_key|pepper)\s*[=:]\s*)(\"[^\"]*\"|[^\s,;&\"']+)"
 )
+_TOKEN = re.compile(r"\brpt_\w+")
 _URL_PASSWORD = re.compile(r"(\w+://[^\s/:@]+:)[^\s/@]+@")
 _PLAIN = re.compile(r"[\w.:/@+\-\[\]*…→%,]+")
 _OURS = ("rosterd", "ledger", "access", "connector", "reporting_api")
@@ -60,7 +61,7 @@ class Lines(logging.Formatter):
         return self._clean(_ENCODE(values).decode() if self._as_json else _key_values(values))
 
     def _clean(self, line: str) -> str:
-        line = _SECRET.sub(r"\1***", line)
+        line = _TOKEN.sub("rpt_***", _SECRET.sub(r"\1***", line))
         line = _URL_PASSWORD.sub(r"\1***@", line)
         return line if self._show_mail else _MAIL.sub(r"\1…@\2", line)
 

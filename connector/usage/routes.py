@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
+from access.bodies import Garbled, TooLarge, TooSlow, UnreadBody, read_raw
 from access.errors import Unauthenticated
 from access.principal import Principal, Scope
 from connector.usage import quarantine
@@ -21,7 +21,6 @@ from connector.usage.formats.bodies import (
     CODINGS,
     MAX_BYTES,
     BatchTooLarge,
-    UnsupportedBody,
     read_body,
 )
 from connector.usage.ingest import in_pool, ingest_parsed
@@ -117,19 +116,13 @@ def routes(
 
 
 async def _body(request: web.Request) -> bytes:
-    """The body as it came, at most ``MAX_BYTES`` of it."""
-    if (request.content_length or 0) > MAX_BYTES:
-        raise BatchTooLarge
-    parts, size = [], 0
+    """The body as it came, at most ``MAX_BYTES`` of it: what it is packed in and holds is judged whole."""
     try:
-        async for part in request.content.iter_any():
-            size += len(part)
-            if size > MAX_BYTES:
-                raise BatchTooLarge
-            parts.append(part)
-    except (HttpProcessingError, web.RequestPayloadError) as error:
-        raise BadInput(f"the body breaks off: {error}", next_step="nothing was stored; send it again") from error
-    return b"".join(parts)
+        return await read_raw(request, most=MAX_BYTES)
+    except TooLarge as error:
+        raise BatchTooLarge from error
+    except Garbled as error:
+        raise BadInput(f"{error.what}", next_step="nothing was stored; send it again") from error
 
 
 def row_json(row: Kept) -> dict[str, Any]:
@@ -202,7 +195,9 @@ def _problem_of(error: RosterdError) -> tuple[int, str, str]:
     known: tuple[tuple[type[RosterdError], tuple[int, str, str]], ...] = (
         (Unauthenticated, (401, "unauthenticated", "No valid credential")),
         (Refused, (403, "role-required", "The credential lacks a right")),
-        (UnsupportedBody, (415, "unsupported-media-type", "Content type not read")),
+        (UnreadBody, (415, "unsupported-media-type", "Content type not read")),
+        (TooLarge, (413, "batch-too-large", "Batch too large")),
+        (TooSlow, (408, "too-slow", "Body too slow")),
         (BatchTooLarge, (413, "batch-too-large", "Batch too large")),
         (BadInput, (400, "invalid-body", "Body not read")),
         (NotFound, (404, "not-found", "Not found")),

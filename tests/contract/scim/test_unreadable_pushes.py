@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from rosterd.unreadable import Runner
 
 from connector.scim.answering import ERROR
 from connector.scim.routes import PREFIX, Acts, Pushing, make_app
 from ledger.store.inbox import Inbox
-from rosterd.unreadable import Runner
 
 TOKEN = "rpt_secret"
 

@@ -85,3 +85,9 @@ def test_an_error_is_one_line() -> None:
         LOG.exception("job.failed")
     assert stream.getvalue().count("\n") == 1
     assert "ValueError" in stream.getvalue()
+
+
+def test_a_token_is_never_shown_whatever_stands_before_it() -> None:
+    line = written(path="/v1/rpt_ABCDEFGH_secret", error=repr(b"Bearer\r\n rpt_ABCDEFGH_secret"))
+    assert "secret" not in line
+    assert line.count("rpt_***") == 2

@@ -1,0 +1,180 @@
+"""One HTTP listener: how long anybody may take over a request, what unreadable requests leave behind, how it ends.
+
+Prohibition: nothing of an unreadable request is logged or answered but its kind: its bytes may hold a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, cast
+
+from aiohttp import web
+
+from ledger.errors import BadInput
+from rosterd.logs import event
+from rosterd.wire import unreadable
+
+HEAD_SECONDS = 15.0
+"""A connection that has begun, or has said the first byte of a request, says the rest of its head within this."""
+IDLE_SECONDS = 75.0
+"""A connection that asks nothing more is kept so long: longer than proxies keep theirs (nginx: 60 s)."""
+ANSWER_SECONDS = 120.0
+"""An answer is read within this; none is longer than a page."""
+HALF_SECONDS = 3.0
+"""After SIGTERM a body that is still coming has so long; the rest of a body that nobody reads, a third of it."""
+_HEADERS = {"Server": "rosterd", "X-Content-Type-Options": "nosniff"}
+_log = logging.getLogger(__name__)
+
+
+class Listener:
+    """An application that answers at an address. ``await Listener.open(…)``, and ``close`` at the end."""
+
+    def __init__(self, runner: web.AppRunner, server: asyncio.Server) -> None:
+        self._runner = runner
+        self._server = server
+
+    @classmethod
+    async def open(cls, app: web.Application, address: tuple[str, int], *, key: str, drain: float) -> Listener:
+        """Start the application and listen. ``key``: of the setting that says the address; ``drain``: seconds that
+        requests that have begun are given at the end. Raises ``BadInput`` where nobody can listen there."""
+        app.on_response_prepare.append(_stamp)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain, handle_signals=False)
+        await runner.setup()
+        loop, manager = asyncio.get_running_loop(), cast(web.Server, runner.server)
+        make: Any = manager.request_factory
+
+        def begun(message: Any, payload: Any, protocol: Any, *rest: Any) -> web.BaseRequest:
+            request: web.BaseRequest = make(message, payload, protocol, *rest)
+            protocol.begun(request)
+            return request
+
+        manager.request_factory = begun
+        host, port = address
+        try:
+            server = await loop.create_server(lambda: _Connection(manager, loop), host, port)
+        except OSError as error:
+            await runner.cleanup()
+            raise BadInput(
+                f"cannot listen on {host}:{port}: {error.strerror or error}",
+                where=key,
+                next_step="stop what listens there, or choose another port",
+            ) from error
+        return cls(runner, server)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, as ``HOST:PORT``."""
+        return ["{}:{}".format(*item.getsockname()) for item in self._server.sockets]
+
+    async def close(self) -> None:
+        """Take nobody any more, let requests end, close the application. Whoever has not asked yet is cut at once."""
+        self._server.close()
+        cutting = asyncio.get_running_loop().call_later(HALF_SECONDS, self._cut)
+        try:
+            await self._runner.cleanup()
+        finally:
+            cutting.cancel()
+
+    def _cut(self) -> None:
+        for connection in self._runner.server.connections if self._runner.server else ():
+            cast(_Connection, connection).cut()
+
+
+class _Connection(web.RequestHandler):
+    """One connection. Bodies have a time of their own where they are read (``access.bodies``)."""
+
+    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            manager,
+            loop=loop,
+            keepalive_timeout=IDLE_SECONDS,
+            lingering_time=HALF_SECONDS / 3,
+            access_log=None,  # type: ignore[arg-type]  # none is kept
+            auto_decompress=False,  # aiohttp does not notice a body that is cut off: access.unpacking
+        )
+        self._head = b""
+        self._last: web.BaseRequest | None = None
+        self._answering = False
+        self._late: asyncio.TimerHandle | None = None
+        self._clock = loop
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._answering and (self._last is None or self._last.content.is_eof()):
+            self._await_head()
+        if unreadable.begins(data):
+            self._head = data[:8190]
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._head_came()
+        super().connection_lost(exc)
+        self._last = None
+
+    def begun(self, request: web.BaseRequest) -> None:
+        """The head of a request is there, or it was none."""
+        self._head_came()
+        self._last, self._answering = request, True
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError as error:
+            if self.transport is not None:
+                self.transport.abort()  # closing would wait for what nobody reads
+            raise ConnectionError("the answer is not read") from error
+        finally:
+            self._answering = False
+
+    def cut(self) -> None:
+        """End a request whose body is still coming: whoever reads it is told."""
+        if self._last is not None and not self._last.content.is_eof():
+            self._last.content.set_exception(web.RequestPayloadError("the server ends"))
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a request that could not be read, or whose handling failed unseen."""
+        verb = "request.unreadable" if status < 500 else "request.failed"
+        event(_log, verb, level=_level(status), remote=request.remote, why=type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun already")
+        text = "this is no HTTP request" if status < 500 else "a fault of ours"
+        scim = unreadable.answer(self._head, exc) if status < 500 else None
+        answer = scim or web.Response(status=status, text=text)
+        answer.headers.update(_HEADERS)
+        answer.force_close()
+        return answer
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Only its kind: what a parser says of a body quotes it."""
+        event(_log, "connection.failed", level=logging.WARNING, why=type(kw.get("exc_info")).__name__)
+
+    def _await_head(self) -> None:
+        if self._late is None:
+            self._late = self._clock.call_later(HEAD_SECONDS, self.force_close)
+
+    def _head_came(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+
+def _level(status: int) -> int:
+    return logging.INFO if status < 500 else logging.ERROR
+
+
+async def _stamp(_request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in _HEADERS.items():
+        response.headers[name] = value

@@ -1,0 +1,65 @@
+"""How often anybody may ask without a token: by address and by organization, with an end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from ipaddress import ip_network
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from access import rate
+from access.rate import Buckets
+from rosterd.wire.addresses import forwarding
+from rosterd.wire.limits import limiting
+
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    async def here(_request: web.Request) -> web.Response:
+        return web.Response(text="here")
+
+    proxies = forwarding([ip_network("127.0.0.1")])
+    app = web.Application(middlewares=[proxies, limiting(3, 5, lambda: ["acme"])])
+    app.add_routes([web.get("/sso/{organization}/login", here), web.get("/v1/teams", here)])
+    async with TestClient(TestServer(app)) as made:
+        yield made
+
+
+async def asked(client: Client, path: str, address: str, **headers: str) -> tuple[int, str]:
+    async with client.get(path, headers={"X-Forwarded-For": address, **headers}) as answer:
+        return answer.status, answer.headers.get("Retry-After", "")
+
+
+async def test_an_address_has_so_many_and_is_told_when_to_come_back(client: Client) -> None:
+    statuses = [
+        await asked(client, path, "192.0.2.1") for path in ("/v1/teams", "/sso/x/login", "/nothing", "/v1/teams")
+    ]
+    assert statuses == [(200, ""), (200, ""), (404, ""), (429, "20")]
+    assert (await asked(client, "/v1/teams", "192.0.2.2"))[0] == 200
+    assert (await asked(client, "/v1/teams", "192.0.2.1", Authorization="Bearer x"))[0] == 200
+    assert (await asked(client, "/sso/acme/login", "192.0.2.1", Authorization="Bearer x"))[0] == 429
+
+
+async def test_an_organization_has_so_many_from_everywhere(client: Client) -> None:
+    statuses = [(await asked(client, "/sso/acme/login", f"192.0.2.{number}"))[0] for number in range(6)]
+    assert statuses == [200] * 5 + [429]
+    assert (await asked(client, "/sso/zeta/login", "192.0.2.99"))[0] == 200
+
+
+async def test_one_network_of_ipv6_is_one_address(client: Client) -> None:
+    statuses = [(await asked(client, "/v1/teams", f"2001:db8::{number}"))[0] for number in range(1, 5)]
+    assert statuses == [200, 200, 200, 429]
+    assert (await asked(client, "/v1/teams", "2001:db8:0:1::1"))[0] == 200
+
+
+def test_very_many_addresses_fill_no_memory(monkeypatch: pytest.MonkeyPatch, now: datetime) -> None:
+    monkeypatch.setattr(rate, "_KEPT", 100)
+    buckets = Buckets(5)
+    for number in range(1000):
+        assert buckets.take(str(number), now) == 0
+    assert len(buckets._buckets) <= 100
