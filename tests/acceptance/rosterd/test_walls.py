@@ -111,6 +111,7 @@ def test_half_requests_stretch_no_restart(tmp_path: Path) -> None:
         one.sendall(half[:-2])
         two.sendall(half + b"S")
         with connected(running.url) as silent:
+            assert status(exchange(running.url, head("/health/live"))) == 200  # those before it are accepted too
             running.signal(signal.SIGTERM)
             began = time.monotonic()
             assert closes_within(silent, 5) < 3
