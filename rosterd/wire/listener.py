@@ -30,9 +30,10 @@ _log = logging.getLogger(__name__)
 class Listener:
     """An application that answers at an address. ``await Listener.open(…)``, and ``close`` at the end."""
 
-    def __init__(self, runner: web.AppRunner, server: asyncio.Server) -> None:
+    def __init__(self, runner: web.AppRunner, server: asyncio.Server, ending: asyncio.Event) -> None:
         self._runner = runner
         self._server = server
+        self._ending = ending
 
     @classmethod
     async def open(cls, app: web.Application, address: tuple[str, int], *, key: str, drain: float) -> Listener:
@@ -51,8 +52,9 @@ class Listener:
 
         manager.request_factory = begun
         host, port = address
+        ending = asyncio.Event()
         try:
-            server = await loop.create_server(lambda: _Connection(manager, loop), host, port)
+            server = await loop.create_server(lambda: _Connection(manager, loop, ending), host, port)
         except OSError as error:
             await runner.cleanup()
             raise BadInput(
@@ -60,7 +62,7 @@ class Listener:
                 where=key,
                 next_step="stop what listens there, or choose another port",
             ) from error
-        return cls(runner, server)
+        return cls(runner, server, ending)
 
     @property
     def addresses(self) -> list[str]:
@@ -69,6 +71,7 @@ class Listener:
 
     async def close(self) -> None:
         """Take nobody any more, let requests end, close the application. Whoever has not asked yet is cut at once."""
+        self._ending.set()
         self._server.close()
         cutting = asyncio.get_running_loop().call_later(HALF_SECONDS, self._cut)
         try:
@@ -84,7 +87,7 @@ class Listener:
 class _Connection(web.RequestHandler):
     """One connection. Bodies have a time of their own where they are read (``access.bodies``)."""
 
-    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, ending: asyncio.Event) -> None:
         super().__init__(
             manager,
             loop=loop,
@@ -98,10 +101,13 @@ class _Connection(web.RequestHandler):
         self._answering = False
         self._late: asyncio.TimerHandle | None = None
         self._clock = loop
+        self._ending = ending
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._await_head()
+        if self._ending.is_set():  # it was on its way when the listener closed
+            self.force_close()
 
     def data_received(self, data: bytes) -> None:
         if not self._answering and (self._last is None or self._last.content.is_eof()):

@@ -190,3 +190,12 @@ async def _reading(request: web.Request) -> web.Response:
     except tuple(STATUS) as error:
         return web.Response(status=STATUS[type(error)])
     return web.Response(text="read")
+
+
+async def test_a_connection_that_was_on_its_way_at_the_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "HEAD_SECONDS", 60)
+    opened = await Listener.open(web.Application(), ("127.0.0.1", 0), key="server.listen", drain=5)
+    opened._ending.set()  # the listener is closing, and the network has not heard of it yet
+    with connected(f"http://{opened.addresses[0]}") as late:
+        assert await asyncio.to_thread(closes_within, late, 2) < 1
+    await opened.close()
