@@ -33,7 +33,6 @@ REPORTS = "reports"
 TABLE = f"""
 GET    /health/live                                  {PUBLIC}
 GET    /health/ready                                 {PUBLIC}
-GET    /metrics                                      {PUBLIC}
 GET    /openapi.json                                 {PUBLIC}
 GET    /v1/openapi.json                              {PUBLIC}
 GET    /v1/errors/{{kind}}                             {PUBLIC}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import zlib
 from collections.abc import AsyncIterator
 
 import pytest
@@ -28,8 +29,10 @@ async def url() -> AsyncIterator[str]:
 
     app = web.Application()
     app.router.add_post("/{any:.*}", take)
-    async with TestServer(app) as server:
-        yield str(server.make_url("/"))
+    server = TestServer(app)
+    await server.start_server(auto_decompress=False)  # as the daemon's listener
+    yield str(server.make_url("/"))
+    await server.close()
 
 
 @pytest.mark.parametrize(
@@ -40,6 +43,10 @@ async def url() -> AsyncIterator[str]:
         (gzip.compress(b"a" * MOST), {"Content-Type": FORM, "Content-Encoding": "gzip"}, 200),
         (gzip.compress(b"a" * (MOST + 1)), {"Content-Type": FORM, "Content-Encoding": "gzip"}, 413),
         (b"no gzip", {"Content-Type": JSON, "Content-Encoding": "gzip"}, 400),
+        (gzip.compress(b"a" * MOST)[:-5], {"Content-Type": JSON, "Content-Encoding": "gzip"}, 400),
+        (gzip.compress(b"a") + b"b", {"Content-Type": JSON, "Content-Encoding": "gzip"}, 400),
+        (zlib.compress(b"a"), {"Content-Type": JSON, "Content-Encoding": "deflate"}, 200),
+        (zlib.compress(b"a" * MOST)[2:-4], {"Content-Type": JSON, "Content-Encoding": "deflate"}, 200),
         (b"a", {"Content-Type": JSON, "Content-Encoding": "compress"}, 415),
         (b"a", {"Content-Type": JSON, "Content-Encoding": "gzip, gzip"}, 415),
         (b"a", {"Content-Type": JSON + "; charset=UTF-8"}, 200),
