@@ -5,12 +5,14 @@ Modules are counted, in processes of their own: unlike times, they are the same 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import version
 from pathlib import Path
@@ -22,10 +24,12 @@ import typer
 from typer.main import get_command
 
 from ledger.jobs import Claim
+from ledger.store import jobs
 from rosterd import job_kinds
 from rosterd.cli import EXIT_CODES, VERBS, make
 from rosterd.handover import Handover
 from rosterd.loading import load
+from rosterd.service import Service
 from tests.parts import fresh
 from tests.parts.installation import Installation, free_port
 
@@ -163,7 +167,17 @@ def test_a_command_loads_what_it_needs(acme: Installation, name: str) -> None:
 @pytest.mark.parametrize("kind", JOBS)
 def test_a_worker_loads_what_its_job_needs(acme: Installation, kind: str) -> None:
     assert acme.rosterd("token", "create", "x").code == 0  # now the organization is in the ledger
-    ran = fresh.job(Handover(load(acme.file, {}), "acme", kind, {}, Claim("none", 1, "test")))
+    settings = load(acme.file, {})
+
+    async def claimed() -> Claim:
+        async with Service.opened(settings) as service:
+            now = service.clock()
+            await jobs.enqueue(service.ledger, "acme", kind, now=now)
+            job = await jobs.claim(service.ledger, [kind], "test", now=now, deadline=timedelta(hours=1))
+            assert job is not None
+            return job.claim
+
+    ran = fresh.job(Handover(settings, "acme", kind, {}, asyncio.run(claimed())))
     assert ran.code == 0
     assert set(json.loads(ran.out)) == {"outcome"}, ran.out
     assert JOBS[kind] & ran.modules == set()
