@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import HttpVersion11, web
 
+from access.codings import CODINGS
 from access.errors import Forbidden, Unauthenticated
-from access.unpacking import CODINGS, Damaged, Unpacking
+from access.unpacking import Damaged, Unpacking
 from connector.scim import long_lists
 from connector.scim.bending import Bending
 from connector.scim.errors import Changed, Fault, NotHere, NotOffered, Taken, TooLarge, UnreadBody
