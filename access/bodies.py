@@ -12,7 +12,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from access.unpacking import CODINGS, Damaged, Unpacking
+from access.codings import CODINGS
+from access.unpacking import Damaged, Unpacking
 from ledger.errors import BadInput
 
 FORM = "application/x-www-form-urlencoded"

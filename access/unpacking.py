@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from access.codings import PACKED, decompressor
 from ledger.errors import BadInput
 
-CODINGS = ("", "identity", "gzip", "x-gzip", "deflate")
-"""What a ``Content-Encoding`` may say."""
 _PART = 64 * 1024
 
 
@@ -24,14 +24,12 @@ class Damaged(BadInput):
 
 
 class Unpacking:
-    """The body of one request; ``parts`` may be left and gone on with. Its coding is one of ``CODINGS``."""
+    """The body of one request; ``parts`` may be left and gone on with. Its coding is one of ``codings.CODINGS``."""
 
     def __init__(self, request: web.Request) -> None:
         self._content = request.content
         self._coding = request.headers.get("Content-Encoding", "").strip().lower()
-        self._packed = self._coding not in CODINGS[:2]
-        self._stream = zlib.decompressobj(31)
-        self._begun = False
+        self._stream: Any = None
         self._left = b""
 
     async def parts(self) -> AsyncIterator[bytes]:
@@ -45,21 +43,18 @@ class Unpacking:
                 raise Damaged("the body breaks off") from error
             if not self._left:
                 break
-        if self._begun and not self._stream.eof:
+        if self._stream is not None and not self._stream.eof:
             raise Damaged(f"the {self._coding} body is cut off")
 
     def _unpacked(self) -> Iterator[bytes]:
-        if not self._packed:
+        if self._coding not in PACKED:
             part, self._left = self._left, b""
             if part:
                 yield part
             return
         while self._left:
-            if not self._begun:
-                # what is called deflate is zlib's format, and by mistake often bare (RFC 9110 §8.4.1.2)
-                bare = self._coding == "deflate" and self._left[0] & 0xF != 8
-                self._stream = zlib.decompressobj(-15 if bare else 47)
-                self._begun = True
+            if self._stream is None:
+                self._stream = decompressor(self._coding, self._left)
             if self._stream.eof:
                 if not self._left.strip(b"\0"):
                     self._left = b""

@@ -160,10 +160,7 @@ async def verify_domain(
         fresh, _ = await _registered(book, row.domain)
         if fresh.attempt != row.attempt:
             raise Stale(f"{row.domain} was added anew while its record was looked for", next_step="verify it again")
-        checks = (await evidence.known(book)).domains[row.domain].checks
-        if checks and checks[-1].at > looked_at:
-            raise Stale(f"somebody looked for {row.domain} later and was done sooner", next_step="rosterd sso status")
-        return await _record_check(book, row, proof, actor)
+        return await _record_check(book, row, proof, actor, looked_at)
 
 
 async def recheck_domains(
@@ -214,8 +211,11 @@ async def release_domain(
         await sync.follow_gate(book)
 
 
-async def _record_check(book: Book, row: DomainRow, proof: Proof, actor: str) -> DomainReport:
-    before = domains.standing((await evidence.known(book)).domains[row.domain], book.at)
+async def _record_check(book: Book, row: DomainRow, proof: Proof, actor: str, looked_at: datetime) -> DomainReport:
+    known = (await evidence.known(book)).domains[row.domain]
+    if known.checks and known.checks[-1].at > looked_at:
+        raise Stale(f"somebody looked for {row.domain} later and was done sooner", next_step="rosterd sso status")
+    before = domains.standing(known, book.at)
     if before.state is DomainState.FAILED:
         raise Refused(
             f"the token of {row.domain} ran out on {to_text(before.since)}",

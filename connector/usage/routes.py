@@ -13,23 +13,24 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from access.bodies import Garbled, TooLarge, TooSlow, UnreadBody, read_raw
+from access.bodies import Garbled, TooLarge, TooSlow, read_raw
+from access.codings import PACKED
 from access.errors import Unauthenticated
 from access.principal import Principal, Scope
 from connector.usage import quarantine
 from connector.usage.formats.bodies import (
-    CODINGS,
     MAX_BYTES,
     BatchTooLarge,
+    UnsupportedBody,
     read_body,
 )
 from connector.usage.ingest import in_pool, ingest_parsed
 from connector.usage.settings import ReportingSettings
 from ledger.errors import BadInput, NotFound, Refused, Retryable, RosterdError, Unavailable
-from ledger.instant import from_micros, to_micros, to_text
+from ledger.instant import from_micros, to_micros
 from ledger.store import usage_quarantine
 from ledger.store.engine import Ledger
-from ledger.store.usage_quarantine import Chosen, Kept, Place
+from ledger.store.usage_quarantine import Chosen, Place
 
 PATH = "/ingest/v1/usage-events"
 QUARANTINE = "/ingest/v1/quarantine"
@@ -70,7 +71,7 @@ def routes(
             total, causes = await usage_quarantine.sums(reader, chosen)
             rows = await usage_quarantine.page(reader, chosen, before, limit)
         following = _cursor((rows[-1].received_at, rows[-1].digest)) if len(rows) == limit else None
-        return {"rows": total, "causes": causes, "quarantined_rows": [row_json(row) for row in rows], "next": following}
+        return {"rows": total, "causes": causes, "quarantined_rows": [row.to_json() for row in rows], "next": following}
 
     async def replayed(request: web.Request, sender: Principal) -> Any:
         done, following = await quarantine.replay_page(
@@ -125,19 +126,6 @@ async def _body(request: web.Request) -> bytes:
         raise BadInput(f"{error.what}", next_step="nothing was stored; send it again") from error
 
 
-def row_json(row: Kept) -> dict[str, Any]:
-    """One row in quarantine, as programs see it."""
-    return {
-        "place": row.place,
-        "event_id": row.event_id,
-        "reasons": row.reasons,
-        "payload": row.payload,
-        "batch_id": row.batch_id,
-        "source": row.source,
-        "received_at": to_text(row.received_at),
-    }
-
-
 def _chosen(request: web.Request, sender: Principal) -> Chosen:
     asked = request.query
     names = {"cause", "source", "batch", "event_id", "cursor", "limit", "reason", "all"}
@@ -180,7 +168,7 @@ def problem(error: RosterdError, public_url: str = "") -> web.Response:
         body["next_step"] = error.next_step
     headers = {}
     if status == 415:
-        headers["Accept-Encoding"] = ", ".join(CODINGS)  # RFC 7694
+        headers["Accept-Encoding"] = ", ".join(PACKED)  # RFC 7694
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="rosterd"'
     if status == 503:
@@ -195,8 +183,7 @@ def _problem_of(error: RosterdError) -> tuple[int, str, str]:
     known: tuple[tuple[type[RosterdError], tuple[int, str, str]], ...] = (
         (Unauthenticated, (401, "unauthenticated", "No valid credential")),
         (Refused, (403, "role-required", "The credential lacks a right")),
-        (UnreadBody, (415, "unsupported-media-type", "Content type not read")),
-        (TooLarge, (413, "batch-too-large", "Batch too large")),
+        (UnsupportedBody, (415, "unsupported-media-type", "Content type not read")),
         (TooSlow, (408, "too-slow", "Body too slow")),
         (BatchTooLarge, (413, "batch-too-large", "Batch too large")),
         (BadInput, (400, "invalid-body", "Body not read")),

@@ -135,8 +135,7 @@ async def fail(
         return
     async with ledger.unscoped_write() as connection:
         await _still_mine(connection, job)
-        there = await ledger.moment(connection, now)
-        await _back(connection, job, now=there, retry_at=there + (retry_at - now), outcome=outcome)
+        await _wait(ledger, connection, job, retry_at - now, now=now, outcome=outcome)
 
 
 async def give_back(ledger: Ledger, job: Job, *, now: datetime, outcome: Any, run_after: datetime) -> None:
@@ -144,8 +143,7 @@ async def give_back(ledger: Ledger, job: Job, *, now: datetime, outcome: Any, ru
     as ``heartbeat``."""
     async with ledger.unscoped_write() as connection:
         await _still_mine(connection, job)
-        there = await ledger.moment(connection, now)
-        await _back(connection, job, now=there, retry_at=there + (run_after - now), outcome=outcome)
+        await _wait(ledger, connection, job, run_after - now, now=now, outcome=outcome)
         await _set(connection, job.id, {"attempts": job.attempts - 1})
 
 
@@ -210,6 +208,14 @@ async def _change(ledger: Ledger, job: Job, **values: Any) -> None:
 async def _still_mine(connection: AsyncConnection, job: Job) -> None:
     if (await connection.execute(select(_TABLE.c.id).where(fencing.mine(job.claim)).with_for_update())).first() is None:
         raise fencing.taken(job.claim)
+
+
+async def _wait(
+    ledger: Ledger, connection: AsyncConnection, job: Job, span: timedelta, *, now: datetime, outcome: Any
+) -> None:
+    """To waiting for so long, by the clock that every host shares."""
+    now = await ledger.moment(connection, now)
+    await _back(connection, job, now=now, retry_at=now + span, outcome=outcome)
 
 
 async def _back(

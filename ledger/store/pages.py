@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, or_
+from sqlalchemy import Column, Select, and_, or_
 
 from ledger.store.book import Reader
 from ledger.store.runs import RunRow
@@ -24,11 +24,18 @@ _EVENT = ("seq", "at", "actor", "verb", "subject", "run_id", "plan_digest")
 async def runs_page(reader: Reader, before: tuple[datetime, str] | None, limit: int) -> list[RunRow]:
     """Up to ``limit`` runs before (started at, id), newest first."""
     table = runs.run
-    statement = reader.select(table, *_RUN).order_by(table.c.started_at.desc(), table.c.id.desc()).limit(limit)
-    if before is not None:
-        at, run_id = before
-        statement = statement.where(or_(table.c.started_at < at, and_(table.c.started_at == at, table.c.id < run_id)))
+    statement = newest(reader.select(table, *_RUN), table.c.started_at, table.c.id, before, limit)
     return [RunRow(*tuple(row)) for row in await reader.all(statement)]
+
+
+def newest(
+    statement: Select[Any], at: Column[Any], key: Column[Any], before: tuple[datetime, str] | None, limit: int
+) -> Select[Any]:
+    """``statement`` by instant and key, newest first: up to ``limit`` rows before a place."""
+    if before is not None:
+        instant, last = before
+        statement = statement.where(or_(at < instant, and_(at == instant, key < last)))
+    return statement.order_by(at.desc(), key.desc()).limit(limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy import ColumnElement, func
 
+from ledger.instant import to_text
+from ledger.store import pages
 from ledger.store.book import Book, Reader
 from ledger.store.tables.usage import usage_quarantine
 
@@ -30,6 +32,18 @@ class Kept(NamedTuple):
     batch_id: str
     source: str
     received_at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """As programs see it."""
+        return {
+            "place": self.place,
+            "event_id": self.event_id,
+            "reasons": self.reasons,
+            "payload": self.payload,
+            "batch_id": self.batch_id,
+            "source": self.source,
+            "received_at": to_text(self.received_at),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +106,8 @@ async def page(reader: Reader, chosen: Chosen, before: Place | None, limit: int)
     """Up to ``limit`` rows before a place, newest first."""
     table = usage_quarantine
     statement = reader.select(table, *Kept._fields).where(*chosen.where())
-    if before is not None:
-        at, digest = before
-        earlier = and_(table.c.received_at == at, table.c.digest < digest)
-        statement = statement.where(or_(table.c.received_at < at, earlier))
-    newest = statement.order_by(table.c.received_at.desc(), table.c.digest.desc()).limit(limit)
-    return [Kept(*row) for row in await reader.tuples(newest)]
+    wanted = pages.newest(statement, table.c.received_at, table.c.digest, before, limit)
+    return [Kept(*row) for row in await reader.tuples(wanted)]
 
 
 async def sums(reader: Reader, chosen: Chosen) -> tuple[int, dict[str, int]]:

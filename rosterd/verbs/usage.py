@@ -168,9 +168,7 @@ def listed(
             lines.append(f"the newest {len(rows)} of them; all: rosterd usage quarantine list --limit {total}")
         if total:
             lines.append("  → once the cause is mended: rosterd usage quarantine replay")
-        from connector.usage.routes import row_json
-
-        document = {"rows": total, "causes": causes, "quarantined_rows": [row_json(row) for row in rows]}
+        document = {"rows": total, "causes": causes, "quarantined_rows": [row.to_json() for row in rows]}
         shown = tuple((row.source, row.place, row.event_id, "; ".join(row.reasons)) for row in rows)
         return Shown(tuple(lines), document, Grid(("source", "place", "event", "reasons"), shown) if shown else None)
 

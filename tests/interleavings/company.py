@@ -90,26 +90,23 @@ class Company:
         await asyncio.sleep(self.sim.chance().choice((0, 1, 10, 40)))  # the rest of the pages
 
 
-class SimSource(HandSource):
-    """A directory in memory that is read while others go on."""
+class _Meanwhile:
+    """Reads as the source beside it does, and lets others go on before what it read is used."""
 
     company: Company
 
     async def read(self, request: ReadRequest, *, now: Any) -> Reading:
-        found = await super().read(request, now=now)
+        found: Reading = await super().read(request, now=now)  # type: ignore[misc]
         await self.company.was_read()
         return found
 
 
-class PushedSource(ScimInboxSource):
-    """The product's own, read while others go on."""
+class SimSource(_Meanwhile, HandSource):
+    """A directory in memory."""
 
-    company: Company
 
-    async def read(self, request: ReadRequest, *, now: Any) -> Reading:
-        found = await super().read(request, now=now)
-        await self.company.was_read()
-        return found
+class PushedSource(_Meanwhile, ScimInboxSource):
+    """The product's own."""
 
 
 class SimService(Service):

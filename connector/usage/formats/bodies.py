@@ -12,6 +12,7 @@ from itertools import islice
 
 import pyarrow as pa
 
+from access.codings import CODINGS, PACKED, decompressor
 from connector.usage.formats.decoders import ndjson, opened, parquet, separated
 from connector.usage.formats.text import OtherForm, encoding_of, require_form, separator_of
 from connector.usage.rows import Row
@@ -25,8 +26,6 @@ NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 CSV = "text/csv"
 PARQUET = "application/vnd.apache.parquet"
 CONTENT_TYPES = (*NDJSON, CSV, PARQUET)
-CODINGS = {"gzip": 31, "deflate": 15, "x-gzip": 31}
-"""Content codings that are read, and the windows of zlib."""
 
 
 class BatchTooLarge(BadInput):
@@ -59,17 +58,15 @@ def unpacked(body: bytes, content_encoding: str) -> bytes:
     if len(body) > MAX_BYTES:
         raise BatchTooLarge
     coding = content_encoding.strip().lower()
-    if coding in ("", "identity"):
-        return body
     if coding not in CODINGS:
         raise UnsupportedBody(
-            f"the content coding {content_encoding[:40]!r} is not read", next_step=f"send {', '.join(CODINGS)} or none"
+            f"the content coding {content_encoding[:40]!r} is not read", next_step=f"send {', '.join(PACKED)} or none"
         )
-    # what is called deflate is zlib's format, and by mistake often bare (RFC 9110 §8.4.1.2)
-    bare = coding == "deflate" and body[:1] and body[0] & 0xF != 8
+    if coding not in PACKED:
+        return body
     out, rest = bytearray(), body
     while True:
-        stream = zlib.decompressobj(-15 if bare else CODINGS[coding])
+        stream = decompressor(coding, body)
         try:
             out += stream.decompress(rest, MAX_BYTES + 1 - len(out))
         except zlib.error as error:

@@ -32,6 +32,16 @@ def clock(ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch) -> lis
     return shown
 
 
+async def two_people(ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch) -> World:
+    """ada and bo are in the Team with seats."""
+    stand_in_gate(monkeypatch)
+    world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=9)
+    world.source.put("ada", "bo", groups=["design"])
+    seen = await run.plan(ledger, world.setup, now=now)
+    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", digest=seen.digest)
+    return world
+
+
 async def partition(ledger: Ledger) -> None:
     """Every interval ends after it began, and the next one of the same thing begins no earlier."""
     async with ledger.read(ORGANIZATION.id) as reader:
@@ -48,11 +58,7 @@ async def partition(ledger: Ledger) -> None:
 async def test_a1_a_sign_in_while_a_run_reads_is_before_what_the_run_does(
     ledger: Ledger, clock: list[datetime], now: datetime, monkeypatch: pytest.MonkeyPatch, leaves: bool
 ) -> None:
-    stand_in_gate(monkeypatch)
-    world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=9)
-    world.source.put("ada", "bo", groups=["design"])
-    seen = await run.plan(ledger, world.setup, now=now)
-    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", digest=seen.digest)
+    world = await two_people(ledger, now, monkeypatch)
     began = now + HOUR
     clock.append(began)
     if leaves:
@@ -72,11 +78,7 @@ async def test_e2_a_reading_begins_in_the_books_time_and_what_comes_later_is_lat
     ledger: Ledger, clock: list[datetime], now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two hosts: the one that reads is three minutes ahead of the one that writes meanwhile."""
-    stand_in_gate(monkeypatch)
-    world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=9)
-    world.source.put("ada", "bo", groups=["design"])
-    seen = await run.plan(ledger, world.setup, now=now)
-    await run.apply(ledger, world.setup, fence=ALONE, now=now, actor="test", digest=seen.digest)
+    world = await two_people(ledger, now, monkeypatch)
     began, read = list[datetime](), world.source.read
 
     async def meanwhile(request: ReadRequest, *, now: datetime) -> Reading:
