@@ -6,6 +6,7 @@ Connects what the rooms provide; decides nothing.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from contextlib import suppress
@@ -26,6 +27,7 @@ from rosterd.supervisor import Supervisor
 from rosterd.wire.listener import Listener
 
 _log = logging.getLogger(__name__)
+_MOST_OPERATORS = 64  # connections to the operator's listener at a time
 
 
 class Daemon:
@@ -52,6 +54,8 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._keeping.once("reload", self.reload))
         app = await faces.make(self, connector=self._only is not Only.API, api=self._only is not Only.CONNECTOR)
         try:
+            gc.collect()
+            gc.freeze()  # what was loaded stays: looking through it takes a fifth of a second, again and again
             await self._listen(app)
             self._keeping.keep("loop lag", self.metrics.watch_loop)
             if self._only is not Only.API:
@@ -115,7 +119,9 @@ class Daemon:
         drain = server.drain.total_seconds()
         own = faces.make_operators(self)
         self._listeners.append(
-            await Listener.open(own, server.operator_address, key="server.operator_listen", drain=drain)
+            await Listener.open(
+                own, server.operator_address, key="server.operator_listen", drain=drain, most=_MOST_OPERATORS
+            )
         )
         self._listeners.append(await Listener.open(app, server.address, key="server.listen", drain=drain))
         for listener, verb in zip(self._listeners, ("serve.operator_listening", "serve.listening"), strict=True):

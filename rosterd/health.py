@@ -21,7 +21,7 @@ from ledger.store import runs
 from rosterd.service import Service
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_LAG_EVERY = 0.1
+_LAG_EVERY, _READY_FOR = 0.1, 1.0  # seconds
 
 
 class Metrics:
@@ -121,14 +121,21 @@ def counting(metrics: Metrics) -> Middleware:
 def routes(
     service: Service, *, draining: Callable[[], bool], down: Callable[[], tuple[str, ...]]
 ) -> list[web.RouteDef]:
-    """What the public may know: 200 or 503. ``draining``: true from SIGTERM on, so that a balancer turns away;
-    ``down``: the tasks of the daemon that are not at work."""
+    """What the public may know: 200 or 503; the ledger is asked once a second at most, however many ask. ``draining``:
+    true from SIGTERM on, so that a balancer turns away; ``down``: the tasks of the daemon that are not at work."""
 
     async def live(_request: web.Request) -> web.Response:
         return web.json_response({"status": "live"})
 
+    asking = asyncio.Lock()
+    looked: tuple[float, dict[str, Any]] = (-_READY_FOR, {})
+
     async def ready(_request: web.Request) -> web.Response:
-        found = await _readiness(service, draining(), down())
+        nonlocal looked
+        async with asking:
+            if draining() or down() or time.monotonic() - looked[0] >= _READY_FOR:
+                looked = time.monotonic(), await _readiness(service, draining(), down())
+            found = looked[1]
         return web.json_response({"status": found["status"]}, status=200 if found["status"] == "ready" else 503)
 
     return [web.get("/health/live", live), web.get("/health/ready", ready)]

@@ -15,6 +15,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from access.rate import Buckets
 
+_HEALTH = ("/health/live", "/health/ready")
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,13 +23,16 @@ def limiting(per_address: int, per_organization: int, organizations: Callable[[]
     """A middleware that refuses with 429 and ``Retry-After``; ``per_…``: requests a minute.
 
     What is asked at an organization's sign-in pages counts for both, whatever token comes with it; everything else
-    without a token for the address alone.
+    without a token for the address alone. Health is never refused: behind a proxy that nobody named, a stranger would
+    have the daemon restarted.
     """
     addresses, names = Buckets(per_address), Buckets(per_organization)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         signing_on = request.path.startswith("/sso/")
+        if request.path in _HEALTH:
+            return await handler(request)
         if signing_on or hdrs.AUTHORIZATION not in request.headers:
             now = _BEGINNING + timedelta(seconds=asyncio.get_running_loop().time())
             wait = addresses.take(_neighbourhood(request.remote or ""), now)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import resource
 from typing import Any, cast
 
 from aiohttp import web
@@ -23,6 +24,9 @@ ANSWER_SECONDS = 120.0
 """An answer is read within this; none is longer than a page."""
 HALF_SECONDS = 3.0
 """After SIGTERM a body that is still coming has so long; the rest of a body that nobody reads, a third of it."""
+SPARE_FILES = 256
+"""File descriptors that stay for the ledger, for workers and readings, however many connect."""
+_FULL_TOLD_EVERY = 60.0
 _HEADERS = {"Server": "rosterd", "X-Content-Type-Options": "nosniff"}
 _log = logging.getLogger(__name__)
 
@@ -36,9 +40,12 @@ class Listener:
         self._ending = ending
 
     @classmethod
-    async def open(cls, app: web.Application, address: tuple[str, int], *, key: str, drain: float) -> Listener:
+    async def open(
+        cls, app: web.Application, address: tuple[str, int], *, key: str, drain: float, most: int = 0
+    ) -> Listener:
         """Start the application and listen. ``key``: of the setting that says the address; ``drain``: seconds that
-        requests that have begun are given at the end. Raises ``BadInput`` where nobody can listen there."""
+        requests that have begun are given at the end; ``most``: connections at a time, as many as the process may have
+        files by default. Raises ``BadInput`` where nobody can listen there."""
         app.on_response_prepare.append(_stamp)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=drain, handle_signals=False)
         await runner.setup()
@@ -52,9 +59,9 @@ class Listener:
 
         manager.request_factory = begun
         host, port = address
-        ending = asyncio.Event()
+        ending, crowd = asyncio.Event(), _Crowd(manager, most or _most_connections())
         try:
-            server = await loop.create_server(lambda: _Connection(manager, loop, ending), host, port)
+            server = await loop.create_server(lambda: _Connection(manager, loop, ending, crowd), host, port)
         except OSError as error:
             await runner.cleanup()
             raise BadInput(
@@ -87,7 +94,9 @@ class Listener:
 class _Connection(web.RequestHandler):
     """One connection. Bodies have a time of their own where they are read (``access.bodies``)."""
 
-    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop, ending: asyncio.Event) -> None:
+    def __init__(
+        self, manager: web.Server, loop: asyncio.AbstractEventLoop, ending: asyncio.Event, crowd: _Crowd
+    ) -> None:
         super().__init__(
             manager,
             loop=loop,
@@ -102,15 +111,22 @@ class _Connection(web.RequestHandler):
         self._late: asyncio.TimerHandle | None = None
         self._clock = loop
         self._ending = ending
+        self._crowd = crowd
+
+    @property
+    def waits(self) -> bool:
+        """Nothing was asked that is not answered."""
+        return not self._answering and (self._last is None or self._last.content.is_eof())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._await_head()
+        self._crowd.make_room()
         if self._ending.is_set():  # it was on its way when the listener closed
             self.force_close()
 
     def data_received(self, data: bytes) -> None:
-        if not self._answering and (self._last is None or self._last.content.is_eof()):
+        if self.waits:
             self._await_head()
         if unreadable.begins(data):
             self._head = data[:8190]
@@ -131,13 +147,19 @@ class _Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                return await super().finish_response(request, resp, start_time)
+                done = await super().finish_response(request, resp, start_time)
+                await asyncio.sleep(0)  # of a hundred requests that come at once, each lets others be heard
+                return done
         except TimeoutError as error:
-            if self.transport is not None:
-                self.transport.abort()  # closing would wait for what nobody reads
+            self.abort()  # closing would wait for what nobody reads
             raise ConnectionError("the answer is not read") from error
         finally:
             self._answering = False
+
+    def abort(self) -> None:
+        """End at once, whatever is still to be sent."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def cut(self) -> None:
         """End a request whose body is still coming: whoever reads it is told."""
@@ -175,6 +197,34 @@ class _Connection(web.RequestHandler):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+
+class _Crowd:
+    """All connections of a listener. When they are too many, whoever waits longest without asking makes room: the
+    silent cannot shut out those who ask, nor take the files that the ledger needs."""
+
+    def __init__(self, manager: web.Server, most: int) -> None:
+        self._manager = manager
+        self._most = most
+        self._told = -_FULL_TOLD_EVERY
+
+    def make_room(self) -> None:
+        """A connection has been made."""
+        connections = cast(list[_Connection], self._manager.connections)  # the oldest first
+        if len(connections) <= self._most:
+            return
+        next(one for one in connections if one.waits).abort()  # the newest has asked nothing yet
+        now = asyncio.get_running_loop().time()
+        if now - self._told >= _FULL_TOLD_EVERY:
+            self._told = now
+            event(_log, "connections.full", level=logging.WARNING, most=self._most)
+
+
+def _most_connections() -> int:
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files == resource.RLIM_INFINITY:
+        files = 65_536
+    return max(files - SPARE_FILES, files // 2)
 
 
 def _level(status: int) -> int:

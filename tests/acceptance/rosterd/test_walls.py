@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.parts.hostile import HOSTILE, strangers
 from tests.parts.installation import Daemon, Installation
 from tests.parts.raw import closes_within, connected, exchange, said, status
 
@@ -46,6 +48,11 @@ def resident(daemon: Daemon) -> float:
     """Megabytes that the daemon has had at most."""
     lines = Path(f"/proc/{daemon.process.pid}/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+def files(daemon: Daemon) -> int:
+    """File descriptors that the daemon has open."""
+    return len(os.listdir(f"/proc/{daemon.pid}/fd"))
 
 
 def test_a_network_of_a_token_holds_behind_a_proxy_n11(acme: Installation, daemon: Daemon) -> None:
@@ -101,6 +108,23 @@ def test_a_packed_body_is_measured_unpacked_and_fills_no_memory(acme: Installati
     began = time.monotonic()
     assert status(exchange(daemon.url, head("/admin/v1/approvals", *lines, method="POST"), bomb)) == 413
     assert time.monotonic() - began < 5
+    assert resident(daemon) < 400
+
+
+def test_strangers_shut_nobody_out_and_leave_nothing_behind(daemon: Daemon) -> None:
+    """``benchmarks.hostile_load`` measures how fast; here everybody is answered."""
+    probe = head("/health/live")
+    assert status(exchange(daemon.url, probe)) == 200
+    before = files(daemon)
+    with strangers(daemon.url, half=200, slow=50, hostile=len(HOSTILE)):
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            assert status(exchange(daemon.url, probe)) == 200
+        assert files(daemon) > before + 200
+    end = time.monotonic() + 20
+    while files(daemon) > before + 8 and time.monotonic() < end:  # connections to its database may stay
+        time.sleep(0.1)
+    assert files(daemon) <= before + 8
     assert resident(daemon) < 400
 
 

@@ -274,9 +274,7 @@ async def crowd(provider: Provider, count: int) -> list[str]:
     return ids
 
 
-async def test_s_r43_c06_what_is_handed_out_is_taken_back(
-    provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_s_r43_c06_what_is_handed_out_is_taken_back(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     """In every way a whole list is sent, while others are answered; nothing is lost by a push that is cut."""
     begun, answered = threading.Event(), threading.Event()
 

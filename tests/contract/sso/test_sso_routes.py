@@ -13,11 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from connector.sso import sign_in, steps
-from connector.sso.routes import Entrance
+from connector.sso.routes import Entrance, _form
 from connector.sso.saml import ServiceProvider
 from connector.sso.settings import SamlSettings
 from connector.sso.sign_in import Outgoing, SignedIn
 from connector.sso.signing import ensure_key
+from ledger.errors import BadInput
 from ledger.secret import SecretRef
 from ledger.store.engine import Ledger
 from tests.parts.idp import Key
@@ -177,3 +178,9 @@ async def test_bodies_that_are_too_large_or_no_forms(acme: SsoOrganization, brow
         assert answer.status == 413
     async with browser.post("/sso/acme/acs", data=b"\xff", headers={"Content-Type": "text/plain"}) as answer:
         assert answer.status == 415
+
+
+def test_a_form_that_is_nothing_but_escapes_is_not_unescaped() -> None:
+    assert _form(b"SAMLResponse=%2B%2F%3D&RelayState=") == {"SAMLResponse": "+/=", "RelayState": ""}
+    with pytest.raises(BadInput, match="nearly everything is escaped"):
+        _form(b"SAMLResponse=" + b"%" * 100_000)

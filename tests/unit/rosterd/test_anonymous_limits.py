@@ -25,7 +25,9 @@ async def client() -> AsyncIterator[Client]:
 
     proxies = forwarding([ip_network("127.0.0.1")])
     app = web.Application(middlewares=[proxies, limiting(3, 5, lambda: ["acme"])])
-    app.add_routes([web.get("/sso/{organization}/login", here), web.get("/v1/teams", here)])
+    app.add_routes(
+        [web.get("/sso/{organization}/login", here), web.get("/v1/teams", here), web.get("/health/live", here)]
+    )
     async with TestClient(TestServer(app)) as made:
         yield made
 
@@ -43,6 +45,10 @@ async def test_an_address_has_so_many_and_is_told_when_to_come_back(client: Clie
     assert (await asked(client, "/v1/teams", "192.0.2.2"))[0] == 200
     assert (await asked(client, "/v1/teams", "192.0.2.1", Authorization="Bearer x"))[0] == 200
     assert (await asked(client, "/sso/acme/login", "192.0.2.1", Authorization="Bearer x"))[0] == 429
+
+
+async def test_whoever_probes_health_is_never_refused(client: Client) -> None:
+    assert [await asked(client, "/health/live", "192.0.2.1") for _ in range(9)] == [(200, "")] * 9
 
 
 async def test_an_organization_has_so_many_from_everywhere(client: Client) -> None:

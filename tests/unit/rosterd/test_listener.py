@@ -7,6 +7,7 @@ import io
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import pytest
 from aiohttp import web
@@ -199,3 +200,32 @@ async def test_a_connection_that_was_on_its_way_at_the_end_is_cut(monkeypatch: p
     with connected(f"http://{opened.addresses[0]}") as late:
         assert await asyncio.to_thread(closes_within, late, 2) < 1
     await opened.close()
+
+
+async def test_the_silent_make_room_for_who_asks(log: io.StringIO) -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def late(_request: web.Request) -> web.Response:
+        entered.set()
+        await leave.wait()
+        return web.Response(text="done")
+
+    app = web.Application()
+    app.add_routes([web.get("/", late)])
+    opened = await Listener.open(app, ("127.0.0.1", 0), key="server.listen", drain=5, most=4)
+    address = f"http://{opened.addresses[0]}"
+    with ExitStack() as lines:
+        asking = lines.enter_context(connected(address))
+        asking.sendall(HEAD)
+        await entered.wait()
+        silent = [lines.enter_context(connected(address)) for _ in range(3)]
+        half = lines.enter_context(connected(address))
+        half.sendall(HEAD[:-2])
+        assert await asyncio.to_thread(closes_within, silent[0], 2) < 1
+        for line in [lines.enter_context(connected(address)) for _ in range(3)]:
+            line.sendall(HEAD)
+        leave.set()
+        assert b"done" in await asyncio.to_thread(said, line, b"done")
+        assert b"done" in await asyncio.to_thread(said, asking, b"done")
+    await opened.close()
+    assert log.getvalue().count("connections.full") == 1
