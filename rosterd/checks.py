@@ -145,8 +145,8 @@ async def _directory(source: Source, request: ReadRequest) -> AsyncIterator[Chec
 
 
 async def _domains(service: Service, name: str) -> AsyncIterator[CheckLine]:
-    from connector.sso import evidence
-    from connector.sso.gate import GateState
+    from connector.sso.gate import evidence
+    from connector.sso.gate.decision import GateState
 
     async with service.ledger.read(name) as reader:
         gates = await evidence.gates(reader, now=service.clock())

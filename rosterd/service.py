@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from connector.reconcile.explain.ask import ConfiguredFinder
     from connector.reconcile.policy.policy import Policy
     from connector.reconcile.run import Setup
-    from connector.sso.saml import ServiceProvider
+    from connector.sso.saml.service_provider import ServiceProvider
     from ledger.published.iceberg import Warehouse
     from ledger.store.inbox import Inbox
 
@@ -202,8 +202,8 @@ class Service:
 
     def provider(self) -> ServiceProvider:
         """Our SAML service provider, made at first use; its key too, where the files do not exist yet."""
-        from connector.sso.saml import ServiceProvider
-        from connector.sso.signing import ensure_key
+        from connector.sso.saml.service_provider import ServiceProvider
+        from connector.sso.saml.signing import ensure_key
 
         if self._provider is None:
             installation = self.settings.installation

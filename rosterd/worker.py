@@ -35,7 +35,7 @@ Work = Callable[[Service, Handover], Awaitable[dict[str, Any]]]
 async def reconcile(service: Service, task: Handover) -> dict[str, Any]:
     """Read, decide, apply what the guard lets through; nothing at all while nobody has enabled sync (R5)."""
     from connector.reconcile import run
-    from connector.sso.sync import SyncState, sync_status
+    from connector.sso.gate.sync import SyncState, sync_status
 
     async with service.ledger.read(task.organization) as reader:
         status = await sync_status(reader)
@@ -107,7 +107,7 @@ async def undo(service: Service, task: Handover) -> dict[str, Any]:
 
 async def evidence(service: Service, task: Handover) -> dict[str, Any]:
     """Look again at every domain that is or was proved."""
-    from connector.sso.domain_steps import recheck_domains
+    from connector.sso.proof.domain_steps import recheck_domains
 
     dns = service.settings.installation.dns
     fence = Errand(Unleased.EVIDENCE, task.claim)

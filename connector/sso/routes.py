@@ -17,8 +17,8 @@ from aiohttp import web
 
 from access.bodies import FORM, STATUS, read_body
 from connector.sso import sign_in
-from connector.sso.response import MAX_BASE64, SignInRefused
-from connector.sso.saml import ServiceProvider
+from connector.sso.saml.response import MAX_BASE64, SignInRefused
+from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.sign_in import Outgoing, SignedIn
 from ledger.errors import BadInput, Busy, NotFound, Refused
 from ledger.store.engine import Ledger

@@ -10,10 +10,10 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from connector.sso import connections, domains, evidence, sync
-from connector.sso.connection_steps import MAIN, load_peer
-from connector.sso.response import Accepted, Document, Expected, SignInRefused, read_response
-from connector.sso.saml import Peer, ServiceProvider
+from connector.sso.gate import connections, domains, evidence, sync
+from connector.sso.provider.connection_steps import MAIN, load_peer
+from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused, read_response
+from connector.sso.saml.service_provider import Peer, ServiceProvider
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
 from ledger.identity import Email

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from connector.sso.connection_steps import ConnectionReport, connect, turn_off, turn_on
-from connector.sso.domain_steps import (
+from connector.sso.gate.status import SsoStatus, status
+from connector.sso.gate.sync import disable_sync, enable_sync, sync_status
+from connector.sso.proof.domain_steps import (
     Challenge,
     DomainReport,
     add_domain,
@@ -16,10 +17,9 @@ from connector.sso.domain_steps import (
     set_grace,
     verify_domain,
 )
+from connector.sso.provider.connection_steps import ConnectionReport, connect, turn_off, turn_on
 from connector.sso.sign_in import SignedIn, TestTicket, begin_test
 from connector.sso.sign_in import finish as finish_test
-from connector.sso.status import SsoStatus, status
-from connector.sso.sync import disable_sync, enable_sync, sync_status
 
 __all__ = [
     "Challenge",

@@ -27,7 +27,7 @@ from saml2.metadata import entity_descriptor
 from saml2.saml import NAMEID_FORMAT_EMAILADDRESS, NameID
 from saml2.server import Server
 
-from connector.sso.signing import make_certificate
+from connector.sso.saml.signing import make_certificate
 
 _HOST = "127.0.0.1"
 _RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from connector.reconcile import run
 from connector.reconcile.show.outcome import Planned, RunOutcome
-from connector.sso.domain_steps import recheck_domains
+from connector.sso.proof.domain_steps import recheck_domains
 from ledger.errors import Unavailable
 from ledger.jobs import Unleased
 from ledger.store import people, seats

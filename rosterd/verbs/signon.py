@@ -11,8 +11,8 @@ from ledger.errors import BadInput, Refused
 from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
 
 if TYPE_CHECKING:
-    from connector.sso.status import SsoStatus
-    from connector.sso.sync import SyncStatus
+    from connector.sso.gate.status import SsoStatus
+    from connector.sso.gate.sync import SyncStatus
     from rosterd.service import Service
 
 sso = typer.Typer(
@@ -28,7 +28,7 @@ def status(context: typer.Context, organization: OneOrganization = "", as_json: 
     """Where every domain and connection stands, what is missing, what will lapse."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import status as standing
+        from connector.sso.gate import status as standing
 
         async with service.ledger.read(choose(service.settings, organization)) as reader:
             return _status(await standing.status(reader, now=service.clock()))
@@ -41,7 +41,7 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
     """Register a domain and print the DNS record that proves it (its token is shown this once)."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import domain_steps
+        from connector.sso.proof import domain_steps
         from rosterd.service import actor
 
         await service.register()
@@ -72,7 +72,7 @@ def verify(context: typer.Context, domain: Domain, organization: OneOrganization
     """Look for the record by every resolver."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import domain_steps
+        from connector.sso.proof import domain_steps
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
@@ -156,7 +156,7 @@ def on(
     """Turn single sign-on on with exactly what was tested."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import connection_steps
+        from connector.sso.provider import connection_steps
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
@@ -174,7 +174,7 @@ def off(context: typer.Context, reason: Reason, organization: OneOrganization = 
     """Turn single sign-on off. Sync is suspended with it; nobody loses anything."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import connection_steps
+        from connector.sso.provider import connection_steps
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
@@ -195,7 +195,7 @@ def release(
     """Give a domain up; nobody else may claim it for 30 days."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import domain_steps
+        from connector.sso.proof import domain_steps
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
@@ -212,7 +212,7 @@ def sync_status(context: typer.Context, organization: OneOrganization = "", as_j
     """Whether sync is off, ready, enabled or suspended, and why."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import sync as switch
+        from connector.sso.gate import sync as switch
 
         async with service.ledger.read(choose(service.settings, organization)) as reader:
             return _sync(await switch.sync_status(reader, now=service.clock()))
@@ -225,7 +225,7 @@ def enable(context: typer.Context, organization: OneOrganization = "", as_json: 
     """Enable directory sync; refused with every missing step until single sign-on is on (R5)."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import sync as switch
+        from connector.sso.gate import sync as switch
         from rosterd.service import actor
 
         await service.register()
@@ -243,7 +243,7 @@ def disable(context: typer.Context, organization: OneOrganization = "", as_json:
     """Switch directory sync off; what it granted stays as it is."""
 
     async def work(service: Service) -> Result:
-        from connector.sso import sync as switch
+        from connector.sso.gate import sync as switch
         from rosterd.service import actor
 
         name = choose(service.settings, organization)

@@ -17,13 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("rosterd", "ledger", "access", "connector", "reporting_api")
 FORBIDDEN_NAMES = {"manager", "handler", "util", "utils", "helper", "helpers", "common", "core", "data", "info",
                    "process", "user"}  # fmt: skip
-SYNC_IS_AGREED = {"connector.sso.sync"}
+SYNC_IS_AGREED = {"connector.sso.gate.sync"}
 MOST_FILES, SHORTEST = 15, 60
 CROWDED = {
     "rosterd": "the composition: one file per part of the daemon and of its settings",
     "ledger": "the values of the field and what every store stands on, one file per thing",
     "ledger/store": "one file per aggregate of the book, each with a table room of its own",
-    "connector/sso": "domains, connections and responses, to be three rooms when sign-on is worked on",
     "connector/scim": "the provider's grammar, resources and routes, to be rooms when the inbox is worked on",
 }
 """Folders with more than ``MOST_FILES`` modules, and why."""

@@ -29,7 +29,7 @@ from connector.reconcile.policy.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.state.teams import ensure_organization
 from connector.scim import routes
-from connector.sso import connection_steps
+from connector.sso.provider import connection_steps
 from ledger.errors import NotFound, Refused, Retryable, Stale
 from ledger.identity import Email
 from ledger.jobs import Job

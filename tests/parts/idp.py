@@ -21,7 +21,7 @@ from pathlib import Path
 import xmlsec
 from lxml import etree
 
-from connector.sso.signing import make_certificate
+from connector.sso.saml.signing import make_certificate
 
 SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol"

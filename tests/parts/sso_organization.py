@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
-from connector.sso import evidence, sign_in, steps
-from connector.sso.saml import ServiceProvider
+from connector.sso import sign_in, steps
+from connector.sso.gate import evidence
+from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.settings import SsoSettings
 from connector.sso.sign_in import Outgoing, SignedIn
 from ledger.store import sso_requests

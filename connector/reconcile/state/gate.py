@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from connector.reconcile.desired.seen import Domains
-from connector.sso import evidence, sync
-from connector.sso.gate import Gate, GateState
+from connector.sso.gate import evidence, sync
+from connector.sso.gate.decision import Gate, GateState
 from ledger.errors import Refused
 from ledger.store.book import Book, Reader
 

@@ -61,7 +61,7 @@ sso_version = plain(
     text("fingerprint"),
     text("metadata"),  # the XML as it came
     text("metadata_sha256"),
-    Column("facts", Json, nullable=False),  # what was read from it, and the want_* flags: connector.sso.metadata
+    Column("facts", Json, nullable=False),  # what was read from it, and the want_* flags: connector.sso.saml.metadata
     instant("created_at"),
     text("created_by"),
     key=("connection_id", "version"),
@@ -75,7 +75,7 @@ sso_evidence = plain(
     "sso_evidence",
     Column("seq", BigInteger, nullable=False),
     instant("at"),
-    text("kind"),  # domain.added, domain.token, domain.checked … connection.on: connector.sso.evidence lists them
+    text("kind"),  # domain.added, domain.token, domain.checked … connection.on: connector.sso.gate.evidence lists them
     text("subject"),  # domain or connection id
     text("actor"),
     Column("facts", Json, nullable=False),

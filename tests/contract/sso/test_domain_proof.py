@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from connector.sso import dns as txt
-from connector.sso import domain_steps, evidence, steps
-from connector.sso.dns import Outcome
-from connector.sso.domains import Answer, DomainState
-from connector.sso.sync import SyncState
+from connector.sso import steps
+from connector.sso.gate import evidence
+from connector.sso.gate.domains import Answer, DomainState
+from connector.sso.gate.sync import SyncState
+from connector.sso.proof import dns as txt
+from connector.sso.proof import domain_steps
+from connector.sso.proof.dns import Outcome
 from ledger.errors import NotFound, Overtaken, Refused, Stale
 from ledger.jobs import Errand, RetryRules, Unleased
 from ledger.store import jobs

@@ -18,11 +18,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from lxml import etree
 
-from connector.sso.metadata import Wants, fingerprint, parse
-from connector.sso.response import Accepted, Expected, SignInRefused, read_response
-from connector.sso.saml import Peer, ServiceProvider
+from connector.sso.saml.metadata import Wants, fingerprint, parse
+from connector.sso.saml.response import Accepted, Expected, SignInRefused, read_response
+from connector.sso.saml.service_provider import Peer, ServiceProvider
+from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings
-from connector.sso.signing import ensure_key
 from ledger.secret import SecretRef
 from tests.parts.idp import NS, SAML, SAMLP, Forged, Key, encode, metadata
 

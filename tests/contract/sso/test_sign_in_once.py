@@ -9,14 +9,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from connector.sso import evidence, sign_in, steps
-from connector.sso.connections import ConnectionState
-from connector.sso.gate import GateState
-from connector.sso.response import SignInRefused
-from connector.sso.saml import ServiceProvider
+from connector.sso import sign_in, steps
+from connector.sso.gate import evidence
+from connector.sso.gate.connections import ConnectionState
+from connector.sso.gate.decision import GateState
+from connector.sso.gate.sync import SyncState
+from connector.sso.saml.response import SignInRefused
+from connector.sso.saml.service_provider import ServiceProvider
+from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings
-from connector.sso.signing import ensure_key
-from connector.sso.sync import SyncState
 from ledger.errors import NotFound, Refused
 from ledger.secret import SecretRef
 from ledger.store import audit

@@ -14,10 +14,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from connector.sso import sign_in, steps
 from connector.sso.routes import Entrance, _form
-from connector.sso.saml import ServiceProvider
+from connector.sso.saml.service_provider import ServiceProvider
+from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings
 from connector.sso.sign_in import Outgoing, SignedIn
-from connector.sso.signing import ensure_key
 from ledger.errors import BadInput
 from ledger.secret import SecretRef
 from ledger.store.engine import Ledger

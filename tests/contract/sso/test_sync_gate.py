@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connector.sso import evidence, steps, sync
-from connector.sso.connection_steps import MAIN
-from connector.sso.gate import GateState
-from connector.sso.sync import SyncState
+from connector.sso import steps
+from connector.sso.gate import evidence, sync
+from connector.sso.gate.decision import GateState
+from connector.sso.gate.sync import SyncState
+from connector.sso.provider.connection_steps import MAIN
 from ledger.errors import Busy, Refused
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger

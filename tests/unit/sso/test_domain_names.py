@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from connector.sso import domains
 from connector.sso.domain_names import normalise, overlaps, require_registrable
+from connector.sso.gate import domains
 from connector.sso.settings import DnsSettings, DomainSettings
 from ledger.errors import Refused
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connector.sso.metadata import REDIRECT, Wants, clean_copy, fingerprint, parse
+from connector.sso.saml.metadata import REDIRECT, Wants, clean_copy, fingerprint, parse
 from ledger.errors import BadInput, ManyErrors
 from tests.parts.idp import Key, metadata
 

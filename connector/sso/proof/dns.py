@@ -19,7 +19,7 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 
-from connector.sso.domains import Answer, holds_token, record_name
+from connector.sso.gate.domains import Answer, holds_token, record_name
 from connector.sso.settings import DnsSettings
 
 NEEDED = 2

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connector.sso import connections, domains, evidence, sync
-from connector.sso.evidence import Known
-from connector.sso.explain_gate import missing_steps
-from connector.sso.metadata import IdpMetadata, SigningCertificate, Wants, fingerprint, parse
-from connector.sso.saml import Peer
+from connector.sso.gate import connections, domains, evidence, sync
+from connector.sso.gate.evidence import Known
+from connector.sso.gate.explain_gate import missing_steps
+from connector.sso.saml.metadata import IdpMetadata, SigningCertificate, Wants, fingerprint, parse
+from connector.sso.saml.service_provider import Peer
 from connector.sso.settings import SsoSettings
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from connector.sso import evidence
-from connector.sso.explain_gate import whole_way
-from connector.sso.gate import Gate, GateState
+from connector.sso.gate import evidence
+from connector.sso.gate.decision import Gate, GateState
+from connector.sso.gate.explain_gate import whole_way
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
 from ledger.instant import require_aware, to_text

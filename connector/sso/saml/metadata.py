@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from connector.sso.connections import Certificate
-from connector.sso.xml_scan import BadXml, Limits, read
+from connector.sso.gate.connections import Certificate
+from connector.sso.saml.xml_scan import BadXml, Limits, read
 from ledger.errors import BadInput, ManyErrors
 from ledger.instant import to_text
 

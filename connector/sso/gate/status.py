@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connector.sso import connections, domains, evidence, sync
-from connector.sso.connections import ConnectionState
-from connector.sso.domains import DomainStanding, DomainState
-from connector.sso.evidence import Known
-from connector.sso.explain_gate import whole_way
-from connector.sso.gate import Gate
-from connector.sso.sync import SyncStatus
+from connector.sso.gate import connections, domains, evidence, sync
+from connector.sso.gate.connections import ConnectionState
+from connector.sso.gate.decision import Gate
+from connector.sso.gate.domains import DomainStanding, DomainState
+from connector.sso.gate.evidence import Known
+from connector.sso.gate.explain_gate import whole_way
+from connector.sso.gate.sync import SyncStatus
 from ledger.instant import to_text
 from ledger.store.book import Reader
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from connector.sso import domains, evidence, sync
-from connector.sso.dns import Proof, judge, look_up
 from connector.sso.domain_names import POLICY_VERSION, normalise, overlaps, require_registrable
-from connector.sso.domains import Answer, DomainStanding, DomainState
-from connector.sso.gate import Gate
+from connector.sso.gate import domains, evidence, sync
+from connector.sso.gate.decision import Gate
+from connector.sso.gate.domains import Answer, DomainStanding, DomainState
+from connector.sso.proof.dns import Proof, judge, look_up
 from connector.sso.settings import DnsSettings
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Overtaken, Refused, Stale

@@ -27,11 +27,11 @@ from saml2.client import Saml2Client
 from saml2.config import SPConfig
 from saml2.metadata import entity_descriptor
 
-from connector.sso import response as steps
-from connector.sso.metadata import IdpMetadata, Wants, clean_copy
-from connector.sso.response import Accepted, Document, Expected, SignInRefused
+from connector.sso.saml import response as steps
+from connector.sso.saml.metadata import IdpMetadata, Wants, clean_copy
+from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused
+from connector.sso.saml.signatures import check_signatures
 from connector.sso.settings import SamlSettings
-from connector.sso.signatures import check_signatures
 from ledger.errors import Busy, Unavailable
 
 T = TypeVar("T")

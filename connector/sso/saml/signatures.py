@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from connector.sso.metadata import DS
-from connector.sso.response import Document, Expected, SignInRefused, local_name
+from connector.sso.saml.metadata import DS
+from connector.sso.saml.response import Document, Expected, SignInRefused, local_name
 
 SIGNATURE_METHODS = frozenset(
     f"http://www.w3.org/2001/04/xmldsig-more#{kind}-sha{size}" for kind in ("rsa", "ecdsa") for size in (256, 384, 512)

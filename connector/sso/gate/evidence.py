@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from connector.sso.connections import Certificate, ConnectionEvidence, Probe, Switch, Test, Version
-from connector.sso.domains import Answer, Check, DomainEvidence
-from connector.sso.gate import Gate, decide
+from connector.sso.gate.connections import Certificate, ConnectionEvidence, Probe, Switch, Test, Version
+from connector.sso.gate.decision import Gate, decide
+from connector.sso.gate.domains import Answer, Check, DomainEvidence
 from ledger.instant import to_text
 from ledger.store import sso as rows
 from ledger.store.book import Book, Reader

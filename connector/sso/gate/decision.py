@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from connector.sso import connections, domains
-from connector.sso.connections import ConnectionEvidence
-from connector.sso.domains import DomainEvidence, DomainState
+from connector.sso.gate import connections, domains
+from connector.sso.gate.connections import ConnectionEvidence
+from connector.sso.gate.domains import DomainEvidence, DomainState
 
 UNKNOWN_CLOSES_AFTER = timedelta(hours=24)
 """What could not be read for so long is closed."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from xml.etree.ElementTree import Element
 
-from connector.sso.metadata import DS, parse_instant
-from connector.sso.xml_scan import BadXml, Limits, read
+from connector.sso.saml.metadata import DS, parse_instant
+from connector.sso.saml.xml_scan import BadXml, Limits, read
 from ledger.errors import Refused
 from ledger.identity import Email, fold
 
