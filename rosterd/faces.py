@@ -20,13 +20,14 @@ from connector.admin import routes as admin
 from connector.directory.mapping import rules_by_source
 from connector.reconcile.by_hand.sign_in import Arrival, claim
 from connector.sso.routes import Entrance
+from connector.sso.settings import SsoSettings
 from connector.sso.sign_in import SignedIn
 from connector.usage import routes as ingest
 from connector.usage.settings import ReportingSettings
-from ledger.errors import Refused
+from ledger.errors import BadInput, Refused
 from ledger.store.inbox import Inbox
 from reporting_api.app import make_app, openapi_body, openapi_endpoint
-from rosterd import health
+from rosterd import health, provider_metadata
 from rosterd.logs import event
 from rosterd.pushes import Pushes
 from rosterd.service import Service, policy
@@ -125,6 +126,7 @@ def _mount_connector(app: web.Application, daemon: Running, pepper: bytes, inbox
         reload=daemon.reload,
         clock=service.clock,
         declared=lambda organization: _declared(service, organization),
+        sign_on=lambda organization: _sign_on(service, organization),
     )
     app.add_subapp("/admin/v1", admin.make_app(service.ledger, acts))
 
@@ -180,6 +182,26 @@ def _declared(service: Service, organization: str) -> admin.Declared:
     kinds = {item.id: item.kind for item in customer.settings.directories}
     rules = rules_by_source(customer.settings.directories)
     return admin.Declared(policy(customer), customer.settings.invites, kinds, rules)
+
+
+def _sign_on(service: Service, organization: str) -> admin.OwnSignOn:
+    """What single sign-on needs of the organization's file as it is now; raises ``NotFound`` when it has gone."""
+    customer = service.settings.customer(organization)
+
+    async def metadata(address: str) -> bytes:
+        if address and not address.startswith("https://"):
+            raise BadInput("is no https address", where="url", next_step="or send the document itself as metadata")
+        if not address:
+            return await provider_metadata.configured(customer)
+        return await provider_metadata.given(address, customer.file.parent)
+
+    return admin.OwnSignOn(
+        service.settings.installation.dns,
+        customer.settings.sso or SsoSettings(),
+        {item.name: item.grace for item in customer.settings.domains},
+        service.provider(),
+        metadata,
+    )
 
 
 def _reporting(service: Service, organization: str) -> ReportingSettings:

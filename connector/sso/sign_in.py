@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.provider.connection_steps import MAIN, load_peer
@@ -41,6 +42,10 @@ class TestTicket:
     url: str
     domain: str
     expires_at: datetime
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json`` and the admin API."""
+        return {"url": self.url, "domain": self.domain, "expires_at": to_text(self.expires_at)}
 
 
 @dataclass(frozen=True, slots=True)

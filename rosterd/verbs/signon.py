@@ -99,13 +99,15 @@ def connect(
     async def work(service: Service) -> Result:
         from connector.sso import steps
         from connector.sso.settings import SsoSettings
+        from rosterd import provider_metadata
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
         customer = service.settings.customer(name)
         settings = customer.settings.sso or SsoSettings()
-        given = Path.cwd() if metadata else customer.file.parent
-        document = await _metadata(metadata or settings.metadata, given)
+        document = await (
+            provider_metadata.given(metadata, Path.cwd()) if metadata else provider_metadata.configured(customer)
+        )
         loopback = service.settings.installation.saml.allow_http_on_loopback
         report = await steps.connect(
             service.ledger,
@@ -139,9 +141,8 @@ def begin_test(
         ticket = await steps.begin_test(
             service.ledger, service.provider(), name, _label(domain), actor=actor(), now=service.clock()
         )
-        document = {"url": ticket.url, "domain": ticket.domain, "expires_at": ticket.expires_at}
         lines = (ticket.url, f"  → open it in a browser; after it passed: rosterd sso on {ticket.domain}")
-        return Shown(lines, document)
+        return Shown(lines, ticket.to_json())
 
     perform(context, as_json, work)
 
@@ -271,23 +272,6 @@ def _status(found: SsoStatus) -> Shown:
 
 def _sync(found: SyncStatus) -> Shown:
     return Shown((f"sync: {found.state.value}", *(f"  {reason}" for reason in found.reasons)), found.to_json())
-
-
-async def _metadata(reference: str, folder: Path) -> bytes:
-    """Metadata of a file or of an https address."""
-    if not reference:
-        raise BadInput(
-            "no metadata is given", where="sso.metadata", next_step="rosterd sso connect FILE, or set sso.metadata"
-        )
-    if reference.startswith("https://"):
-        from rosterd.fetching import fetch
-
-        return await fetch(reference)
-    path = folder / reference.removeprefix("file:")
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"cannot be read: {error.strerror}", where=str(path), next_step="check the path") from error
 
 
 def _label(domain: str) -> str:
