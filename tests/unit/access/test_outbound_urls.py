@@ -62,6 +62,24 @@ def test_n12_an_odd_address_is_refused(text: str) -> None:
     assert str(caught.value).isprintable() or "\n  → " in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("https://anna:geheim@host/", "holds a user name or password"),
+        ("https://host/#part", "holds a fragment"),
+        ("https://ho\tst/", "holds a space, a control character"),
+        ("ftp://host/", "is not an https address"),
+        ("https://host:70000/", "has a port that does not exist"),
+        ("https://127.1/", "neither a domain name nor a plainly written IP address"),
+        ("https://host/ä", "must be written as %XX"),
+    ],
+)
+def test_an_odd_address_is_told_what_is_odd(text: str, why: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        Target.parse(text)
+    assert why in caught.value.what
+
+
 @pytest.mark.parametrize("text", ["https://1.2.3.4/", "https://[::1]/"])
 def test_a_plainly_written_ip_address_is_known_as_one(text: str) -> None:
     target = Target.parse(text)
