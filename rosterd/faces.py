@@ -192,8 +192,8 @@ def _sign_on(service: Service, organization: str) -> admin.OwnSignOn:
         if address and not address.startswith("https://"):
             raise BadInput("is no https address", where="url", next_step="or send the document itself as metadata")
         if not address:
-            return await provider_metadata.configured(customer)
-        return await provider_metadata.given(address, customer.file.parent)
+            return await provider_metadata.configured(service, customer)
+        return await provider_metadata.given(service, address, customer.file.parent)
 
     return admin.OwnSignOn(
         service.settings.installation.dns,

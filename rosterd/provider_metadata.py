@@ -1,4 +1,4 @@
-"""Where an identity provider's metadata is read from: a file, or an https address."""
+"""Where an identity provider's metadata is read from: a file, or an address through the one door out (N12)."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import asyncio
 from pathlib import Path
 
 from ledger.errors import BadInput
+from rosterd.service import Service
 from rosterd.settings import Customer
 
+_MOST = 5 * 1024 * 1024
 
-async def given(reference: str, folder: Path) -> bytes:
-    """Metadata of an https address, or of a file whose relative path begins at ``folder``. Raises ``BadInput``,
-    ``Unavailable``."""
-    if reference.startswith("https://"):
-        from rosterd.fetching import fetch
 
-        return await fetch(reference)
+async def given(service: Service, reference: str, folder: Path) -> bytes:
+    """Metadata of an address, or of a file whose relative path begins at ``folder``; 5 MiB at most. Raises
+    ``BadInput`` and what the door raises."""
+    if reference.lower().startswith(("https://", "http://")):
+        from access.outbound.door import Caps
+
+        return (await service.door().get(reference, Caps(size=_MOST))).body
     path = folder / reference.removeprefix("file:")
     try:
         return await asyncio.to_thread(path.read_bytes)
@@ -23,11 +26,11 @@ async def given(reference: str, folder: Path) -> bytes:
         raise BadInput(f"cannot be read: {error.strerror}", where=str(path), next_step="check the path") from error
 
 
-async def configured(customer: Customer) -> bytes:
+async def configured(service: Service, customer: Customer) -> bytes:
     """Metadata of where the organization's file says; raises as ``given`` does."""
     reference = customer.settings.sso.metadata if customer.settings.sso else ""
     if not reference:
         raise BadInput(
             "no metadata is given", where="sso.metadata", next_step="rosterd sso connect FILE, or set sso.metadata"
         )
-    return await given(reference, customer.file.parent)
+    return await given(service, reference, customer.file.parent)

@@ -105,9 +105,10 @@ def connect(
         name = choose(service.settings, organization)
         customer = service.settings.customer(name)
         settings = customer.settings.sso or SsoSettings()
-        document = await (
-            provider_metadata.given(metadata, Path.cwd()) if metadata else provider_metadata.configured(customer)
-        )
+        if metadata:
+            document = await provider_metadata.given(service, metadata, Path.cwd())
+        else:
+            document = await provider_metadata.configured(service, customer)
         loopback = service.settings.installation.saml.allow_http_on_loopback
         report = await steps.connect(
             service.ledger,
