@@ -46,6 +46,10 @@ def offline(settings: Settings) -> list[CheckLine]:
             f" {len(customer.settings.teams)} Teams"
         )
         lines.append(CheckLine(True, described))
+    url = settings.installation.database.url
+    if url.startswith("sqlite:///") and not (file := Path(url.removeprefix("sqlite:///")) / "ledger.db").is_file():
+        fix = "rosterd serve makes one in a fresh folder; where there was one, restore its backup"
+        lines.append(CheckLine(False, f"there is no ledger: {file}", fix))
     return lines
 
 

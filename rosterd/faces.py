@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from access import tokens
 from access.errors import Unauthenticated
 from access.principal import Principal
+from access.proven import PROVEN
 from access.trail import Trail
 from connector.admin import routes as admin
 from connector.directory.mapping import rules_by_source
@@ -35,6 +36,7 @@ from rosterd.wire.addresses import forwarding
 from rosterd.wire.limits import limiting
 
 _log = logging.getLogger(__name__)
+_SHOWN = 200  # characters of a path in the log
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -150,7 +152,7 @@ class Asking:
         try:
             if scheme.lower() != "bearer":
                 raise Unauthenticated("no bearer token")
-            return await tokens.authenticate(
+            who = await tokens.authenticate(
                 self._service.ledger,
                 text.strip(),
                 pepper=self._pepper,
@@ -158,8 +160,10 @@ class Asking:
                 remote=request.remote or "",
                 trail=self._trail,
             )
+            request[PROVEN] = True
+            return who
         except Unauthenticated as error:
-            event(_log, "request.refused", path=request.path, cause=error.cause)
+            event(_log, "request.refused", path=request.path[:_SHOWN], cause=error.cause)
             raise
 
 
@@ -215,9 +219,10 @@ async def _naming(request: web.Request, handler: health.Handler) -> web.StreamRe
     """The last wall over HTTP: an unexpected exception is one log line and a plain 500."""
     try:
         return await handler(request)
-    except web.HTTPException:
+    except (web.HTTPException, ConnectionError):  # the client has gone: aiohttp tidies up
         raise
     except Exception:
-        _log.exception("request.failed", extra={"fields": {"path": request.path, "method": request.method}})
+        fields = {"path": request.path[:_SHOWN], "method": request.method}
+        _log.exception("request.failed", extra={"fields": fields})
         body = '{"type":"about:blank","title":"Internal error","status":500}'
         return web.Response(text=body, status=500, content_type="application/problem+json")

@@ -6,6 +6,7 @@ Reads files; starts, connects and creates nothing.
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from rosterd.toml_places import Path as Place
 from rosterd.toml_places import line_of, locate, show_path
 
 M = TypeVar("M", bound=BaseModel)
-_MOST_BYTES, _DEEPEST, _MOST_FAULTS = 16 * 1024 * 1024, 16, 50
+_MOST_BYTES, _DEEPEST, _MOST_KEYS, _MOST_ITEMS, _MOST_FAULTS = 8 * 1024 * 1024, 16, 1_000, 20_000, 50
 NEXT_STEP = "correct it, then run: rosterd check"
 
 
@@ -172,11 +173,15 @@ def _read(file: Path, faults: list[RosterdError]) -> Document | None:
 
 
 def _document(file: Path) -> Document:
-    with file.open("rb") as handle:
-        content = handle.read(_MOST_BYTES + 1)
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its other end
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise BadInput("is no file", where=_short(file), next_step="move it away, or name another")
+    with open(handle, "rb") as opened:
+        content = opened.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise BadInput(f"has more than {_MOST_BYTES} bytes", where=_short(file), next_step=NEXT_STEP)
-    text = content.decode("utf-8")
+    text = content.decode("utf-8-sig")  # editors write a byte order mark that TOML knows nothing of
     try:
         raw = tomllib.loads(text)
         deep = _deeper(raw, _DEEPEST)
@@ -184,6 +189,8 @@ def _document(file: Path) -> Document:
         deep = True
     if deep:
         raise BadInput(f"is nested more than {_DEEPEST} deep", where=_short(file), next_step=NEXT_STEP)
+    if wide := _wider(raw):
+        raise BadInput(f"has more than {wide}", where=_short(file), next_step=NEXT_STEP)
     return Document(file, raw, locate(text))
 
 
@@ -198,6 +205,22 @@ def _deeper(raw: Any, most: int) -> bool:
             if isinstance(inner, dict | list)
         ]
     return bool(layer)
+
+
+def _wider(raw: Any) -> str:
+    """What there is too much of, whatever it means: naming each fault of very many holds everybody up."""
+    layer = [raw]
+    while layer:
+        for item in layer:
+            if len(item) > (_MOST_KEYS if isinstance(item, dict) else _MOST_ITEMS):
+                return f"{_MOST_KEYS} keys in a table" if isinstance(item, dict) else f"{_MOST_ITEMS} items in a list"
+        layer = [
+            inner
+            for item in layer
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, dict | list)
+        ]
+    return ""
 
 
 def _validated(

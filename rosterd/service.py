@@ -267,7 +267,8 @@ def _kept_beside(url: str, warehouse: str) -> list[str]:
     """What only an installation that had a ledger has: other databases in its folder, published tables."""
     found = []
     if url.startswith("sqlite:///"):
-        found += [str(file) for file in sorted(Ledger.file(url).parent.glob("*.db")) if file.stat().st_size]
+        kept = sorted(Ledger.file(url).parent.glob("*.db"))
+        found += [str(file) for file in kept if file.is_symlink() or file.stat().st_size]
     tables = Path(warehouse.removeprefix("file://").removeprefix("file:"))
     if warehouse.startswith("file:") and tables.is_dir() and any(tables.iterdir()):
         found.append(str(tables))

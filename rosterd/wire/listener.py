@@ -10,7 +10,7 @@ import logging
 import resource
 from typing import Any, cast
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from ledger.errors import BadInput
 from rosterd.logs import event
@@ -24,9 +24,13 @@ ANSWER_SECONDS = 120.0
 """An answer is read within this; none is longer than a page."""
 HALF_SECONDS = 3.0
 """After SIGTERM a body that is still coming has so long; the rest of a body that nobody reads, a third of it."""
+_READ_AT_ONCE = 16 * 1024
+"""Bytes of one connection that are parsed before others are heard: they may be a thousand chunks of one byte each."""
+_TINY_CHUNKS, _TINY = 1_000, 8
+"""So many chunks in waiting, of so few bytes each, are no body but an attack."""
 SPARE_FILES = 256
 """File descriptors that stay for the ledger, for workers and readings, however many connect."""
-_FULL_TOLD_EVERY = 60.0
+_FULL_TOLD_EVERY, _NEW_FOR = 60.0, 0.25  # seconds; whoever has just come is about to ask
 _HEADERS = {"Server": "rosterd", "X-Content-Type-Options": "nosniff"}
 _log = logging.getLogger(__name__)
 
@@ -107,7 +111,8 @@ class _Connection(web.RequestHandler):
         )
         self._head = b""
         self._last: web.BaseRequest | None = None
-        self._answering = False
+        self._answering = self._writing = False
+        self._since = loop.time()
         self._late: asyncio.TimerHandle | None = None
         self._clock = loop
         self._ending = ending
@@ -118,8 +123,19 @@ class _Connection(web.RequestHandler):
         """Nothing was asked that is not answered."""
         return not self._answering and (self._last is None or self._last.content.is_eof())
 
+    @property
+    def held_up(self) -> bool:
+        """It is the other side's turn: to send the rest of a body, or to read its answer."""
+        return self._writing or (self._last is not None and not self._last.content.is_eof())
+
+    @property
+    def since(self) -> float:
+        """When it was made, or asked last (loop time)."""
+        return self._since
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        transport.max_size = _READ_AT_ONCE  # type: ignore[attr-defined]  # of asyncio's transports, 256 KiB else
         self._await_head()
         self._crowd.make_room()
         if self._ending.is_set():  # it was on its way when the listener closed
@@ -131,6 +147,9 @@ class _Connection(web.RequestHandler):
         if unreadable.begins(data):
             self._head = data[:8190]
         super().data_received(data)
+        if self._last is not None and _is_crumbled(self._last.content):
+            event(_log, "request.unreadable", remote=self._last.remote, why="its body is nothing but tiny chunks")
+            self.abort()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._head_came()
@@ -140,11 +159,12 @@ class _Connection(web.RequestHandler):
     def begun(self, request: web.BaseRequest) -> None:
         """The head of a request is there, or it was none."""
         self._head_came()
-        self._last, self._answering = request, True
+        self._last, self._answering, self._since = request, True, self._clock.time()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        self._writing = True
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 done = await super().finish_response(request, resp, start_time)
@@ -154,7 +174,7 @@ class _Connection(web.RequestHandler):
             self.abort()  # closing would wait for what nobody reads
             raise ConnectionError("the answer is not read") from error
         finally:
-            self._answering = False
+            self._answering = self._writing = False
 
     def abort(self) -> None:
         """End at once, whatever is still to be sent."""
@@ -200,8 +220,9 @@ class _Connection(web.RequestHandler):
 
 
 class _Crowd:
-    """All connections of a listener. When they are too many, whoever waits longest without asking makes room: the
-    silent cannot shut out those who ask, nor take the files that the ledger needs."""
+    """All connections of a listener. When they are too many, whoever is silent longest makes room, else whoever takes
+    longest to send a body or to read an answer: they cannot shut out those who ask, nor take the files that the ledger
+    needs."""
 
     def __init__(self, manager: web.Server, most: int) -> None:
         self._manager = manager
@@ -213,11 +234,18 @@ class _Crowd:
         connections = cast(list[_Connection], self._manager.connections)  # the oldest first
         if len(connections) <= self._most:
             return
-        next(one for one in connections if one.waits).abort()  # the newest has asked nothing yet
         now = asyncio.get_running_loop().time()
+        silent = (one for one in connections if one.waits and now - one.since > _NEW_FOR)
+        held_up = sorted((one for one in connections if one.held_up), key=lambda one: one.since)
+        next(silent, held_up[0] if held_up else connections[-1]).abort()
         if now - self._told >= _FULL_TOLD_EVERY:
             self._told = now
             event(_log, "connections.full", level=logging.WARNING, most=self._most)
+
+
+def _is_crumbled(body: StreamReader) -> bool:
+    chunks = body._http_chunk_splits  # where each that nobody has read yet ends
+    return chunks is not None and len(chunks) > _TINY_CHUNKS and chunks[-1] - chunks[0] < _TINY * len(chunks)
 
 
 def _most_connections() -> int:

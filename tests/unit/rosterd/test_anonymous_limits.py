@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from access import rate
+from access.proven import PROVEN
 from access.rate import Buckets
 from rosterd.wire.addresses import forwarding
 from rosterd.wire.limits import limiting
@@ -23,11 +24,17 @@ async def client() -> AsyncIterator[Client]:
     async def here(_request: web.Request) -> web.Response:
         return web.Response(text="here")
 
+    async def known(request: web.Request) -> web.Response:
+        request[PROVEN] = True
+        return web.Response(text="here")
+
+    async def revoked(_request: web.Request) -> web.Response:
+        return web.Response(status=401)
+
     proxies = forwarding([ip_network("127.0.0.1")])
     app = web.Application(middlewares=[proxies, limiting(3, 5, lambda: ["acme"])])
-    app.add_routes(
-        [web.get("/sso/{organization}/login", here), web.get("/v1/teams", here), web.get("/health/live", here)]
-    )
+    paths = ("/sso/{organization}/login", "/v1/teams", "/health/live")
+    app.add_routes([*(web.get(path, here) for path in paths), web.get("/known", known), web.get("/revoked", revoked)])
     async with TestClient(TestServer(app)) as made:
         yield made
 
@@ -43,8 +50,18 @@ async def test_an_address_has_so_many_and_is_told_when_to_come_back(client: Clie
     ]
     assert statuses == [(200, ""), (200, ""), (404, ""), (429, "20")]
     assert (await asked(client, "/v1/teams", "192.0.2.2"))[0] == 200
-    assert (await asked(client, "/v1/teams", "192.0.2.1", Authorization="Bearer x"))[0] == 200
     assert (await asked(client, "/sso/acme/login", "192.0.2.1", Authorization="Bearer x"))[0] == 429
+
+
+async def test_a_token_counts_for_its_address_until_it_was_accepted(client: Client) -> None:
+    made_up = [(await asked(client, "/v1/teams", "192.0.2.1", Authorization=f"Bearer {n}"))[0] for n in range(4)]
+    assert made_up == [200, 200, 200, 429]
+    good = {"Authorization": "Bearer good"}
+    assert [await asked(client, "/known", "192.0.2.2", **good) for _ in range(9)] == [(200, "")] * 9
+    assert (await asked(client, "/known", "192.0.2.1", **good))[0] == 200  # from an address that has none left
+    assert [(await asked(client, "/v1/teams", "192.0.2.2"))[0] for _ in range(4)] == [200, 200, 200, 429]
+    assert (await asked(client, "/revoked", "192.0.2.2", **good))[0] == 401
+    assert (await asked(client, "/known", "192.0.2.2", **good))[0] == 429
 
 
 async def test_whoever_probes_health_is_never_refused(client: Client) -> None:

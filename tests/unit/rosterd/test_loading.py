@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -257,12 +258,37 @@ def test_a_file_that_is_nested_too_deep_is_one_fault(folder: Path) -> None:
 
 
 def test_a_hundred_thousand_faults_are_fifty_and_a_number(folder: Path) -> None:
-    keys = "".join(f"key{number} = 1\n" for number in range(100_000))
+    keys = "".join(f"key{number} = 1\n" for number in range(900))
     (folder / "organizations" / "acme.toml").write_text(keys + ORGANIZATION, encoding="utf-8")
     found = faults_of(folder)
     assert len(found) == 51
-    assert found[-1].endswith("and 99950 more like these")
+    assert found[-1].endswith("and 850 more like these")
     assert len("".join(found)) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("".join(f"key{number} = 1\n" for number in range(100_000)), "1000 keys in a table"),
+        ("[[mappings]]\n" * 100_000, "20000 items in a list"),
+        ("a = [" + "1," * 100_000 + "]", "20000 items in a list"),
+    ],
+)
+def test_what_there_is_far_too_much_of_is_one_fault(folder: Path, text: str, what: str) -> None:
+    (folder / "organizations" / "acme.toml").write_text(text, encoding="utf-8")
+    assert faults_of(folder) == [f"organizations/acme.toml: has more than {what}"]
+
+
+def test_what_is_no_file_is_told_and_nobody_waits_for_it(folder: Path) -> None:
+    os.mkfifo(folder / "organizations" / "pipe.toml")
+    (folder / "organizations" / "folder.toml").mkdir()
+    assert faults_of(folder) == [f"organizations/{name}.toml: is no file" for name in ("folder", "pipe")]
+
+
+def test_a_byte_order_mark_is_no_fault(folder: Path) -> None:
+    for name in ("rosterd.toml", "organizations/acme.toml"):
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    assert list(load(folder / "rosterd.toml", {}).customers) == ["acme"]
 
 
 def test_a_long_value_or_key_is_not_repeated(folder: Path) -> None:
