@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from ledger.store import people, seats
-from rosterd.clock import utc_now
 from rosterd.demo import company, files
 from rosterd.loading import load
 from rosterd.service import Service
@@ -163,9 +162,6 @@ def at_keycloak(folder: Path, keycloak: Keycloak, name: str) -> Iterator[AtKeycl
         resolvers = (names.servers[0].address, names.servers[1].address)
         home = folder / "installation"
         files.write(home, PEOPLE, today=datetime.now(UTC).date(), port=port, resolvers=resolvers)
-        yield AtKeycloak(Installation(home), names, realm, port, new_password())
-
-
-def now() -> datetime:
-    """The clock of the daemon, which is the machine's."""
-    return utc_now()
+        installation = Installation(home)
+        installation.edit("rosterd.toml", "[server]", '[server]\noperator_listen = "127.0.0.1:0"')
+        yield AtKeycloak(installation, names, realm, port, new_password())

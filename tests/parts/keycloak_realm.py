@@ -46,7 +46,7 @@ class Realm:
         # without both names it asks for them at the first log-in
         person = {"username": name or mail, "email": mail, "emailVerified": True, "enabled": True}
         person |= {"firstName": given, "lastName": family or given, "credentials": [credential]}
-        return self.admin.create_user(person)
+        return str(self.admin.create_user(person))
 
     def disable_person(self, person: str) -> None:
         """Nobody logs in as them any more."""
@@ -76,7 +76,7 @@ class Realm:
             "config": {"user.attribute": "email", "attribute.name": "mail", "attribute.nameformat": "Basic"},
         }
         client = {"clientId": entity_id, "protocol": "saml", "redirectUris": [acs], "attributes": attributes}
-        return self.admin.create_client({**client, "protocolMappers": [mail], "fullScopeAllowed": False})
+        return str(self.admin.create_client({**client, "protocolMappers": [mail], "fullScopeAllowed": False}))
 
     def disable_client(self, client: str) -> None:
         """It signs nobody in to us any more."""
@@ -84,7 +84,7 @@ class Realm:
 
     def rotate_key(self) -> str:
         """A new signing key that wins over the old one, which stays published. Returns the old one's id."""
-        old = max(self._signing_keys(), key=_priority)
+        old = max(self.signing_keys(), key=_priority)
         config = {"priority": [str(_priority(old) + 100)], "enabled": ["true"], "active": ["true"], "keySize": ["2048"]}
         self.admin.create_component(
             {"name": "rotated", "providerId": _RSA, "providerType": KEYS, "parentId": old["parentId"], "config": config}
@@ -93,14 +93,15 @@ class Realm:
 
     def make_passive(self, key: str) -> None:
         """The key signs nothing any more and stays in the metadata."""
-        [found] = [item for item in self._signing_keys() if item["id"] == key]
+        [found] = [item for item in self.signing_keys() if item["id"] == key]
         self.admin.update_component(key, {**found, "config": {**found["config"], "active": ["false"]}})
 
     def remove_key(self, key: str) -> None:
         """The key leaves the metadata."""
         self.admin.delete_component(key)
 
-    def _signing_keys(self) -> list[dict[str, Any]]:
+    def signing_keys(self) -> list[dict[str, Any]]:
+        """The components that hold them, as the admin API shows them."""
         found = self.admin.get_components({"type": KEYS})
         return [item for item in found if item["providerId"] == _RSA]
 

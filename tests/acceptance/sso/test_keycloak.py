@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from ledger.instant import to_text
+from rosterd.clock import utc_now
 from tests.parts.keycloak import Keycloak
-from tests.parts.keycloak_company import ANNA, DESIGN, EVA, PEOPLE, QUIET, WATCHFUL, AtKeycloak, at_keycloak, now
+from tests.parts.keycloak_company import ANNA, DESIGN, EVA, PEOPLE, QUIET, WATCHFUL, AtKeycloak, at_keycloak
 
 ROLLOVER = "a new key of the identity provider is a new version, which waits for a test and an admin (N1)"
 TRANSIENT = "a transient NameID is taken for the subject, although it is another one each time (N3)"
@@ -69,6 +70,11 @@ def test_r5_keycloak_is_connected_by_the_address_of_its_metadata_and_people_sign
         assert acme.installation.rosterd("sso", "on").code == 3, "not tested"
         acme.turn_on()
         acme.bring_everybody_in()
+        right, acme.password = acme.password, "not it"
+        page = acme.sign_in()
+        assert page.log_in is not None, "Keycloak asks again"
+        assert page.url.startswith(acme.realm.entity_id)
+        acme.password = right
         assert_signed_in(acme)
         assert_signed_in(acme, EVA)
         assert gate(acme) == ("open", "enabled")
@@ -97,18 +103,6 @@ def test_n3_whoever_signed_in_signs_in_again_whatever_the_name_id_is(
         standing = acme.everybody()
         assert_signed_in(acme)
         assert acme.everybody() == standing
-
-
-def test_a_wrong_password_leads_to_no_sign_in(acme: AtKeycloak) -> None:
-    acme.settle(QUIET, mail_attribute="mail")
-    with acme.serving():
-        signed_on(acme)
-        right, acme.password = acme.password, "not it"
-        page = acme.sign_in()
-        assert page.log_in is not None, "Keycloak asks again"
-        assert page.url.startswith(acme.realm.entity_id)
-        acme.password = right
-        assert acme.sign_in().status == 403, "signed in, and not invited"
 
 
 @pytest.mark.xfail(strict=True, reason=ROLLOVER)
@@ -147,10 +141,11 @@ def test_a_changed_key_is_connected_and_tested_by_hand_and_nobody_is_removed(acm
         assert_signed_in(acme)
         standing = acme.everybody()
         old = acme.realm.rotate_key()
-        for change in (lambda: None, lambda: acme.realm.make_passive(old), lambda: acme.realm.remove_key(old)):
-            change()
-            assert acme.installation.rosterd("apply", "--auto").code == 0
-            assert acme.everybody() == standing
+        assert acme.installation.rosterd("apply", "--auto").code == 0
+        acme.realm.make_passive(old)
+        acme.realm.remove_key(old)
+        assert acme.installation.rosterd("apply", "--auto").code == 0
+        assert acme.everybody() == standing
         acme.connect()
         acme.turn_on()
         assert_signed_in(acme)
@@ -161,7 +156,7 @@ def test_a_changed_key_is_connected_and_tested_by_hand_and_nobody_is_removed(acm
 @pytest.mark.xfail(strict=True, reason=VALID_UNTIL)
 def test_n1_metadata_that_is_issued_anew_for_longer_needs_no_new_test(acme: AtKeycloak) -> None:
     acme.settle(QUIET, mail_attribute="mail")
-    soon, later = now() + timedelta(days=10), now() + timedelta(days=40)
+    soon, later = (utc_now().replace(microsecond=0) + timedelta(days=days) for days in (10, 40))
 
     def until(end: object) -> bytes:
         return acme.realm.metadata().replace(b" entityID=", f' validUntil="{end}" entityID='.encode(), 1)
