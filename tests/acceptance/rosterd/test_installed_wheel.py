@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts.installed import ROOT, Installed, shared_installation
+from tests.parts.shared import base_of
 
 PACKAGES = ("rosterd", "ledger", "access", "connector", "reporting_api")
 
@@ -17,8 +18,7 @@ PACKAGES = ("rosterd", "ledger", "access", "connector", "reporting_api")
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Installed]:
     """The run's one installation; workers share the folder above their own."""
-    own = tmp_path_factory.getbasetemp()
-    with shared_installation(own if worker_id == "master" else own.parent) as made:
+    with shared_installation(base_of(tmp_path_factory, worker_id)) as made:
         yield made
 
 
