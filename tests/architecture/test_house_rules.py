@@ -33,7 +33,6 @@ SLICES = {
     "ledger.store.doors": "the seam through which tests run processes in every order",
     "rosterd.wire.limits": "how often anybody may ask, to be read by itself",
     "rosterd.wire.unreadable": "what SCIM says of requests that no route sees; the listener knows no face",
-    "rosterd.fetching": "the one place that fetches for an operator: its limits are read by themselves",
 }
 """Modules under ``SHORTEST`` lines with one importer, and why."""
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"), ("time", "time")}
