@@ -24,6 +24,7 @@ from rosterd.leasing import leased
 from rosterd.settings import Customer, Settings
 
 if TYPE_CHECKING:
+    from access.outbound.door import Door
     from connector.directory.scim.inbox import Mailbox
     from connector.reconcile.explain.ask import ConfiguredFinder
     from connector.reconcile.policy.policy import Policy
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from connector.sso.saml.service_provider import ServiceProvider
     from ledger.published.iceberg import Warehouse
     from ledger.store.inbox import Inbox
+
+
+_METADATA_BYTES = 5 * 1024 * 1024
 
 
 def actor() -> str:
@@ -108,6 +112,18 @@ class Service:
         """Let another file stand for this organization's, in this process only (what-if, P6)."""
         customers = {**self.settings.customers, customer.organization.id: customer}
         self.settings = replace(self.settings, customers=customers)
+
+    def door(self) -> Door:
+        """The one way out (N12), as the operator opened it."""
+        from access.outbound.door import Door
+
+        return Door(self.settings.installation.outbound)
+
+    async def fetch_metadata(self, url: str) -> bytes:
+        """An identity provider's metadata, through the one way out."""
+        from access.outbound.door import Caps
+
+        return (await self.door().get(url, Caps(size=_METADATA_BYTES))).body
 
     @asynccontextmanager
     async def setup(self, organization: str) -> AsyncIterator[Setup]:

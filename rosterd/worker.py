@@ -110,7 +110,6 @@ async def evidence(service: Service, task: Handover) -> dict[str, Any]:
     from connector.sso.proof.domain_steps import recheck_domains
     from connector.sso.provider.refresh import refresh
     from connector.sso.settings import SsoSettings
-    from rosterd.fetching import fetch
 
     installation = service.settings.installation
     fence = Errand(Unleased.EVIDENCE, task.claim)
@@ -122,7 +121,7 @@ async def evidence(service: Service, task: Handover) -> dict[str, Any]:
         service.ledger,
         task.organization,
         settings=service.settings.customer(task.organization).settings.sso or SsoSettings(),
-        fetch=fetch,
+        fetch=service.fetch_metadata,
         now=service.clock(),
         fence=fence,
         allow_http_on_loopback=installation.saml.allow_http_on_loopback,

@@ -109,7 +109,7 @@ def connect(
         settings = customer.settings.sso or SsoSettings()
         given = Path.cwd() if metadata else customer.file.parent
         reference = metadata or settings.metadata
-        document = await _metadata(reference, given)
+        document = await _metadata(service, reference, given)
         loopback = service.settings.installation.saml.allow_http_on_loopback
         report = await steps.connect(
             service.ledger,
@@ -372,16 +372,14 @@ def _sync(found: SyncStatus) -> Shown:
     return Shown((f"sync: {found.state.value}", *(f"  {reason}" for reason in found.reasons)), found.to_json())
 
 
-async def _metadata(reference: str, folder: Path) -> bytes:
-    """Metadata of a file or of an https address."""
+async def _metadata(service: Service, reference: str, folder: Path) -> bytes:
+    """Metadata of a file or of an address, which is fetched through the one door out."""
     if not reference:
         raise BadInput(
             "no metadata is given", where="sso.metadata", next_step="rosterd sso connect FILE, or set sso.metadata"
         )
-    if reference.startswith("https://"):
-        from rosterd.fetching import fetch
-
-        return await fetch(reference)
+    if reference.lower().startswith(("https://", "http://")):
+        return await service.fetch_metadata(reference)
     path = folder / reference.removeprefix("file:")
     try:
         return path.read_bytes()
