@@ -360,7 +360,8 @@ def _fetched(found: ConnectionStatus) -> Iterator[str]:
         yield f"  metadata: {found.source}, read on {_moment(found.fetch.at)}"
     else:
         last = f", last read on {_moment(found.fetch.read_at)}" if found.fetch.read_at else ""
-        since = f"{_moment(found.fetch.failing_since)} ({found.fetch.failures} times){last}"
+        often = f" ({found.fetch.failures} times)" if found.fetch.failures > 1 else ""
+        since = f"{_moment(found.fetch.failing_since)}{often}{last}"
         yield f"  metadata: {found.source} cannot be read since {since}: {found.fetch.why}"
 
 

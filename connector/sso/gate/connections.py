@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from urllib.parse import urlsplit
 
 TEST_LIFE = timedelta(days=7)
 """How old a test sign-in may be at the moment of turning on; later age is no reason."""
@@ -384,6 +385,12 @@ def missing_for_on(evidence: ConnectionEvidence, domain: str, now: datetime) -> 
     elif now - tested_at > TEST_LIFE:
         faults.append("test_outdated")
     return tuple(faults)
+
+
+def shown(address: str) -> str:
+    """An address without its query, which may hold a secret: what is printed, told and kept as evidence."""
+    parts = urlsplit(address)
+    return parts._replace(query="…").geturl() if parts.query else address
 
 
 def fingerprint(entity_id: str, facts: Mapping[str, Any]) -> str:

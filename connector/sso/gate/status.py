@@ -134,10 +134,16 @@ def _connection(known: Known, name: str, fetch: FetchRow | None, now: datetime) 
         standing.warnings,
         _certificates(found, shown, now) if shown else (),
         _draft(known, found, live, newest, now) if live and newest and newest is not live else None,
-        (fetch.source if live.source is None and fetch else live.source) if live else "",
+        _source(live, fetch) if live else "",
         fetch if live else None,
         found.asked_for(newest.number, now) if newest else None,
     )
+
+
+def _source(live: Version, fetch: FetchRow | None) -> str | None:
+    if live.source is None:
+        return fetch.source if fetch else None
+    return connections.shown(live.source)
 
 
 def _certificates(found: ConnectionEvidence, shown: Version, now: datetime) -> tuple[CertificateStatus, ...]:

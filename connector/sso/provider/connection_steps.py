@@ -273,7 +273,7 @@ async def _take_in(book: Book, offered: Offered, settings: SsoSettings, actor: s
         "fingerprint": version.fingerprint,
         "entity_id": version.entity_id,
         "sha256": offered.found.sha256,
-        "source": offered.source,
+        "source": connections.shown(offered.source),
         "warnings": list(offered.warnings),
     }
     await versions.record(book, known, evidence.CONFIGURED, MAIN, actor, facts)

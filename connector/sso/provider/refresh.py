@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from connector.sso.gate import evidence, sync
+from connector.sso.gate import connections, evidence, sync
 from connector.sso.gate.connections import LOOKS_APART, Certificate, ConnectionEvidence, Version
 from connector.sso.gate.evidence import Known
 from connector.sso.provider import versions
@@ -47,7 +47,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RefreshReport:
-    """What one look led to. ``version``: the live one afterwards, or the draft that waits; ``why``: in words."""
+    """What one look led to. ``source``: the address without its query; ``version``: the live one afterwards, or the
+    draft that waits; ``why``: in words."""
 
     source: str
     outcome: Outcome
@@ -106,14 +107,14 @@ async def refresh(
         unsigned = bool(kept) and not await signed_by(document, kept)
     except RosterdError as error:
         why = "; ".join(fault.what for fault in error.faults) if isinstance(error, ManyErrors) else error.what
-        return await _unreadable(ledger, organization, source, why, live, now=now, fence=fence)
+        return await _unreadable(ledger, organization, connections.shown(source), why, live, now=now, fence=fence)
     async with ledger.write(organization, fence, at=now) as book:
         known = await evidence.known(book)
         connection = known.connections[MAIN]
         present = connection.live(book.at)
         if present is None or present.number != live.number:
             return None
-        await rows.put_fetch(book, FetchRow(MAIN, source, book.at, book.at))
+        await rows.put_fetch(book, FetchRow(MAIN, connections.shown(source), book.at, book.at))
         report = await _Look(book, known, connection, present, row, offered, actor).judge(unsigned=unsigned)
         await sync.follow_gate(book)
         return report
@@ -149,7 +150,7 @@ class _Look:
         added, removed = await versions.go_on_with(
             self.book, self.known, self.live, after, connection_id=MAIN, actor=self.actor, by_hand=False
         )
-        return RefreshReport(self.offered.source, Outcome.LIVE, after.number, "", added, removed)
+        return RefreshReport(connections.shown(self.offered.source), Outcome.LIVE, after.number, "", added, removed)
 
     def _shown(self) -> str:
         """What is another provider's; empty when nothing is."""
@@ -218,7 +219,7 @@ class _Look:
             "fingerprint": draft.fingerprint,
             "entity_id": draft.entity_id,
             "sha256": self.offered.found.sha256,
-            "source": self.offered.source,
+            "source": connections.shown(self.offered.source),
             "why": why,
         }
         await versions.record(self.book, self.known, evidence.CONFIGURED, MAIN, self.actor, facts)
@@ -236,7 +237,7 @@ class _Look:
         await versions.drop_drafts(self.book, self.known, self.connection, self.actor, own)
 
     def _report(self, outcome: Outcome, version: int, why: str = "") -> RefreshReport:
-        return RefreshReport(self.offered.source, outcome, version, why)
+        return RefreshReport(connections.shown(self.offered.source), outcome, version, why)
 
 
 async def _unreadable(

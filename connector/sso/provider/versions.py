@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from connector.sso.gate import evidence
-from connector.sso.gate.connections import Certificate, ConnectionEvidence, Version
+from connector.sso.gate.connections import Certificate, ConnectionEvidence, Version, shown
 from connector.sso.gate.evidence import Known
 from connector.sso.saml.metadata import IdpMetadata, SigningCertificate, Wants, fingerprint, parse
 from connector.sso.saml.metadata_signature import NotSigned, signer_of
@@ -119,7 +119,7 @@ async def go_on_with(
         "added": [one.spki for one in added],
         "removed": [one.spki for one in removed],
         "valid_until": to_text(after.valid_until) if after.valid_until else None,
-        "source": after.source or "",
+        "source": shown(after.source or ""),
         "by_hand": by_hand,
     }
     await record(book, known, evidence.CONTINUED, connection_id, actor, facts)
