@@ -20,6 +20,8 @@ from access.trail import Trail
 from connector.admin import routes as admin
 from connector.directory.mapping import rules_by_source
 from connector.reconcile.by_hand.sign_in import Arrival, claim
+from connector.reconcile.plan.words import moment
+from connector.sso.provider.connection_steps import prove_key
 from connector.sso.routes import Entrance
 from connector.sso.settings import SsoSettings
 from connector.sso.sign_in import SignedIn
@@ -119,7 +121,7 @@ def _mount_connector(app: web.Application, daemon: Running, pepper: bytes, inbox
         service.provider(),
         service.clock,
         lambda: service.settings.customers.keys(),
-        arrive=lambda _request, done: _arrive(service, done),
+        arrive=lambda _request, done: arrive(service, done),
     )
     app.add_routes(entrance.routes())
     acts = admin.Acts(
@@ -167,17 +169,31 @@ class Asking:
             raise
 
 
-async def _arrive(service: Service, done: SignedIn) -> web.StreamResponse:
+async def arrive(service: Service, done: SignedIn) -> web.StreamResponse:
     """Somebody has signed in: their invite is claimed. Whoever was not invited gets nothing and is told so."""
     try:
-        arrival = Arrival(done.mail, done.entity_id, done.subject_hash, done.by_address)
+        arrival = Arrival(done.mail, done.entity_id, done.subject_hash, done.by_address, _no_first(done))
         claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
     except Refused as error:
         event(_log, "invite.refused", organization=done.organization, why=error.what)
         return web.Response(text=error.what, status=403, headers=_NO_STORE)
+    if done.proves and not claimed.first:
+        await prove_key(service.ledger, done.organization, done.connection_id, done.signer, now=service.clock())
     event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))
     seats = f" Seats: {', '.join(claimed.offerings)}." if claimed.offerings else ""
     return web.Response(text=f"Welcome, {done.mail}. You are signed in.{seats}", headers=_NO_STORE)
+
+
+def _no_first(done: SignedIn) -> Refused | None:
+    """Why this sign-in binds nobody for the first time: its certificate came by a refresh and is new (N1)."""
+    if done.held_until is None:
+        return None
+    return Refused(
+        f"{done.mail} signs in for the first time, and your identity provider signs with a certificate that is new:"
+        f" try again after {moment(done.held_until)}, or ask your administrator to confirm it",
+        where=done.organization,
+        next_step="rosterd sso status names it: rosterd sso confirm-certificate SHA256",
+    )
 
 
 def _declared(service: Service, organization: str) -> admin.Declared:

@@ -9,16 +9,12 @@ from ledger.errors import BadInput
 from rosterd.service import Service
 from rosterd.settings import Customer
 
-_MOST = 5 * 1024 * 1024
-
 
 async def given(service: Service, reference: str, folder: Path) -> bytes:
     """Metadata of an address, or of a file whose relative path begins at ``folder``; 5 MiB at most. Raises
     ``BadInput`` and what the door raises."""
     if reference.lower().startswith(("https://", "http://")):
-        from access.outbound.door import Caps
-
-        return (await service.door().get(reference, Caps(size=_MOST))).body
+        return await service.fetch_metadata(reference)
     path = folder / reference.removeprefix("file:")
     try:
         return await asyncio.to_thread(path.read_bytes)

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from ledger.store.inbox import Inbox
 
 
+_METADATA_BYTES = 5 * 1024 * 1024
+
+
 def actor() -> str:
     """How the audit names whoever works on this host: ``operator:<system user>``."""
     try:
@@ -115,6 +118,12 @@ class Service:
         from access.outbound.door import Door
 
         return Door(self.settings.installation.outbound)
+
+    async def fetch_metadata(self, url: str) -> bytes:
+        """An identity provider's metadata, through the one way out."""
+        from access.outbound.door import Caps
+
+        return (await self.door().get(url, Caps(size=_METADATA_BYTES))).body
 
     @asynccontextmanager
     async def setup(self, organization: str) -> AsyncIterator[Setup]:

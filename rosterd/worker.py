@@ -106,13 +106,27 @@ async def undo(service: Service, task: Handover) -> dict[str, Any]:
 
 
 async def evidence(service: Service, task: Handover) -> dict[str, Any]:
-    """Look again at every domain that is or was proved."""
+    """Look again at every domain that is or was proved, and at the metadata of the live connection."""
     from connector.sso.proof.domain_steps import recheck_domains
+    from connector.sso.provider.refresh import refresh
+    from connector.sso.settings import SsoSettings
 
-    dns = service.settings.installation.dns
+    installation = service.settings.installation
     fence = Errand(Unleased.EVIDENCE, task.claim)
-    reports = await recheck_domains(service.ledger, task.organization, dns=dns, now=service.clock(), fence=fence)
-    return {report.domain: report.gate.state.value for report in reports}
+    reports = await recheck_domains(
+        service.ledger, task.organization, dns=installation.dns, now=service.clock(), fence=fence
+    )
+    found: dict[str, Any] = {report.domain: report.gate.state.value for report in reports}
+    refreshed = await refresh(
+        service.ledger,
+        task.organization,
+        settings=service.settings.customer(task.organization).settings.sso or SsoSettings(),
+        fetch=service.fetch_metadata,
+        now=service.clock(),
+        fence=fence,
+        allow_http_on_loopback=installation.saml.allow_http_on_loopback,
+    )
+    return found | ({"metadata": refreshed.to_json()} if refreshed else {})
 
 
 async def publish_usage(service: Service, task: Handover) -> dict[str, Any]:

@@ -141,6 +141,7 @@ class SignOn(Answering):
             settings=own.settings,
             actor=who.actor,
             now=self.acts.clock(),
+            source=wanted.url or ("" if wanted.metadata else own.settings.metadata),
             allow_http_on_loopback=own.provider.settings.allow_http_on_loopback,
         )
         return answer(report.to_json())

@@ -96,6 +96,9 @@ class SsoSettings(SettingsModel):
     response_signed_only: bool = False
     """For identity providers that sign the Response and not the Assertion (PingFederate): then the Response must be."""
 
+    second_approver: bool = False
+    """True: `rosterd sso on` by one person asks, by another within a day turns it on."""
+
     @field_validator("metadata")
     @classmethod
     def _metadata(cls, value: str) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connector.sso.gate import connections, domains, evidence, sync
+from connector.sso.gate.connections import ConnectionEvidence
 from connector.sso.provider.connection_steps import MAIN, load_peer
 from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused, read_response
 from connector.sso.saml.service_provider import Peer, ServiceProvider
@@ -22,7 +23,7 @@ from ledger.instant import to_text
 from ledger.jobs import Unleased
 from ledger.store import audit
 from ledger.store import sso_requests as rows
-from ledger.store.book import Book, Reader
+from ledger.store.book import Reader
 from ledger.store.book_times import present
 from ledger.store.engine import Ledger
 from ledger.store.sso_requests import RequestRow
@@ -61,7 +62,9 @@ class Outgoing:
 @dataclass(frozen=True, slots=True)
 class SignedIn:
     """A response that passed. ``mail`` was asserted by the organization's own provider for one of its own domains.
-    ``by_address``: the subject is nothing but that address."""
+    ``by_address``: the subject is nothing but that address. ``signer``: the key that signed it (``spki``);
+    ``proves``: a bound person's sign-in proves that key for the first time; ``held_until``: a refresh added its
+    certificate, and it makes no first sign-in before then (N1)."""
 
     organization: str
     purpose: str
@@ -72,6 +75,9 @@ class SignedIn:
     subject_hash: str
     at: datetime
     by_address: bool = False
+    signer: str = ""
+    proves: bool = False
+    held_until: datetime | None = None
 
 
 async def begin_test(
@@ -167,9 +173,12 @@ async def finish(
 async def _judge(
     ledger: Ledger, provider: ServiceProvider, organization: str, document: Document, request: RequestRow, now: datetime
 ) -> SignedIn:
-    peer = await load_peer(ledger, organization, request.connection_id, request.version)
     async with ledger.read(organization) as reader:
-        allowed = await _domains(reader, request, await present(reader, now))
+        at = await present(reader, now)
+        allowed = await _domains(reader, request, at)
+        version = _judging((await evidence.known(reader)).connections.get(request.connection_id), request, at)
+    peer = await load_peer(ledger, organization, request.connection_id, version)
+    request = replace(request, version=version)
     expected = Expected(
         now,
         provider.acs(organization),
@@ -181,7 +190,7 @@ async def _judge(
         peer.wants.response_signed_only,
     )
     accepted = await provider.judge(peer, document, expected)
-    await _accept(ledger, peer, document, request, accepted, now)
+    proves, held_until = await _accept(ledger, peer, document, request, accepted, now)
     return SignedIn(
         organization,
         request.purpose,
@@ -192,16 +201,35 @@ async def _judge(
         accepted.subject_hash,
         now,
         accepted.by_address,
+        accepted.signer,
+        proves,
+        held_until,
     )
+
+
+def _judging(connection: ConnectionEvidence | None, request: RequestRow, now: datetime) -> int:
+    """The version that judges a response: the live one, where only certificates or an end have changed since the
+    request went out (N1: a removed certificate stops at once, and nobody on the way is turned back)."""
+    asked = connection.version(request.version) if connection else None
+    live = connection.live(now) if connection else None
+    if request.purpose != LOGIN or asked is None or live is None or asked.fingerprint != live.fingerprint:
+        return request.version
+    return live.number
 
 
 async def _accept(
     ledger: Ledger, peer: Peer, document: Document, request: RequestRow, accepted: Accepted, now: datetime
-) -> None:
-    """⑩ Remember the assertion; for a test, the evidence. One transaction."""
+) -> tuple[bool, datetime | None]:
+    """⑩ Remember the assertion; for a test, the evidence. One transaction. Returns whether its key would be proved for
+    the first time, and until when its certificate is held."""
     async with ledger.write(peer.organization, Unleased.SIGN_IN, at=now) as book:
+        connection = (await evidence.known(book)).connections.get(request.connection_id)
+        held = connection.held_until(accepted.signer, book.at) if connection else None
+        proved = connection.proved(book.at) if connection else frozenset()
         if request.purpose == LOGIN:
-            await _still_live(book, request)
+            _require_live(connection, request, book.at)
+        elif held is not None:
+            raise SignInRefused(4, "certificate_new", f"it was added by a refresh and counts from {to_text(held)} on")
         entity_id = peer.metadata.entity_id
         if not await rows.remember_assertion(book, entity_id, accepted.assertion_id, accepted.valid_until):
             raise SignInRefused(10, "replay")
@@ -213,7 +241,7 @@ async def _accept(
             "assertion": accepted.assertion_id,
             "response_sha256": document.sha256,
             "algorithm": accepted.algorithm,
-            "signers": [found.value.spki for found in peer.metadata.certificates if found.value.valid(now)],
+            "signer": accepted.signer,
             "subject": accepted.subject_hash,
             "authenticated_at": to_text(accepted.authenticated_at) if accepted.authenticated_at else None,
         }
@@ -225,12 +253,12 @@ async def _accept(
             await sync.follow_gate(book)
         actor = request.actor or f"subject:{accepted.subject_hash[:16]}"
         await audit.append(book, [AuditEvent(actor, verb, request.connection_id, after=facts)])
+        return bool(accepted.signer) and accepted.signer not in proved, held
 
 
-async def _still_live(book: Book, request: RequestRow) -> None:
+def _require_live(connection: ConnectionEvidence | None, request: RequestRow, now: datetime) -> None:
     """Nobody signs in by what was turned off, or replaced, while they were at the identity provider."""
-    found = (await evidence.known(book)).connections.get(request.connection_id)
-    live = found.live(book.at) if found else None
+    live = connection.live(now) if connection else None
     if live is None or live.number != request.version:
         raise SignInRefused(10, "not_live", "single sign-on was turned off or changed meanwhile")
 

@@ -17,7 +17,15 @@ from connector.sso.proof.domain_steps import (
     set_grace,
     verify_domain,
 )
-from connector.sso.provider.connection_steps import ConnectionReport, connect, turn_off, turn_on
+from connector.sso.provider.connection_steps import (
+    ConnectionReport,
+    confirm_certificate,
+    connect,
+    prove_key,
+    turn_off,
+    turn_on,
+)
+from connector.sso.provider.refresh import RefreshReport, refresh
 from connector.sso.sign_in import SignedIn, TestTicket, begin_test
 from connector.sso.sign_in import finish as finish_test
 
@@ -25,16 +33,20 @@ __all__ = [
     "Challenge",
     "ConnectionReport",
     "DomainReport",
+    "RefreshReport",
     "SignedIn",
     "SsoStatus",
     "TestTicket",
     "add_domain",
     "begin_test",
+    "confirm_certificate",
     "connect",
     "disable_sync",
     "enable_sync",
     "finish_test",
+    "prove_key",
     "recheck_domains",
+    "refresh",
     "release_domain",
     "set_grace",
     "status",

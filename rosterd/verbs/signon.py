@@ -11,7 +11,10 @@ from ledger.errors import BadInput, Refused
 from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
 
 if TYPE_CHECKING:
-    from connector.sso.gate.status import SsoStatus
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from connector.sso.gate.status import ConnectionStatus, SsoStatus
     from connector.sso.gate.sync import SyncStatus
     from rosterd.service import Service
 
@@ -105,6 +108,7 @@ def connect(
         name = choose(service.settings, organization)
         customer = service.settings.customer(name)
         settings = customer.settings.sso or SsoSettings()
+        reference = metadata or settings.metadata
         if metadata:
             document = await provider_metadata.given(service, metadata, Path.cwd())
         else:
@@ -117,12 +121,17 @@ def connect(
             settings=settings,
             actor=actor(),
             now=service.clock(),
+            source=reference if reference.startswith("https://") else "",
             allow_http_on_loopback=loopback,
         )
         lines = [f"{report.entity_id}, version {report.version}, fingerprint {report.fingerprint[:16]}"]
         lines += [f"  warning: {warning}" for warning in report.warnings]
-        lines.append(f"  → give it ours: {service.provider().entity_id(name)}")
-        lines += [f"  → then: rosterd sso test {domain}" for domain in report.domains]
+        if report.live:
+            lines.append("  it judges sign-ins now" if report.new else "  it judges sign-ins already; nothing changed")
+            lines += [f"  → {report.next_step}"] if report.next_step else []
+        else:
+            lines.append(f"  → give it ours: {service.provider().entity_id(name)}")
+            lines += [f"  → then: rosterd sso test {domain}" for domain in report.domains]
         return Shown(tuple(lines), report.to_json())
 
     perform(context, as_json, work)
@@ -151,22 +160,66 @@ def begin_test(
 @sso.command()
 def on(
     context: typer.Context,
-    domain: Annotated[str, typer.Argument(help="Only for reading; every proved and tested domain is on.")] = "",
+    domain: Annotated[
+        str, typer.Argument(help="This domain has to be on afterwards; every proved and tested one is.")
+    ] = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
-    """Turn single sign-on on with exactly what was tested."""
+    """Turn single sign-on on with exactly what was tested. Says which domains are on, and what the others miss."""
+
+    async def work(service: Service) -> Result:
+        from connector.sso.gate.connections import ASKED_FOR
+        from connector.sso.provider import connection_steps
+        from connector.sso.settings import SsoSettings
+        from rosterd.service import actor
+
+        name = choose(service.settings, organization)
+        settings = service.settings.customer(name).settings.sso or SsoSettings()
+        report = await connection_steps.turn_on(
+            service.ledger,
+            name,
+            actor=actor(),
+            now=service.clock(),
+            domain=_label(domain) if domain else "",
+            second_approver=settings.second_approver,
+        )
+        if report.asked:
+            until = _moment(report.asked.at + ASKED_FOR)
+            waits = (
+                f"{report.asked.actor} asked to turn single sign-on on; it is not on yet",
+                f"  → somebody else completes it before {until}: {report.next_step}",
+            )
+            return Shown(waits, report.to_json(), exit_code=3)
+        lines = [f"single sign-on is on for {', '.join(report.domains)}"]
+        lines += [f"  not on: {step}" for step in report.missing]
+        lines.append("  → rosterd sync enable")
+        return Shown(tuple(lines), report.to_json())
+
+    perform(context, as_json, work)
+
+
+@sso.command("confirm-certificate")
+def confirm_certificate(
+    context: typer.Context,
+    certificate: Annotated[
+        str, typer.Argument(metavar="SHA256", help="How its SHA-256 begins, as your identity provider shows it.")
+    ],
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Say that a certificate which a refresh added is right: it counts for tests and first sign-ins at once."""
 
     async def work(service: Service) -> Result:
         from connector.sso.provider import connection_steps
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
-        report = await connection_steps.turn_on(service.ledger, name, actor=actor(), now=service.clock())
-        if domain and _label(domain) not in report.domains:
-            raise BadInput(f"{domain} is not linked to {report.entity_id}", next_step="rosterd sso status")
-        lines = (f"single sign-on is on for {', '.join(report.domains)}", "  → rosterd sync enable")
-        return Shown(lines, report.to_json())
+        found = await connection_steps.confirm_certificate(
+            service.ledger, name, certificate, actor=actor(), now=service.clock()
+        )
+        line = f"certificate {found.thumbprint[:16]} is confirmed: it counts for tests and first sign-ins"
+        return Shown((line,), {"sha256": found.thumbprint, "confirmed": True})
 
     perform(context, as_json, work)
 
@@ -265,10 +318,57 @@ def _status(found: SsoStatus) -> Shown:
         lines += [f"  missing: {step}" for step in domain.missing]
     if not found.domains:
         lines.append("no domain is registered\n  → rosterd sso add DOMAIN")
-    lines += [f"{item.entity_id or item.id}: {item.state.value}" for item in found.connections]
+    lines += [line for item in found.connections for line in _connection(item)]
     lines.append(f"sync: {found.sync.state.value}")
     lines += [f"  forecast: {sentence}" for sentence in found.forecast]
     return Shown(tuple(lines), found.to_json())
+
+
+def _connection(found: ConnectionStatus) -> Iterator[str]:
+    """One connection for somebody who never saw one: what judges sign-ins, since when, until when, and what waits."""
+    yield f"{found.entity_id or found.id}: {found.state.value}"
+    if found.reasons:
+        yield f"  because: {', '.join(found.reasons)}"
+    if found.live:
+        yield f"  version {found.live} judges sign-ins"
+    elif found.newest:
+        yield f"  version {found.newest} is not on; nobody signs in through it"
+    for item in found.certificates:
+        said = "its signature was seen in a test or sign-in" if item.proved else "nothing it signed was seen yet"
+        yield f"  certificate {item.certificate.thumbprint[:16]} until {item.certificate.not_after:%Y-%m-%d}: {said}"
+        if item.held_until:
+            yield f"    new: no test and no first sign-in by it before {_moment(item.held_until)} → {item.next_step}"
+    if found.live:
+        yield from _fetched(found)
+    yield from (f"  warning: {sentence}" for sentence in found.warnings_in_words)
+    if found.draft:
+        who = "a refresh made it" if found.draft.refreshed else "it was given by hand"
+        yield f"  version {found.draft.number} waits ({who}): {'; '.join(found.draft.differences)}"
+        yield from (f"    {step}" for step in found.draft.steps)
+    if found.asked:
+        yield f"  {found.asked.actor} asked to turn version {found.asked.version} on: somebody else completes it"
+        yield "    → rosterd sso on"
+
+
+def _fetched(found: ConnectionStatus) -> Iterator[str]:
+    """Where its metadata is fetched again, and how that went last."""
+    if found.source is None:
+        yield "  metadata: fetched again from [sso] metadata, where that is an https address"
+    elif not found.source:
+        yield "  metadata: given as a file, so that new certificates are not fetched → rosterd sso connect https://…"
+    elif found.fetch is None or (found.fetch.read_at is None and not found.fetch.failures):
+        yield f"  metadata: {found.source}, not fetched again yet"
+    elif found.fetch.failing_since is None:
+        yield f"  metadata: {found.source}, read on {_moment(found.fetch.at)}"
+    else:
+        last = f", last read on {_moment(found.fetch.read_at)}" if found.fetch.read_at else ""
+        often = f" ({found.fetch.failures} times)" if found.fetch.failures > 1 else ""
+        since = f"{_moment(found.fetch.failing_since)}{often}{last}"
+        yield f"  metadata: {found.source} cannot be read since {since}: {found.fetch.why}"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _sync(found: SyncStatus) -> Shown:

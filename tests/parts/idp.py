@@ -64,6 +64,17 @@ def metadata(entity_id: str, *keys: Key, sso: str = "https://idp.acme.example/ss
     ).encode()
 
 
+def signed_metadata(text: bytes, key: Key, *, name: str = "_signed") -> bytes:
+    """The same metadata, signed whole as Entra ID and AD FS do: the signature is the root's first child."""
+    root = etree.fromstring(text)
+    root.set("ID", name)
+    sha256 = xmlsec.constants.TransformRsaSha256
+    template = xmlsec.template.create(root, xmlsec.constants.TransformExclC14N, sha256, ns="ds")
+    root.insert(0, template)
+    _sign_whole(root, template, key, xmlsec.constants.TransformSha256)
+    return bytes(etree.tostring(root))
+
+
 @dataclass(frozen=True, slots=True)
 class Forged:
     """What a forged response says. Every field is right by default; a test makes one of them wrong."""
@@ -148,7 +159,11 @@ def sign(node: etree._Element, key: Key, signature: str, digest: str) -> None:
     """Sign an element in place, as identity providers do: enveloped, exclusive, right after the Issuer."""
     template = xmlsec.template.create(node, xmlsec.constants.TransformExclC14N, _transform(signature), ns="ds")
     node.find("saml:Issuer", NS).addnext(template)
-    reference = xmlsec.template.add_reference(template, _transform(digest), uri=f"#{node.get('ID')}")
+    _sign_whole(node, template, key, _transform(digest))
+
+
+def _sign_whole(node: etree._Element, template: etree._Element, key: Key, digest: object) -> None:
+    reference = xmlsec.template.add_reference(template, digest, uri=f"#{node.get('ID')}")
     xmlsec.template.add_transform(reference, xmlsec.constants.TransformEnveloped)
     xmlsec.template.add_transform(reference, xmlsec.constants.TransformExclC14N)
     xmlsec.template.add_x509_data(xmlsec.template.ensure_key_info(template))

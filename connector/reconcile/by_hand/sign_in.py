@@ -23,12 +23,14 @@ from ledger.store.engine import Ledger
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """Somebody whom the organization's own identity provider vouched for. ``by_address``: ``subject`` is nothing but
-    the address, so that whoever has the address has it."""
+    the address, so that whoever has the address has it. ``no_first``: why this sign-in binds nobody (N1), if it may
+    not."""
 
     mail: Email
     entity_id: str
     subject: str
     by_address: bool = False
+    no_first: Refused | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ async def claim(ledger: Ledger, organization: str, arrival: Arrival, *, now: dat
         if bond is None or arrival.by_address:
             await _require_decided(book, arrival, person)
         if bond is None:
+            if arrival.no_first is not None:
+                raise arrival.no_first
             await _bind(book, arrival, person)
             await invites.claimed(book, person.id)
         offerings = await claims.activate_seats(book, person.id)

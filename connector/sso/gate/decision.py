@@ -102,7 +102,7 @@ def _connection_part(domain: str, evidence: ConnectionEvidence, now: datetime) -
     live = evidence.live(now)
     if live is None:
         return ("sso_off", *connections.missing_for_on(evidence, domain, now))
-    untested = () if evidence.tested(live.fingerprint, domain, now) else ("not_tested",)
+    untested = () if evidence.tested(live, domain, now) else ("not_tested",)
     return connections.standing(evidence, now).reasons + untested
 
 
@@ -111,4 +111,5 @@ def _from_the_future(domain: DomainEvidence, connection: ConnectionEvidence | No
     if connection is not None:
         instants += [switch.at for switch in connection.switches[-1:]]
         instants += [probe.at for probe in connection.probes[-1:]]
+        instants += [look.at for look in connection.looks[-1:]]
     return any(at > now + CLOCK_TOLERANCE for at in instants)

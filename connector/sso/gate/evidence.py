@@ -5,20 +5,34 @@ Works on any handle, so the same reading serves a status page, the start of a ru
 
 from __future__ import annotations
 
+import base64
+import binascii
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from connector.sso.gate.connections import Certificate, ConnectionEvidence, Probe, Switch, Test, Version
+from connector.sso.gate.connections import (
+    Asked,
+    Certificate,
+    ConnectionEvidence,
+    KeyFact,
+    Look,
+    Probe,
+    Switch,
+    Test,
+    Version,
+    fingerprint,
+)
 from connector.sso.gate.decision import Gate, decide
 from connector.sso.gate.domains import Answer, Check, DomainEvidence
 from ledger.instant import to_text
 from ledger.store import sso as rows
 from ledger.store.book import Book, Reader
 from ledger.store.book_times import present
-from ledger.store.sso import DomainRow, EvidenceRow, TokenRow, VersionRow
+from ledger.store.sso import DomainRow, EvidenceRow, FetchRow, TokenRow, VersionRow
 
 DOMAIN_ADDED = "domain.added"
 DOMAIN_TOKEN = "domain.token"  # noqa: S105 (a kind of evidence)
@@ -27,15 +41,33 @@ DOMAIN_RELEASED = "domain.released"
 DOMAIN_LINKED = "domain.linked"
 CONFIGURED = "connection.configured"
 TESTED = "connection.tested"
+ON_ASKED = "connection.on_asked"
 TURNED_ON = "connection.on"
 TURNED_OFF = "connection.off"
+CONTINUED = "connection.continued"
+LOOKED = "connection.looked"
+DRAFT_DROPPED = "connection.draft_dropped"
+KEY_PROVED = "connection.key_proved"
+CERTIFICATE_CONFIRMED = "connection.certificate_confirmed"
 PROBED = "connection.probed"
 SYNC_ENABLED = "sync.enabled"
 SYNC_DISABLED = "sync.disabled"
 SYNC_SUSPENDED = "sync.suspended"
 SYNC_RESUMED = "sync.resumed"
 
-_READ = (DOMAIN_CHECKED, TESTED, TURNED_ON, TURNED_OFF, PROBED)
+_READ = (
+    DOMAIN_CHECKED,
+    TESTED,
+    ON_ASKED,
+    TURNED_ON,
+    TURNED_OFF,
+    CONTINUED,
+    LOOKED,
+    DRAFT_DROPPED,
+    KEY_PROVED,
+    CERTIFICATE_CONFIRMED,
+    PROBED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +116,11 @@ async def known(reader: Reader) -> Known:
     by_connection: dict[str, list[VersionRow]] = defaultdict(list)
     for version in await rows.versions(reader):
         by_connection[version.connection_id].append(version)
+    fetches = await rows.fetches(reader)
     connections = {
-        name: _connection(name, by_connection[name], [fact for fact in facts if fact.subject == name])
+        name: _connection(
+            name, by_connection[name], [fact for fact in facts if fact.subject == name], fetches.get(name)
+        )
         for name in await rows.connections(reader)
     }
     return Known(domains, connections, await rows.links(reader))
@@ -117,42 +152,89 @@ def _domain(row: DomainRow, token: TokenRow | None, checks: Sequence[EvidenceRow
     )
 
 
-def _connection(name: str, versions: Sequence[VersionRow], facts: Sequence[EvidenceRow]) -> ConnectionEvidence:
+def _connection(
+    name: str, versions: Sequence[VersionRow], facts: Sequence[EvidenceRow], fetch: FetchRow | None
+) -> ConnectionEvidence:
+    def of(*kinds: str) -> list[EvidenceRow]:
+        return [fact for fact in facts if fact.kind in kinds]
+
+    found = tuple(version_of(row) for row in versions)
+    stored = {row.fingerprint: version.number for row, version in reversed(list(zip(versions, found, strict=True)))}
     return ConnectionEvidence(
         name,
-        tuple(version_of(row) for row in versions),
-        tuple(Test(fact.at, fact.facts["fingerprint"], fact.facts["domain"]) for fact in facts if fact.kind == TESTED),
+        found,
+        tuple(test for fact in of(TESTED) if (test := _test(fact, found, stored))),
         tuple(
-            Switch(fact.at, fact.kind == TURNED_ON, fact.facts.get("version", 0), fact.facts.get("reason", ""))
-            for fact in facts
-            if fact.kind in {TURNED_ON, TURNED_OFF}
+            Switch(
+                fact.at,
+                fact.kind != TURNED_OFF,
+                fact.facts.get("version", 0),
+                fact.facts.get("reason", ""),
+                fact.facts.get("by_hand", True),
+            )
+            for fact in of(TURNED_ON, TURNED_OFF, CONTINUED)
         ),
+        tuple(Probe(fact.at, fact.facts["readable"], fact.facts.get("reason", "")) for fact in of(PROBED)),
+        tuple(Look(fact.at, fact.facts["live"], fact.facts["shown"]) for fact in of(LOOKED)),
+        tuple(KeyFact(fact.at, fact.facts["spki"]) for fact in of(KEY_PROVED)),
         tuple(
-            Probe(fact.at, fact.facts["readable"], fact.facts.get("reason", ""))
-            for fact in facts
-            if fact.kind == PROBED
+            KeyFact(fact.at, spki)
+            for fact in of(CONTINUED)
+            if not fact.facts["by_hand"]
+            for spki in fact.facts["added"]
         ),
+        tuple(KeyFact(fact.at, fact.facts["spki"]) for fact in of(CERTIFICATE_CONFIRMED)),
+        tuple(Asked(fact.at, fact.facts["version"], fact.actor) for fact in of(ON_ASKED)),
+        frozenset(fact.facts["version"] for fact in of(DRAFT_DROPPED)),
+        fetch.failing_since if fetch else None,
     )
 
 
+def _test(fact: EvidenceRow, versions: Sequence[Version], stored: Mapping[str, int]) -> Test | None:
+    """A test with the fingerprint of the version it was made with, computed as all fingerprints are now; None when that
+    version is not known. Evidence from before N1 named all valid certificates as signers, and the fingerprint of its
+    day."""
+    number = fact.facts.get("version") or stored.get(fact.facts["fingerprint"], 0)
+    version = next((one for one in versions if one.number == number), None)
+    if version is None:
+        return None
+    signer = fact.facts.get("signer")
+    signers = (signer,) if signer else tuple(fact.facts.get("signers", ()))
+    return Test(fact.at, version.fingerprint, fact.facts["domain"], number, signers)
+
+
 def version_of(row: VersionRow) -> Version:
-    """The pure value of a stored version."""
+    """The pure value of a stored version. Its fingerprint is computed from its facts: the stored one is of its day."""
     ends = row.facts.get("valid_until")
     return Version(
         row.version,
-        row.fingerprint,
+        fingerprint(row.entity_id, row.facts),
         row.entity_id,
         tuple(certificate_of(found) for found in row.facts["certificates"]),
         row.created_at,
         datetime.fromisoformat(ends) if ends else None,
+        row.facts.get("source"),
+        row.facts.get("refreshed", False),
     )
 
 
 def certificate_of(facts: Mapping[str, str]) -> Certificate:
     """Back from ``certificate_facts``."""
     return Certificate(
-        facts["spki"], datetime.fromisoformat(facts["not_before"]), datetime.fromisoformat(facts["not_after"])
+        facts["spki"],
+        datetime.fromisoformat(facts["not_before"]),
+        datetime.fromisoformat(facts["not_after"]),
+        thumbprint(facts.get("base64", "")),
     )
+
+
+def thumbprint(certificate: str) -> str:
+    """SHA-256 of a certificate in base64, hexadecimal; empty for none."""
+    try:
+        der = base64.b64decode(certificate)
+    except binascii.Error:
+        return ""
+    return hashlib.sha256(der).hexdigest() if der else ""
 
 
 def certificate_facts(certificate: Certificate) -> dict[str, str]:

@@ -31,8 +31,9 @@ _STEPS: dict[str, tuple[str, str]] = {
         "get its new metadata, then: rosterd sso connect METADATA",
     ),
     "idp_changed": (
-        "the identity provider is not the one that was tested",
-        "rosterd sso connect METADATA, test it and turn it on again",
+        "the address of its metadata shows another identity provider than the one that was tested",
+        "if that is right: rosterd sso test {domain}, then: rosterd sso on {domain}; if not, correct the address:"
+        " rosterd sso connect METADATA",
     ),
     "metadata_expired": (
         "the identity provider's metadata has passed its validUntil",
@@ -43,6 +44,17 @@ _STEPS: dict[str, tuple[str, str]] = {
     "kc_version_vulnerable": ("this Keycloak version has known holes in SAML", "upgrade Keycloak"),
     "kc_unreachable": ("Keycloak cannot be read", "rosterd check --live"),
     "clock_behind": ("the clock of this machine is behind the recorded evidence", "correct the clock"),
+}
+
+_WARNINGS = {
+    "cert": "the last signing certificate of the identity provider expires in {days} days at most: ask for new metadata"
+    ", then: rosterd sso connect METADATA",
+    "metadata": "the metadata passes its validUntil in {days} days at most: get it anew, then: rosterd sso connect"
+    " METADATA",
+    "idp_change_seen": "the address of the metadata has shown another identity provider; a second look that shows it"
+    " closes the gate: rosterd sso status",
+    "metadata_unreachable": "the metadata can no longer be fetched; sign-ins go on, and new certificates will not be"
+    " seen: correct the address, or rosterd sso connect METADATA",
 }
 
 
@@ -67,3 +79,9 @@ def missing_steps(domain: str, reasons: Iterable[str]) -> tuple[str, ...]:
         what, step = _STEPS[reason]
         found.append(f"{domain}: {what} ({reason}) → {step.format(domain=domain)}")
     return tuple(found)
+
+
+def warning_in_words(warning: str) -> str:
+    """What a warning of a connection means, and what ends it."""
+    kind, separator, days = warning.partition("_expires_in_")
+    return _WARNINGS[kind].format(days=days.removesuffix("d")) if separator else _WARNINGS[warning]

@@ -7,14 +7,16 @@ from datetime import datetime
 from typing import Any
 
 from connector.sso.gate import connections, domains, evidence, sync
-from connector.sso.gate.connections import ConnectionState
+from connector.sso.gate.connections import ASKED_FOR, Asked, Certificate, ConnectionEvidence, ConnectionState, Version
 from connector.sso.gate.decision import Gate
 from connector.sso.gate.domains import DomainStanding, DomainState
 from connector.sso.gate.evidence import Known
-from connector.sso.gate.explain_gate import whole_way
+from connector.sso.gate.explain_gate import missing_steps, warning_in_words, whole_way
 from connector.sso.gate.sync import SyncStatus
 from ledger.instant import to_text
+from ledger.store import sso as rows
 from ledger.store.book import Reader
+from ledger.store.sso import FetchRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,35 @@ class DomainStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateStatus:
+    """One signing certificate in force. ``proved``: a test, or a sign-in of somebody bound, was signed by its key;
+    ``held_until``: a refresh added it, and it counts neither for tests nor for first sign-ins before then."""
+
+    certificate: Certificate
+    proved: bool
+    held_until: datetime | None
+
+    @property
+    def next_step(self) -> str:
+        """The command that lets it count at once."""
+        return f"rosterd sso confirm-certificate {self.certificate.thumbprint[:16]}" if self.held_until else ""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftStatus:
+    """A version that waits: how it differs from the live one, in words, and what is missing, with the commands."""
+
+    number: int
+    since: datetime
+    refreshed: bool
+    differences: tuple[str, ...]
+    steps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionStatus:
-    """One connection; versions 0: none. ``works_until``: end of the live (else newest) version."""
+    """One connection; versions 0: none. ``works_until``: end of the live (else newest) version. ``source``: where a
+    refresh fetches its metadata, empty: nowhere, None: where ``[sso] metadata`` says; ``fetch``: the last one."""
 
     id: str
     state: ConnectionState
@@ -40,6 +69,16 @@ class ConnectionStatus:
     works_until: datetime | None
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
+    certificates: tuple[CertificateStatus, ...] = ()
+    draft: DraftStatus | None = None
+    source: str | None = ""
+    fetch: FetchRow | None = None
+    asked: Asked | None = None
+
+    @property
+    def warnings_in_words(self) -> tuple[str, ...]:
+        """Each with what ends it."""
+        return tuple(warning_in_words(warning) for warning in self.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +104,10 @@ async def status(reader: Reader, *, now: datetime) -> SsoStatus:
     """The status at ``now``."""
     known = await evidence.known(reader)
     gates = known.gates(now)
+    fetches = await rows.fetches(reader)
     return SsoStatus(
         tuple(_domain(known, name, gates[name], now) for name in known.domains),
-        tuple(_connection(known, name, now) for name in known.connections),
+        tuple(_connection(known, name, fetches.get(name), now) for name in known.connections),
         await sync.sync_status(reader, now=now),
         _forecast(known, now),
     )
@@ -78,7 +118,7 @@ def _domain(known: Known, name: str, gate: Gate, now: datetime) -> DomainStatus:
     return DomainStatus(name, domains.record_name(name), found, gate, whole_way(name, gate.reasons))
 
 
-def _connection(known: Known, name: str, now: datetime) -> ConnectionStatus:
+def _connection(known: Known, name: str, fetch: FetchRow | None, now: datetime) -> ConnectionStatus:
     found = known.connections[name]
     standing = connections.standing(found, now)
     live, newest = found.live(now), found.newest
@@ -92,7 +132,46 @@ def _connection(known: Known, name: str, now: datetime) -> ConnectionStatus:
         shown.works_until if shown else None,
         standing.reasons,
         standing.warnings,
+        _certificates(found, shown, now) if shown else (),
+        _draft(known, found, live, newest, now) if live and newest and newest is not live else None,
+        _source(live, fetch) if live else "",
+        fetch if live else None,
+        found.asked_for(newest.number, now) if newest else None,
     )
+
+
+def _source(live: Version, fetch: FetchRow | None) -> str | None:
+    if live.source is None:
+        return fetch.source if fetch else None
+    return connections.shown(live.source)
+
+
+def _certificates(found: ConnectionEvidence, shown: Version, now: datetime) -> tuple[CertificateStatus, ...]:
+    proved = found.proved(now)
+    return tuple(
+        CertificateStatus(one, one.spki in proved, found.held_until(one.spki, now)) for one in shown.certificates
+    )
+
+
+def _draft(known: Known, found: ConnectionEvidence, live: Version, draft: Version, now: datetime) -> DraftStatus:
+    """What waits beside the live version."""
+    linked = known.domains_of(found.id)
+    missing = [step for name in linked for step in missing_steps(name, connections.missing_for_on(found, name, now))]
+    steps = missing or [f"it is tested → rosterd sso on {name}" for name in linked[:1]]
+    return DraftStatus(draft.number, draft.created_at, draft.refreshed, _differences(live, draft), tuple(steps))
+
+
+def _differences(live: Version, draft: Version) -> tuple[str, ...]:
+    found = []
+    if draft.entity_id != live.entity_id:
+        found.append(f"another identity provider: {draft.entity_id}")
+    elif draft.fingerprint != live.fingerprint:
+        found.append("another sign-in address, NameID format or setting")
+    added = [one for one in draft.certificates if one.spki not in live.keys]
+    removed = [one for one in live.certificates if one.spki not in draft.keys]
+    found += [f"with certificate {one.thumbprint[:16]} until {one.not_after:%Y-%m-%d}" for one in added]
+    found += [f"without certificate {one.thumbprint[:16]}" for one in removed]
+    return tuple(found) or ("another end",)
 
 
 def _forecast(known: Known, now: datetime) -> tuple[str, ...]:
@@ -138,7 +217,46 @@ def _connection_json(found: ConnectionStatus) -> dict[str, Any]:
         "entity_id": found.entity_id,
         "newest_version": found.newest,
         "live_version": found.live or None,
-        "works_until": to_text(found.works_until) if found.works_until else None,
+        "works_until": _instant(found.works_until),
         "reasons": list(found.reasons),
         "warnings": list(found.warnings),
+        "certificates": [
+            {
+                "sha256": one.certificate.thumbprint,
+                "until": to_text(one.certificate.not_after),
+                "proved": one.proved,
+                "held_until": _instant(one.held_until),
+                "next": one.next_step or None,
+            }
+            for one in found.certificates
+        ],
+        "draft": _draft_json(found.draft) if found.draft else None,
+        "source": found.source or None,
+        "fetch": _fetch_json(found.fetch) if found.fetch else None,
+        "asked_by": found.asked.actor if found.asked else None,
+        "asked_until": _instant(found.asked.at + ASKED_FOR if found.asked else None),
     }
+
+
+def _draft_json(found: DraftStatus) -> dict[str, Any]:
+    return {
+        "version": found.number,
+        "since": to_text(found.since),
+        "by_refresh": found.refreshed,
+        "differences": list(found.differences),
+        "missing": list(found.steps),
+    }
+
+
+def _fetch_json(found: FetchRow) -> dict[str, Any]:
+    return {
+        "at": to_text(found.at),
+        "read_at": _instant(found.read_at),
+        "failing_since": _instant(found.failing_since),
+        "failures": found.failures,
+        "why": found.why,
+    }
+
+
+def _instant(at: datetime | None) -> str | None:
+    return to_text(at) if at else None

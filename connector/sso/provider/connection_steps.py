@@ -5,35 +5,44 @@ Prohibition: a live version is never changed; new metadata is a new version, tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from connector.sso.gate import connections, domains, evidence, sync
+from connector.sso.gate.connections import ASKED_FOR, Asked, ConnectionEvidence, Version
 from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import missing_steps
-from connector.sso.saml.metadata import IdpMetadata, SigningCertificate, Wants, fingerprint, parse
+from connector.sso.provider import versions
+from connector.sso.provider.versions import Offered, metadata_of
+from connector.sso.saml.metadata import Wants
 from connector.sso.saml.service_provider import Peer
 from connector.sso.settings import SsoSettings
 from ledger.audit import AuditEvent
-from ledger.errors import NotFound, Refused
+from ledger.errors import BadInput, NotFound, Refused
 from ledger.instant import to_text
 from ledger.jobs import Unleased
 from ledger.store import audit, sso_requests
 from ledger.store import sso as rows
 from ledger.store.book import Book
 from ledger.store.engine import Ledger
-from ledger.store.sso import VersionRow
 
 MAIN = "main"
 """The connection of the organization file; later ones get names."""
 _ENTITY = "entity"
+_SHORTEST = 8
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionReport:
-    """What connecting metadata led to. ``new``: a version was made; else this is what is connected already."""
+    """What connecting or turning on led to.
+
+    ``new``: a version was made; else this is what is connected already. ``live``: this version is the one that judges
+    sign-ins now. ``domains``: after connecting, those that are linked; after turning on, those that are really on.
+    ``missing``: steps of the other domains, in words. ``asked``: somebody asked, another person has to complete it.
+    ``next_step``: the command that is left to type, if any.
+    """
 
     connection_id: str
     version: int
@@ -43,6 +52,10 @@ class ConnectionReport:
     works_until: datetime | None
     domains: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    live: bool = False
+    missing: tuple[str, ...] = ()
+    asked: Asked | None = None
+    next_step: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -52,9 +65,14 @@ class ConnectionReport:
             "entity_id": self.entity_id,
             "fingerprint": self.fingerprint,
             "new": self.new,
+            "live": self.live,
             "works_until": to_text(self.works_until) if self.works_until else None,
             "domains": list(self.domains),
+            "missing": list(self.missing),
             "warnings": list(self.warnings),
+            "asked_by": self.asked.actor if self.asked else None,
+            "asked_until": to_text(self.asked.at + ASKED_FOR) if self.asked else None,
+            "next": self.next_step or None,
         }
 
 
@@ -67,53 +85,62 @@ async def connect(
     actor: str,
     now: datetime,
     link: Sequence[str] | None = None,
+    source: str = "",
     allow_http_on_loopback: bool = False,
 ) -> ConnectionReport:
     """Take in an identity provider's metadata and link domains to it (None: every registered one).
 
-    The same metadata again changes nothing. Raises ``ManyErrors`` with every fault of the metadata, ``Refused`` when
-    another organization uses this identity provider.
+    ``source``: the https address it was fetched from, for a refresh to come back to. The same metadata again changes
+    nothing. Where only certificates or validUntil differ from the live version, and a proved certificate stands in
+    both, it goes live at once; else it is a draft, tested beside the live version. Raises ``ManyErrors`` with every
+    fault of the metadata, ``Refused`` when another organization uses this identity provider.
     """
-    found = parse(metadata, now, entity_id=settings.entity_id, allow_http_on_loopback=allow_http_on_loopback)
     wants = Wants(settings.mail_attribute, settings.response_signed_only)
-    mark = fingerprint(found, wants)
+    offered = await versions.understand(
+        metadata,
+        wants,
+        now=now,
+        source=source,
+        entity_id=settings.entity_id,
+        allow_http_on_loopback=allow_http_on_loopback,
+    )
+    entity_id = offered.found.entity_id
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
-        now = book.at
-        await _refuse_used(book, found.entity_id)
-        await rows.put_connection(book, MAIN, settings.entity_id or found.entity_id, actor)
-        known = await evidence.known(book)
-        newest = known.connections[MAIN].newest
-        row = VersionRow(
-            MAIN,
-            newest.number + 1 if newest else 1,
-            "saml",
-            found.entity_id,
-            mark,
-            found.sha256,
-            facts_of(found, wants),
-            now,
-            actor,
-            metadata.decode("utf-8"),
-        )
-        # a certificate renewed over the same key keeps the fingerprint, but not its end: that is a version too
-        same = newest is not None and newest.fingerprint == mark and newest.certificates == _values(found)
-        if not same:
-            await rows.put_version(book, row)
-            facts = {"version": row.version, "fingerprint": mark, "entity_id": found.entity_id, "sha256": found.sha256}
-            await _record(book, known, evidence.CONFIGURED, actor, {**facts, "warnings": list(found.warnings)})
-        linked = await _link(book, known, link, actor)
+        await _refuse_used(book, entity_id)
+        await rows.put_connection(book, MAIN, settings.entity_id or entity_id, actor)
+        version, new = await _take_in(book, offered, settings, actor)
+        linked = await _link(book, await evidence.known(book), link, actor)
         await sync.follow_gate(book)
-        number = newest.number if same and newest else row.version
-        version = evidence.version_of(row)
+        live = (await evidence.known(book)).connections[MAIN].live(book.at)
+        is_live = live is not None and live.number == version.number
         return ConnectionReport(
-            MAIN, number, found.entity_id, mark, not same, version.works_until, linked, found.warnings
+            MAIN,
+            version.number,
+            entity_id,
+            version.fingerprint,
+            new,
+            version.works_until,
+            linked,
+            offered.warnings,
+            is_live,
+            next_step=await _left_to_do(book, linked, is_live=is_live),
         )
 
 
-async def turn_on(ledger: Ledger, organization: str, *, actor: str, now: datetime) -> ConnectionReport:
+async def turn_on(
+    ledger: Ledger,
+    organization: str,
+    *,
+    actor: str,
+    now: datetime,
+    domain: str = "",
+    second_approver: bool = False,
+) -> ConnectionReport:
     """Turn the newest version on. Needs a proved domain whose people passed a test with exactly this fingerprint.
 
-    Raises ``Refused`` naming every missing step of every linked domain. Decision and switch are one transaction.
+    ``domain``: it has to be on afterwards. ``second_approver``: the first call records who asked, somebody else's
+    within a day does it. Raises ``Refused`` naming every missing step, of that domain or of every linked one. Decision
+    and switch are one transaction.
     """
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         now = book.at
@@ -127,21 +154,36 @@ async def turn_on(ledger: Ledger, organization: str, *, actor: str, now: datetim
                 where=organization,
                 next_step="rosterd sso add DOMAIN, then rosterd sso connect METADATA",
             )
+        if domain and domain not in linked:
+            raise BadInput(f"{domain} is not linked to {newest.entity_id}", next_step="rosterd sso status")
         ready, missing = _ready(known, linked, now)
+        if not ready or (domain and domain not in ready):
+            wanted = [domain] if domain else list(linked)
+            lines = "\n".join(f"  - {step}" for name in wanted for step in missing.get(name, ()))
+            what = f"single sign-on cannot be turned on{f' for {domain}' if domain else ''}; missing:\n{lines}"
+            raise Refused(what, where=organization)
         live = found.live(now)
-        if not ready:
-            lines = "\n".join(f"  - {step}" for step in missing)
-            raise Refused(f"single sign-on cannot be turned on; missing:\n{lines}", where=organization)
+        asked = None
         if live is None or live.number != newest.number:
-            await _refuse_used(book, newest.entity_id)
-            await sso_requests.claim(book, _ENTITY, newest.entity_id)
-            if live is not None and live.entity_id != newest.entity_id:
-                await sso_requests.end_claim(book, _ENTITY, live.entity_id, until=now)
-            facts = {"version": newest.number, "fingerprint": newest.fingerprint, "domains": list(ready)}
-            await _record(book, known, evidence.TURNED_ON, actor, facts)
+            asked = found.asked_for(newest.number, now)
+            if second_approver and (asked is None or asked.actor == actor):
+                asked = asked or await _ask(book, known, newest, actor)
+            else:
+                await _switch_on(book, known, newest, ready, actor, asked if second_approver else None)
+                asked = None
         await sync.follow_gate(book)
         return ConnectionReport(
-            MAIN, newest.number, newest.entity_id, newest.fingerprint, False, newest.works_until, linked
+            MAIN,
+            newest.number,
+            newest.entity_id,
+            newest.fingerprint,
+            False,
+            newest.works_until,
+            () if asked else tuple(ready),
+            live=asked is None,
+            missing=tuple(step for name in linked for step in missing.get(name, ())),
+            asked=asked,
+            next_step="rosterd sso on" if asked else "",
         )
 
 
@@ -155,7 +197,8 @@ async def turn_off(ledger: Ledger, organization: str, *, reason: str, actor: str
         if live is None:
             return False
         await sso_requests.end_claim(book, _ENTITY, live.entity_id, until=now)
-        await _record(book, known, evidence.TURNED_OFF, actor, {"version": live.number, "reason": reason})
+        facts = {"version": live.number, "reason": reason}
+        await versions.record(book, known, evidence.TURNED_OFF, MAIN, actor, facts, reason)
         await sync.follow_gate(book)
         return True
 
@@ -170,54 +213,145 @@ async def load_peer(ledger: Ledger, organization: str, connection_id: str, versi
     return Peer(organization, row.fingerprint, metadata_of(row), wants)
 
 
-def facts_of(found: IdpMetadata, wants: Wants) -> dict[str, Any]:
-    """The JSON kept with a version; ``metadata_of`` is its inverse."""
-    return {
-        "services": dict(found.services),
-        "certificates": [
-            {**evidence.certificate_facts(certificate.value), "base64": certificate.base64}
-            for certificate in found.certificates
-        ],
-        "name_id_formats": list(found.name_id_formats),
-        "wants_signed_requests": found.wants_signed_requests,
-        "valid_until": to_text(found.valid_until) if found.valid_until else None,
-        "wants": {"mail_attribute": wants.mail_attribute, "response_signed_only": wants.response_signed_only},
+async def confirm_certificate(
+    ledger: Ledger, organization: str, certificate: str, *, actor: str, now: datetime
+) -> connections.Certificate:
+    """Say that a certificate which a refresh added is the provider's: it counts for tests and first sign-ins at once.
+
+    ``certificate``: at least the first eight digits of its SHA-256, as ``sso status`` shows it and the provider's own
+    page or administrator tells it. Raises ``NotFound`` unless exactly one that is held begins so.
+    """
+    wanted = "".join(certificate.lower().replace(":", "").split())
+    async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
+        known = await evidence.known(book)
+        connection = known.connections.get(MAIN)
+        live = connection.live(book.at) if connection else None
+        held = [
+            one
+            for one in (live.certificates if live else ())
+            if connection and connection.held_until(one.spki, book.at) and one.thumbprint.startswith(wanted)
+        ]
+        if len(wanted) < _SHORTEST or len(held) != 1:
+            raise NotFound(
+                f"{certificate!r} is not the beginning ({_SHORTEST} digits or more) of one certificate that waits",
+                where=organization,
+                next_step="rosterd sso status",
+            )
+        facts = {"spki": held[0].spki, "sha256": held[0].thumbprint}
+        await versions.record(book, known, evidence.CERTIFICATE_CONFIRMED, MAIN, actor, facts)
+        return held[0]
+
+
+async def prove_key(ledger: Ledger, organization: str, connection_id: str, spki: str, *, now: datetime) -> bool:
+    """Somebody who was bound already signed in with an assertion that this key signed: from now on it hands the
+    connection on (N1). Written once; False when it is known."""
+    async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
+        found = (await evidence.known(book)).connections.get(connection_id)
+        live = found.live(book.at) if found else None
+        if found is None or live is None or spki not in live.keys or spki in found.proved(book.at):
+            return False
+        facts = {"spki": spki, "version": live.number}
+        await evidence.record(book, evidence.KEY_PROVED, connection_id, actor="sign-in", facts=facts, domains=())
+        await audit.append(book, [AuditEvent("sign-in", evidence.KEY_PROVED, connection_id, after=facts)])
+        return True
+
+
+async def _take_in(book: Book, offered: Offered, settings: SsoSettings, actor: str) -> tuple[Version, bool]:
+    """The version that says what was given, and whether it had to be written."""
+    known = await evidence.known(book)
+    connection = known.connections[MAIN]
+    live, newest = connection.live(book.at), connection.newest
+    for known_version in filter(None, (newest, live)):
+        if offered.is_in(known_version, book.at) and _same_source(known_version, offered, settings):
+            if known_version is live:
+                await versions.looked_right(book, known, connection, live, actor)
+                await versions.drop_drafts(book, known, connection, actor, connection.drafts)
+            return known_version, False
+    version = await versions.write_version(book, connection, offered, actor)
+    facts = {
+        "version": version.number,
+        "fingerprint": version.fingerprint,
+        "entity_id": version.entity_id,
+        "sha256": offered.found.sha256,
+        "source": connections.shown(offered.source),
+        "warnings": list(offered.warnings),
     }
+    await versions.record(book, known, evidence.CONFIGURED, MAIN, actor, facts)
+    if live is not None and connection.continues(live, version, book.at):
+        await versions.go_on_with(book, known, live, version, connection_id=MAIN, actor=actor, by_hand=True)
+    return version, True
 
 
-def metadata_of(row: VersionRow) -> IdpMetadata:
-    """What was understood of a version's metadata when it came."""
-    facts: Mapping[str, Any] = row.facts
-    return IdpMetadata(
-        row.entity_id,
-        facts["services"],
-        tuple(SigningCertificate(one["base64"], evidence.certificate_of(one)) for one in facts["certificates"]),
-        tuple(facts["name_id_formats"]),
-        facts["wants_signed_requests"],
-        datetime.fromisoformat(facts["valid_until"]) if facts["valid_until"] else None,
-        row.metadata_sha256,
-    )
+def _same_source(version: Version, offered: Offered, settings: SsoSettings) -> bool:
+    """Whether a refresh would go on coming back to the same address; older versions did not write theirs down."""
+    if version.source is None:
+        return offered.source in {"", source_of(version, settings)}
+    return offered.source in {"", version.source}
 
 
-def _values(found: IdpMetadata) -> tuple[connections.Certificate, ...]:
-    return tuple(certificate.value for certificate in found.certificates)
+def source_of(version: Version, settings: SsoSettings) -> str:
+    """The https address that an admin entered and a version came from; empty when it was a file."""
+    declared = settings.metadata if settings.metadata.startswith("https://") else ""
+    return declared if version.source is None else version.source
 
 
-def _ready(known: Known, linked: Sequence[str], now: datetime) -> tuple[list[str], list[str]]:
-    """Domains that nothing is missing for, and every missing step of the others."""
+async def _left_to_do(book: Book, linked: Sequence[str], *, is_live: bool) -> str:
+    """The one command that is left after connecting."""
+    if not is_live:
+        return f"rosterd sso test {linked[0]}" if linked else "rosterd sso add DOMAIN"
+    row = await rows.sync_row(book)
+    gates = await evidence.gates(book, now=book.at)
+    return "rosterd sync enable" if row is not None and row.reasons and sync.any_open(gates) else ""
+
+
+async def _switch_on(
+    book: Book, known: Known, newest: Version, ready: Sequence[str], actor: str, asked: Asked | None
+) -> None:
+    live = known.connections[MAIN].live(book.at)
+    await _refuse_used(book, newest.entity_id)
+    await sso_requests.claim(book, _ENTITY, newest.entity_id)
+    if live is not None and live.entity_id != newest.entity_id:
+        await sso_requests.end_claim(book, _ENTITY, live.entity_id, until=book.at)
+    facts: dict[str, Any] = {
+        "version": newest.number,
+        "fingerprint": newest.fingerprint,
+        "domains": list(ready),
+    }
+    if asked is not None:
+        facts["asked_by"] = asked.actor
+    await versions.record(book, known, evidence.TURNED_ON, MAIN, actor, facts)
+
+
+async def _ask(book: Book, known: Known, newest: Version, actor: str) -> Asked:
+    """Write down who asked; it changes no gate."""
+    facts = {"version": newest.number, "fingerprint": newest.fingerprint}
+    await evidence.record(book, evidence.ON_ASKED, MAIN, actor=actor, facts=facts, domains=())
+    await audit.append(book, [AuditEvent(actor, evidence.ON_ASKED, MAIN, after=facts)])
+    return Asked(book.at, newest.number, actor)
+
+
+def _ready(known: Known, linked: Sequence[str], now: datetime) -> tuple[list[str], dict[str, tuple[str, ...]]]:
+    """Domains that are on already or that nothing is missing for, and every missing step of the others."""
     ready: list[str] = []
-    missing: list[str] = []
+    missing: dict[str, tuple[str, ...]] = {}
     connection = known.connections[MAIN]
     for name in linked:
         reasons: tuple[str, ...] = ()
         if not domains.standing(known.domains[name], now).proved:
             reasons += ("domain_unverified",)
-        reasons += connections.missing_for_on(connection, name, now)
+        if not _is_on(connection, name, now):
+            reasons += connections.missing_for_on(connection, name, now)
         if reasons:
-            missing += missing_steps(name, reasons)
+            missing[name] = missing_steps(name, reasons)
         else:
             ready.append(name)
     return ready, missing
+
+
+def _is_on(connection: ConnectionEvidence, domain: str, now: datetime) -> bool:
+    """Whether the newest version is live and was tested for the domain, however long ago."""
+    live, newest = connection.live(now), connection.newest
+    return live is not None and live is newest and connection.tested(live, domain, now) is not None
 
 
 async def _link(book: Book, known: Known, wanted: Sequence[str] | None, actor: str) -> tuple[str, ...]:
@@ -229,11 +363,6 @@ async def _link(book: Book, known: Known, wanted: Sequence[str] | None, actor: s
             await evidence.record(book, evidence.DOMAIN_LINKED, name, actor=actor, facts=facts, domains=[name])
             await audit.append(book, [AuditEvent(actor, evidence.DOMAIN_LINKED, name, after=facts)])
     return (await evidence.known(book)).domains_of(MAIN)
-
-
-async def _record(book: Book, known: Known, kind: str, actor: str, facts: dict[str, Any]) -> None:
-    await evidence.record(book, kind, MAIN, actor=actor, facts=facts, domains=known.domains_of(MAIN))
-    await audit.append(book, [AuditEvent(actor, kind, MAIN, facts.get("reason", ""), after=facts)])
 
 
 async def _refuse_used(book: Book, entity_id: str) -> None:

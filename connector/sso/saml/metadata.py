@@ -1,5 +1,7 @@
 """An identity provider's SAML metadata: parse, lint, fingerprint, and a clean copy for pysaml2 (sso.md §1, §2, §5).
 
+One weak, unreadable or expired certificate is left out by name; a document is refused when no good one is left.
+
 Pure: no I/O, no clock here. pysaml2 never sees the document that came: it loads a copy written here from what was
 understood, without expired certificates, because that is the only way an expired one stops validating.
 """
@@ -9,20 +11,20 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from connector.sso.gate import connections
 from connector.sso.gate.connections import Certificate
 from connector.sso.saml.xml_scan import BadXml, Limits, read
 from ledger.errors import BadInput, ManyErrors
@@ -34,20 +36,20 @@ PROTOCOL = "urn:oasis:names:tc:SAML:2.0:protocol"
 REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 
-_LIMITS = Limits(characters=1_000_000, elements=20_000, allow_comments=True)
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+METADATA_LIMITS = Limits(characters=1_000_000, elements=20_000, allow_comments=True)
+"""How much metadata may hold; written by hand it has comments."""
+_INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_MIDNIGHT = "24:00:00"
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 
 
 @dataclass(frozen=True, slots=True)
 class SigningCertificate:
-    """One signing certificate with what was found wrong with it."""
+    """One signing certificate that can be used, as the document holds it and as it was understood."""
 
     base64: str
     value: Certificate
-    fault: str = ""
-    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,7 @@ class Wants:
 def parse(data: bytes, now: datetime, *, entity_id: str = "", allow_http_on_loopback: bool = False) -> IdpMetadata:
     """Understand metadata; raises ``ManyErrors`` with every fault at once. ``entity_id``: the one that is expected."""
     try:
-        root = read(data, _LIMITS)
+        root = read(data, METADATA_LIMITS)
     except BadXml as error:
         raise BadInput(f"the metadata cannot be read: {error}", where="metadata") from error
     entities = [root] if root.tag == f"{MD}EntityDescriptor" else root.findall(f".//{MD}EntityDescriptor")
@@ -99,7 +101,7 @@ def parse(data: bytes, now: datetime, *, entity_id: str = "", allow_http_on_loop
     faults: list[str] = []
     if len(descriptors) != 1:
         raise BadInput("exactly one IDPSSODescriptor for SAML 2.0 is needed", where="metadata")
-    certificates = _certificates(descriptors[0], faults)
+    certificates, left_out, weak = _certificates(descriptors[0], now)
     found = IdpMetadata(
         idps[0].get("entityID", ""),
         _services(descriptors[0], faults, allow_http_on_loopback),
@@ -108,15 +110,15 @@ def parse(data: bytes, now: datetime, *, entity_id: str = "", allow_http_on_loop
         descriptors[0].get("WantAuthnRequestsSigned", "").lower() in {"true", "1"},
         _valid_until((root, idps[0], descriptors[0]), faults),
         hashlib.sha256(data).hexdigest(),
-        _warnings(certificates, now),
+        _warnings(certificates, left_out, weak),
     )
-    faults += _lint(found, now, entity_id)
+    faults += _lint(found, left_out, now, entity_id)
     if faults:
         raise ManyErrors([BadInput(fault) for fault in faults], where="metadata")
     return found
 
 
-def _lint(found: IdpMetadata, now: datetime, expected: str) -> list[str]:
+def _lint(found: IdpMetadata, left_out: Sequence[str], now: datetime, expected: str) -> list[str]:
     faults = []
     if not found.entity_id or len(found.entity_id) > 1024:
         faults.append("entityID is missing or longer than 1024 characters")
@@ -124,21 +126,21 @@ def _lint(found: IdpMetadata, now: datetime, expected: str) -> list[str]:
         faults.append(f"entityID is {found.entity_id!r}, the organization file names {expected!r}")
     if not found.services:
         faults.append("there is no SingleSignOnService for HTTP-Redirect or HTTP-POST")
-    if not found.certificates:
-        faults.append("there is no signing certificate")
-    elif not any(certificate.value.valid(now) for certificate in found.certificates):
-        faults.append("every signing certificate has expired or is not valid yet")
-    faults += [certificate.fault for certificate in found.certificates if certificate.fault]
+    if not any(certificate.value.valid(now) for certificate in found.certificates):
+        faults += left_out
+        if found.certificates:
+            faults.append("every signing certificate that could be used is not valid yet")
+        elif not left_out:
+            faults.append("there is no signing certificate")
     if found.valid_until is not None and found.valid_until <= now:
         faults.append(f"validUntil has passed ({to_text(found.valid_until)})")
     return faults
 
 
-def _warnings(certificates: Sequence[SigningCertificate], now: datetime) -> tuple[str, ...]:
-    found = [certificate.warning for certificate in certificates if certificate.warning]
-    expired = sum(1 for certificate in certificates if certificate.value.not_after <= now)
-    if expired:
-        found.append(f"{expired} signing certificate(s) have expired and are not trusted")
+def _warnings(
+    certificates: Sequence[SigningCertificate], left_out: Sequence[str], weak: Sequence[str]
+) -> tuple[str, ...]:
+    found = [*weak, *(f"{what}; it is left out" for what in left_out)]
     if len(certificates) > 3:
         found.append(f"{len(certificates)} signing certificates: more than three is unusual")
     return tuple(found)
@@ -184,56 +186,96 @@ def _valid_until(nodes: Sequence[Element], faults: list[str]) -> datetime | None
 
 
 def parse_instant(text: str) -> datetime:
-    """An xs:dateTime with a zone; raises ``ValueError``. SAML core §1.3.3 wants UTC; an offset is exact too."""
-    if not _INSTANT.fullmatch(text.strip()):
+    """An xs:dateTime with a zone; raises ``ValueError``. SAML core §1.3.3 wants UTC; an offset is exact too.
+
+    24:00:00 is the next day's midnight (XML Schema 2, §3.2.7); leap seconds are no instants (SAML core §1.3.3), nor is
+    what an offset moves before the year 1 or behind 9999.
+    """
+    found = _INSTANT.fullmatch(text.strip())
+    if found is None:
         raise ValueError(f"{text!r} is not an instant with a time zone")
-    return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    day, time, fraction, zone = found.groups(default="")
+    midnight = time == _MIDNIGHT and not fraction.strip(".0")
+    try:
+        at = datetime.fromisoformat(f"{day}T{'00:00:00' if midnight else time + fraction}{zone}")
+        return (at + timedelta(days=1) if midnight else at).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{text!r} is not an instant of the calendar") from error
 
 
-def _certificates(descriptor: Element, faults: list[str]) -> tuple[SigningCertificate, ...]:
-    found: dict[str, SigningCertificate] = {}
-    for key in descriptor.findall(f"{MD}KeyDescriptor"):
-        if key.get("use", "signing") != "signing":
+def _certificates(
+    descriptor: Element, now: datetime
+) -> tuple[tuple[SigningCertificate, ...], tuple[str, ...], tuple[str, ...]]:
+    """Those that can be used, once each; why each other one is left out; and warnings of used ones."""
+    nodes = [
+        node
+        for key in descriptor.findall(f"{MD}KeyDescriptor")
+        if key.get("use", "signing") == "signing"
+        for node in key.iter(f"{DS}X509Certificate")
+    ]
+    used: dict[str, SigningCertificate] = {}
+    left_out: dict[str, str] = {}
+    weak: dict[str, str] = {}
+    texts = list(dict.fromkeys("".join((node.text or "").split()) for node in nodes))
+    for number, text in enumerate(texts, 1):
+        name = f"signing certificate {number} of {len(texts)}"
+        try:
+            loaded = x509.load_der_x509_certificate(base64.b64decode(text, validate=True))
+            name += _called(loaded)
+            fault = _key_fault(loaded) or ("it has expired" if loaded.not_valid_after_utc <= now else "")
+            spki = hashlib.sha256(_public_key(loaded)).hexdigest()
+            poor = isinstance(loaded.signature_hash_algorithm, _WEAK_HASHES)
+            value = Certificate(
+                spki, loaded.not_valid_before_utc, loaded.not_valid_after_utc, hashlib.sha256(_der(loaded)).hexdigest()
+            )
+        except (ValueError, TypeError, binascii.Error, UnsupportedAlgorithm) as error:
+            left_out[text] = f"{name} cannot be read ({type(error).__name__})"
             continue
-        for node in key.iter(f"{DS}X509Certificate"):
-            try:
-                certificate = _certificate("".join((node.text or "").split()))
-            except (ValueError, binascii.Error, TypeError) as error:
-                faults.append(f"a signing certificate cannot be read ({type(error).__name__})")
-                continue
-            found.setdefault(certificate.base64, certificate)
-    return tuple(found.values())
+        if fault:
+            left_out[text] = f"{name}: {fault}"
+            continue
+        used[text] = SigningCertificate(text, value)
+        if poor:
+            weak[text] = f"{name} is itself signed with MD5 or SHA-1"
+    return tuple(used.values()), tuple(left_out.values()), tuple(weak.values())
 
 
-def _certificate(text: str) -> SigningCertificate:
-    loaded = x509.load_der_x509_certificate(base64.b64decode(text, validate=True))
+def _called(loaded: x509.Certificate) -> str:
+    """How an admin finds it again: its name and its end."""
+    try:
+        name = loaded.subject.rfc4514_string()[:64]
+    except ValueError:
+        name = ""
+    shown = name if name.isprintable() else ""
+    return f" ({shown + ', ' if shown else ''}until {loaded.not_valid_after_utc:%Y-%m-%d})"
+
+
+def _key_fault(loaded: x509.Certificate) -> str:
     key = loaded.public_key()
-    fault = ""
     if isinstance(key, rsa.RSAPublicKey):
-        fault = f"a signing key is too short: RSA {key.key_size}, at least 2048" if key.key_size < 2048 else ""
-    elif isinstance(key, ec.EllipticCurvePublicKey):
-        fault = f"a signing key is too short: EC {key.key_size}, at least 256" if key.key_size < 256 else ""
-    else:
-        fault = "a signing key is neither RSA nor EC"
-    spki = hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
-    weak = isinstance(loaded.signature_hash_algorithm, _WEAK_HASHES)
-    warning = "a signing certificate is itself signed with MD5 or SHA-1" if weak else ""
-    value = Certificate(spki, loaded.not_valid_before_utc, loaded.not_valid_after_utc)
-    return SigningCertificate(text, value, fault, warning)
+        return f"its key is too short: RSA {key.key_size}, at least 2048" if key.key_size < 2048 else ""
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"its key is too short: EC {key.key_size}, at least 256" if key.key_size < 256 else ""
+    return "its key is neither RSA nor EC"
+
+
+def _public_key(loaded: x509.Certificate) -> bytes:
+    return loaded.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _der(loaded: x509.Certificate) -> bytes:
+    return loaded.public_bytes(Encoding.DER)
 
 
 def fingerprint(found: IdpMetadata, wants: Wants) -> str:
-    """SHA-256 over everything a test sign-in proves: another value means another test (sso.md §1)."""
-    parts: dict[str, Any] = {
-        "entity_id": found.entity_id,
+    """SHA-256 over everything a test sign-in proves but the certificates: another value means another test (N1)."""
+    facts = {
         "services": dict(found.services),
-        "spki": sorted(certificate.value.spki for certificate in found.certificates),
-        "name_id_formats": list(found.name_id_formats),
+        "name_id_formats": found.name_id_formats,
         "wants_signed_requests": found.wants_signed_requests,
-        "mail_attribute": wants.mail_attribute,
-        "response_signed_only": wants.response_signed_only,
+        "wants": asdict(wants),
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return connections.fingerprint(found.entity_id, facts)
 
 
 def clean_copy(found: IdpMetadata, now: datetime) -> str:

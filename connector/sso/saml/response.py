@@ -83,7 +83,7 @@ class Document:
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """Who signed in, and what is kept of the proof. ``mail`` is for this moment; evidence keeps ``subject_hash``.
-    ``by_address``: the subject is nothing but the address."""
+    ``by_address``: the subject is nothing but the address. ``signer``: the key (``spki``) that verified it."""
 
     mail: Email
     assertion_id: str
@@ -92,6 +92,7 @@ class Accepted:
     algorithm: str
     authenticated_at: datetime | None
     by_address: bool = False
+    signer: str = ""
 
 
 def read_response(text: str) -> Document:

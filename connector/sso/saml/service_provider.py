@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 import os
 import shutil
@@ -16,7 +17,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Lock
@@ -53,8 +54,19 @@ class Peer:
 
     def cache_key(self, now: datetime) -> tuple[str, ...]:
         """Another key as soon as one of its certificates starts or stops being valid."""
-        valid = (found.value.spki for found in self.metadata.certificates if found.value.valid(now))
+        valid = (found.base64 for found in self.metadata.certificates if found.value.valid(now))
         return (self.organization, self.fingerprint, *sorted(valid))
+
+    def by_key(self, now: datetime) -> dict[str, Peer]:
+        """The same with the certificates of one public key each, by ``spki``; only those valid at ``now``."""
+        valid = [found for found in self.metadata.certificates if found.value.valid(now)]
+        return {
+            key: replace(
+                self,
+                metadata=replace(self.metadata, certificates=tuple(one for one in valid if one.value.spki == key)),
+            )
+            for key in dict.fromkeys(found.value.spki for found in valid)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,7 @@ class ServiceProvider:
         self._executor = ThreadPoolExecutor(max_workers=count, thread_name_prefix="saml")
         self._waiting = 0
         self._lock = Lock()
+        self._signers: dict[str, str] = {}  # organization → the key that signed last
         self._clients: OrderedDict[tuple[str, ...], Saml2Client] = OrderedDict()
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         logging.getLogger("saml2").setLevel(logging.CRITICAL + 1)  # it logs whole responses: people's names and mail
@@ -130,16 +143,37 @@ class ServiceProvider:
         steps.check_envelope(document, expected)
         steps.check_shape(document)
         check_signatures(document, expected)
-        verified_id, signed = self._verify(peer, document, expected)
+        verified_id, signed, signer = self._verify(peer, document, expected)
         steps.check_verified(document, verified_id, signed)
         steps.check_issuer(document, expected)
         steps.check_conditions(document, expected)
         ends = steps.check_subject(document, expected)
         at = steps.check_authentication(document, expected)
-        return steps.accepted(document, expected, ends, at)
+        return replace(steps.accepted(document, expected, ends, at), signer=signer)
 
-    def _verify(self, peer: Peer, document: Document, expected: Expected) -> tuple[str, bool]:
-        """④ pysaml2 and xmlsec1: is the signature right, by a key of this identity provider?"""
+    def _verify(self, peer: Peer, document: Document, expected: Expected) -> tuple[str, bool, str]:
+        """④ Is the signature right, and by which key of this identity provider (``spki``)?
+
+        The key that signed last is tried alone first; what none of them signed costs one more try, by all together.
+        """
+        keys = peer.by_key(expected.now)
+        if len(keys) < 2:
+            return (*self._verify_by(peer, document, expected), next(iter(keys), ""))
+        last = self._signers.get(peer.organization, "")
+        first, *others = sorted(keys, key=lambda key: key != last)
+        try:
+            return (*self._verify_by(keys[first], document, expected), first)
+        except SignInRefused:
+            self._verify_by(peer, document, expected)  # refuses what none of them signed
+        for key in others:
+            with contextlib.suppress(SignInRefused):
+                found = self._verify_by(keys[key], document, expected)
+                self._signers[peer.organization] = key
+                return (*found, key)
+        raise SignInRefused(4, "not_verified", "signed by several keys")
+
+    def _verify_by(self, peer: Peer, document: Document, expected: Expected) -> tuple[str, bool]:
+        """pysaml2 and xmlsec1, with every key of ``peer``."""
         client = self._client(peer, expected.now)
         try:
             found = client.parse_authn_request_response(

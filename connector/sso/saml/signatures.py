@@ -32,13 +32,14 @@ def check_signatures(document: Document, expected: Expected) -> None:
     if len(placed) != len(signatures) or len({id(parent) for parent, _ in placed}) != len(placed):
         raise SignInRefused(3, "signature_place")
     for parent, signature in placed:
-        _check_signature(parent, signature)
+        check_signature(parent, signature)
     needed = document.root if expected.response_signed_only else document.assertion
     if not any(parent is needed for parent, _ in placed):
         raise SignInRefused(3, "unsigned")
 
 
-def _check_signature(parent: Element, signature: Element) -> None:
+def check_signature(parent: Element, signature: Element) -> None:
+    """One signature that covers its parent whole, with sound algorithms; raises ``SignInRefused``."""
     if signature.findall(f"{DS}Object") or signature.findall(f".//{DS}RetrievalMethod"):
         raise SignInRefused(3, "signature_shape")
     infos = signature.findall(f"{DS}SignedInfo")

@@ -71,6 +71,19 @@ sso_version = plain(
 sso_link = interval("sso_link", text("domain"), text("connection_id"), key=("domain",), indexes=(("connection_id",),))
 """Domain × connection: at most one connection per domain."""
 
+sso_fetch = plain(
+    "sso_fetch",
+    text("connection_id"),
+    text("source"),  # the https address
+    instant("at"),
+    Column("read_at", Instant, nullable=True),
+    Column("failing_since", Instant, nullable=True),
+    Column("failures", Integer, nullable=False),  # one after another
+    text("why"),
+    key=("connection_id",),
+)
+"""The last fetch of a connection's metadata, over and over the same row: an unreachable address only warns."""
+
 sso_evidence = plain(
     "sso_evidence",
     Column("seq", BigInteger, nullable=False),
