@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from connector.reconcile.run import Setup
     from connector.sso.saml.own_metadata import OwnSide
     from connector.sso.saml.service_provider import ServiceProvider
+    from connector.sso.saml.signing import OwnKeys
     from ledger.published.iceberg import Warehouse
     from ledger.store.inbox import Inbox
 
@@ -275,6 +276,19 @@ def ensure_own_key(settings: Settings) -> None:
     if saml.signing_key.scheme == saml.signing_certificate.scheme == "file":
         files = (Path(saml.signing_key.name), Path(saml.signing_certificate.name))
         ensure_key(*files, name=own_name(settings), now=utc_now())
+
+
+def own_keys(settings: Settings) -> OwnKeys | None:
+    """Our keys as they are; None where they are to be made at their first use. Raises ``BadInput``."""
+    from connector.sso.saml.signing import read_keys
+
+    saml = settings.installation.saml
+    if (
+        saml.signing_key.scheme == saml.signing_certificate.scheme == "file"
+        and not Path(saml.signing_key.name).exists()
+    ):
+        return None
+    return read_keys(saml)
 
 
 def own_name(settings: Settings) -> str:

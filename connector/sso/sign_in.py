@@ -176,7 +176,7 @@ async def _judge(
         peer.wants.response_signed_only,
     )
     accepted = await provider.judge(peer, document, expected)
-    await _accept(ledger, peer, document, request, accepted, now)
+    await _accept(ledger, peer, document, request, accepted, now, ours=expected.audience)
     return SignedIn(
         organization,
         request.purpose,
@@ -191,7 +191,7 @@ async def _judge(
 
 
 async def _accept(
-    ledger: Ledger, peer: Peer, document: Document, request: RequestRow, accepted: Accepted, now: datetime
+    ledger: Ledger, peer: Peer, document: Document, request: RequestRow, accepted: Accepted, now: datetime, *, ours: str
 ) -> None:
     """⑩ Remember the assertion; for a test, the evidence. One transaction."""
     async with ledger.write(peer.organization, Unleased.SIGN_IN, at=now) as book:
@@ -203,6 +203,7 @@ async def _accept(
         facts = {
             "version": request.version,
             "fingerprint": peer.fingerprint,
+            "entity_id_of_ours": ours,
             "domain": accepted.mail.domain,
             "request": request.id,
             "assertion": accepted.assertion_id,

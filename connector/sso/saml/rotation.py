@@ -77,11 +77,8 @@ class _Files:
     @classmethod
     def of(cls, settings: SamlSettings) -> _Files:
         """Where both files really are: what a link points at is replaced, not the link."""
-        references = {
-            "saml.signing_key": settings.signing_key,
-            "saml.signing_certificate": settings.signing_certificate,
-        }
-        for setting, reference in references.items():
+        references = (settings.signing_key, settings.signing_certificate)
+        for setting, reference in zip(("saml.signing_key", "saml.signing_certificate"), references, strict=True):
             if reference.scheme != "file":
                 raise BadInput(
                     f"{reference} cannot be written from here: whoever keeps that secret changes it",
@@ -90,7 +87,7 @@ class _Files:
                     " restart; when every provider has imported our metadata again, put the next key first into"
                     f" {settings.signing_key} and restart; then take the former certificate and key out",
                 )
-        key, certificate = (Path(reference.name).resolve() for reference in references.values())
+        key, certificate = (Path(reference.name).resolve() for reference in references)
         if key == certificate:
             raise BadInput(
                 "key and certificate are in one file: each step is one file that is replaced",

@@ -159,7 +159,8 @@ def test_n17_a_real_kill_leaves_no_half_file_and_no_lock(saml: SamlSettings) -> 
         "import os, signal, sys\nfrom pathlib import Path\n"
         "from tests.contract.sso.test_key_rotation import *\n"
         "Path.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "saml = SamlSettings(signing_key=SecretRef('file', sys.argv[1]), signing_certificate=SecretRef('file', sys.argv[2]))\n"
+        "key, certificate = (SecretRef('file', name) for name in sys.argv[1:])\n"
+        "saml = SamlSettings(signing_key=key, signing_certificate=certificate)\n"
         "step(saml, Step.ANNOUNCE)\n"
     )
     names = [saml.signing_key.name, saml.signing_certificate.name]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from xml.etree.ElementTree import Element, fromstring
+from xml.etree.ElementTree import Element
 
 import pytest
+from defusedxml.ElementTree import fromstring
 
 from connector.sso.saml.metadata import DS, MD
 from connector.sso.saml.own_metadata import EMAIL, PERSISTENT, OwnSide
@@ -74,21 +75,22 @@ def test_n17_our_metadata_follows_the_schema(certificates: list[str], sso: SsoSe
     ],
 )
 def test_the_table_notices_what_the_schema_forbids(before: str, after: str) -> None:
-    text = OwnSide(URL, "acme").metadata([ONE]).decode()
+    text = OwnSide(URL, "acme", SsoSettings()).metadata([ONE]).decode()
     broken, count = re.subn(before, after, text, flags=re.DOTALL)
     assert count
     assert faults(fromstring(broken)) != []
 
 
 def test_n17_only_algorithms_that_we_use_and_no_end() -> None:
-    text = OwnSide(URL, "acme").metadata([ONE]).decode().lower()
+    text = OwnSide(URL, "acme", SsoSettings()).metadata([ONE]).decode().lower()
     for word in ("md5", "sha1", "ripemd", "digestmethod", "validuntil", "cacheduration", "encryption"):
         assert word not in text
 
 
 def test_n17_the_same_settings_give_the_same_bytes() -> None:
-    assert OwnSide(URL, "acme").metadata([ONE]) == OwnSide(URL, "acme", SsoSettings()).metadata([ONE])
-    assert OwnSide(URL, "acme").metadata([ONE]) != OwnSide(URL, "acme").metadata([ONE, TWO])
+    own = OwnSide(URL, "acme", SsoSettings())
+    assert own.metadata([ONE]) == OwnSide(URL, "acme", SsoSettings()).metadata([ONE])
+    assert own.metadata([ONE]) != own.metadata([ONE, TWO]) != own.metadata([TWO, ONE])
 
 
 @pytest.mark.parametrize(
