@@ -164,23 +164,12 @@ def _checked(installation: Installation) -> list[bool]:
     return [line["ok"] for line in lines if "address" in line["what"] and "acme" in line["what"]]
 
 
-@pytest.mark.parametrize(
-    ("url", "code"),
-    [
-        ("https://rosterd.acme.example", 0),
-        ("http://127.0.0.1:8080", 0),
-        ("http://[::1]:8080", 0),
-        ("http://localhost:8080", 0),
-        ("http://rosterd.acme.example", 2),
-        ("http://10.0.0.7:8080", 2),
-    ],
-)
-def test_a_plain_address_fails_the_check_with_its_fix(installation: Installation, url: str, code: int) -> None:
+def test_a_plain_address_fails_the_check_with_its_fix(installation: Installation) -> None:
     before = load(installation.file, {}).installation.server.public_url
-    installation.edit("rosterd.toml", f'public_url = "{before}"', f'public_url = "{url}"')
+    assert installation.rosterd("check").code == 0
+    installation.edit("rosterd.toml", f'public_url = "{before}"', 'public_url = "http://rosterd.acme.example"')
     found = installation.rosterd("check")
-    assert found.code == code, found.out
-    assert (f'public_url = "https://{url.removeprefix("http://")}"' in found.out) == bool(code)
+    assert (found.code, 'public_url = "https://rosterd.acme.example"' in found.out) == (2, True), found.out
 
 
 @pytest.mark.parametrize(("days", "code", "says"), [(90, 0, "good until"), (20, 0, "in 19 days"), (-1, 2, "ended on")])

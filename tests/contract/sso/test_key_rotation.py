@@ -7,8 +7,11 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Barrier, BrokenBarrierError
 
 import pytest
 
@@ -178,18 +181,24 @@ def test_n17_one_process_at_a_time(saml: SamlSettings) -> None:
     assert step(saml, Step.ANNOUNCE).changed
 
 
-def test_two_that_set_up_at_once_leave_one_pair(tmp_path: Path) -> None:
+def test_two_that_set_up_at_once_leave_one_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a lock the key of one stood beside the other's certificate, for good."""
-    made = (
-        "import sys\nfrom tests.contract.sso.test_key_rotation import *\n"
-        "key, certificate = Path(sys.argv[1]), Path(sys.argv[2])\n"
-        "ensure_key(key, certificate, name='rosterd.example', now=NOW)\n"
-    )
-    names = [str(tmp_path / "keys" / name) for name in ("key.pem", "certificate.pem")]
-    several = [subprocess.Popen([sys.executable, "-c", made, *names]) for _ in range(3)]
-    assert [process.wait(120) for process in several] == [0, 0, 0]
-    saml = SamlSettings(signing_key=SecretRef("file", names[0]), signing_certificate=SecretRef("file", names[1]))
-    assert read_keys(saml).state is KeyState.STEADY
+    both_here = Barrier(2, timeout=1)
+    made = []
+
+    def meet(*arguments: object, **more: object) -> tuple[bytes, bytes]:
+        with suppress(BrokenBarrierError):
+            both_here.wait()
+        made.append(make_certificate(*arguments, **more))  # type: ignore[arg-type]
+        return made[-1]
+
+    monkeypatch.setattr(signing, "make_certificate", meet)
+    names = [tmp_path / "keys" / name for name in ("key.pem", "certificate.pem")]
+    with ThreadPoolExecutor(2) as two:
+        ended = [two.submit(ensure_key, *names, name="rosterd.example", now=NOW) for _ in range(2)]
+    assert sorted(one.result() for one in ended) == [False, True]
+    assert [file.read_bytes() for file in names] == list(made[0])
+    assert len(made) == 1
 
 
 def test_n17_keys_stay_their_owners_alone(saml: SamlSettings) -> None:
