@@ -10,8 +10,10 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -19,6 +21,7 @@ from connector.directory.base import CheckLine, ReadRequest, Source
 from ledger.errors import RosterdError
 from ledger.modes import open_to_others
 from ledger.secret import SecretRef
+from rosterd.clock import utc_now
 from rosterd.readiness import ask_daemon
 from rosterd.settings import Settings
 
@@ -36,6 +39,7 @@ def offline(settings: Settings) -> list[CheckLine]:
         lines.append(_secret("database.password", settings.installation.database.password))
     lines += _authorities(settings)
     lines += open_files(settings)
+    lines += [public_address(settings), own_certificate(settings)]
     found = shutil.which("xmlsec1") is not None
     lines.append(CheckLine(found, "xmlsec1 (signatures of identity providers)", "apt-get install xmlsec1"))
     if not settings.customers:
@@ -66,6 +70,67 @@ def _authorities(settings: Settings) -> Iterator[CheckLine]:
         yield _failed("outbound.ca", error)
     else:
         yield CheckLine(True, "outbound.ca can be used")
+
+
+def public_address(settings: Settings) -> CheckLine:
+    """Browsers keep no cookie for an identity provider's answer at a plain http address, but on this machine."""
+    url = settings.installation.server.public_url
+    parts = urlsplit(url)
+    ok = parts.scheme == "https" or _loopback(parts.hostname or "")
+    fix = f'put a proxy with TLS in front and set [server] public_url = "https://{parts.netloc}{parts.path}"'
+    said = f"public_url {url}" + ("" if ok else ": nobody can sign in over plain http (a Secure cookie is needed)")
+    return CheckLine(ok, said, fix)
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def own_certificate(settings: Settings) -> CheckLine:
+    """The key that signs our sign-in requests has its certificate, and when that ends."""
+    from connector.sso.provider.own_key import KeyStatus
+    from rosterd.service import own_keys
+
+    try:
+        keys = own_keys(settings)
+    except RosterdError as error:
+        return _failed("the key that signs sign-in requests", error)
+    if keys is None:
+        return CheckLine(True, "the key that signs sign-in requests is made at its first use")
+    found = KeyStatus(keys, utc_now())
+    if found.forecast:
+        return CheckLine(not found.expired, f"{found.forecast}: {found.next_step}", found.next_step)
+    ends = keys.signing.certificate.value.not_after
+    return CheckLine(True, f"our own signing certificate is good until {ends:%Y-%m-%d} ({keys.state.value})")
+
+
+async def confirm_moved(service: Service) -> AsyncIterator[CheckLine]:
+    """Write down that our address is another now; which providers have to be changed."""
+    from connector.sso.provider import own_address
+    from rosterd.service import actor, own_side
+
+    for name in service.settings.customers:
+        own = own_side(service.settings, name)
+        for move in await own_address.confirm_moved(service.ledger, own, actor=actor(), now=service.clock()):
+            yield CheckLine(True, f"moved: {move.line}")
+
+
+async def own_addresses(service: Service) -> AsyncIterator[CheckLine]:
+    """Every provider knows us under the address that we have (N17)."""
+    from connector.sso.provider import own_address
+    from rosterd.service import own_side
+
+    for name in service.settings.customers:
+        async with service.ledger.read(name) as reader:
+            moved = await own_address.moves(reader, own_side(service.settings, name), service.clock())
+        for move in moved:
+            fix = "set [server] public_url back; or, when the address moved: rosterd check --moved"
+            yield CheckLine(False, f"our address is another than the one that was tested: {move.line}", fix)
+        if not moved:
+            yield CheckLine(True, f"{name}: its identity provider was given the address that we have")
 
 
 def open_files(settings: Settings) -> list[CheckLine]:

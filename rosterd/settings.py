@@ -51,7 +51,8 @@ class ServerSettings(SettingsModel):
     """HOST:PORT of /metrics and of /health/ready with its details: for the operator, never for the public."""
 
     public_url: str = "http://127.0.0.1:8080"
-    """The address others reach it by: next links, SAML endpoints and invite links are built from it."""
+    """The address others reach it by: next links, SAML endpoints and invite links are built from it. https, but on one
+    machine alone. It is part of our SAML entityID: after a change rosterd check --moved says who must change too."""
 
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Networks of the proxies in front: only what they say in Forwarded or X-Forwarded-For is believed."""

@@ -111,10 +111,11 @@ class SamlSettings(SettingsModel):
     """``[saml]`` of the installation: our own side as a SAML service provider."""
 
     signing_key: SecretRef = SecretRef("file", "secrets/saml-key.pem")
-    """RSA key in PEM that signs sign-in requests; made by set-up where the file does not exist."""
+    """RSA key in PEM that signs sign-in requests; made by set-up where the file does not exist. Of several the first
+    signs; rosterd sso rotate-key replaces it."""
 
     signing_certificate: SecretRef = SecretRef("file", "secrets/saml-certificate.pem")
-    """Its self-signed certificate, part of our metadata; identity providers pin it."""
+    """Its self-signed certificate, part of our metadata; identity providers pin it. All in it are published."""
 
     deadline: Duration = timedelta(seconds=10)
     """How long judging one sign-in response may take."""

@@ -190,7 +190,7 @@ async def _judge(
         peer.wants.response_signed_only,
     )
     accepted = await provider.judge(peer, document, expected)
-    proves, held_until = await _accept(ledger, peer, document, request, accepted, now)
+    proves, held_until = await _accept(ledger, peer, document, request, accepted, now, ours=expected.audience)
     return SignedIn(
         organization,
         request.purpose,
@@ -218,7 +218,7 @@ def _judging(connection: ConnectionEvidence | None, request: RequestRow, now: da
 
 
 async def _accept(
-    ledger: Ledger, peer: Peer, document: Document, request: RequestRow, accepted: Accepted, now: datetime
+    ledger: Ledger, peer: Peer, document: Document, request: RequestRow, accepted: Accepted, now: datetime, *, ours: str
 ) -> tuple[bool, datetime | None]:
     """⑩ Remember the assertion; for a test, the evidence. One transaction. Returns whether its key would be proved for
     the first time, and until when its certificate is held."""
@@ -236,6 +236,7 @@ async def _accept(
         facts = {
             "version": request.version,
             "fingerprint": peer.fingerprint,
+            "entity_id_of_ours": ours,
             "domain": accepted.mail.domain,
             "request": request.id,
             "assertion": accepted.assertion_id,

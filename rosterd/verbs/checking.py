@@ -30,6 +30,9 @@ def check(
     context: typer.Context,
     live: Annotated[bool, typer.Option("--live", help="Really connect to everything.")] = False,
     audit: Annotated[bool, typer.Option("--audit", help="Verify the audit chain.")] = False,
+    moved: Annotated[
+        bool, typer.Option("--moved", help="public_url is meant to be another now: write it down, say who must change.")
+    ] = False,
     daemon: Annotated[
         bool, typer.Option("--daemon", help="With --live: ask the running daemon, and nothing else.")
     ] = False,
@@ -39,7 +42,7 @@ def check(
     session: Session = context.obj
     session.as_json = session.as_json or as_json
     if daemon:
-        if audit or not live:
+        if audit or moved or not live:
             raise typer.BadParameter("--daemon asks the running daemon alone: rosterd check --live --daemon")
         from rosterd.loading import load_server
         from rosterd.readiness import ask_daemon
@@ -48,11 +51,14 @@ def check(
     from rosterd import checks
 
     found = checks.offline(session.load())
-    if not live and not audit:
+    if not live and not audit and not moved:
         answer(session, _result(found, live=False))
 
     async def work(service: Service) -> Result:
+        if moved:
+            found.extend([line async for line in checks.confirm_moved(service)])
         found.extend([line async for line in checks.known_offerings(service)])
+        found.extend([line async for line in checks.own_addresses(service)])
         connected: list[CheckLine] = []
         if live:
             connected = [line async for line in checks.live(service)]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.errors import BadInput, Refused
-from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
+from ledger.errors import BadInput, Refused, RosterdError
+from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, answer, choose, perform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,11 @@ def status(context: typer.Context, organization: OneOrganization = "", as_json: 
     async def work(service: Service) -> Result:
         from connector.sso.gate import status as standing
 
-        async with service.ledger.read(choose(service.settings, organization)) as reader:
-            return _status(await standing.status(reader, now=service.clock()))
+        name = choose(service.settings, organization)
+        async with service.ledger.read(name) as reader:
+            shown = _status(await standing.status(reader, now=service.clock()))
+        ours = await _ours(service, name)
+        return Shown((*shown.lines, *ours.lines), {**shown.document, "ours": ours.document})
 
     perform(context, as_json, work)
 
@@ -262,6 +265,81 @@ def release(
     perform(context, as_json, work)
 
 
+@sso.command("metadata")
+def own_metadata(
+    context: typer.Context,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; as it is on stdout.")] = None,
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Print our SAML metadata, to hand to the identity provider; needs neither daemon nor ledger."""
+    from connector.sso.saml.signing import read_keys
+    from rosterd.service import ensure_own_key, own_side
+
+    session: Session = context.obj
+    session.as_json = session.as_json or as_json
+    settings = session.load()
+    own = own_side(settings, choose(settings, organization))
+    ensure_own_key(settings)
+    text = own.metadata([one.base64 for one in read_keys(settings.installation.saml).certificates]).decode("utf-8")
+    facts = {"entity_id": own.entity_id, "acs": own.acs, "name_id_format": own.name_id_format}
+    lines: tuple[str, ...] = (text.removesuffix("\n"),)
+    if out is not None:
+        try:
+            out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise BadInput(
+                f"cannot be written: {error.strerror}", where=str(out), next_step="name another file with --out"
+            ) from error
+        lines = (
+            f"written: {out}",
+            f"  entityID (audience): {own.entity_id}",
+            f"  ACS (reply address): {own.acs}",
+            f"  NameID format: {own.name_id_format}",
+            "  → give it to the identity provider; then take in its own: rosterd sso connect METADATA",
+        )
+    answer(session, Shown(lines, {**facts, "metadata": text, "written": str(out) if out else None}))
+
+
+@sso.command("rotate-key")
+def rotate_key(
+    context: typer.Context,
+    finish: Annotated[bool, typer.Option("--finish", help="Sign with the announced key from now on.")] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Publish the signing key alone; the other one is gone.")] = False,
+    back: Annotated[bool, typer.Option("--back", help="After --finish: sign with the former key again.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Every provider has both; or: give the announced key up.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Replace the key that signs our sign-in requests: announce, --finish, --drop. Each step says who must import."""
+    from connector.sso.saml.rotation import Step
+
+    chosen = [step for step, given in ((Step.SWITCH, finish), (Step.DROP, drop), (Step.BACK, back)) if given]
+    if len(chosen) > 1:
+        raise typer.BadParameter("one step at a time: --finish, --drop or --back")
+
+    async def work(service: Service) -> Result:
+        from connector.sso.provider import own_key
+        from rosterd.service import actor, ensure_own_key, own_name, own_side
+
+        settings = service.settings
+        await service.register()
+        ensure_own_key(settings)
+        done = await own_key.rotate(
+            service.ledger,
+            settings.installation.saml,
+            [own_side(settings, name) for name in settings.customers],
+            chosen[0] if chosen else Step.ANNOUNCE,
+            name=own_name(settings),
+            actor=actor(),
+            now=service.clock(),
+            sure=yes,
+        )
+        said = () if done.changed else ("nothing was changed: it was done already",)
+        return Shown((*said, *done.lines), done.to_json())
+
+    perform(context, as_json, work)
+
+
 @sync.command("status")
 def sync_status(context: typer.Context, organization: OneOrganization = "", as_json: Json = False) -> None:
     """Whether sync is off, ready, enabled or suspended, and why."""
@@ -373,6 +451,26 @@ def _moment(at: datetime) -> str:
 
 def _sync(found: SyncStatus) -> Shown:
     return Shown((f"sync: {found.state.value}", *(f"  {reason}" for reason in found.reasons)), found.to_json())
+
+
+async def _ours(service: Service, organization: str) -> Shown:
+    """Our own side: the key that signs, when it ends, and whether providers know us under another address."""
+    from connector.sso.provider import own_address, own_key
+    from rosterd.service import own_keys, own_side
+
+    own, now = own_side(service.settings, organization), service.clock()
+    try:
+        keys = own_keys(service.settings)
+    except RosterdError as error:
+        lines, document = [f"our key: {error}"], None
+    else:
+        key = own_key.KeyStatus(keys, now) if keys else None
+        lines, document = list(key.lines if key else ("our key: made at its first use",)), key and key.to_json()
+    async with service.ledger.read(organization) as reader:
+        moved = await own_address.moves(reader, own, now)
+    lines += [f"our address is another than the one that was tested: {move.line}" for move in moved]
+    lines += ["  → rosterd check --moved, when it is meant"] if moved else []
+    return Shown(tuple(lines), {"key": document, "moved": [move.to_json() for move in moved]})
 
 
 def _label(domain: str) -> str:

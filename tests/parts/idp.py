@@ -214,13 +214,17 @@ def _set_clock(folder: Path, now: datetime) -> None:
 
 
 @contextmanager
-def running_idp(folder: Path, sp_metadata: str, *, person: str, now: datetime) -> Iterator[RunningIdp]:
-    """Start the demo's identity provider; its clock shows ``now``, it signs in ``person``, it ends with the block."""
+def running_idp(folder: Path, sp_metadata: str, *, person: str, now: datetime, port: int = 0) -> Iterator[RunningIdp]:
+    """Start the demo's identity provider; its clock shows ``now``, it signs in ``person``, it ends with the block.
+
+    It imports ``sp_metadata`` (address or file) at its first sign-in and never again. ``port``: that of an earlier
+    one, which it then is again, with the same folder.
+    """
     folder.mkdir(exist_ok=True)
     _set_clock(folder, now)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port = port or probe.getsockname()[1]
     command = [sys.executable, "-m", "rosterd.demo.idp", "--port", str(port), "--folder", str(folder)]
     command += ["--sp-metadata", sp_metadata, "--person", person, "--ahead", str(folder / "ahead")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

@@ -12,28 +12,30 @@ import contextlib
 import logging
 import os
 import shutil
-import tempfile
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
 from saml2 import BINDING_HTTP_POST
 from saml2.client import Saml2Client
 from saml2.config import SPConfig
-from saml2.metadata import entity_descriptor
 
 from connector.sso.saml import response as steps
 from connector.sso.saml.metadata import IdpMetadata, Wants, clean_copy
+from connector.sso.saml.own_metadata import OwnSide
 from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused
 from connector.sso.saml.signatures import check_signatures
-from connector.sso.settings import SamlSettings
-from ledger.errors import Busy, Unavailable
+from connector.sso.saml.signing import OwnKeys, Pair, read_keys
+from connector.sso.settings import SamlSettings, SsoSettings
+from ledger.errors import BadInput, Busy, Unavailable
+from ledger.secret import SecretRef
+
+_log = logging.getLogger("rosterd.sso")
 
 T = TypeVar("T")
 
@@ -88,30 +90,40 @@ class _NoMemory:
 class ServiceProvider:
     """Our service-provider side for every organization of the installation. ``close`` ends its threads and files."""
 
-    def __init__(self, public_url: str, settings: SamlSettings, *, workers: int = 0) -> None:
-        """Opens nothing yet; the signing key is read at the first use. ``workers`` 0: as many as processors."""
+    def __init__(
+        self,
+        public_url: str,
+        settings: SamlSettings,
+        *,
+        workers: int = 0,
+        sso_of: Callable[[str], SsoSettings] = lambda _: SsoSettings(),
+    ) -> None:
+        """Opens nothing yet; the signing key is read at the first use, and again whenever its file is another.
+        ``workers`` 0: as many as processors. ``sso_of``: an organization's ``[sso]`` as it is now."""
         self.public_url = public_url.rstrip("/")
         self.settings = settings
+        self._sso_of = sso_of
         count = workers or min(8, os.cpu_count() or 2)
         self._executor = ThreadPoolExecutor(max_workers=count, thread_name_prefix="saml")
         self._waiting = 0
         self._lock = Lock()
         self._signers: dict[str, str] = {}  # organization → the key that signed last
         self._clients: OrderedDict[tuple[str, ...], Saml2Client] = OrderedDict()
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._keyring = _Keyring(settings)
         logging.getLogger("saml2").setLevel(logging.CRITICAL + 1)  # it logs whole responses: people's names and mail
 
     def entity_id(self, organization: str) -> str:
         """Our entityID for one organization; also the address of our metadata."""
-        return f"{self.public_url}/sso/{organization}/metadata"
+        return self._own(organization).entity_id
 
     def acs(self, organization: str) -> str:
         """Where identity providers post responses for one organization."""
-        return f"{self.public_url}/sso/{organization}/acs"
+        return self._own(organization).acs
 
     async def metadata(self, organization: str) -> bytes:
-        """Our metadata for one organization."""
-        return await self._run(lambda: self._own_metadata(organization))
+        """Our metadata for one organization, with every certificate that is published now (N17)."""
+        own = self._own(organization)
+        return await self._run(lambda: own.metadata([one.base64 for one in self._keyring.keys().certificates]))
 
     async def request(self, peer: Peer, *, relay_state: str, force: bool, now: datetime) -> SignInRequest:
         """A signed request to the identity provider; ``force`` asks it to authenticate anew (tests)."""
@@ -122,10 +134,12 @@ class ServiceProvider:
         return await self._run(lambda: self._judge(peer, document, expected))
 
     async def close(self) -> None:
-        """End the threads once what runs is done, and remove the copy of a key that came by environment."""
+        """End the threads once what runs is done, and let go of the keys."""
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
-        if self._folder is not None:
-            self._folder.cleanup()
+        self._keyring.close()
+
+    def _own(self, organization: str) -> OwnSide:
+        return OwnSide(self.public_url, organization, self._sso_of(organization))
 
     async def _run(self, work: Callable[[], T]) -> T:
         if self._waiting >= _WAITING:
@@ -204,12 +218,13 @@ class ServiceProvider:
         return SignInRequest(str(request_id), location, "" if location else str(info["data"]))
 
     def _client(self, peer: Peer, now: datetime) -> Saml2Client:
-        key = peer.cache_key(now)
+        signing = self._keyring.keys().signing
+        key = (*peer.cache_key(now), signing.certificate.sha256)
         with self._lock:
             if key in self._clients:
                 self._clients.move_to_end(key)
                 return self._clients[key]
-        config = self._config(peer.organization, clean_copy(peer.metadata, now), peer.wants)
+        config = self._config(peer.organization, clean_copy(peer.metadata, now), peer.wants, signing)
         client = Saml2Client(config=config, identity_cache=_NoMemory())
         with self._lock:
             self._clients[key] = client
@@ -217,11 +232,8 @@ class ServiceProvider:
                 self._clients.popitem(last=False)
         return client
 
-    def _own_metadata(self, organization: str) -> bytes:
-        return str(entity_descriptor(self._config(organization, "", Wants()))).encode()
-
-    def _config(self, organization: str, idp: str, wants: Wants) -> SPConfig:
-        key_file, certificate_file = self._key_files()
+    def _config(self, organization: str, idp: str, wants: Wants, signing: Pair) -> SPConfig:
+        key_file, certificate_file = self._keyring.paths(signing)
         whole = wants.response_signed_only
         values: dict[str, Any] = {
             "entityid": self.entity_id(organization),
@@ -237,33 +249,78 @@ class ServiceProvider:
                     "digest_algorithm": "http://www.w3.org/2001/04/xmlenc#sha256",
                 }
             },
-            "key_file": str(key_file),
-            "cert_file": str(certificate_file),
-            "metadata_key_usage": "signing",
+            "key_file": key_file,
+            "cert_file": certificate_file,
             "xmlsec_binary": _xmlsec1(),
             "accepted_time_diff": _OWN_CLOCK,
             "allow_unknown_attributes": True,
             "only_use_keys_in_metadata": True,
+            "metadata": {"inline": [idp]},
         }
-        if idp:
-            values["metadata"] = {"inline": [idp]}
         return SPConfig().load(values)
 
-    def _key_files(self) -> tuple[Path, Path]:
-        """pysaml2 wants files; a key that comes by environment is copied into a folder only we can read."""
-        found = []
-        for reference in (self.settings.signing_key, self.settings.signing_certificate):
-            content = reference.reveal()
-            if reference.scheme == "file":
-                found.append(Path(reference.name))
-                continue
-            with self._lock:
-                self._folder = self._folder or tempfile.TemporaryDirectory(prefix="rosterd-saml-")
-            path = Path(self._folder.name) / f"{len(found)}.pem"
-            path.touch(mode=0o600)
-            path.write_text(content + "\n", encoding="ascii")
-            found.append(path)
-        return found[0], found[1]
+
+class _Keyring:
+    """Our keys as the references show them now, and as files that pysaml2 can open."""
+
+    def __init__(self, settings: SamlSettings) -> None:
+        self._settings = settings
+        self._lock = Lock()
+        self._keys: OwnKeys | None = None
+        self._seen: tuple[object, ...] = ()
+        self._open: dict[str, tuple[int, int]] = {}
+
+    def keys(self) -> OwnKeys:
+        """Read again when a file is another than before. Once read, unreadable files change nothing and are logged:
+        a rotation gone wrong must not end sign-ins that worked. Raises ``BadInput`` at the first reading."""
+        with self._lock:
+            references = (self._settings.signing_key, self._settings.signing_certificate)
+            seen = tuple(_stamp(reference) for reference in references)
+            if self._keys is not None and seen == self._seen:
+                return self._keys
+            try:
+                found = read_keys(self._settings)
+            except BadInput as error:
+                if self._keys is None:
+                    raise
+                _log.error("own_key_unreadable where=%s what=%s", error.where, error.what)
+                found = self._keys
+            self._keys, self._seen = found, seen
+            return found
+
+    def paths(self, pair: Pair) -> tuple[str, str]:
+        """A pair as two files in memory that only this process's user opens: no second copy of a key on a disk."""
+        with self._lock:
+            name = pair.certificate.sha256
+            if name not in self._open:
+                self._open[name] = (_in_memory(pair.key), _in_memory(pair.certificate.pem))
+            key, certificate = self._open[name]
+        return f"/proc/{os.getpid()}/fd/{key}", f"/proc/{os.getpid()}/fd/{certificate}"
+
+    def close(self) -> None:
+        """Forget the files in memory."""
+        with self._lock:
+            while self._open:
+                for descriptor in self._open.popitem()[1]:
+                    os.close(descriptor)
+
+
+def _stamp(reference: SecretRef) -> object:
+    """Changes whenever a file is replaced or written; what comes by environment stays as long as the process."""
+    if reference.scheme != "file":
+        return None
+    try:
+        found = os.stat(reference.name)
+    except OSError as error:
+        return error.errno
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+
+
+def _in_memory(content: bytes) -> int:
+    descriptor = os.memfd_create("rosterd-saml", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(descriptor), "wb") as handle:
+        handle.write(content)
+    return descriptor
 
 
 def _forget_frames(error: BaseException) -> None:
