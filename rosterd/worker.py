@@ -106,12 +106,20 @@ async def undo(service: Service, task: Handover) -> dict[str, Any]:
 
 
 async def evidence(service: Service, task: Handover) -> dict[str, Any]:
-    """Look again at every domain that is or was proved."""
+    """Look again at every domain that is or was proved and is due; the next look is enqueued for when it is."""
     from connector.sso.proof.domain_steps import recheck_domains
+    from rosterd.looks import enqueue_next, fetch
 
-    dns = service.settings.installation.dns
-    fence = Errand(Unleased.EVIDENCE, task.claim)
-    reports = await recheck_domains(service.ledger, task.organization, dns=dns, now=service.clock(), fence=fence)
+    reports = await recheck_domains(
+        service.ledger,
+        task.organization,
+        dns=service.settings.installation.dns,
+        fetch=fetch(service),
+        every=service.settings.installation.schedule.evidence_every,
+        now=service.clock(),
+        fence=Errand(Unleased.EVIDENCE, task.claim),
+    )
+    await enqueue_next(service, task.organization)
     return {report.domain: report.gate.state.value for report in reports}
 
 

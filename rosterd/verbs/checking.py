@@ -53,6 +53,7 @@ def check(
 
     async def work(service: Service) -> Result:
         found.extend([line async for line in checks.known_offerings(service)])
+        found.extend([line async for line in checks.declared_domains(service)])
         connected: list[CheckLine] = []
         if live:
             connected = [line async for line in checks.live(service)]
