@@ -34,6 +34,7 @@ def offline(settings: Settings) -> list[CheckLine]:
     lines = [_secret("secrets.pepper", section.pepper), _secret("secrets.pseudonym_key", section.pseudonym_key)]
     if settings.installation.database.password is not None:
         lines.append(_secret("database.password", settings.installation.database.password))
+    lines += _authorities(settings)
     lines += open_files(settings)
     found = shutil.which("xmlsec1") is not None
     lines.append(CheckLine(found, "xmlsec1 (signatures of identity providers)", "apt-get install xmlsec1"))
@@ -46,6 +47,21 @@ def offline(settings: Settings) -> list[CheckLine]:
         )
         lines.append(CheckLine(True, described))
     return lines
+
+
+def _authorities(settings: Settings) -> Iterator[CheckLine]:
+    """Whether ``[outbound] ca`` holds certificates, where it is set."""
+    ca = settings.installation.outbound.ca
+    if not ca:
+        return
+    from access.outbound.door import authorities
+
+    try:
+        authorities(ca)
+    except RosterdError as error:
+        yield _failed("outbound.ca", error)
+    else:
+        yield CheckLine(True, "outbound.ca can be used")
 
 
 def open_files(settings: Settings) -> list[CheckLine]:

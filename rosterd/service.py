@@ -26,6 +26,7 @@ from rosterd.logs import event
 from rosterd.settings import Customer, Settings
 
 if TYPE_CHECKING:
+    from access.outbound.door import Door
     from connector.directory.scim.inbox import Mailbox
     from connector.reconcile.explain.ask import ConfiguredFinder
     from connector.reconcile.policy.policy import Policy
@@ -116,6 +117,12 @@ class Service:
         """Let another file stand for this organization's, in this process only (what-if, P6)."""
         customers = {**self.settings.customers, customer.organization.id: customer}
         self.settings = replace(self.settings, customers=customers)
+
+    def door(self) -> Door:
+        """The one way out (N12), as the operator opened it."""
+        from access.outbound.door import Door
+
+        return Door(self.settings.installation.outbound)
 
     @asynccontextmanager
     async def setup(self, organization: str) -> AsyncIterator[Setup]:

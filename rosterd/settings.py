@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, IPvAnyNetwork, field_validator
 
+from access.outbound.settings import OutboundSettings
 from connector.directory.settings import DirectorySettings
 from connector.reconcile.plan.settings import (
     GuestSettings,
@@ -186,6 +187,7 @@ class InstallationSettings(SettingsModel):
     secrets: SecretsSettings = SecretsSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     dns: DnsSettings = DnsSettings()
+    outbound: OutboundSettings = OutboundSettings()
     saml: SamlSettings = SamlSettings()
     api: ApiSettings = ApiSettings()
     logging: LoggingSettings = LoggingSettings()

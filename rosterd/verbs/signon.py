@@ -19,6 +19,7 @@ sso = typer.Typer(
     help="Single sign-on: prove a domain, connect the identity provider, test, turn on.", no_args_is_help=True
 )
 sync = typer.Typer(help="Directory sync: off, ready, enabled, suspended.", no_args_is_help=True)
+_METADATA_BYTES = 5 * 1024 * 1024
 Domain = Annotated[str, typer.Argument(metavar="DOMAIN", help="The mail domain.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 
@@ -115,7 +116,7 @@ def connect(
         customer = service.settings.customer(name)
         settings = customer.settings.sso or SsoSettings()
         given = Path.cwd() if metadata else customer.file.parent
-        document = await _metadata(metadata or settings.metadata, given)
+        document = await _metadata(service, metadata or settings.metadata, given)
         loopback = service.settings.installation.saml.allow_http_on_loopback
         report = await steps.connect(
             service.ledger,
@@ -284,16 +285,16 @@ def _sync(found: SyncStatus) -> Shown:
     return Shown((f"sync: {found.state.value}", *(f"  {reason}" for reason in found.reasons)), found.to_json())
 
 
-async def _metadata(reference: str, folder: Path) -> bytes:
-    """Metadata of a file or of an https address."""
+async def _metadata(service: Service, reference: str, folder: Path) -> bytes:
+    """Metadata of a file or of an address, which is fetched through the one door out."""
     if not reference:
         raise BadInput(
             "no metadata is given", where="sso.metadata", next_step="rosterd sso connect FILE, or set sso.metadata"
         )
-    if reference.startswith("https://"):
-        from rosterd.fetching import fetch
+    if reference.lower().startswith(("https://", "http://")):
+        from access.outbound.door import Caps
 
-        return await fetch(reference)
+        return (await service.door().get(reference, Caps(size=_METADATA_BYTES))).body
     path = folder / reference.removeprefix("file:")
     try:
         return path.read_bytes()
