@@ -1,7 +1,7 @@
-"""Looks at domains: by which door a file is fetched, and when the next look is due.
+"""When the next look at an organization's domains is due, as a job.
 
-Enqueues; decides nothing. The schedule's own tick (``evidence_every``) is the net under it: it begins again what a
-ledger that was moved, or a job that was given up, has ended.
+Enqueues; decides nothing. The schedule's own tick (``evidence_every``) is the net under it: it begins again what ended
+with a job that was given up.
 """
 
 from __future__ import annotations
@@ -9,15 +9,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from connector.sso.proof.domain_steps import next_look
-from connector.sso.proof.web import Fetch
 from ledger.store import jobs
 from rosterd.job_kinds import EVIDENCE
 from rosterd.service import Service
 
-
-def fetch(service: Service) -> Fetch | None:
-    """How the file that proves a domain is fetched; None: not at all, until there is the one door out (N12)."""
-    return None
+_LEAST = timedelta(minutes=1)
+"""A domain that is due and cannot be looked at is not tried again at once, for ever."""
 
 
 async def enqueue_next(service: Service, organization: str) -> None:
@@ -33,15 +30,5 @@ async def enqueue_next(service: Service, organization: str) -> None:
     async with service.ledger.read(organization) as reader:
         wait = await next_look(reader, now=now, every=every)
     if wait is not None:
-        await jobs.enqueue(
-            service.ledger,
-            organization,
-            EVIDENCE,
-            now=now,
-            run_after=now + max(wait, _LEAST),
-            dedupe_key=EVIDENCE,
-        )
-
-
-_LEAST = timedelta(minutes=1)
-"""Whatever is due: a domain that cannot be looked at is not tried again at once, for ever."""
+        due = now + max(wait, _LEAST)
+        await jobs.enqueue(service.ledger, organization, EVIDENCE, now=now, run_after=due, dedupe_key=EVIDENCE)

@@ -108,13 +108,13 @@ async def undo(service: Service, task: Handover) -> dict[str, Any]:
 async def evidence(service: Service, task: Handover) -> dict[str, Any]:
     """Look again at every domain that is or was proved and is due; the next look is enqueued for when it is."""
     from connector.sso.proof.domain_steps import recheck_domains
-    from rosterd.looks import enqueue_next, fetch
+    from rosterd.looks import enqueue_next
 
     reports = await recheck_domains(
         service.ledger,
         task.organization,
         dns=service.settings.installation.dns,
-        fetch=fetch(service),
+        fetch=service.door().get,
         every=service.settings.installation.schedule.evidence_every,
         now=service.clock(),
         fence=Errand(Unleased.EVIDENCE, task.claim),

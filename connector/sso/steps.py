@@ -1,8 +1,8 @@
 """The steps an admin walks, in order, for the command line, the admin API and the demo (sso.md §0).
 
 ``add_domain`` → publish the TXT record or the file → ``verify_domain`` → ``connect`` → hand ours over
-(``/sso/<org>/metadata``) → ``begin_test`` and open its page in a browser → ``turn_on`` → ``enable_sync``. ``status`` says
-what is missing at each.
+(``/sso/<org>/metadata``) → ``begin_test`` and open its page in a browser → ``turn_on`` → ``enable_sync``. ``status``
+says what is missing at each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from connector.sso.proof.domain_steps import (
     DomainReport,
     add_domain,
     declare,
+    next_look,
     recheck_domains,
     release_domain,
     verify_domain,
@@ -36,6 +37,7 @@ __all__ = [
     "disable_sync",
     "enable_sync",
     "finish_test",
+    "next_look",
     "recheck_domains",
     "release_domain",
     "status",

@@ -80,13 +80,13 @@ def verify(context: typer.Context, domain: Domain, organization: OneOrganization
 
     async def work(service: Service) -> Result:
         from connector.sso.proof import domain_steps
-        from rosterd.looks import enqueue_next, fetch
+        from rosterd.looks import enqueue_next
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
         dns = service.settings.installation.dns
         report = await domain_steps.verify_domain(
-            service.ledger, name, domain, dns=dns, fetch=fetch(service), actor=actor(), now=service.clock()
+            service.ledger, name, domain, dns=dns, fetch=service.door().get, actor=actor(), now=service.clock()
         )
         await enqueue_next(service, name)
         why = f": {report.why}" if report.why else ""

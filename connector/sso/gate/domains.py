@@ -116,7 +116,7 @@ class DomainStanding:
     unreadable: bool = False
     silent: bool = False
     way: Way = Way.DNS
-    """By what it was last proved."""
+    """By what it was last proved; for what was seen to be gone, where that was seen: the step mends it there."""
 
     @property
     def proved(self) -> bool:
@@ -160,13 +160,14 @@ def _proved(evidence: DomainEvidence, checks: Sequence[Check], now: datetime) ->
     lost = _lost_at(last_found, negatives, evidence.grace)
     if lost is not None and lost <= now:
         if _negatively_lost(negatives, evidence.grace) == lost:
-            return DomainStanding(DomainState.LOST, lost, negatives[-1].why, way=way)
+            return DomainStanding(DomainState.LOST, lost, negatives[-1].why, way=negatives[-1].way)
         why = "nobody looked" if checks[-1].answer is Answer.FOUND else checks[-1].why
         return DomainStanding(DomainState.LOST, lost, why, silent=True, way=way)
     unreadable = checks[-1].answer is Answer.UNREADABLE
     if negatives:
         ends = negatives[0].at + max(evidence.grace, NEGATIVES_APART)
-        return DomainStanding(DomainState.STALE, negatives[0].at, negatives[-1].why, ends, unreadable, way=way)
+        last = negatives[-1]
+        return DomainStanding(DomainState.STALE, negatives[0].at, last.why, ends, unreadable, way=last.way)
     return DomainStanding(DomainState.VERIFIED, since, checks[-1].why if unreadable else "", lost, unreadable, way=way)
 
 

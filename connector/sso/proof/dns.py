@@ -197,6 +197,8 @@ def _enough(answers: Sequence[ResolverAnswer]) -> bool:
 
 
 def _absence(answer: ResolverAnswer) -> str:
+    if tokens_of(answer.texts):
+        return "the TXT record holds another token"
     if answer.outcome is Outcome.RECORDS:
         return f"{len(answer.texts)} TXT record(s), none of them with the token"
     return answer.why

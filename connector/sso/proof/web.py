@@ -39,7 +39,7 @@ async def look_at(domain: str, fetch: Fetch, expected_hash: str) -> Finding:
     except NotFound:
         return Finding(Answer.ABSENT, f"{url} answers 404")
     except RosterdError as error:
-        return Finding(Answer.UNREADABLE, f"{url} {error.what}")
+        return Finding(Answer.UNREADABLE, f"{url}: {error.what}")
     if page.content_type != _KIND:
         said = page.content_type or "of no kind"
         return Finding(Answer.UNREADABLE, f"{url} is {said}, not {_KIND}")
