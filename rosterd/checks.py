@@ -112,7 +112,6 @@ async def declared_domains(service: Service) -> AsyncIterator[CheckLine]:
     """Every registered domain is in its organization's file, and those that are in the file only are named."""
     from connector.sso.gate import evidence
     from connector.sso.gate.explain_gate import missing_steps
-    from connector.sso.gate.status import not_added
 
     for name, customer in service.settings.customers.items():
         listed = [item.name for item in customer.settings.domains]
@@ -123,8 +122,9 @@ async def declared_domains(service: Service) -> AsyncIterator[CheckLine]:
                 [step] = missing_steps(domain, ["domain_undeclared"])
                 what, _, fix = step.partition(" → ")
                 yield CheckLine(False, f"{name}: {what}", fix)
-        for said in not_added(registered, listed):
-            yield CheckLine(True, f"{name}: {said}")
+        for domain in listed:
+            if domain not in registered:
+                yield CheckLine(True, f"{name}: {domain} is in its file and was not added: rosterd sso add {domain}")
 
 
 async def live(service: Service) -> AsyncIterator[CheckLine]:

@@ -103,7 +103,7 @@ class DomainSettings(SettingsModel):
     """The domain; international names as they are written or in their xn-- form."""
 
     grace: Duration = timedelta(hours=24)
-    """How long the DNS record may be missing (confirmed, by two resolvers) before the proof is lost: 0 to 72h."""
+    """How long the record or file may be missing (confirmed by a second look) before the proof is lost: 0 to 72h."""
 
     @field_validator("name")
     @classmethod

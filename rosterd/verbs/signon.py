@@ -91,7 +91,7 @@ def verify(context: typer.Context, domain: Domain, organization: OneOrganization
         await enqueue_next(service, name)
         why = f": {report.why}" if report.why else ""
         lines = [f"{report.domain} is {report.standing.state.value}{why}"]
-        lines += [f"  seen: {report.hint}"] if report.hint else []
+        lines += [f"  mistake: {report.mistake}"] if report.mistake else []
         lines += [f"  missing: {step}" for step in report.missing]
         return Shown(tuple(lines), report.to_json(), exit_code=0 if report.proved else 3)
 
@@ -272,8 +272,8 @@ def _status(found: SsoStatus) -> Shown:
         warnings = f" ({', '.join(domain.gate.warnings)})" if domain.gate.warnings else ""
         lines.append(f"{domain.domain}: {domain.standing.state.value}, gate {domain.gate.state.value}{warnings}")
         lines += [f"  missing: {step}" for step in domain.missing]
-    lines += found.not_added
-    if not found.domains and not found.not_added:
+    lines += found.differences
+    if not found.domains and not found.differences:
         lines.append("no domain is registered\n  → rosterd sso add DOMAIN")
     lines += [f"{item.entity_id or item.id}: {item.state.value}" for item in found.connections]
     lines.append(f"sync: {found.sync.state.value}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.gate.connections import ConnectionState
 from connector.sso.gate.decision import Gate
-from connector.sso.gate.domains import DomainStanding, DomainState, Way
+from connector.sso.gate.domains import DomainEvidence, DomainStanding, DomainState, Way
 from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import whole_way
 from connector.sso.gate.sync import SyncStatus
@@ -47,14 +47,14 @@ class ConnectionStatus:
 class SsoStatus:
     """Everything about an organization's single sign-on, and the forecast of its lapse in sentences.
 
-    ``not_added``: domains that the organization's file names and nobody has added, each with its next command.
+    ``differences``: domains that the organization's file names and nobody has added, and the other way round.
     """
 
     domains: tuple[DomainStatus, ...]
     connections: tuple[ConnectionStatus, ...]
     sync: SyncStatus
     forecast: tuple[str, ...]
-    not_added: tuple[str, ...] = ()
+    differences: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -63,12 +63,12 @@ class SsoStatus:
             "connections": [_connection_json(found) for found in self.connections],
             "sync": self.sync.to_json(),
             "forecast": list(self.forecast),
-            "not_added": list(self.not_added),
+            "differences": list(self.differences),
         }
 
 
-async def status(reader: Reader, *, now: datetime, listed: Iterable[str] = ()) -> SsoStatus:
-    """The status at ``now``. ``listed``: the domains that the organization's file names."""
+async def status(reader: Reader, *, now: datetime, listed: Collection[str] | None = None) -> SsoStatus:
+    """The status at ``now``. ``listed``: the domains that the organization's file names; None: not compared."""
     known = await evidence.known(reader)
     gates = known.gates(now)
     return SsoStatus(
@@ -76,17 +76,25 @@ async def status(reader: Reader, *, now: datetime, listed: Iterable[str] = ()) -
         tuple(_connection(known, name, now) for name in known.connections),
         await sync.sync_status(reader, now=now),
         _forecast(known, now),
-        not_added(known.domains, listed),
+        () if listed is None else differences(known.domains, listed),
     )
 
 
-def not_added(registered: Collection[str], listed: Iterable[str]) -> tuple[str, ...]:
-    """What to do about domains that are in the organization's file only. Pure."""
-    return tuple(
+def differences(registered: Mapping[str, DomainEvidence], listed: Collection[str]) -> tuple[str, ...]:
+    """Where the organization's file and the ledger differ, each with its next command; what the ledger knows to be
+    gone from the file is told by its gate. Pure."""
+    added = [
         f"{name} is in the organization's file and was not added → rosterd sso add {name}"
         for name in listed
         if name not in registered
-    )
+    ]
+    gone = [
+        f"{name} is no longer in the organization's file: frozen from the next reload on, until it is back or given up"
+        f" → rosterd sso release {name}"
+        for name, found in registered.items()
+        if name not in listed and found.undeclared_at is None
+    ]
+    return (*added, *gone)
 
 
 def _domain(known: Known, name: str, gate: Gate, now: datetime) -> DomainStatus:

@@ -72,7 +72,7 @@ class _Look:
     answers: tuple[ResolverAnswer, ...]
     dns: Finding
     web: Finding | None
-    hint: str
+    mistake: str
     token_hash: str
 
     def facts(self, attempt: int, way: Way, found: Finding) -> dict[str, Any]:
@@ -93,8 +93,8 @@ class _Look:
 class DomainReport:
     """What one look proved and by which way, and where the domain and its gate stand since.
 
-    ``missing``: what stands between the domain and its proof, with the next command; ``hint``: what is wrong with what
-    was published, when it was looked for where it does not belong.
+    ``missing``: what stands between the domain and its proof, with the next command; ``mistake``: what is wrong with
+    what was published, when it was looked for where it does not belong.
     """
 
     domain: str
@@ -103,7 +103,7 @@ class DomainReport:
     why: str
     standing: DomainStanding
     gate: Gate
-    hint: str = ""
+    mistake: str = ""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ class DomainReport:
             "answer": self.answer.value,
             "method": self.way.value,
             "why": self.why,
-            "hint": self.hint,
+            "mistake": self.mistake,
             "missing": list(self.missing),
             "state": self.standing.state.value,
             "since": to_text(self.standing.since),
@@ -231,7 +231,7 @@ async def verify_domain(
 ) -> DomainReport:
     """Look for the record by every resolver, then for the file, because somebody asks, and record what that proves.
 
-    Where the proof is missing, it is also looked for where it ends up by mistake (``hint``). ``fetch``: None asks no
+    Where the proof is missing, it is also looked for where it ends up by mistake (``mistake``). ``fetch``: None asks no
     web server. Raises ``NotFound`` for a domain nobody added, ``Retryable`` when it was looked for less than a minute
     ago, ``Stale`` when somebody who looked later has recorded what they saw, ``Refused`` when the token has run out or
     another organization has proved the domain meanwhile.
@@ -254,8 +254,8 @@ async def verify_domain(
     if Answer.FOUND not in {look.dns.answer, look.web.answer if look.web else None}:
         elsewhere = await look_elsewhere(row.domain, dns)
         earlier = [kept.token_hash for key, kept in tokens.items() if key[0] == row.domain and kept != token]
-        hint = misplaced(row.domain, look.answers, elsewhere, token.token_hash, earlier)
-        look = replace(look, hint=hint)
+        mistake = misplaced(row.domain, look.answers, elsewhere, token.token_hash, earlier)
+        look = replace(look, mistake=mistake)
     return await _recorded(ledger, organization, row, look, actor=actor, now=now, fence=Unleased.EVIDENCE)
 
 
@@ -370,7 +370,7 @@ async def _record_check(book: Book, row: DomainRow, look: _Look, actor: str) -> 
         change = AuditEvent(actor, "domain.state", row.domain, found.why, before.state.value, after.state.value)
         await audit.append(book, [change])
     gates = await sync.follow_gate(book)
-    return DomainReport(row.domain, found.answer, way, found.why, after, gates[row.domain], look.hint)
+    return DomainReport(row.domain, found.answer, way, found.why, after, gates[row.domain], look.mistake)
 
 
 def _require_token(domain: str, found: DomainStanding) -> None:

@@ -1,4 +1,4 @@
-"""What an admin does with a domain: proofs by record and by file, hints, how often, and what the file declares (N13).
+"""What an admin does with a domain: proofs by record and file, mistakes, how often, what is declared (N13).
 
 Real name servers, a real HTTPS server and the one door out, on both databases.
 """
@@ -102,7 +102,7 @@ async def test_n13_a_resolver_over_tls_is_believed_by_its_certificate(
 
 
 @pytest.mark.parametrize(
-    ("publish", "hint"),
+    ("publish", "mistake"),
     [
         (lambda c: {DOMAIN: [c.record_value]}, f"publish it at {NAME}"),
         (lambda c: {f"{NAME}.{DOMAIN}": [c.record_value]}, "enter only _rosterd-challenge as its name"),
@@ -110,15 +110,19 @@ async def test_n13_a_resolver_over_tls_is_believed_by_its_certificate(
         (lambda c: {}, ""),
     ],
 )
-async def test_a_record_that_was_published_wrongly_gets_a_hint_when_somebody_asks(
-    ledger: Ledger, dns: NameServers, now: datetime, publish: Callable[[steps.Challenge], dict[str, object]], hint: str
+async def test_a_record_that_was_published_wrongly_is_explained_when_somebody_asks(
+    ledger: Ledger,
+    dns: NameServers,
+    now: datetime,
+    publish: Callable[[steps.Challenge], dict[str, object]],
+    mistake: str,
 ) -> None:
     challenge = await add(ledger, now)
     for server in dns.servers:
         server.zone(publish(challenge))
     report = await verify(ledger, dns, now)
     assert (report.answer, report.standing.state) == (Answer.ABSENT, DomainState.PENDING)
-    assert (hint in report.hint) if hint else report.hint == ""
+    assert (mistake in report.mistake) if mistake else report.mistake == ""
     assert report.missing
 
 
@@ -127,7 +131,7 @@ async def test_an_earlier_token_is_called_one(ledger: Ledger, dns: NameServers, 
     await add(ledger, now)
     dns.publish(NAME, first.record_value)
     report = await verify(ledger, dns, now)
-    assert "earlier token" in report.hint
+    assert "earlier token" in report.mistake
     assert not report.proved
 
 
@@ -349,7 +353,7 @@ async def test_n13_a_domain_that_left_the_file_is_frozen_and_comes_back_with_it(
         status = await steps.status(reader, now=now, listed=["new.example"])
         assert status.domains[0].standing.proved, "its people sign in as before"
         assert any(f"rosterd sso release {DOMAIN}" in step for step in status.domains[0].missing)
-        assert status.not_added == ("new.example is in the organization's file and was not added → "
+        assert status.differences == ("new.example is in the organization's file and was not added → "
                                     "rosterd sso add new.example",)  # fmt: skip
         events = [fact.kind for fact in await rows.evidence(reader)]
     assert events.count("domain.undeclared") == 1
