@@ -177,6 +177,25 @@ async def known_offerings(service: Service) -> AsyncIterator[CheckLine]:
         yield line
 
 
+async def declared_domains(service: Service) -> AsyncIterator[CheckLine]:
+    """Every registered domain is in its organization's file, and those that are in the file only are named."""
+    from connector.sso.gate import evidence
+    from connector.sso.gate.explain_gate import missing_steps
+
+    for name, customer in service.settings.customers.items():
+        listed = [item.name for item in customer.settings.domains]
+        async with service.ledger.read(name) as reader:
+            registered = (await evidence.known(reader)).domains
+        for domain in registered:
+            if domain not in listed:
+                [step] = missing_steps(domain, ["domain_undeclared"])
+                what, _, fix = step.partition(" → ")
+                yield CheckLine(False, f"{name}: {what}", fix)
+        for domain in listed:
+            if domain not in registered:
+                yield CheckLine(True, f"{name}: {domain} is in its file and was not added: rosterd sso add {domain}")
+
+
 async def live(service: Service) -> AsyncIterator[CheckLine]:
     """Database, warehouse, every directory, every domain's gate, and the daemon where one runs."""
     dialect = service.ledger.dialect

@@ -7,6 +7,7 @@ jobs need (directories, the reconciling run, the inbox, published tables, SAML) 
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ from ledger.jobs import Claim, Leased, run_lease
 from ledger.store.engine import Ledger
 from rosterd.clock import Clock, host_clock, utc_now
 from rosterd.leasing import leased
+from rosterd.logs import event
 from rosterd.settings import Customer, Settings
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from connector.sso.saml.signing import OwnKeys
     from ledger.published.iceberg import Warehouse
     from ledger.store.inbox import Inbox
+
+_log = logging.getLogger(__name__)
 
 
 _METADATA_BYTES = 5 * 1024 * 1024
@@ -99,15 +103,19 @@ class Service:
             )
 
     async def register(self, settings: Settings | None = None) -> dict[str, tuple[str, ...]]:
-        """Bring every organization file's Teams and admins into the ledger; returns addresses not known yet.
-        ``settings``: those that are about to be in force."""
+        """Bring every organization file's Teams and admins into the ledger, and which domains it declares; returns
+        addresses not known yet. ``settings``: those that are about to be in force."""
         from connector.reconcile.state.teams import ensure_organization
+        from connector.sso.proof.domain_steps import declare
 
         unknown: dict[str, tuple[str, ...]] = {}
         for identifier, customer in (settings or self.settings).customers.items():
             unknown[identifier] = await ensure_organization(
                 self.ledger, customer.organization, customer.settings.teams, now=self.clock()
             )
+            listed = {item.name: item.grace for item in customer.settings.domains}
+            for name in await declare(self.ledger, identifier, listed, actor=actor(), now=self.clock()):
+                event(_log, "domain.undeclared", level=logging.WARNING, organization=identifier, domain=name)
         return unknown
 
     def try_out(self, customer: Customer) -> None:

@@ -157,7 +157,7 @@ class ScheduleSettings(SettingsModel):
     """Publishing datasets that changed."""
 
     evidence_every: Duration = timedelta(hours=24)
-    """Looking again at domains, certificates and metadata."""
+    """Looking again at domains, certificates and metadata; at a domain whose proof is missing, every hour."""
 
     full_reading_every: Duration = timedelta(hours=24)
     """A full reading at least this often, where runs between are incremental."""

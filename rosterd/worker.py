@@ -106,17 +106,24 @@ async def undo(service: Service, task: Handover) -> dict[str, Any]:
 
 
 async def evidence(service: Service, task: Handover) -> dict[str, Any]:
-    """Look again at every domain that is or was proved, and at the metadata of the live connection."""
+    """Look again at every domain that is or was proved and is due, and at the metadata of the live connection; the next
+    look is enqueued for when it is."""
     from connector.sso.proof.domain_steps import recheck_domains
     from connector.sso.provider.refresh import refresh
     from connector.sso.settings import SsoSettings
+    from rosterd.looks import enqueue_next
 
     installation = service.settings.installation
     fence = Errand(Unleased.EVIDENCE, task.claim)
     reports = await recheck_domains(
-        service.ledger, task.organization, dns=installation.dns, now=service.clock(), fence=fence
+        service.ledger,
+        task.organization,
+        dns=installation.dns,
+        fetch=service.door().get,
+        every=installation.schedule.evidence_every,
+        now=service.clock(),
+        fence=fence,
     )
-    found: dict[str, Any] = {report.domain: report.gate.state.value for report in reports}
     refreshed = await refresh(
         service.ledger,
         task.organization,
@@ -126,6 +133,8 @@ async def evidence(service: Service, task: Handover) -> dict[str, Any]:
         fence=fence,
         allow_http_on_loopback=installation.saml.allow_http_on_loopback,
     )
+    await enqueue_next(service, task.organization)
+    found: dict[str, Any] = {report.domain: report.gate.state.value for report in reports}
     return found | ({"metadata": refreshed.to_json()} if refreshed else {})
 
 

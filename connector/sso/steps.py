@@ -1,7 +1,8 @@
 """The steps an admin walks, in order, for the command line, the admin API and the demo (sso.md §0).
 
-``add_domain`` → publish the TXT record → ``verify_domain`` → ``connect`` → hand ours over (``/sso/<org>/metadata``) →
-``begin_test`` and open its page in a browser → ``turn_on`` → ``enable_sync``. ``status`` says what is missing at each.
+``add_domain`` → publish the TXT record or the file → ``verify_domain`` → ``connect`` → hand ours over
+(``/sso/<org>/metadata``) → ``begin_test`` and open its page in a browser → ``turn_on`` → ``enable_sync``. ``status``
+says what is missing at each.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from connector.sso.proof.domain_steps import (
     Challenge,
     DomainReport,
     add_domain,
+    declare,
+    next_look,
     recheck_domains,
     release_domain,
-    set_grace,
     verify_domain,
 )
 from connector.sso.provider.connection_steps import (
@@ -41,14 +43,15 @@ __all__ = [
     "begin_test",
     "confirm_certificate",
     "connect",
+    "declare",
     "disable_sync",
     "enable_sync",
     "finish_test",
     "prove_key",
+    "next_look",
     "recheck_domains",
     "refresh",
     "release_domain",
-    "set_grace",
     "status",
     "sync_status",
     "turn_off",

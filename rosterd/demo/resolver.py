@@ -8,7 +8,8 @@ The zone file is JSON, written at once (rename) by whoever changes it::
     {"_rosterd-challenge.acme.example": ["token=… expiry=never", ["first string", " of one split record"]],
      "alias.acme.example": {"cname": "other.example"},
      "*.wild.example": ["whatever"],
-     "!": "servfail"}          # or refused, silent: every question is answered so, or not at all
+     "!": "servfail",          # or refused, silent: every question is answered so, or not at all
+     "!ad": true}              # every answer says that it was validated (DNSSEC)
 """
 
 from __future__ import annotations
@@ -38,17 +39,18 @@ _LOOPBACK = "127.0.0.1"
 
 @dataclass(slots=True)
 class Zone:
-    """What a zone file says. ``fault``: servfail, refused, silent or empty."""
+    """What a zone file says. ``fault``: servfail, refused, silent or empty; ``validated``: the AD bit is set."""
 
     records: dict[dns.name.Name, list[tuple[str, str]]] = field(default_factory=dict)
     fault: str = ""
+    validated: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Zone:
         """Read a zone file; a missing file is an empty zone. Raises ``ValueError`` for what is not such a file."""
         zone = cls()
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        zone.fault = found.pop("!", "")
+        zone.fault, zone.validated = found.pop("!", ""), found.pop("!ad", False)
         for name, records in found.items():
             key = dns.name.from_text(name.lower())
             if isinstance(records, dict):
@@ -77,7 +79,7 @@ def answer(question: bytes, zone: Zone) -> bytes | None:
     if zone.fault == "silent" or not query.question:
         return None
     response = dns.message.make_response(query)
-    response.flags |= dns.flags.AA | dns.flags.RA
+    response.flags |= dns.flags.AA | dns.flags.RA | (dns.flags.AD if zone.validated else 0)
     if zone.fault:
         response.set_rcode(_RCODES[zone.fault])
         return response.to_wire()

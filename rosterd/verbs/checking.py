@@ -59,6 +59,7 @@ def check(
             found.extend([line async for line in checks.confirm_moved(service)])
         found.extend([line async for line in checks.known_offerings(service)])
         found.extend([line async for line in checks.own_addresses(service)])
+        found.extend([line async for line in checks.declared_domains(service)])
         connected: list[CheckLine] = []
         if live:
             connected = [line async for line in checks.live(service)]

@@ -34,8 +34,9 @@ def status(context: typer.Context, organization: OneOrganization = "", as_json: 
         from connector.sso.gate import status as standing
 
         name = choose(service.settings, organization)
+        listed = [item.name for item in service.settings.customer(name).settings.domains]
         async with service.ledger.read(name) as reader:
-            shown = _status(await standing.status(reader, now=service.clock()))
+            shown = _status(await standing.status(reader, now=service.clock(), listed=listed))
         ours = await _ours(service, name)
         return Shown((*shown.lines, *ours.lines), {**shown.document, "ours": ours.document})
 
@@ -44,7 +45,7 @@ def status(context: typer.Context, organization: OneOrganization = "", as_json: 
 
 @sso.command()
 def add(context: typer.Context, domain: Domain, organization: OneOrganization = "", as_json: Json = False) -> None:
-    """Register a domain and print the DNS record that proves it (its token is shown this once)."""
+    """Register a domain and print the DNS record, or the file, that proves it (its token is shown this once)."""
 
     async def work(service: Service) -> Result:
         from connector.sso.proof import domain_steps
@@ -65,8 +66,12 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
             service.ledger, name, key, actor=actor(), now=service.clock(), grace=listed[key].grace
         )
         lines = (
-            f"publish this record in DNS, then run: rosterd sso verify {made.domain}",
+            "publish this record in DNS:",
             f"  {made.record_name}  TXT  {made.record_value}",
+            "or, if you cannot write DNS, this file at the domain's own web server (https, text/plain, nothing else):",
+            f"  {made.file_url}",
+            f"  {made.file_body}",
+            f"  → then: rosterd sso verify {made.domain}",
         )
         return Shown(lines, made.to_json())
 
@@ -75,20 +80,24 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
 
 @sso.command()
 def verify(context: typer.Context, domain: Domain, organization: OneOrganization = "", as_json: Json = False) -> None:
-    """Look for the record by every resolver."""
+    """Look for the record by every resolver, then for the file; at most once a minute."""
 
     async def work(service: Service) -> Result:
         from connector.sso.proof import domain_steps
+        from rosterd.looks import enqueue_next
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
         dns = service.settings.installation.dns
         report = await domain_steps.verify_domain(
-            service.ledger, name, domain, dns=dns, actor=actor(), now=service.clock()
+            service.ledger, name, domain, dns=dns, fetch=service.door().get, actor=actor(), now=service.clock()
         )
+        await enqueue_next(service, name)
         why = f": {report.why}" if report.why else ""
-        line = f"{report.domain} is {report.standing.state.value}{why}"
-        return Shown((line,), report.to_json(), exit_code=0 if report.proved else 3)
+        lines = [f"{report.domain} is {report.standing.state.value}{why}"]
+        lines += [f"  mistake: {report.mistake}"] if report.mistake else []
+        lines += [f"  missing: {step}" for step in report.missing]
+        return Shown(tuple(lines), report.to_json(), exit_code=0 if report.proved else 3)
 
     perform(context, as_json, work)
 
@@ -394,7 +403,8 @@ def _status(found: SsoStatus) -> Shown:
         warnings = f" ({', '.join(domain.gate.warnings)})" if domain.gate.warnings else ""
         lines.append(f"{domain.domain}: {domain.standing.state.value}, gate {domain.gate.state.value}{warnings}")
         lines += [f"  missing: {step}" for step in domain.missing]
-    if not found.domains:
+    lines += found.differences
+    if not found.domains and not found.differences:
         lines.append("no domain is registered\n  → rosterd sso add DOMAIN")
     lines += [line for item in found.connections for line in _connection(item)]
     lines.append(f"sync: {found.sync.state.value}")

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -24,6 +25,7 @@ import dns.rdatatype
 import dns.rrset
 
 from connector.sso.settings import DnsSettings
+from rosterd.demo.resolver import Zone, answer
 
 
 @dataclass(slots=True)
@@ -92,6 +94,23 @@ def _server(zone_file: Path) -> Iterator[NameServer]:
         finally:
             child.terminate()
             child.wait(10)
+
+
+@asynccontextmanager
+async def tls_name_server(zone_file: Path, tls: ssl.SSLContext) -> AsyncIterator[int]:
+    """A responder over TLS in this process, from a zone file; gives its port."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            length = int.from_bytes(await reader.readexactly(2))
+            reply = answer(await reader.readexactly(length), Zone.read(zone_file)) or b""
+            writer.write(len(reply).to_bytes(2) + reply)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
 
 
 class ChangingNames(asyncio.DatagramProtocol):

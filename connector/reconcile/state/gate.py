@@ -24,10 +24,8 @@ def judge(gates: Mapping[str, Gate]) -> Domains:
         name: f"domain {name} is {gate.state.value}: {', '.join(gate.reasons) or 'no reason given'}"
         for name, gate in shut.items()
     }
-    lapsed = {
-        f"{name}: {reason}" for name, gate in shut.items() if gate.state is GateState.CLOSED for reason in gate.reasons
-    }
-    return Domains(frozenset(gates.keys() - shut.keys()), texts, tuple(sorted(lapsed)))
+    # said as whoever follows the gate says it, or each run and each look would change the reasons of one lapse
+    return Domains(frozenset(gates.keys() - shut.keys()), texts, sync.lapse(gates))
 
 
 def shut(domains: Domains) -> tuple[str, ...]:

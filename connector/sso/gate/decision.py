@@ -5,13 +5,13 @@ Pure: no I/O, no clock here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from connector.sso.gate import connections, domains
 from connector.sso.gate.connections import ConnectionEvidence
-from connector.sso.gate.domains import DomainEvidence, DomainState
+from connector.sso.gate.domains import DomainEvidence, DomainStanding, DomainState
 
 UNKNOWN_CLOSES_AFTER = timedelta(hours=24)
 """What could not be read for so long is closed."""
@@ -21,6 +21,7 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 CLOSED_REASONS = (
     "domain_unverified",
     "domain_lost",
+    "domain_undeclared",
     "no_connection",
     "not_tested",
     "test_outdated",
@@ -49,7 +50,8 @@ class GateState(StrEnum):
 class Gate:
     """The decision for one A-label ``domain``; ``reasons`` are sso.md's codes (``sso_off`` …), in order.
 
-    ``warnings`` leave it open. ``version`` is the gate row's counter that the apply transaction compares.
+    ``warnings`` leave it open. ``version`` is the gate row's counter that the apply transaction compares. ``standing``:
+    the domain's, from which the words of its reasons are made.
     """
 
     domain: str
@@ -57,6 +59,7 @@ class Gate:
     reasons: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     version: int = 0
+    standing: DomainStanding | None = field(default=None, compare=False)
 
 
 def decide(domain: DomainEvidence, connection: ConnectionEvidence | None, now: datetime) -> Gate:
@@ -65,9 +68,10 @@ def decide(domain: DomainEvidence, connection: ConnectionEvidence | None, now: d
     A clock that is behind the evidence decides nothing. Otherwise closed wins over unknown: what is known to be wrong
     stays wrong while something else cannot be read.
     """
+    stands = domains.standing(domain, now)
     if _from_the_future(domain, connection, now):
-        return Gate(domain.domain, GateState.UNKNOWN, ("clock_behind",), (), domain.version)
-    reasons, warnings = _domain_part(domain, now)
+        return Gate(domain.domain, GateState.UNKNOWN, ("clock_behind",), (), domain.version, stands)
+    reasons, warnings = _domain_part(domain, stands)
     since: datetime | None = None
     unreadable = ""
     if connection is None:
@@ -79,22 +83,22 @@ def decide(domain: DomainEvidence, connection: ConnectionEvidence | None, now: d
         since, unreadable = state.unreadable_since, state.unreadable_reason
     if reasons:
         ordered = tuple(sorted(set(reasons), key=CLOSED_REASONS.index))
-        return Gate(domain.domain, GateState.CLOSED, ordered, warnings, domain.version)
+        return Gate(domain.domain, GateState.CLOSED, ordered, warnings, domain.version, stands)
     if since is not None:
         closes = now - since >= UNKNOWN_CLOSES_AFTER
         verdict = GateState.CLOSED if closes else GateState.UNKNOWN
-        return Gate(domain.domain, verdict, (unreadable,), warnings, domain.version)
-    return Gate(domain.domain, GateState.OPEN, (), warnings, domain.version)
+        return Gate(domain.domain, verdict, (unreadable,), warnings, domain.version, stands)
+    return Gate(domain.domain, GateState.OPEN, (), warnings, domain.version, stands)
 
 
-def _domain_part(evidence: DomainEvidence, now: datetime) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    found = domains.standing(evidence, now)
+def _domain_part(evidence: DomainEvidence, found: DomainStanding) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    frozen = () if evidence.undeclared_at is None else ("domain_undeclared",)
     if found.state is DomainState.LOST:
-        return ("domain_lost",), ()
+        return ("domain_lost", *frozen), ()
     if not found.proved:
-        return ("domain_unverified",), ()
+        return ("domain_unverified", *frozen), ()
     stale = ("domain_stale",) if found.state is DomainState.STALE else ()
-    return (), stale + (("dns_unreadable",) if found.unreadable else ())
+    return frozen, stale + (("dns_unreadable",) if found.unreadable else ())
 
 
 def _connection_part(domain: str, evidence: ConnectionEvidence, now: datetime) -> tuple[str, ...]:

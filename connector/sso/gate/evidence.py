@@ -27,7 +27,7 @@ from connector.sso.gate.connections import (
     fingerprint,
 )
 from connector.sso.gate.decision import Gate, decide
-from connector.sso.gate.domains import Answer, Check, DomainEvidence
+from connector.sso.gate.domains import Answer, Check, DomainEvidence, Way
 from ledger.instant import to_text
 from ledger.store import sso as rows
 from ledger.store.book import Book, Reader
@@ -38,6 +38,8 @@ DOMAIN_ADDED = "domain.added"
 DOMAIN_TOKEN = "domain.token"  # noqa: S105 (a kind of evidence)
 DOMAIN_CHECKED = "domain.checked"
 DOMAIN_RELEASED = "domain.released"
+DOMAIN_UNDECLARED = "domain.undeclared"
+DOMAIN_DECLARED = "domain.declared"
 DOMAIN_LINKED = "domain.linked"
 CONFIGURED = "connection.configured"
 TESTED = "connection.tested"
@@ -56,7 +58,9 @@ SYNC_DISABLED = "sync.disabled"
 SYNC_SUSPENDED = "sync.suspended"
 SYNC_RESUMED = "sync.resumed"
 
+_IN_FILE = (DOMAIN_ADDED, DOMAIN_DECLARED, DOMAIN_UNDECLARED)
 _READ = (
+    *_IN_FILE,
     DOMAIN_CHECKED,
     TESTED,
     ON_ASKED,
@@ -107,11 +111,20 @@ async def known(reader: Reader) -> Known:
     tokens = await rows.tokens(reader)
     versions = await rows.gate_versions(reader)
     checks: dict[str, list[EvidenceRow]] = defaultdict(list)
+    in_file: dict[str, EvidenceRow] = {}
     for fact in facts:
         if fact.kind == DOMAIN_CHECKED:
             checks[fact.subject].append(fact)
+        elif fact.kind in _IN_FILE:
+            in_file[fact.subject] = fact
     domains = {
-        row.domain: _domain(row, tokens.get((row.domain, row.attempt)), checks[row.domain], versions.get(row.domain, 0))
+        row.domain: _domain(
+            row,
+            tokens.get((row.domain, row.attempt)),
+            checks[row.domain],
+            in_file.get(row.domain),
+            versions.get(row.domain, 0),
+        )
         for row in await rows.domains(reader)
     }
     by_connection: dict[str, list[VersionRow]] = defaultdict(list)
@@ -136,7 +149,9 @@ async def record(
     return number
 
 
-def _domain(row: DomainRow, token: TokenRow | None, checks: Sequence[EvidenceRow], version: int) -> DomainEvidence:
+def _domain(
+    row: DomainRow, token: TokenRow | None, checks: Sequence[EvidenceRow], in_file: EvidenceRow | None, version: int
+) -> DomainEvidence:
     return DomainEvidence(
         row.domain,
         row.added_at,
@@ -144,12 +159,18 @@ def _domain(row: DomainRow, token: TokenRow | None, checks: Sequence[EvidenceRow
         token.issued_at if token else None,
         token.expires_at if token else None,
         tuple(
-            Check(fact.at, Answer(fact.facts["answer"]), fact.facts.get("why", ""))
+            Check(
+                fact.at,
+                Answer(fact.facts["answer"]),
+                fact.facts.get("why", ""),
+                Way(fact.facts.get("method", Way.DNS)),  # before there was another way it was not said
+            )
             for fact in checks
             if fact.facts["attempt"] == row.attempt
         ),
         row.released_at,
         version,
+        in_file.at if in_file is not None and in_file.kind == DOMAIN_UNDECLARED else None,
     )
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from connector.sso.gate.domains import DomainStanding, DomainState, Way, file_url, record_name
+from ledger.instant import to_text
+
 _STEPS: dict[str, tuple[str, str]] = {
     "domain_unverified": (
         "the domain is not proved to be the organization's",
-        "publish the TXT record, then: rosterd sso verify {domain}",
+        "publish what rosterd sso add printed, then: rosterd sso verify {domain}",
     ),
     "domain_lost": (
-        "the proof of the domain is gone from DNS",
-        "publish the TXT record again, then: rosterd sso verify {domain}",
+        "the proof of the domain is lost",
+        "rosterd sso verify {domain}",
+    ),
+    "domain_undeclared": (
+        "the organization's file no longer names the domain: nobody of it is added or removed, sign-ins go on",
+        'put [[domains]] name = "{domain}" back, or give it up: rosterd sso release {domain}',
     ),
     "no_connection": (
         "no identity provider is connected to the domain",
@@ -66,17 +73,18 @@ _ALSO: dict[str, tuple[str, ...]] = {
 """What is missing too when this is: the gate names the first reason, an admin wants the whole way."""
 
 
-def whole_way(domain: str, reasons: Iterable[str]) -> tuple[str, ...]:
+def whole_way(domain: str, reasons: Iterable[str], standing: DomainStanding | None = None) -> tuple[str, ...]:
     """As ``missing_steps``, with the steps that only come after: everything between here and an open gate (R5)."""
     every = [step for reason in reasons for step in (reason, *_ALSO.get(reason, ()))]
-    return missing_steps(domain, sorted(dict.fromkeys(every), key=list(_STEPS).index))
+    return missing_steps(domain, sorted(dict.fromkeys(every), key=list(_STEPS).index), standing)
 
 
-def missing_steps(domain: str, reasons: Iterable[str]) -> tuple[str, ...]:
-    """One sentence per reason: what is missing, and the next command, for one domain."""
+def missing_steps(domain: str, reasons: Iterable[str], standing: DomainStanding | None = None) -> tuple[str, ...]:
+    """One sentence per reason: what is missing, and the next command, for one domain. ``standing`` says why."""
     found = []
     for reason in reasons:
-        what, step = _STEPS[reason]
+        own = _of_domain(domain, reason, standing) if standing else None
+        what, step = own or _STEPS[reason]
         found.append(f"{domain}: {what} ({reason}) → {step.format(domain=domain)}")
     return tuple(found)
 
@@ -85,3 +93,16 @@ def warning_in_words(warning: str) -> str:
     """What a warning of a connection means, and what ends it."""
     kind, separator, days = warning.partition("_expires_in_")
     return _WARNINGS[kind].format(days=days.removesuffix("d")) if separator else _WARNINGS[warning]
+
+
+def _of_domain(domain: str, reason: str, standing: DomainStanding) -> tuple[str, str] | None:
+    """What is said of a domain that is not proved (any more), when its checks tell more than the reason does."""
+    if reason == "domain_lost":
+        place = file_url(domain) if standing.way is Way.WEB else f"the TXT record {record_name(domain)}"
+        if not standing.silent:
+            return f"its proof is gone: {standing.why}", f"publish {place} again, then: rosterd sso verify {{domain}}"
+        what = f"its proof could not be seen for 7 days: {standing.why}"
+        return what, f"see that every resolver can read {place}, then: rosterd sso verify {{domain}}"
+    if reason == "domain_unverified" and standing.state is DomainState.FAILED:
+        return f"its token ran out on {to_text(standing.since)}", "rosterd sso add {domain}"
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.gate.connections import ASKED_FOR, Asked, Certificate, ConnectionEvidence, ConnectionState, Version
 from connector.sso.gate.decision import Gate
-from connector.sso.gate.domains import DomainStanding, DomainState
+from connector.sso.gate.domains import DomainEvidence, DomainStanding, DomainState, Way
 from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import missing_steps, warning_in_words, whole_way
 from connector.sso.gate.sync import SyncStatus
@@ -83,12 +84,16 @@ class ConnectionStatus:
 
 @dataclass(frozen=True, slots=True)
 class SsoStatus:
-    """Everything about an organization's single sign-on, and the forecast of its lapse in sentences."""
+    """Everything about an organization's single sign-on, and the forecast of its lapse in sentences.
+
+    ``differences``: domains that the organization's file names and nobody has added, and the other way round.
+    """
 
     domains: tuple[DomainStatus, ...]
     connections: tuple[ConnectionStatus, ...]
     sync: SyncStatus
     forecast: tuple[str, ...]
+    differences: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -97,11 +102,12 @@ class SsoStatus:
             "connections": [_connection_json(found) for found in self.connections],
             "sync": self.sync.to_json(),
             "forecast": list(self.forecast),
+            "differences": list(self.differences),
         }
 
 
-async def status(reader: Reader, *, now: datetime) -> SsoStatus:
-    """The status at ``now``."""
+async def status(reader: Reader, *, now: datetime, listed: Collection[str] | None = None) -> SsoStatus:
+    """The status at ``now``. ``listed``: the domains that the organization's file names; None: not compared."""
     known = await evidence.known(reader)
     gates = known.gates(now)
     fetches = await rows.fetches(reader)
@@ -110,12 +116,30 @@ async def status(reader: Reader, *, now: datetime) -> SsoStatus:
         tuple(_connection(known, name, fetches.get(name), now) for name in known.connections),
         await sync.sync_status(reader, now=now),
         _forecast(known, now),
+        () if listed is None else differences(known.domains, listed),
     )
+
+
+def differences(registered: Mapping[str, DomainEvidence], listed: Collection[str]) -> tuple[str, ...]:
+    """Where the organization's file and the ledger differ, each with its next command; what the ledger knows to be
+    gone from the file is told by its gate. Pure."""
+    added = [
+        f"{name} is in the organization's file and was not added → rosterd sso add {name}"
+        for name in listed
+        if name not in registered
+    ]
+    gone = [
+        f"{name} is no longer in the organization's file: frozen from the next reload on, until it is back or given up"
+        f" → rosterd sso release {name}"
+        for name, found in registered.items()
+        if name not in listed and found.undeclared_at is None
+    ]
+    return (*added, *gone)
 
 
 def _domain(known: Known, name: str, gate: Gate, now: datetime) -> DomainStatus:
     found = domains.standing(known.domains[name], now)
-    return DomainStatus(name, domains.record_name(name), found, gate, whole_way(name, gate.reasons))
+    return DomainStatus(name, domains.record_name(name), found, gate, whole_way(name, gate.reasons, gate.standing))
 
 
 def _connection(known: Known, name: str, fetch: FetchRow | None, now: datetime) -> ConnectionStatus:
@@ -189,10 +213,12 @@ def _forecast(known: Known, now: datetime) -> tuple[str, ...]:
             found.append((live.works_until, f"{what}: sync would suspend"))
     for name, domain in known.domains.items():
         standing = domains.standing(domain, now)
+        proof = "file" if standing.way is Way.WEB else "TXT record"
+        why = f" ({standing.why})" if standing.why else ""
         if standing.state is DomainState.STALE and standing.lost_at is not None:
-            found.append((standing.lost_at, f"the proof of {name} is lost unless its TXT record is back"))
+            found.append((standing.lost_at, f"the proof of {name} is lost unless its {proof} is back{why}"))
         elif standing.unreadable and standing.lost_at is not None:
-            found.append((standing.lost_at, f"the proof of {name} is lost unless its TXT record can be read again"))
+            found.append((standing.lost_at, f"the proof of {name} is lost unless its {proof} can be read again{why}"))
     return tuple(f"on {at.day} {at:%B %Y}, {what}" for at, what in sorted(found))
 
 
@@ -202,6 +228,7 @@ def _domain_json(found: DomainStatus) -> dict[str, Any]:
         "record_name": found.record_name,
         "state": found.standing.state.value,
         "since": to_text(found.standing.since),
+        "method": found.standing.way.value,
         "why": found.standing.why,
         "gate": found.gate.state.value,
         "reasons": list(found.gate.reasons),

@@ -5,7 +5,7 @@ Prohibition: no identity, membership or seat is read or written here. A lapse su
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -79,7 +79,13 @@ def every_missing_step(gates: dict[str, Gate]) -> tuple[str, ...]:
     if not gates:
         first = "no domain is registered → rosterd sso add DOMAIN"
         return (first, *whole_way("DOMAIN", ("domain_unverified", "no_connection")))
-    return tuple(step for gate in gates.values() for step in whole_way(gate.domain, gate.reasons))
+    return tuple(step for gate in gates.values() for step in whole_way(gate.domain, gate.reasons, gate.standing))
+
+
+def lapse(gates: Mapping[str, Gate]) -> tuple[str, ...]:
+    """The reasons that sync is suspended for when every gate is shut: those of the closed ones, each once."""
+    shut = [gate for gate in gates.values() if gate.state is GateState.CLOSED]
+    return tuple(dict.fromkeys(reason for gate in shut for reason in gate.reasons))
 
 
 async def enable_sync(ledger: Ledger, organization: str, *, actor: str, now: datetime) -> None:
@@ -115,15 +121,22 @@ async def disable_sync(ledger: Ledger, organization: str, *, actor: str, now: da
 
 
 async def suspend(book: Book, reasons: Sequence[str], *, actor: str = "gate") -> bool:
-    """Suspend for ``reasons`` (deduplicated, order kept). The first instant stays; False when nothing changed."""
+    """Suspend for ``reasons`` (deduplicated, order kept). The first instant stays; False when nothing changed.
+
+    One suspension is told once: that its reasons changed since is evidence, not news.
+    """
     row = await rows.sync_row(book)
     why = tuple(dict.fromkeys(reasons))
     if row is None or not row.enabled or row.reasons == why:
         return False
     if not why:
         raise ValueError("a suspension has a reason")
-    since = row.since if row.reasons else book.at
+    begins = not row.reasons
+    since = book.at if begins else row.since
     await _change(book, SyncRow(True, why, since, row.actor), evidence.SYNC_SUSPENDED, {"reasons": list(why)}, actor)
+    if begins:
+        steps = every_missing_step(await evidence.gates(book, now=book.at))
+        await _tell(book, evidence.SYNC_SUSPENDED, {"reasons": list(why), "missing": list(steps)})
     return True
 
 
@@ -143,6 +156,7 @@ async def resume(book: Book, *, actor: str = "gate") -> bool:
         )
     facts = {"reasons": list(row.reasons), "suspended_at": to_text(row.since)}
     await _change(book, SyncRow(True, (), book.at, row.actor), evidence.SYNC_RESUMED, facts, actor)
+    await _tell(book, evidence.SYNC_RESUMED, facts)
     return True
 
 
@@ -157,7 +171,7 @@ async def follow_gate(book: Book) -> dict[str, Gate]:
         if row is not None and row.reasons and not needs_confirmation(row.since, book.at):
             await resume(book)
     elif found and all(gate.state is GateState.CLOSED for gate in found.values()):
-        await suspend(book, [reason for gate in found.values() for reason in gate.reasons])
+        await suspend(book, lapse(found))
     return found
 
 
@@ -171,5 +185,7 @@ async def _change(book: Book, row: SyncRow, kind: str, facts: dict[str, Any], ac
     who = actor or row.actor
     await rows.append_evidence(book, kind, _SUBJECT, actor=who, facts=facts)
     await audit.append(book, [AuditEvent(who, kind, _SUBJECT, after=facts)])
-    if kind in {evidence.SYNC_SUSPENDED, evidence.SYNC_RESUMED}:
-        await outbox.append(book, [Message(kind, _SUBJECT, {**facts, "next": _NEXT[kind]})])
+
+
+async def _tell(book: Book, kind: str, payload: dict[str, Any]) -> None:
+    await outbox.append(book, [Message(kind, _SUBJECT, {**payload, "next": _NEXT[kind]})])

@@ -1,12 +1,14 @@
 """Looks for the TXT record of a domain's proof, by several resolvers, and says what that proves.
 
-Prohibition: silence, SERVFAIL and disagreement are never a negative; only two authoritative answers are (sso.md §1).
+Prohibition: silence, SERVFAIL and disagreement are never a negative; only two authoritative answers are (sso.md §1), or
+one that was validated (DNSSEC) by a resolver whose answer nobody can have changed on the way (N13).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import ssl
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -19,12 +21,13 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 
-from connector.sso.gate.domains import Answer, holds_token, record_name
-from connector.sso.settings import DnsSettings
+from connector.sso.gate.domains import Answer, Finding, record_name, tokens_of
+from connector.sso.settings import DnsSettings, Resolver
 
 NEEDED = 2
 """So many resolvers must say the same, positive or negative."""
 _MAX_TEXTS = 100
+_MOST_ZONES = 4
 
 
 class Outcome(StrEnum):
@@ -37,7 +40,8 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResolverAnswer:
-    """One resolver's answer. ``texts``: TXT values with their strings joined; ``ad``: it says it validated DNSSEC."""
+    """One resolver's answer. ``texts``: TXT values with their strings joined; ``ad``: it says it validated DNSSEC;
+    ``trusted``: nobody can have changed that on the way."""
 
     resolver: str
     outcome: Outcome
@@ -46,46 +50,76 @@ class ResolverAnswer:
     ad: bool = False
     ttl: int = 0
     why: str = ""
+    trusted: bool = False
+
+    @property
+    def counts(self) -> int:
+        """For how many resolvers it speaks: validated by one that is trusted, it needs no second (N13)."""
+        return NEEDED if self.ad and self.trusted else 1
 
     def to_facts(self, token_found: bool) -> dict[str, Any]:
         """What is kept as evidence: everything but the texts of others."""
-        facts = {name: getattr(self, name) for name in ("resolver", "rcode", "ad", "ttl", "why")}
+        facts = {name: getattr(self, name) for name in ("resolver", "rcode", "ad", "trusted", "ttl", "why")}
         return {**facts, "outcome": self.outcome.value, "records": len(self.texts), "token": token_found}
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What all resolvers together prove about one token."""
-
-    answer: Answer
-    why: str
-    facts: tuple[dict[str, Any], ...]
 
 
 async def look_up(domain: str, settings: DnsSettings) -> tuple[ResolverAnswer, ...]:
     """Ask every configured resolver for the record of ``domain``, at once. Never raises for what a server does."""
-    name = dns.name.from_text(record_name(domain))
+    return await _ask_all(record_name(domain), settings)
+
+
+async def look_elsewhere(domain: str, settings: DnsSettings) -> dict[str, tuple[ResolverAnswer, ...]]:
+    """The same for the names where a record ends up by mistake, by name: the domain itself, and the zone twice."""
+    places = wrong_places(domain)
+    answers = await asyncio.gather(*(_ask_all(name, settings) for name in places))
+    return dict(zip(places, answers, strict=True))
+
+
+def wrong_places(domain: str) -> tuple[str, ...]:
+    """Where a record for ``domain`` ends up by mistake: at the domain itself; and under its zone once more, because
+    many consoles add the zone to what is typed. Which parent is the zone is not known here, so each is tried. Pure."""
+    labels = domain.split(".")
+    zones = [".".join(labels[start:]) for start in range(len(labels) - 1)]
+    return (domain, *(f"{record_name(domain)}.{zone}" for zone in zones[:_MOST_ZONES]))
+
+
+async def _ask_all(name: str, settings: DnsSettings) -> tuple[ResolverAnswer, ...]:
+    try:
+        asked = dns.name.from_text(name)
+    except dns.exception.DNSException:  # the zone twice may be longer than a name can be
+        return ()
     seconds = settings.timeout.total_seconds()
-    return tuple(await asyncio.gather(*(_ask(name, host, port, seconds) for host, port in settings.addresses())))
+    return tuple(await asyncio.gather(*(_ask(asked, resolver, seconds) for resolver in settings.each())))
 
 
-async def _ask(name: dns.name.Name, host: str, port: int, seconds: float) -> ResolverAnswer:
-    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+async def _ask(name: dns.name.Name, resolver: Resolver, seconds: float) -> ResolverAnswer:
     query = dns.message.make_query(name, dns.rdatatype.TXT, use_edns=True, payload=1232)
     query.flags |= dns.flags.AD
+    nothing = ResolverAnswer(resolver.where, Outcome.UNREADABLE, trusted=resolver.trusted)
     try:
         async with asyncio.timeout(seconds):
-            response, _ = await dns.asyncquery.udp_with_fallback(query, host, timeout=seconds, port=port)
+            response = await _exchange(query, resolver, seconds)
     except (TimeoutError, dns.exception.Timeout):
-        return ResolverAnswer(where, Outcome.UNREADABLE, why="no answer in time")
-    except (dns.exception.DNSException, OSError, ValueError) as error:
-        return ResolverAnswer(where, Outcome.UNREADABLE, why=f"no usable answer: {type(error).__name__}")
-    return _read(where, response, name)
+        return replace(nothing, why="no answer in time")
+    except ssl.SSLCertVerificationError:
+        return replace(nothing, why=f"its certificate is not that of {resolver.tls_name}")
+    except (dns.exception.DNSException, OSError, ValueError, EOFError) as error:
+        return replace(nothing, why=f"no usable answer: {type(error).__name__}")
+    return _read(nothing, response, name)
 
 
-def _read(where: str, response: dns.message.Message, name: dns.name.Name) -> ResolverAnswer:
+async def _exchange(query: dns.message.Message, resolver: Resolver, seconds: float) -> dns.message.Message:
+    if resolver.tls_name:
+        return await dns.asyncquery.tls(
+            query, resolver.address, timeout=seconds, port=resolver.port, server_hostname=resolver.tls_name
+        )
+    response, _ = await dns.asyncquery.udp_with_fallback(query, resolver.address, timeout=seconds, port=resolver.port)
+    return response
+
+
+def _read(nothing: ResolverAnswer, response: dns.message.Message, name: dns.name.Name) -> ResolverAnswer:
     rcode = dns.rcode.to_text(response.rcode())
-    answer = ResolverAnswer(where, Outcome.NONE, rcode=rcode, ad=bool(response.flags & dns.flags.AD))
+    answer = replace(nothing, outcome=Outcome.NONE, rcode=rcode, ad=bool(response.flags & dns.flags.AD))
     if response.rcode() == dns.rcode.NXDOMAIN:
         return replace(answer, why="the name does not exist (NXDOMAIN)")
     if response.rcode() != dns.rcode.NOERROR:
@@ -100,24 +134,71 @@ def _read(where: str, response: dns.message.Message, name: dns.name.Name) -> Res
     return replace(answer, outcome=Outcome.RECORDS, texts=texts, ttl=int(found.ttl))
 
 
-def judge(answers: Sequence[ResolverAnswer], expected_hash: str) -> Proof:
+def judge(answers: Sequence[ResolverAnswer], expected_hash: str) -> Finding:
     """FOUND when two resolvers show the token, ABSENT when two say it is not there and none shows it. Pure."""
-    holding = [answer for answer in answers if holds_token(answer.texts, expected_hash)]
+    holding = [answer for answer in answers if shows(answer, expected_hash)]
     without = [answer for answer in answers if answer.outcome is not Outcome.UNREADABLE and answer not in holding]
-    facts = tuple(answer.to_facts(answer in holding) for answer in answers)
-    if len(holding) >= NEEDED:
-        return Proof(Answer.FOUND, "", facts)
+    if _enough(holding):
+        return Finding(Answer.FOUND)
     if holding and without:
         seen, unseen = holding[0].resolver, without[0].resolver
         why = f"the resolvers disagree: {seen} shows the record, {unseen} does not (yet)"
-        return Proof(Answer.UNREADABLE, why, facts)
-    if len(without) >= NEEDED:
-        return Proof(Answer.ABSENT, "; ".join(dict.fromkeys(_absence(answer) for answer in without)), facts)
+        return Finding(Answer.UNREADABLE, why)
+    if _enough(without):
+        why = "; ".join(dict.fromkeys(_absence(answer) for answer in without))
+        return Finding(Answer.ABSENT, why, _enough([answer for answer in without if tokens_of(answer.texts)]))
     unreadable = [f"{answer.resolver}: {answer.why}" for answer in answers if answer.outcome is Outcome.UNREADABLE]
-    return Proof(Answer.UNREADABLE, f"fewer than {NEEDED} resolvers could answer ({'; '.join(unreadable)})", facts)
+    return Finding(Answer.UNREADABLE, f"fewer than {NEEDED} resolvers could answer ({'; '.join(unreadable)})")
+
+
+def shows(answer: ResolverAnswer, expected_hash: str) -> bool:
+    """Whether a resolver shows the token. Pure."""
+    return expected_hash in tokens_of(answer.texts)
+
+
+def why_not_web(answers: Sequence[ResolverAnswer]) -> str:
+    """Why a file at the web server may not speak for the domain, empty when it may: TXT has the last word (N13), so
+    that it must have been read, and no resolver may show another token. Pure."""
+    if other := next((answer for answer in answers if tokens_of(answer.texts)), None):
+        return f"the file was not asked for, because {other.resolver} shows a TXT record with another token"
+    if all(answer.outcome is Outcome.UNREADABLE for answer in answers):
+        return "the file was not asked for, because nobody could say that no TXT record says otherwise"
+    return ""
+
+
+def misplaced(
+    domain: str,
+    answers: Sequence[ResolverAnswer],
+    elsewhere: Mapping[str, Sequence[ResolverAnswer]],
+    expected_hash: str,
+    earlier: Collection[str],
+) -> str:
+    """What is wrong with a record that was published, and how to mend it, in one sentence; empty when nothing of it is
+    seen anywhere. ``earlier``: hashes of tokens that count no more. Pure."""
+    name = record_name(domain)
+    for place, found in elsewhere.items():
+        if not any(shows(answer, expected_hash) for answer in found):
+            continue
+        if place == domain:
+            return f"the token stands at {domain} itself, where it does not count: publish it at {name}"
+        zone = place.removeprefix(f"{name}.")
+        typed = name.removesuffix(f".{zone}")
+        return f"the record is at {place}: the zone {zone} was added twice, enter only {typed} as its name"
+    published = {token for answer in answers for token in tokens_of(answer.texts)}
+    if published & set(earlier):
+        return f"the record at {name} holds an earlier token: put the one there that rosterd sso add printed last"
+    if published:
+        return f"the record at {name} holds a token that was not made for this: put the one there that belongs"
+    return ""
+
+
+def _enough(answers: Sequence[ResolverAnswer]) -> bool:
+    return sum(answer.counts for answer in answers) >= NEEDED
 
 
 def _absence(answer: ResolverAnswer) -> str:
+    if tokens_of(answer.texts):
+        return "the TXT record holds another token"
     if answer.outcome is Outcome.RECORDS:
         return f"{len(answer.texts)} TXT record(s), none of them with the token"
     return answer.why

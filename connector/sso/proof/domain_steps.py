@@ -1,4 +1,4 @@
-"""The admin's steps with a domain: add, prove, look again, release (sso.md §0, §1).
+"""The admin's steps with a domain: declare, add, prove, look again, release (sso.md §0, §1; N13).
 
 Prohibition: nothing is granted or taken here; a lapse suspends sync in the transaction that records it (R5).
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,11 +15,14 @@ from typing import Any
 from connector.sso.domain_names import POLICY_VERSION, normalise, overlaps, require_registrable
 from connector.sso.gate import domains, evidence, sync
 from connector.sso.gate.decision import Gate
-from connector.sso.gate.domains import Answer, DomainStanding, DomainState
-from connector.sso.proof.dns import Proof, judge, look_up
+from connector.sso.gate.domains import Answer, DomainStanding, DomainState, Finding, Way
+from connector.sso.gate.explain_gate import missing_steps
+from connector.sso.proof import web
+from connector.sso.proof.dns import ResolverAnswer, judge, look_elsewhere, look_up, misplaced, shows, why_not_web
+from connector.sso.proof.web import Fetch
 from connector.sso.settings import DnsSettings
 from ledger.audit import AuditEvent
-from ledger.errors import BadInput, NotFound, Overtaken, Refused, Stale
+from ledger.errors import BadInput, NotFound, Overtaken, Refused, Retryable, Stale
 from ledger.instant import to_text
 from ledger.jobs import Fence, Unleased
 from ledger.store import audit, sso_requests
@@ -28,17 +32,22 @@ from ledger.store.book_times import present
 from ledger.store.engine import Ledger
 from ledger.store.sso import DomainRow, TokenRow
 
+AGAIN_AFTER = timedelta(minutes=1)
+"""How often whoever asks may have one domain looked for."""
 _DOMAIN = "domain"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What to publish. ``record_value`` holds the token and is shown once: only its hash is kept."""
+    """What to publish, as a record or as a file. ``record_value`` and ``file_body`` hold the token and are shown once:
+    only its hash is kept."""
 
     domain: str
     record_name: str
     record_value: str
+    file_url: str
+    file_body: str
     expires_at: datetime
 
     def to_json(self) -> dict[str, Any]:
@@ -48,19 +57,59 @@ class Challenge:
             "record_name": self.record_name,
             "record_type": "TXT",
             "record_value": self.record_value,
+            "file_url": self.file_url,
+            "file_type": "text/plain",
+            "file_body": self.file_body,
             "expires_at": to_text(self.expires_at),
         }
 
 
 @dataclass(frozen=True, slots=True)
+class _Look:
+    """What one look showed, before anybody says what it means."""
+
+    at: datetime
+    answers: tuple[ResolverAnswer, ...]
+    dns: Finding
+    web: Finding | None
+    mistake: str
+    token_hash: str
+
+    def facts(self, attempt: int, way: Way, found: Finding) -> dict[str, Any]:
+        """What is kept of it."""
+        facts: dict[str, Any] = {
+            "attempt": attempt,
+            "answer": found.answer.value,
+            "why": found.why,
+            "method": way.value,
+            "resolvers": [answer.to_facts(shows(answer, self.token_hash)) for answer in self.answers],
+        }
+        if self.web is not None:
+            facts["web"] = {"answer": self.web.answer.value, "why": self.web.why}
+        return facts
+
+
+@dataclass(frozen=True, slots=True)
 class DomainReport:
-    """What one look at the record proved, and where the domain and its gate stand since."""
+    """What one look proved and by which way, and where the domain and its gate stand since.
+
+    ``missing``: what stands between the domain and its proof, with the next command; ``mistake``: what is wrong with
+    what was published, when it was looked for where it does not belong.
+    """
 
     domain: str
     answer: Answer
+    way: Way
     why: str
     standing: DomainStanding
     gate: Gate
+    mistake: str = ""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Empty for a domain that is proved and in the organization's file."""
+        own = [reason for reason in self.gate.reasons if reason.startswith("domain_")]
+        return missing_steps(self.domain, own, self.standing)
 
     @property
     def proved(self) -> bool:
@@ -72,7 +121,10 @@ class DomainReport:
         return {
             "domain": self.domain,
             "answer": self.answer.value,
+            "method": self.way.value,
             "why": self.why,
+            "mistake": self.mistake,
+            "missing": list(self.missing),
             "state": self.standing.state.value,
             "since": to_text(self.standing.since),
             "gate": self.gate.state.value,
@@ -116,24 +168,55 @@ async def add_domain(
             await _record(book, evidence.DOMAIN_ADDED, domain, actor, added)
         facts = {"attempt": attempt, "token_hash": domains.token_hash(token), "expires_at": to_text(expires)}
         await _record(book, evidence.DOMAIN_TOKEN, domain, actor, facts)
-    return Challenge(domain, domains.record_name(domain), domains.record_value(token), expires)
+    return Challenge(
+        domain,
+        domains.record_name(domain),
+        domains.record_value(token),
+        domains.file_url(domain),
+        token,
+        expires,
+    )
 
 
-async def set_grace(
-    ledger: Ledger, organization: str, name: str, grace: timedelta, *, actor: str, now: datetime
-) -> bool:
-    """Bring a domain's grace in line with the organization file; False when nothing changed or it is not registered."""
+async def declare(
+    ledger: Ledger, organization: str, listed: Mapping[str, timedelta], *, actor: str, now: datetime
+) -> tuple[str, ...]:
+    """Hold the registered domains against the organization's file; returns those that it newly no longer names.
+
+    ``listed``: the file's domains with their grace. A domain that is gone from it is frozen until it is back or is
+    released: its gate closes, its proof goes on being looked for, its people sign in as before and nobody is removed
+    (N13). The file only declares: nothing is added or released here. Nothing is written when nothing changed.
+    """
+    async with ledger.read(organization) as reader:
+        if not await _undeclared(reader, listed):
+            return ()
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
-        row = await rows.domain(book, _normal(name))
-        seconds = int(grace.total_seconds())
-        if row is None or row.released_at is not None or row.grace_seconds == seconds:
-            return False
-        await rows.put_domain(book, replace(row, grace_seconds=seconds))
-        await rows.bump_gates(book, [row.domain])
-        facts = {"grace_seconds": seconds}
-        await audit.append(book, [AuditEvent(actor, "domain.grace", row.domain, after=facts)])
+        gone = []
+        for row, kind in await _undeclared(book, listed):
+            grace = listed.get(row.domain)
+            if kind:
+                await _record(book, kind, row.domain, actor, {})
+                gone += [row.domain] if kind == evidence.DOMAIN_UNDECLARED else []
+            elif grace is not None:
+                await rows.put_domain(book, replace(row, grace_seconds=int(grace.total_seconds())))
+                await rows.bump_gates(book, [row.domain])
+                facts = {"grace_seconds": int(grace.total_seconds())}
+                await audit.append(book, [AuditEvent(actor, "domain.grace", row.domain, after=facts)])
         await sync.follow_gate(book)
-        return True
+    return tuple(gone)
+
+
+async def _undeclared(reader: Reader, listed: Mapping[str, timedelta]) -> list[tuple[DomainRow, str]]:
+    """Registered domains that differ from the file, each with the fact to record; empty for another grace."""
+    known = (await evidence.known(reader)).domains
+    found = []
+    for row in await rows.domains(reader):
+        was, grace = known[row.domain].undeclared_at is None, listed.get(row.domain)
+        if was != (grace is not None):
+            found.append((row, evidence.DOMAIN_UNDECLARED if was else evidence.DOMAIN_DECLARED))
+        if grace is not None and row.grace_seconds != int(grace.total_seconds()):
+            found.append((row, ""))
+    return found
 
 
 async def verify_domain(
@@ -144,42 +227,68 @@ async def verify_domain(
     dns: DnsSettings,
     actor: str,
     now: datetime,
-    fence: Fence = Unleased.EVIDENCE,
+    fetch: Fetch | None = None,
 ) -> DomainReport:
-    """Look for the record by every resolver and record what that proves; also the daily look at a proved domain.
+    """Look for the record by every resolver, then for the file, because somebody asks, and record what that proves.
 
-    Raises ``NotFound`` for a domain nobody added, ``Stale`` when somebody who looked later has recorded what they saw,
-    ``Refused`` when the token has run out or another organization has proved the domain meanwhile. Seven parameters:
-    who looks, when, how and by what right are the caller's.
+    Where the proof is missing, it is also looked for where it ends up by mistake (``mistake``). ``fetch``: None asks no
+    web server. Raises ``NotFound`` for a domain nobody added, ``Retryable`` when it was looked for less than a minute
+    ago, ``Stale`` when somebody who looked later has recorded what they saw, ``Refused`` when the token has run out or
+    another organization has proved the domain meanwhile.
     """
     async with ledger.read(organization) as reader:
         row, token = await _registered(reader, name)
-        looked_at = await present(reader, now)
-    proof = judge(await look_up(row.domain, dns), token.token_hash)
-    async with ledger.write(organization, fence, at=now) as book:
-        fresh, _ = await _registered(book, row.domain)
-        if fresh.attempt != row.attempt:
-            raise Stale(f"{row.domain} was added anew while its record was looked for", next_step="verify it again")
-        return await _record_check(book, row, proof, actor, looked_at)
+        found = (await evidence.known(reader)).domains[row.domain]
+        tokens = await rows.tokens(reader)
+        now_there = await present(reader, now)
+    _require_token(row.domain, domains.standing(found, now_there))
+    if found.checks and now_there - found.checks[-1].at < AGAIN_AFTER:
+        again = found.checks[-1].at + AGAIN_AFTER
+        raise Retryable(
+            f"{row.domain} was looked for at {to_text(found.checks[-1].at)}; once a minute is enough",
+            where=row.domain,
+            next_step=f"at {to_text(again)}: rosterd sso verify {row.domain}",
+            after=again - now_there,
+        )
+    look = await _look(row, token, dns, fetch, now_there)
+    if Answer.FOUND not in {look.dns.answer, look.web.answer if look.web else None}:
+        elsewhere = await look_elsewhere(row.domain, dns)
+        earlier = [kept.token_hash for key, kept in tokens.items() if key[0] == row.domain and kept != token]
+        mistake = misplaced(row.domain, look.answers, elsewhere, token.token_hash, earlier)
+        look = replace(look, mistake=mistake)
+    return await _recorded(ledger, organization, row, look, actor=actor, now=now, fence=Unleased.EVIDENCE)
 
 
 async def recheck_domains(
-    ledger: Ledger, organization: str, *, dns: DnsSettings, now: datetime, fence: Fence, actor: str = "schedule"
+    ledger: Ledger,
+    organization: str,
+    *,
+    dns: DnsSettings,
+    now: datetime,
+    fence: Fence,
+    fetch: Fetch | None = None,
+    every: timedelta = timedelta(0),
+    actor: str = "schedule",
 ) -> tuple[DomainReport, ...]:
-    """Look again at every domain that is or was proved; those never proved wait for their admin. One that was released
-    or looked at meanwhile is left out. Raises ``Overtaken``."""
+    """Look again at every domain that is or was proved and is due (``domains.next_look``); those never proved wait for
+    their admin. One that was released or looked at meanwhile is left out. Raises ``Overtaken``. Eight parameters: who
+    looks, when, how often, by what and by what right are the caller's."""
     async with ledger.read(organization) as reader:
         known = await evidence.known(reader)
-    proved = [
+        now_there = await present(reader, now)
+    due = [
         name
         for name, found in known.domains.items()
-        if domains.standing(found, now).state in {DomainState.VERIFIED, DomainState.STALE, DomainState.LOST}
+        if (at := domains.next_look(found, now_there, every)) is not None and at <= now_there
     ]
     reports = []
-    for name in proved:
+    for name in due:
         try:
-            found = await verify_domain(ledger, organization, name, dns=dns, actor=actor, now=now, fence=fence)
-            reports.append(found)
+            async with ledger.read(organization) as reader:
+                row, token = await _registered(reader, name)
+                looked_at = await present(reader, now)
+            look = await _look(row, token, dns, fetch, looked_at)
+            reports.append(await _recorded(ledger, organization, row, look, actor=actor, now=now, fence=fence))
         except Overtaken:
             raise
         except (NotFound, Stale) as error:
@@ -188,6 +297,14 @@ async def recheck_domains(
             async with ledger.write(organization, fence, at=now) as book:
                 await audit.append(book, [AuditEvent(actor, "domain.refused", name, reason=error.what)])
     return tuple(reports)
+
+
+async def next_look(reader: Reader, *, now: datetime, every: timedelta) -> timedelta | None:
+    """How long until the first domain is due to be looked at again; None when none ever is."""
+    now = await present(reader, now)
+    known = (await evidence.known(reader)).domains.values()
+    due = [at for found in known if (at := domains.next_look(found, now, every)) is not None]
+    return max(min(due) - now, timedelta(0)) if due else None
 
 
 async def release_domain(
@@ -202,7 +319,7 @@ async def release_domain(
             raise Refused(
                 f"directory sync of {organization} depends on {row.domain}",
                 where=row.domain,
-                next_step="confirm the release, or disable sync first",
+                next_step=f"rosterd sso release {row.domain} --yes, or first: rosterd sync disable",
             )
         await rows.put_domain(book, replace(row, released_at=now))
         await rows.unlink(book, row.domain)
@@ -211,30 +328,59 @@ async def release_domain(
         await sync.follow_gate(book)
 
 
-async def _record_check(book: Book, row: DomainRow, proof: Proof, actor: str, looked_at: datetime) -> DomainReport:
+async def _look(row: DomainRow, token: TokenRow, dns: DnsSettings, fetch: Fetch | None, at: datetime) -> _Look:
+    """DNS, then, unless TXT has said all there is to say, the file."""
+    answers = await look_up(row.domain, dns)
+    found, file = judge(answers, token.token_hash), None
+    if found.answer is not Answer.FOUND and fetch is not None:
+        if why := why_not_web(answers):
+            file = Finding(Answer.UNREADABLE, why)
+        else:
+            file = await web.look_at(row.domain, fetch, token.token_hash)
+    return _Look(at, answers, found, file, "", token.token_hash)
+
+
+async def _recorded(
+    ledger: Ledger, organization: str, row: DomainRow, look: _Look, *, actor: str, now: datetime, fence: Fence
+) -> DomainReport:
+    async with ledger.write(organization, fence, at=now) as book:
+        fresh, _ = await _registered(book, row.domain)
+        if fresh.attempt != row.attempt:
+            next_step = f"rosterd sso verify {row.domain}"
+            raise Stale(f"{row.domain} was added anew while its record was looked for", next_step=next_step)
+        return await _record_check(book, row, look, actor)
+
+
+async def _record_check(book: Book, row: DomainRow, look: _Look, actor: str) -> DomainReport:
     known = (await evidence.known(book)).domains[row.domain]
-    if known.checks and known.checks[-1].at > looked_at:
+    if known.checks and known.checks[-1].at > look.at:
         raise Stale(f"somebody looked for {row.domain} later and was done sooner", next_step="rosterd sso status")
     before = domains.standing(known, book.at)
-    if before.state is DomainState.FAILED:
-        raise Refused(
-            f"the token of {row.domain} ran out on {to_text(before.since)}",
-            where=row.domain,
-            next_step=f"rosterd sso add {row.domain}",
-        )
-    if proof.answer is Answer.FOUND and not before.proved:
+    _require_token(row.domain, before)
+    way, found = domains.settled(look.dns, look.web, known.proved_by)
+    if found.answer is Answer.FOUND and not before.proved:
         await _refuse_held(book, row.domain)
         await sso_requests.claim(book, _DOMAIN, row.domain)
-    facts = {"attempt": row.attempt, "answer": proof.answer.value, "why": proof.why, "resolvers": list(proof.facts)}
+    facts = look.facts(row.attempt, way, found)
     await evidence.record(book, evidence.DOMAIN_CHECKED, row.domain, actor=actor, facts=facts, domains=[row.domain])
     after = domains.standing((await evidence.known(book)).domains[row.domain], book.at)
     if after.state is DomainState.LOST:
         await sso_requests.end_claim(book, _DOMAIN, row.domain, until=book.at)
     if after.state is not before.state:
-        change = AuditEvent(actor, "domain.state", row.domain, proof.why, before.state.value, after.state.value)
+        change = AuditEvent(actor, "domain.state", row.domain, found.why, before.state.value, after.state.value)
         await audit.append(book, [change])
     gates = await sync.follow_gate(book)
-    return DomainReport(row.domain, proof.answer, proof.why, after, gates[row.domain])
+    return DomainReport(row.domain, found.answer, way, found.why, after, gates[row.domain], look.mistake)
+
+
+def _require_token(domain: str, found: DomainStanding) -> None:
+    """Raise ``Refused`` for a domain whose token has run out."""
+    if found.state is DomainState.FAILED:
+        raise Refused(
+            f"the token of {domain} ran out on {to_text(found.since)}",
+            where=domain,
+            next_step=f"rosterd sso add {domain}",
+        )
 
 
 async def _record(book: Book, kind: str, domain: str, actor: str, facts: dict[str, Any]) -> None:
