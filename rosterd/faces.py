@@ -20,7 +20,7 @@ from connector.admin import routes as admin
 from connector.directory.mapping import rules_by_source
 from connector.reconcile.by_hand.sign_in import Arrival, claim
 from connector.sso.routes import Entrance
-from connector.sso.sign_in import SignedIn
+from connector.sso.sign_in import SignedIn, turned_away
 from connector.usage import routes as ingest
 from connector.usage.settings import ReportingSettings
 from ledger.errors import Refused
@@ -167,8 +167,9 @@ async def _arrive(service: Service, done: SignedIn) -> web.StreamResponse:
         arrival = Arrival(done.mail, done.entity_id, done.subject_hash, done.by_address)
         claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
     except Refused as error:
-        event(_log, "invite.refused", organization=done.organization, why=error.what)
-        return web.Response(text=error.what, status=403, headers=_NO_STORE)
+        refusal = await turned_away(service.ledger, done, error.what, now=service.clock())
+        event(_log, "invite.refused", organization=done.organization, why=error.what, reference=refusal.reference)
+        return web.Response(text=f"{error.what}\nReference: {refusal.reference}", status=403, headers=_NO_STORE)
     event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))
     seats = f" Seats: {', '.join(claimed.offerings)}." if claimed.offerings else ""
     return web.Response(text=f"Welcome, {done.mail}. You are signed in.{seats}", headers=_NO_STORE)

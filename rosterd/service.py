@@ -211,7 +211,7 @@ class Service:
             if saml.signing_key.scheme == saml.signing_certificate.scheme == "file":
                 files = (Path(saml.signing_key.name), Path(saml.signing_certificate.name))
                 ensure_key(*files, name=urlsplit(installation.server.public_url).hostname or "rosterd", now=utc_now())
-            self._provider = ServiceProvider(installation.server.public_url, saml)
+            self._provider = ServiceProvider(installation.server.public_url, saml, secret=self.pepper())
         return self._provider
 
     def pepper(self) -> bytes:

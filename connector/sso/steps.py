@@ -18,6 +18,7 @@ from connector.sso.proof.domain_steps import (
     verify_domain,
 )
 from connector.sso.provider.connection_steps import ConnectionReport, connect, turn_off, turn_on
+from connector.sso.refusals import explain
 from connector.sso.sign_in import SignedIn, TestTicket, begin_test
 from connector.sso.sign_in import finish as finish_test
 
@@ -33,6 +34,7 @@ __all__ = [
     "connect",
     "disable_sync",
     "enable_sync",
+    "explain",
     "finish_test",
     "recheck_domains",
     "release_domain",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -12,9 +13,12 @@ from connector.sso.gate.decision import Gate
 from connector.sso.gate.domains import DomainStanding, DomainState
 from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import whole_way
+from connector.sso.gate.explain_refusal import WARNINGS, Refusal, refusal_of
 from connector.sso.gate.sync import SyncStatus
 from ledger.instant import to_text
+from ledger.store import sso as rows
 from ledger.store.book import Reader
+from ledger.store.sso import EvidenceRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,30 @@ class ConnectionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TestStatus:
+    """The last test sign-in of a domain: refused, and why, or passed with what is to be known about it."""
+
+    __test__ = False  # not a test class of pytest
+
+    domain: str
+    at: datetime
+    refusal: Refusal | None
+    warnings: tuple[str, ...] = ()
+
+    def in_words(self) -> tuple[str, ...]:
+        """What an admin should know, a line each; nothing where it passed and nothing is to be said."""
+        if self.refusal is not None:
+            words = self.refusal.in_words()
+            return (f"last test of {self.domain} failed on {self.at:%Y-%m-%d %H:%M} UTC: {words[0]}", *words[1:])
+        return tuple(f"test of {self.domain}: {WARNINGS[warning]} ({warning})" for warning in self.warnings)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json`` and the admin API."""
+        refusal = self.refusal.to_json() if self.refusal else None
+        return {"domain": self.domain, "at": to_text(self.at), "refusal": refusal, "warnings": list(self.warnings)}
+
+
+@dataclass(frozen=True, slots=True)
 class SsoStatus:
     """Everything about an organization's single sign-on, and the forecast of its lapse in sentences."""
 
@@ -50,6 +78,7 @@ class SsoStatus:
     connections: tuple[ConnectionStatus, ...]
     sync: SyncStatus
     forecast: tuple[str, ...]
+    tests: tuple[TestStatus, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -58,6 +87,7 @@ class SsoStatus:
             "connections": [_connection_json(found) for found in self.connections],
             "sync": self.sync.to_json(),
             "forecast": list(self.forecast),
+            "tests": [found.to_json() for found in self.tests],
         }
 
 
@@ -70,6 +100,22 @@ async def status(reader: Reader, *, now: datetime) -> SsoStatus:
         tuple(_connection(known, name, now) for name in known.connections),
         await sync.sync_status(reader, now=now),
         _forecast(known, now),
+        _tests(known, await rows.evidence(reader, (evidence.TESTED, evidence.TEST_FAILED))),
+    )
+
+
+def _tests(known: Known, facts: Sequence[EvidenceRow]) -> tuple[TestStatus, ...]:
+    """The last test of each registered domain."""
+    last = {fact.facts["domain"]: fact for fact in facts}
+    return tuple(
+        TestStatus(
+            domain,
+            last[domain].at,
+            refusal_of(last[domain].at, last[domain].facts) if last[domain].kind == evidence.TEST_FAILED else None,
+            tuple(last[domain].facts.get("warnings", ())),
+        )
+        for domain in known.domains
+        if domain in last
     )
 
 

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 import traceback
@@ -29,6 +30,7 @@ from saml2.metadata import entity_descriptor
 
 from connector.sso.saml import response as steps
 from connector.sso.saml.metadata import IdpMetadata, Wants, clean_copy
+from connector.sso.saml.request_seal import RequestSeal
 from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused
 from connector.sso.saml.signatures import check_signatures
 from connector.sso.settings import SamlSettings
@@ -76,9 +78,13 @@ class _NoMemory:
 class ServiceProvider:
     """Our service-provider side for every organization of the installation. ``close`` ends its threads and files."""
 
-    def __init__(self, public_url: str, settings: SamlSettings, *, workers: int = 0) -> None:
-        """Opens nothing yet; the signing key is read at the first use. ``workers`` 0: as many as processors."""
+    def __init__(self, public_url: str, settings: SamlSettings, *, workers: int = 0, secret: bytes = b"") -> None:
+        """Opens nothing yet; the signing key is read at the first use. ``workers`` 0: as many as processors.
+
+        ``secret``: the installation's, which requests are sealed by; without one they are good in this process alone.
+        """
         self.public_url = public_url.rstrip("/")
+        self.seal = RequestSeal(secret or secrets.token_bytes(32))
         self.settings = settings
         count = workers or min(8, os.cpu_count() or 2)
         self._executor = ThreadPoolExecutor(max_workers=count, thread_name_prefix="saml")

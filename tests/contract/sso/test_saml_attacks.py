@@ -29,6 +29,7 @@ from tests.parts.idp import NS, SAML, SAMLP, Forged, Key, encode, metadata
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 IDP = "https://idp.acme.example/metadata"
 ORG = "acme"
+_DATA = ".//saml:SubjectConfirmationData"
 Mutation = Callable[[etree._Element], etree._Element]
 
 
@@ -394,6 +395,50 @@ async def test_case_8_several_addresses_in_the_attribute(door: Door) -> None:
     assert await door.refusal(door.forged.post()) == (11, "mail_count")
 
 
+def _statement(*attributes: tuple[str, str, str]) -> Callable[[etree._Element], None]:
+    """Attributes as (Name, FriendlyName, value); an empty name is left out."""
+
+    def change(root: etree._Element) -> None:
+        statement = etree.SubElement(root.find("saml:Assertion", NS), f"{{{SAML}}}AttributeStatement")
+        for name, friendly, value in attributes:
+            names = {"Name": name, "FriendlyName": friendly}
+            attribute = etree.SubElement(statement, f"{{{SAML}}}Attribute", {k: v for k, v in names.items() if v})
+            etree.SubElement(attribute, f"{{{SAML}}}AttributeValue").text = value
+
+    return change
+
+
+_OID = "urn:oid:0.9.2342.19200300.100.1.3"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ([("mail", "", "anna@acme.example"), ("mail", "", "anna@acme.example")], ""),
+        ([("mail", "", "anna@acme.example"), ("mail", "", "Anna@ACME.example")], ""),
+        ([("Mail", "", "anna@acme.example")], ""),
+        ([(_OID, "mail", "anna@acme.example"), ("mail", "", " anna@acme.example ")], ""),
+        ([(_OID, "MAIL", "anna@acme.example")], ""),
+        ([("mail", "mail", "anna@acme.example")], ""),
+        ([("mail", "", "anna@acme.example"), ("Mail", "", "ceo@acme.example")], "mail_count"),
+        ([("mail", "", "anna@acme.example"), (_OID, "mail", "ceo@acme.example")], "mail_count"),
+        ([("mail", "", "anna@acme.example"), ("mail", "", "anna")], "mail_count"),
+        ([("mail", "", "anna@acme.example"), ("mail", "", "")], "mail_count"),
+        ([("mail", "", "anna"), ("mail", "", "anna")], "mail"),
+        ([("mail2", "", "anna@acme.example")], "mail_count"),
+    ],
+)
+async def test_case_8_one_address_however_often_it_is_named(
+    door: Door, attributes: list[tuple[str, str, str]], reason: str
+) -> None:
+    door = door.wanting(Wants(mail_attribute="mail"))
+    posted = door.forged.but(name_id="opaque-7", before_signing=_statement(*attributes)).post()
+    if reason:
+        assert await door.refusal(posted) == (11, reason)
+    else:
+        assert (await door.judge(posted)).mail.key == "anna@acme.example"
+
+
 # case 9: not for us ---
 
 
@@ -406,9 +451,6 @@ def _drop(path: str, attribute: str = "") -> Callable[[etree._Element], None]:
             node.getparent().remove(node)
 
     return change
-
-
-_DATA = ".//saml:SubjectConfirmationData"
 
 
 @pytest.mark.parametrize(
@@ -523,6 +565,60 @@ async def test_case_11_instants_without_a_zone_or_sense(door: Door, text: str) -
         root.set("IssueInstant", text)
 
     assert await door.refusal(door.forged.but(before_signing=change).post()) == (2, "instant")
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-01:00", "0000-01-01T00:00:00Z"])
+@pytest.mark.parametrize(
+    ("path", "name", "reason"),
+    [
+        (".", "IssueInstant", "instant"),
+        ("saml:Assertion", "IssueInstant", "instant"),
+        (".//saml:Conditions", "NotBefore", "instant"),
+        (".//saml:Conditions", "NotOnOrAfter", "instant"),
+        (_DATA, "NotOnOrAfter", "instant"),
+        (".//saml:AuthnStatement", "AuthnInstant", "instant"),
+        (".//saml:AuthnStatement", "SessionNotOnOrAfter", "instant"),
+    ],
+)
+async def test_case_11_instants_over_the_edge_of_time(door: Door, path: str, name: str, reason: str, text: str) -> None:
+    def change(root: etree._Element) -> None:
+        (root if path == "." else root.find(path, NS)).set(name, text)
+
+    assert (await door.refusal(door.forged.but(before_signing=change).post()))[1] in {reason, "not_verified"}
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "text", "reason"),
+    [
+        (".", "IssueInstant", "9999-12-31T23:59:59Z", "issued_in_future"),
+        (".", "IssueInstant", "0001-01-01T00:00:00Z", "not_verified"),
+        (".//saml:Conditions", "NotOnOrAfter", "9999-12-31T23:59:59Z", "conditions_too_long"),
+        (".//saml:Conditions", "NotBefore", "0001-01-01T00:00:00Z", ""),
+        (_DATA, "NotOnOrAfter", "9999-12-31T23:59:59Z", "confirmation_too_long"),
+        (".//saml:AuthnStatement", "AuthnInstant", "9999-12-31T23:59:59Z", "authentication_future"),
+        (".//saml:AuthnStatement", "SessionNotOnOrAfter", "9999-12-31T23:59:59Z", ""),
+    ],
+)
+async def test_case_11_the_first_and_last_instants_of_time(
+    door: Door, path: str, name: str, text: str, reason: str
+) -> None:
+    def change(root: etree._Element) -> None:
+        (root if path == "." else root.find(path, NS)).set(name, text)
+
+    posted = door.forged.but(before_signing=change).post()
+    if reason:
+        assert (await door.refusal(posted))[1] in {reason, "not_verified"}
+    else:
+        assert (await door.judge(posted)).mail.key == "anna@acme.example"
+
+
+@pytest.mark.parametrize("version", ["1.1", "2.1", "", "2.0 "])
+async def test_case_14_an_assertion_of_another_version(door: Door, version: str) -> None:
+    def change(root: etree._Element) -> None:
+        root.find("saml:Assertion", NS).set("Version", version)
+
+    refusal = await door.refusal(door.forged.but(before_signing=change).post())
+    assert refusal in {(6, "assertion_version"), (4, "not_verified")}
 
 
 # case 12: weak algorithms, expired certificates ---
