@@ -25,12 +25,12 @@ from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings
 from ledger.secret import SecretRef
 from tests.parts.idp import NS, SAML, SAMLP, Forged, Key, encode, metadata
+from tests.parts.saml_mutants import WRAPPINGS, Wrapping
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 IDP = "https://idp.acme.example/metadata"
 ORG = "acme"
 _DATA = ".//saml:SubjectConfirmationData"
-Mutation = Callable[[etree._Element], etree._Element]
 
 
 @pytest.fixture(scope="module")
@@ -125,107 +125,9 @@ async def test_response_signed_only_is_a_setting_of_the_connection(door: Door) -
 # case 1: signature wrapping ---
 
 
-def _evil(assertion: etree._Element) -> etree._Element:
-    """An unsigned assertion about somebody else, made from a signed one."""
-    evil = copy.deepcopy(assertion)
-    evil.set("ID", "_evil")
-    signature = evil.find("ds:Signature", NS)
-    if signature is not None:
-        evil.remove(signature)
-    evil.find("saml:Subject/saml:NameID", NS).text = "ceo@acme.example"
-    return evil
-
-
-def _xsw1(root: etree._Element) -> etree._Element:
-    """The signed Response inside the Signature of an evil one."""
-    evil = copy.deepcopy(root)
-    evil.set("ID", "_evilresponse")
-    signature = evil.find("ds:Signature", NS)
-    evil.find("saml:Assertion/saml:Subject/saml:NameID", NS).text = "ceo@acme.example"
-    inner = copy.deepcopy(root)
-    inner.remove(inner.find("ds:Signature", NS))
-    signature.append(inner)
-    return evil
-
-
-def _xsw2(root: etree._Element) -> etree._Element:
-    """The signed Response before its detached Signature, both in an evil Response."""
-    evil = copy.deepcopy(root)
-    evil.set("ID", "_evilresponse")
-    evil.find("saml:Assertion/saml:Subject/saml:NameID", NS).text = "ceo@acme.example"
-    inner = copy.deepcopy(root)
-    inner.remove(inner.find("ds:Signature", NS))
-    evil.find("ds:Signature", NS).addprevious(inner)
-    return evil
-
-
-def _xsw3(root: etree._Element) -> etree._Element:
-    """An evil assertion before the signed one."""
-    assertion = root.find("saml:Assertion", NS)
-    assertion.addprevious(_evil(assertion))
-    return root
-
-
-def _xsw4(root: etree._Element) -> etree._Element:
-    """The signed assertion inside an evil one."""
-    assertion = root.find("saml:Assertion", NS)
-    evil = _evil(assertion)
-    root.replace(assertion, evil)
-    evil.append(assertion)
-    return root
-
-
-def _xsw5(root: etree._Element) -> etree._Element:
-    """The evil assertion carries the Signature; the signed one, without it, follows."""
-    assertion = root.find("saml:Assertion", NS)
-    evil = copy.deepcopy(assertion)
-    evil.set("ID", "_evil")
-    evil.find("saml:Subject/saml:NameID", NS).text = "ceo@acme.example"
-    bare = copy.deepcopy(assertion)
-    bare.remove(bare.find("ds:Signature", NS))
-    root.replace(assertion, evil)
-    evil.addnext(bare)
-    return root
-
-
-def _xsw6(root: etree._Element) -> etree._Element:
-    """The signed assertion inside the Signature of an evil one."""
-    assertion = root.find("saml:Assertion", NS)
-    evil = copy.deepcopy(assertion)
-    evil.set("ID", "_evil")
-    evil.find("saml:Subject/saml:NameID", NS).text = "ceo@acme.example"
-    bare = copy.deepcopy(assertion)
-    bare.remove(bare.find("ds:Signature", NS))
-    evil.find("ds:Signature", NS).append(bare)
-    root.replace(assertion, evil)
-    return root
-
-
-def _xsw7(root: etree._Element) -> etree._Element:
-    """A harmless copy of the assertion in Extensions; pysaml2 alone answers the true user here."""
-    assertion = root.find("saml:Assertion", NS)
-    extensions = etree.Element(f"{{{SAMLP}}}Extensions")
-    extensions.append(_evil(assertion))
-    root.find("saml:Issuer", NS).addnext(extensions)
-    return root
-
-
-def _xsw8(root: etree._Element) -> etree._Element:
-    """The signed assertion inside an Object of the evil one's Signature."""
-    assertion = root.find("saml:Assertion", NS)
-    evil = copy.deepcopy(assertion)
-    evil.set("ID", "_evil")
-    evil.find("saml:Subject/saml:NameID", NS).text = "ceo@acme.example"
-    bare = copy.deepcopy(assertion)
-    bare.remove(bare.find("ds:Signature", NS))
-    etree.SubElement(evil.find("ds:Signature", NS), f"{{{NS['ds']}}}Object").append(bare)
-    root.replace(assertion, evil)
-    return root
-
-
-@pytest.mark.parametrize("attack", [_xsw1, _xsw2, _xsw3, _xsw4, _xsw5, _xsw6, _xsw7, _xsw8])
-async def test_case_1_signature_wrapping(door: Door, attack: Mutation) -> None:
-    whole = attack in {_xsw1, _xsw2}
+@pytest.mark.parametrize("attack", WRAPPINGS)
+async def test_case_1_signature_wrapping(door: Door, attack: Wrapping) -> None:
+    whole = attack in WRAPPINGS[:2]
     tree = attack(door.forged.but(sign_response=whole).tree())
     assert await door.refusal(encode(tree)) == (2, "assertion_count")
 
