@@ -20,7 +20,7 @@ from aiohttp import web
 
 from access.bodies import FORM, STATUS, read_body
 from connector.sso import refusals, sign_in
-from connector.sso.gate.explain_refusal import WARNINGS
+from connector.sso.gate.explain_refusal import warning_in_words
 from connector.sso.saml.request_seal import TEST
 from connector.sso.saml.response import MAX_BASE64, SignInRefused
 from connector.sso.saml.service_provider import ServiceProvider
@@ -117,7 +117,7 @@ class Entrance:
         except Busy:
             return _page("Too many people are signing in at once. Try again in a moment.", 503)
         if done.purpose == TEST:
-            warnings = [f"Warning: {WARNINGS[warning]} ({warning})." for warning in done.warnings]
+            warnings = [f"Warning: {warning_in_words(found)}." for found in done.warnings]
             next_step = f"→ rosterd sso on {done.domain}"
             return _page(f"The test sign-in for {done.domain} passed.", 200, *warnings, next_step)
         if self.arrive is None:

@@ -132,6 +132,11 @@ WARNINGS: Mapping[str, str] = {
 }
 
 
+def warning_in_words(code: str) -> str:
+    """A warning of a test; one without words of its own says itself what it means."""
+    return f"{WARNINGS[code]} ({code})" if code in WARNINGS else code
+
+
 @dataclass(frozen=True, slots=True)
 class Carried:
     """What a response had in it, by name only: attributes in their order, and the format of the NameID."""

@@ -13,7 +13,7 @@ from connector.sso.gate.decision import Gate
 from connector.sso.gate.domains import DomainStanding, DomainState
 from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import whole_way
-from connector.sso.gate.explain_refusal import WARNINGS, Refusal, refusal_of
+from connector.sso.gate.explain_refusal import Refusal, refusal_of, warning_in_words
 from connector.sso.gate.sync import SyncStatus
 from ledger.instant import to_text
 from ledger.store import sso as rows
@@ -62,7 +62,7 @@ class TestStatus:
         if self.refusal is not None:
             words = self.refusal.in_words()
             return (f"last test of {self.domain} failed on {self.at:%Y-%m-%d %H:%M} UTC: {words[0]}", *words[1:])
-        return tuple(f"test of {self.domain}: {WARNINGS[warning]} ({warning})" for warning in self.warnings)
+        return tuple(f"test of {self.domain}: {warning_in_words(found)}" for found in self.warnings)
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""

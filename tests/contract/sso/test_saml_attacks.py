@@ -19,7 +19,7 @@ import pytest
 from lxml import etree
 
 from connector.sso.saml.metadata import Wants, fingerprint, parse
-from connector.sso.saml.response import Accepted, Expected, SignInRefused, read_response
+from connector.sso.saml.response import Accepted, Expected, SignInRefused, check_verified, read_response
 from connector.sso.saml.service_provider import Peer, ServiceProvider
 from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings
@@ -162,6 +162,34 @@ async def test_case_1_signature_in_a_strange_place(door: Door) -> None:
     assertion = tree.find("saml:Assertion", NS)
     assertion.find("saml:Subject", NS).append(assertion.find("ds:Signature", NS))
     assert await door.refusal(encode(tree)) == (3, "signature_place")
+
+
+async def test_case_1_the_signed_assertion_somewhere_else(door: Door) -> None:
+    tree = door.forged.tree()
+    extensions = etree.SubElement(tree, f"{{{SAMLP}}}Extensions")
+    extensions.append(tree.find("saml:Assertion", NS))
+    assert await door.refusal(encode(tree)) == (2, "assertion_place")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [(".//ds:CanonicalizationMethod", "canonicalization"), (".//ds:Transform", "transform")]
+)
+@pytest.mark.parametrize(
+    "algorithm", ["http://www.w3.org/2001/10/xml-exc-c14n#WithComments", "http://www.w3.org/TR/1999/REC-xslt-19991116"]
+)
+async def test_case_1_other_transforms(door: Door, path: str, reason: str, algorithm: str) -> None:
+    tree = door.forged.tree()
+    tree.find(path, NS).set("Algorithm", algorithm)
+    assert await door.refusal(encode(tree)) == (3, reason)
+
+
+def test_case_1_what_was_verified_is_what_is_read(door: Door) -> None:
+    document = read_response(door.forged.post())
+    check_verified(document, "_assertion1", True)
+    for verified, signed, reason in (("_other", True, "other_assertion"), ("_assertion1", False, "unsigned")):
+        with pytest.raises(SignInRefused) as refused:
+            check_verified(document, verified, signed)
+        assert refused.value.reason == reason
 
 
 # case 2: keys of the attacker ---

@@ -24,7 +24,7 @@ def reasons_in_the_code() -> set[str]:
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
                 continue
-            place = {"SignInRefused": 1, "BadXml": 0, "_refuse": 0}.get(call.func.id)
+            place = {"SignInRefused": 1, "BadXml": 0, "NoSubject": 0, "_refuse": 0}.get(call.func.id)
             if place is not None and len(call.args) > place and isinstance(call.args[place], ast.Constant):
                 found.add(call.args[place].value)  # type: ignore[attr-defined]
     return found
