@@ -24,7 +24,7 @@ from connector.reconcile.plan.words import moment
 from connector.sso.provider.connection_steps import prove_key
 from connector.sso.routes import Entrance
 from connector.sso.settings import SsoSettings
-from connector.sso.sign_in import SignedIn
+from connector.sso.sign_in import SignedIn, turned_away
 from connector.usage import routes as ingest
 from connector.usage.settings import ReportingSettings
 from ledger.errors import BadInput, Refused
@@ -175,8 +175,9 @@ async def arrive(service: Service, done: SignedIn) -> web.StreamResponse:
         arrival = Arrival(done.mail, done.entity_id, done.subject_hash, done.by_address, _no_first(done))
         claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
     except Refused as error:
-        event(_log, "invite.refused", organization=done.organization, why=error.what)
-        return web.Response(text=error.what, status=403, headers=_NO_STORE)
+        refusal = await turned_away(service.ledger, done, error.what, now=service.clock())
+        event(_log, "invite.refused", organization=done.organization, why=error.what, reference=refusal.reference)
+        return web.Response(text=f"{error.what}\nReference: {refusal.reference}", status=403, headers=_NO_STORE)
     if done.proves and not claimed.first:
         await prove_key(service.ledger, done.organization, done.connection_id, done.signer, now=service.clock())
     event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))

@@ -237,6 +237,7 @@ class Service:
                 installation.server.public_url,
                 installation.saml,
                 sso_of=lambda organization: own_side(self.settings, organization).sso,
+                secret=self.pepper(),
             )
         return self._provider
 

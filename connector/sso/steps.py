@@ -28,6 +28,7 @@ from connector.sso.provider.connection_steps import (
     turn_on,
 )
 from connector.sso.provider.refresh import RefreshReport, refresh
+from connector.sso.refusals import explain
 from connector.sso.sign_in import SignedIn, TestTicket, begin_test
 from connector.sso.sign_in import finish as finish_test
 
@@ -46,6 +47,7 @@ __all__ = [
     "declare",
     "disable_sync",
     "enable_sync",
+    "explain",
     "finish_test",
     "prove_key",
     "next_look",

@@ -170,6 +170,26 @@ def begin_test(
 
 
 @sso.command()
+def explain(
+    context: typer.Context,
+    reference: Annotated[str, typer.Argument(metavar="REF", help="As the page of a refused sign-in showed it.")],
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Why a sign-in was refused, and what to do about it."""
+
+    async def work(service: Service) -> Result:
+        from connector.sso import steps
+
+        async with service.ledger.read(choose(service.settings, organization)) as reader:
+            found = await steps.explain(reader, reference)
+        what = f"{found.at:%Y-%m-%d %H:%M:%S} UTC: a {found.purpose} by connection {found.connection_id} was refused"
+        return Shown((what, *(f"  {line}" for line in found.in_words())), found.to_json())
+
+    perform(context, as_json, work)
+
+
+@sso.command()
 def on(
     context: typer.Context,
     domain: Annotated[
@@ -407,6 +427,8 @@ def _status(found: SsoStatus) -> Shown:
     if not found.domains and not found.differences:
         lines.append("no domain is registered\n  → rosterd sso add DOMAIN")
     lines += [line for item in found.connections for line in _connection(item)]
+    for test in found.tests:
+        lines += [f"  {line}" for line in test.in_words()]
     lines.append(f"sync: {found.sync.state.value}")
     lines += [f"  forecast: {sentence}" for sentence in found.forecast]
     return Shown(tuple(lines), found.to_json())

@@ -49,16 +49,20 @@ class SsoOrganization:
         text = metadata(self.idp, *(keys or (self.key,)))
         return await steps.connect(self.ledger, self.name, text, settings=SsoSettings(), actor="ada", now=now)
 
-    async def start_test(self, now: datetime, cookie: str = "") -> Outgoing:
+    async def start_test(self, now: datetime) -> Outgoing:
         """A test sign-in up to the identity provider."""
         ticket = await steps.begin_test(self.ledger, self.provider, self.name, self.domain, actor="ada", now=now)
         name = parse_qs(urlsplit(ticket.url).query)["ticket"][0]
-        return await sign_in.open_test(self.ledger, self.provider, self.name, name, cookie=cookie, now=now)
+        return await sign_in.open_test(self.ledger, self.provider, self.name, name, now=now)
 
     async def test(self, now: datetime) -> SignedIn:
         """A whole test sign-in."""
         going = await self.start_test(now)
         return await self.finish(going, self.forged(going, now).post(), now)
+
+    async def start_login(self, now: datetime, domain: str = "") -> Outgoing:
+        """A login up to the identity provider."""
+        return await sign_in.open_login(self.ledger, self.provider, self.name, domain, now=now)
 
     async def turned_on(self, now: datetime) -> None:
         """Everything up to ON."""
@@ -86,7 +90,7 @@ class SsoOrganization:
             self.provider,
             self.name,
             posted,
-            cookie=going.cookie if cookie is None else cookie,
+            cookies=[going.cookie if cookie is None else cookie],
             relay_state=relay_state(going),
             now=now,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,11 +13,13 @@ from connector.sso.gate.decision import Gate
 from connector.sso.gate.domains import DomainEvidence, DomainStanding, DomainState, Way
 from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import missing_steps, warning_in_words, whole_way
+from connector.sso.gate.explain_refusal import Refusal, refusal_of
+from connector.sso.gate.explain_refusal import warning_in_words as test_warning_in_words
 from connector.sso.gate.sync import SyncStatus
 from ledger.instant import to_text
 from ledger.store import sso as rows
 from ledger.store.book import Reader
-from ledger.store.sso import FetchRow
+from ledger.store.sso import EvidenceRow, FetchRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,30 @@ class ConnectionStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class TestStatus:
+    """The last test sign-in of a domain: refused, and why, or passed with what is to be known about it."""
+
+    __test__ = False  # not a test class of pytest
+
+    domain: str
+    at: datetime
+    refusal: Refusal | None
+    warnings: tuple[str, ...] = ()
+
+    def in_words(self) -> tuple[str, ...]:
+        """What an admin should know, a line each; nothing where it passed and nothing is to be said."""
+        if self.refusal is not None:
+            words = self.refusal.in_words()
+            return (f"last test of {self.domain} failed on {self.at:%Y-%m-%d %H:%M} UTC: {words[0]}", *words[1:])
+        return tuple(f"test of {self.domain}: {test_warning_in_words(found)}" for found in self.warnings)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json`` and the admin API."""
+        refusal = self.refusal.to_json() if self.refusal else None
+        return {"domain": self.domain, "at": to_text(self.at), "refusal": refusal, "warnings": list(self.warnings)}
+
+
+@dataclass(frozen=True, slots=True)
 class SsoStatus:
     """Everything about an organization's single sign-on, and the forecast of its lapse in sentences.
 
@@ -94,6 +120,7 @@ class SsoStatus:
     sync: SyncStatus
     forecast: tuple[str, ...]
     differences: tuple[str, ...] = ()
+    tests: tuple[TestStatus, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -103,6 +130,7 @@ class SsoStatus:
             "sync": self.sync.to_json(),
             "forecast": list(self.forecast),
             "differences": list(self.differences),
+            "tests": [found.to_json() for found in self.tests],
         }
 
 
@@ -117,6 +145,22 @@ async def status(reader: Reader, *, now: datetime, listed: Collection[str] | Non
         await sync.sync_status(reader, now=now),
         _forecast(known, now),
         () if listed is None else differences(known.domains, listed),
+        _tests(known, await rows.evidence(reader, (evidence.TESTED, evidence.TEST_FAILED))),
+    )
+
+
+def _tests(known: Known, facts: Sequence[EvidenceRow]) -> tuple[TestStatus, ...]:
+    """The last test of each registered domain."""
+    last = {fact.facts["domain"]: fact for fact in facts}
+    return tuple(
+        TestStatus(
+            domain,
+            last[domain].at,
+            refusal_of(last[domain].at, last[domain].facts) if last[domain].kind == evidence.TEST_FAILED else None,
+            tuple(last[domain].facts.get("warnings", ())),
+        )
+        for domain in known.domains
+        if domain in last
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from xml.etree.ElementTree import Element
 
+from connector.sso.gate.explain_refusal import Carried
 from connector.sso.saml.metadata import DS, parse_instant
 from connector.sso.saml.xml_scan import BadXml, Limits, read
 from ledger.errors import Refused
@@ -28,6 +29,7 @@ MAX_BASE64 = 350_000
 MAX_CONDITIONS = timedelta(hours=24)
 MAX_CONFIRMATION = timedelta(hours=1)
 _LIMITS = Limits(characters=MAX_BASE64, elements=2000)
+_MOST_NAMES, _LONGEST_NAME = 40, 100
 
 
 class SignInRefused(Refused):
@@ -152,7 +154,9 @@ def check_verified(document: Document, verified_id: str, signed: bool) -> None:
 
 
 def check_issuer(document: Document, expected: Expected) -> None:
-    """⑥ The assertion is by the identity provider of this connection (case 7)."""
+    """⑥ The assertion is one of SAML 2.0, by the identity provider of this connection (case 7)."""
+    if document.assertion.get("Version") != "2.0":
+        raise SignInRefused(6, "assertion_version", document.assertion.get("Version", "")[:_LONGEST_NAME])
     issuers = document.assertion.findall(f"{SAML}Issuer")
     if len(issuers) != 1 or _text(issuers[0]) != expected.issuer:
         raise SignInRefused(6, "assertion_issuer")
@@ -220,15 +224,27 @@ def read_mail(document: Document, expected: Expected) -> Email:
     names = document.assertion.findall(f"{SAML}Subject/{SAML}NameID")
     if len(names) != 1 or len(names[0]):
         raise SignInRefused(11, "name_id")
-    values = [_text(names[0])]
+    where, values = "the NameID", [_text(names[0])]
     if expected.mail_attribute:
+        where = f"the attribute {expected.mail_attribute}"
         values = [_text(node) for node in _attribute_values(document.assertion, expected.mail_attribute)]
-    if len(values) != 1:
-        raise SignInRefused(11, "mail_count")
-    try:
-        mail = Email.parse(values[0])
-    except ValueError as error:
-        raise SignInRefused(11, "mail") from error
+    found: dict[str, Email | None] = {}
+    for value in values:
+        try:
+            mail = Email.parse(value)
+        except ValueError:
+            found.setdefault(value, None)
+        else:
+            found.setdefault(mail.key, mail)  # the same address twice, in whatever case, is one address
+    if len(found) != 1:
+        raise SignInRefused(11, "mail_count", f"{len(found)} values in {where}")
+    (only,) = found.values()
+    if only is None:
+        raise SignInRefused(11, "mail", where)
+    return _of_ours(only, expected)
+
+
+def _of_ours(mail: Email, expected: Expected) -> Email:
     if mail.domain not in expected.domains:
         raise SignInRefused(11, "mail_domain")
     return mail
@@ -251,9 +267,20 @@ def accepted(document: Document, expected: Expected, ends: datetime, at: datetim
     )
 
 
+def carried_by(document: Document) -> Carried:
+    """What came, by name only: for the admin who tests. Whatever the response claims, believed or not, but short."""
+    names = [
+        (node.get("FriendlyName") or node.get("Name") or "")[:_LONGEST_NAME]
+        for node in document.root.iter(f"{SAML}Attribute")
+    ]
+    formats = [node.get("Format", "unspecified") for node in document.root.iter(f"{SAML}NameID")]
+    return Carried(tuple(dict.fromkeys(names))[:_MOST_NAMES], formats[0][:_LONGEST_NAME] if formats else "")
+
+
 def _attribute_values(assertion: Element, name: str) -> Iterator[Element]:
+    """Names of attributes are compared without case: providers disagree about it, and mean the same."""
     for attribute in assertion.findall(f"{SAML}AttributeStatement/{SAML}Attribute"):
-        if name in {attribute.get("Name"), attribute.get("FriendlyName")}:
+        if fold(name) in {fold(attribute.get("Name", "")), fold(attribute.get("FriendlyName", ""))}:
             yield from attribute.findall(f"{SAML}AttributeValue")
 
 
@@ -277,7 +304,7 @@ def _instant(step: int, node: Element, name: str) -> datetime | None:
         return None
     try:
         return parse_instant(text)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:  # an offset can lead over the edge of time
         raise SignInRefused(step, "instant", name) from error
 
 

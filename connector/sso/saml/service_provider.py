@@ -11,6 +11,7 @@ import base64
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import traceback
 from collections import OrderedDict
@@ -28,6 +29,7 @@ from saml2.config import SPConfig
 from connector.sso.saml import response as steps
 from connector.sso.saml.metadata import IdpMetadata, Wants, clean_copy
 from connector.sso.saml.own_metadata import OwnSide
+from connector.sso.saml.request_seal import RequestSeal
 from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused
 from connector.sso.saml.signatures import check_signatures
 from connector.sso.saml.signing import OwnKeys, Pair, read_keys
@@ -97,10 +99,13 @@ class ServiceProvider:
         *,
         workers: int = 0,
         sso_of: Callable[[str], SsoSettings] = lambda _: SsoSettings(),
+        secret: bytes = b"",
     ) -> None:
         """Opens nothing yet; the signing key is read at the first use, and again whenever its file is another.
-        ``workers`` 0: as many as processors. ``sso_of``: an organization's ``[sso]`` as it is now."""
+        ``workers`` 0: as many as processors. ``sso_of``: an organization's ``[sso]`` as it is now. ``secret``: the
+        installation's, which requests are sealed by; without one they are good in this process alone."""
         self.public_url = public_url.rstrip("/")
+        self.seal = RequestSeal(secret or secrets.token_bytes(32))
         self.settings = settings
         self._sso_of = sso_of
         count = workers or min(8, os.cpu_count() or 2)

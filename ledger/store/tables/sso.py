@@ -97,22 +97,29 @@ sso_evidence = plain(
     indexes=(("kind", "subject"),),
 )
 
-sso_request = plain(
-    "sso_request",
-    text("id"),  # AuthnRequest ID; or the ticket that lets one browser begin a test
-    text("purpose"),  # ticket | test | login
-    text("connection_id"),
-    Column("version", Integer, nullable=False),
+sso_ticket = plain(
+    "sso_ticket",
+    text("ticket_hash"),  # SHA-256; the ticket itself is in the link that the admin was given
     text("domain"),
-    text("cookie_hash"),  # SHA-256 of the pre-login cookie; empty for tickets
-    text("relay_state"),
     text("actor"),
-    instant("created_at"),
     instant("expires_at"),
-    key=("id",),
+    key=("ticket_hash",),
     indexes=(("expires_at",),),
 )
-"""One-time: taken with DELETE … RETURNING."""
+"""Lets one browser begin one test sign-in: taken with DELETE … RETURNING. Requests are not here: browsers keep them,
+sealed (N10)."""
+
+sso_spent = plain(
+    "sso_spent",
+    text(
+        "id"
+    ),  # ID of an AuthnRequest that was answered; where told, the reference of a refusal that the audit tells of
+    instant("until"),  # how long it has to be remembered
+    Column("told", Boolean, nullable=False),
+    key=("id",),
+    indexes=(("until",), ("told", "until")),
+)
+"""A request is good for one response: whoever inserts its id first is judged. Refusals are counted beside them."""
 
 sso_replay = plain(
     "sso_replay",

@@ -14,6 +14,7 @@ from connector.sso.gate import evidence
 from connector.sso.gate.connections import ConnectionState
 from connector.sso.gate.decision import GateState
 from connector.sso.gate.sync import SyncState
+from connector.sso.saml.request_seal import LOGIN, TEST
 from connector.sso.saml.response import SignInRefused
 from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.saml.signing import ensure_key
@@ -79,7 +80,7 @@ async def test_second_use_of_a_request_and_replay(acme: SsoOrganization) -> None
     first, second = await acme.start_test(NOW), await acme.start_test(NOW)
     posted = acme.forged(first, NOW).post()
     assert (await acme.finish(first, posted, NOW)).mail.key == "anna@acme.example"
-    assert await reason(acme.finish(first, posted, NOW)) == "unknown_request"
+    assert await reason(acme.finish(first, posted, NOW)) == "request_used"
     assert await reason(acme.finish(second, acme.forged(second, NOW).post(), NOW)) == "replay"  # the same assertion id
 
 
@@ -88,14 +89,14 @@ async def test_two_posts_of_one_response_at_once(acme: SsoOrganization) -> None:
     going = await acme.start_test(NOW)
     posted = acme.forged(going, NOW).post()
     done = await asyncio.gather(*(acme.finish(going, posted, NOW) for _ in range(4)), return_exceptions=True)
-    assert sorted(type(result).__name__ for result in done) == ["SignInRefused"] * 3 + ["SignedIn"]
+    assert sorted(type(result).__name__ for result in done) == ["RequestRefused"] * 3 + ["SignedIn"]
 
 
 async def test_a_wrong_response_uses_the_request_up(acme: SsoOrganization, keys: tuple[Key, Key]) -> None:
     await acme.connect(NOW)
     going = await acme.start_test(NOW)
     assert await reason(acme.finish(going, acme.forged(going, NOW, key=keys[1]).post(), NOW)) == "not_verified"
-    assert await reason(acme.finish(going, acme.forged(going, NOW).post(), NOW)) == "unknown_request"
+    assert await reason(acme.finish(going, acme.forged(going, NOW).post(), NOW)) == "request_used"
 
 
 async def test_another_browser_cannot_finish_and_does_not_use_it_up(acme: SsoOrganization) -> None:
@@ -104,14 +105,13 @@ async def test_another_browser_cannot_finish_and_does_not_use_it_up(acme: SsoOrg
     posted = acme.forged(going, NOW).post()
     for cookie in ("", "x" * 43):
         assert await reason(acme.finish(going, posted, NOW, cookie=cookie)) == "unknown_request"
-    assert (await acme.finish(going, posted, NOW)).purpose == sign_in.TEST
+    assert (await acme.finish(going, posted, NOW)).purpose == TEST
 
 
 async def test_one_browser_may_have_two_sign_ins_open(acme: SsoOrganization) -> None:
     await acme.connect(NOW)
     first = await acme.start_test(NOW)
-    second = await acme.start_test(NOW, cookie=first.cookie)
-    assert first.cookie == second.cookie
+    second = await acme.start_test(NOW)
     await acme.finish(first, acme.forged(first, NOW).post(), NOW)
     await acme.finish(second, acme.forged(second, NOW, assertion_id="_other").post(), NOW)
 
@@ -124,7 +124,7 @@ async def test_requests_and_tickets_run_out(acme: SsoOrganization) -> None:
     ticket = await steps.begin_test(acme.ledger, acme.provider, "acme", "acme.example", actor="ada", now=NOW)
     name = ticket.url.partition("ticket=")[2]
     with pytest.raises(Refused, match="run out"):
-        await sign_in.open_test(acme.ledger, acme.provider, "acme", name, cookie="", now=ticket.expires_at)
+        await sign_in.open_test(acme.ledger, acme.provider, "acme", name, now=ticket.expires_at)
 
 
 async def test_forged_relay_state(acme: SsoOrganization) -> None:
@@ -133,7 +133,7 @@ async def test_forged_relay_state(acme: SsoOrganization) -> None:
         going = await acme.start_test(NOW)
         posted = acme.forged(going, NOW, assertion_id="_a").post()
         attempt = sign_in.finish(
-            acme.ledger, acme.provider, "acme", posted, cookie=going.cookie, relay_state=state, now=NOW
+            acme.ledger, acme.provider, "acme", posted, cookies=[going.cookie], relay_state=state, now=NOW
         )
         assert await reason(attempt) == "relay_state"
 
@@ -164,7 +164,7 @@ async def test_case_8_domains_must_be_proved_and_linked_to_this_connection(acme:
     await acme.turned_on(NOW)
     await steps.add_domain(acme.ledger, "acme", "victim.example", actor="ada", now=NOW)  # added, not proved
     await acme.reconnect(NOW)
-    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", cookie="", now=NOW)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", now=NOW)
     posted = acme.forged(going, NOW, name_id="ceo@victim.example", assertion_id="_b").post()
     assert await reason(acme.finish(going, posted, NOW)) == "mail_domain"
 
@@ -218,14 +218,14 @@ async def test_a_draft_never_touches_the_live_version_and_is_swapped_in(
 ) -> None:
     await acme.turned_on(NOW)
     await acme.reconnect(NOW, keys[1])
-    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "acme.example", cookie="", now=NOW)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "acme.example", now=NOW)
     old = acme.forged(going, NOW, assertion_id="_live").post()
-    assert (await acme.finish(going, old, NOW)).purpose == sign_in.LOGIN  # the old key still signs in
+    assert (await acme.finish(going, old, NOW)).purpose == LOGIN  # the old key still signs in
     other = SsoOrganization(acme.ledger, acme.provider, keys[1])
     going = await other.start_test(NOW)
     await other.finish(going, other.forged(going, NOW, assertion_id="_draft").post(), NOW)
     assert (await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)).version == 2
-    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", cookie="", now=NOW)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", now=NOW)
     assert await reason(acme.finish(going, acme.forged(going, NOW).post(), NOW)) == "not_verified"
 
 
@@ -239,7 +239,7 @@ async def test_what_must_come_before_a_test(acme: SsoOrganization) -> None:
     with pytest.raises(Refused, match="not proved"):
         await begin()
     with pytest.raises(NotFound):
-        await sign_in.open_login(acme.ledger, acme.provider, "acme", "", cookie="", now=NOW)
+        await sign_in.open_login(acme.ledger, acme.provider, "acme", "", now=NOW)
     with pytest.raises(Refused, match="no identity provider"):
         await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
 
@@ -270,7 +270,7 @@ async def test_nobody_signs_in_by_what_was_turned_off_while_they_were_at_the_pro
 ) -> None:
     await acme.turned_on(NOW)
     later = NOW + timedelta(minutes=1)
-    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", cookie="", now=later)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", now=later)
     await steps.turn_off(acme.ledger, "acme", reason="the provider is in a thief's hands", actor="ada", now=later)
     assert await reason(acme.finish(going, acme.forged(going, later, assertion_id="_a").post(), later)) == "not_live"
 
@@ -278,7 +278,7 @@ async def test_nobody_signs_in_by_what_was_turned_off_while_they_were_at_the_pro
 async def test_nobody_signs_in_by_the_version_before(acme: SsoOrganization, keys: tuple[Key, Key]) -> None:
     await acme.turned_on(NOW)
     later = NOW + timedelta(minutes=1)
-    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", cookie="", now=later)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", now=later)
     posted = acme.forged(going, later, assertion_id="_a").post()
     renewed = SsoOrganization(acme.ledger, acme.provider, keys[1])
     await renewed.reconnect(later)
@@ -294,6 +294,6 @@ async def test_a_book_written_ahead_of_this_host_ends_no_sign_in(acme: SsoOrgani
     async with acme.ledger.write("acme", ALONE, at=NOW + timedelta(minutes=5)):
         pass
     later, short = NOW + timedelta(minutes=1), timedelta(minutes=1)
-    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", cookie="", now=later)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "", now=later)
     forged = acme.forged(going, later, assertion_id="_a", conditions_life=short, confirmation_life=short)
     assert (await acme.finish(going, forged.post(), later)).mail.key == "anna@acme.example"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from tests.parts.sso_organization import SsoOrganization, relay_state
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 COOKIE = "__Host-rosterd-sign-in"
+_named = re.compile(r"Reference: [0-9a-f]{10}")
 Client = TestClient[web.Request, web.Application]
 
 
@@ -92,7 +94,7 @@ async def test_test_sign_in_sets_a_cookie_no_other_site_can_plant(acme: SsoOrgan
     async with browser.get(path, allow_redirects=False) as answer:
         assert answer.status == 303
         cookie = answer.headers["Set-Cookie"]
-        assert cookie.startswith(f"{COOKIE}=")
+        assert cookie.startswith(f"{COOKIE}-")
         for part in ("HttpOnly", "Secure", "SameSite=None", "Path=/"):
             assert part in cookie
         assert "Domain" not in cookie
@@ -112,11 +114,15 @@ async def test_test_sign_in_sets_a_cookie_no_other_site_can_plant(acme: SsoOrgan
 )
 async def test_every_refusal_looks_the_same(acme: SsoOrganization, browser: Client, changes: dict[str, object]) -> None:
     await acme.connect(NOW)
-    going = await acme.start_test(NOW)
-    status, text = await post(browser, going, acme.forged(going, NOW, **changes).post())
-    assert (status, text) == await post(browser, going, "junk")
+    await acme.test(NOW)
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+    going = await acme.start_login(NOW)
+    status, text = await post(browser, going, acme.forged(going, NOW, assertion_id="_b", **changes).post())
+    junk = await post(browser, replace(going, cookie=""), "junk")
+    assert (status, _named.sub("", text)) == (junk[0], _named.sub("", junk[1]))
     assert status == 400
     assert "could not be completed" in text
+    assert _named.search(text)
 
 
 async def test_who_proves_nothing_writes_nothing(
@@ -141,7 +147,8 @@ async def test_relay_state_never_says_where_to_go(
 ) -> None:
     await acme.turned_on(NOW)
     async with browser.get("/sso/acme/login", allow_redirects=False) as answer:
-        location, cookie = answer.headers["Location"], answer.cookies[COOKIE].value
+        location = answer.headers["Location"]
+        (cookie,) = (found.value for name, found in answer.cookies.items() if name.startswith(COOKIE))
     fields = parse_qs(urlsplit(location).query)
     for number, state in enumerate(("https://evil.example", "//evil.example", "javascript:alert(1)")):
         going = await acme.start_test(NOW)
@@ -167,7 +174,7 @@ async def test_a_click_on_a_tile_begins_a_sign_in_of_ours(acme: SsoOrganization,
 
 async def test_who_signed_in_is_handed_on(acme: SsoOrganization, browser: Client, arrived: list[SignedIn]) -> None:
     await acme.turned_on(NOW)
-    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "acme.example", cookie="", now=NOW)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "acme.example", now=NOW)
     posted = acme.forged(going, NOW, assertion_id="_login").post()
     assert await post(browser, going, posted) == (200, "welcome")
     assert [(person.organization, person.mail.key) for person in arrived] == [("acme", "anna@acme.example")]

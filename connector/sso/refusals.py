@@ -1,0 +1,79 @@
+"""Refused sign-ins: kept where an admin finds them by the reference that the person was shown (N2, N17).
+
+Prohibition: anonymous input never fills the audit and never says anything about a gate.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from connector.sso.gate import evidence
+from connector.sso.gate.explain_refusal import Carried, Refusal, refusal_of
+from connector.sso.saml.request_seal import TEST, OpenRequest
+from connector.sso.saml.response import SignInRefused
+from ledger.audit import AuditEvent
+from ledger.errors import NotFound
+from ledger.jobs import Unleased
+from ledger.store import audit, pages
+from ledger.store import sso_requests as rows
+from ledger.store.book import Reader
+from ledger.store.engine import Ledger
+
+REFUSED = "sign_in.refused"
+MOST_TOLD, TOLD_WITHIN = 100, timedelta(hours=1)
+"""Anybody can have a login refused, so the audit tells of so many in that time; the log has every one."""
+
+
+def reference() -> str:
+    """A new name for a refusal: ten hexadecimal digits, which say nothing."""
+    return secrets.token_hex(5)
+
+
+def refusal(request: OpenRequest, error: SignInRefused, carried: Carried, at: datetime) -> Refusal:
+    """A refusal as it is told, with a new reference."""
+    return Refusal(
+        reference(),
+        at,
+        request.purpose,
+        request.connection_id,
+        request.version,
+        request.domain,
+        error.step,
+        error.reason,
+        error.detail,
+        carried,
+    )
+
+
+async def keep(ledger: Ledger, organization: str, found: Refusal, actor: str) -> Refusal:
+    """Audit a refusal, of logins so many in an hour; of a test, which an admin began, it is evidence too (N17)."""
+    async with ledger.write(organization, Unleased.SIGN_IN, at=found.at) as book:
+        kept = replace(found, at=book.at)
+        facts = kept.facts()
+        if found.purpose == TEST:
+            # it says nothing about the gate, which therefore does not change
+            await evidence.record(book, evidence.TEST_FAILED, kept.connection_id, actor=actor, facts=facts, domains=())
+        elif not await rows.tell(book, kept.reference, book.at + TOLD_WITHIN, MOST_TOLD):
+            return kept
+        event = AuditEvent(actor, REFUSED, _subject(kept.reference), kept.reason, after=facts)
+        await audit.append(book, [event])
+    return kept
+
+
+async def explain(reader: Reader, name: str) -> Refusal:
+    """The refused sign-in that a page named by ``reference``, from the audit. Raises ``NotFound``."""
+    found = await pages.audit_page(reader, pages.Asked(subject=_subject(name), verb=REFUSED), None, 1)
+    if not found or not found[0].payload:
+        raise NotFound(
+            "the audit has no refused sign-in with this reference: it answered no open request of ours, or came"
+            f" while very many were refused ({MOST_TOLD} an hour are kept)",
+            where=name,
+            next_step="rosterd sso status; the log has every refusal: look there for this reference",
+        )
+    return refusal_of(found[0].at, found[0].payload["after"])
+
+
+def _subject(name: str) -> str:
+    return f"sign_in:{name.strip().lower()}"
