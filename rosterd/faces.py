@@ -164,14 +164,17 @@ class Asking:
 async def _arrive(service: Service, done: SignedIn) -> web.StreamResponse:
     """Somebody has signed in: their invite is claimed. Whoever was not invited gets nothing and is told so."""
     try:
-        arrival = Arrival(done.mail, done.entity_id, done.subject_hash, done.by_address)
+        who = done.subject
+        arrival = Arrival(
+            done.mail, done.entity_id, who.key, who.kind, who.earlier, who.earlier_by_address, done.signer
+        )
         claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
     except Refused as error:
         event(_log, "invite.refused", organization=done.organization, why=error.what)
         return web.Response(text=error.what, status=403, headers=_NO_STORE)
     event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))
     seats = f" Seats: {', '.join(claimed.offerings)}." if claimed.offerings else ""
-    return web.Response(text=f"Welcome, {done.mail}. You are signed in.{seats}", headers=_NO_STORE)
+    return web.Response(text=f"Welcome, {claimed.mail}. You are signed in.{seats}", headers=_NO_STORE)
 
 
 def _declared(service: Service, organization: str) -> admin.Declared:

@@ -19,6 +19,7 @@ from access.bodies import FORM, STATUS, read_body
 from connector.sso import sign_in
 from connector.sso.saml.response import MAX_BASE64, SignInRefused
 from connector.sso.saml.service_provider import ServiceProvider
+from connector.sso.saml.subject import WARNINGS
 from connector.sso.sign_in import Outgoing, SignedIn
 from ledger.errors import BadInput, Busy, NotFound, Refused
 from ledger.store.engine import Ledger
@@ -116,7 +117,8 @@ class Entrance:
         except Busy:
             return _page("Too many people are signing in at once. Try again in a moment.", 503)
         if done.purpose == sign_in.TEST:
-            return _page(f"The test sign-in for {done.domain} passed. You may close this page.", 200)
+            warning = f" Mind that {WARNINGS[done.subject.warning]}." if done.subject.warning else ""
+            return _page(f"The test sign-in for {done.domain} passed.{warning} You may close this page.", 200)
         if self.arrive is None:
             return _page("You are signed in.", 200)
         return await self.arrive(request, done)

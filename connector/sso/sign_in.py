@@ -14,6 +14,7 @@ from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.provider.connection_steps import MAIN, load_peer
 from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused, read_response
 from connector.sso.saml.service_provider import Peer, ServiceProvider
+from connector.sso.saml.subject import Subject
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
 from ledger.identity import Email
@@ -56,7 +57,7 @@ class Outgoing:
 @dataclass(frozen=True, slots=True)
 class SignedIn:
     """A response that passed. ``mail`` was asserted by the organization's own provider for one of its own domains.
-    ``by_address``: the subject is nothing but that address."""
+    ``signer``: the key that signed (SPKI), where only one can have."""
 
     organization: str
     purpose: str
@@ -64,9 +65,9 @@ class SignedIn:
     domain: str
     connection_id: str
     entity_id: str
-    subject_hash: str
+    subject: Subject
     at: datetime
-    by_address: bool = False
+    signer: str = ""
 
 
 async def begin_test(
@@ -174,8 +175,10 @@ async def _judge(
         allowed,
         peer.wants.mail_attribute,
         peer.wants.response_signed_only,
+        peer.wants.subject_policy,
     )
     accepted = await provider.judge(peer, document, expected)
+    signers = [found.value.spki for found in peer.metadata.certificates if found.value.valid(now)]
     await _accept(ledger, peer, document, request, accepted, now)
     return SignedIn(
         organization,
@@ -184,9 +187,9 @@ async def _judge(
         accepted.mail.domain,
         request.connection_id,
         peer.metadata.entity_id,
-        accepted.subject_hash,
+        accepted.subject,
         now,
-        accepted.by_address,
+        signers[0] if len(signers) == 1 else "",
     )
 
 
@@ -209,16 +212,18 @@ async def _accept(
             "response_sha256": document.sha256,
             "algorithm": accepted.algorithm,
             "signers": [found.value.spki for found in peer.metadata.certificates if found.value.valid(now)],
-            "subject": accepted.subject_hash,
+            "subject": accepted.subject.key,
+            "subject_kind": accepted.subject.kind.value,
             "authenticated_at": to_text(accepted.authenticated_at) if accepted.authenticated_at else None,
         }
         verb = "sign_in.accepted"
         if request.purpose == TEST:
             verb = evidence.TESTED
+            facts["warnings"] = [accepted.subject.warning] if accepted.subject.warning else []
             name, domain = request.connection_id, accepted.mail.domain
             await evidence.record(book, verb, name, actor=request.actor, facts=facts, domains=[domain])
             await sync.follow_gate(book)
-        actor = request.actor or f"subject:{accepted.subject_hash[:16]}"
+        actor = request.actor or f"subject:{accepted.subject.key[:16]}"
         await audit.append(book, [AuditEvent(actor, verb, request.connection_id, after=facts)])
 
 

@@ -9,6 +9,7 @@ import typer
 
 from ledger.errors import BadInput, Refused
 from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
+from rosterd.verbs.sso import bonds
 
 if TYPE_CHECKING:
     from connector.sso.gate.status import SsoStatus
@@ -264,6 +265,7 @@ def _status(found: SsoStatus) -> Shown:
     if not found.domains:
         lines.append("no domain is registered\n  → rosterd sso add DOMAIN")
     lines += [f"{item.entity_id or item.id}: {item.state.value}" for item in found.connections]
+    lines += found.bonds.lines
     lines.append(f"sync: {found.sync.state.value}")
     lines += [f"  forecast: {sentence}" for sentence in found.forecast]
     return Shown(tuple(lines), found.to_json())
@@ -301,6 +303,7 @@ def _label(domain: str) -> str:
 
 def add_to(root: typer.Typer) -> None:
     """Register the verbs; ``sso add-domain``, ``sso enable-sync`` and ``sso disable-sync`` are other names."""
+    bonds.add_to(sso)
     sso.command("add-domain", hidden=True)(add)
     sso.command("enable-sync", hidden=True)(enable)
     sso.command("disable-sync", hidden=True)(disable)

@@ -6,7 +6,7 @@ Prohibition: a live version is never changed; new metadata is a new version, tes
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -75,7 +75,9 @@ async def connect(
     another organization uses this identity provider.
     """
     found = parse(metadata, now, entity_id=settings.entity_id, allow_http_on_loopback=allow_http_on_loopback)
-    wants = Wants(settings.mail_attribute, settings.response_signed_only)
+    wants = Wants(
+        settings.mail_attribute, settings.response_signed_only, settings.subject_attribute, settings.fold_subject
+    )
     mark = fingerprint(found, wants)
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         now = book.at
@@ -181,7 +183,7 @@ def facts_of(found: IdpMetadata, wants: Wants) -> dict[str, Any]:
         "name_id_formats": list(found.name_id_formats),
         "wants_signed_requests": found.wants_signed_requests,
         "valid_until": to_text(found.valid_until) if found.valid_until else None,
-        "wants": {"mail_attribute": wants.mail_attribute, "response_signed_only": wants.response_signed_only},
+        "wants": asdict(wants),
     }
 
 

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connector.sso.gate.connections import Certificate
+from connector.sso.saml.subject import SubjectPolicy
 from connector.sso.saml.xml_scan import BadXml, Limits, read
 from ledger.errors import BadInput, ManyErrors
 from ledger.instant import to_text
@@ -75,6 +76,13 @@ class Wants:
 
     mail_attribute: str = ""
     response_signed_only: bool = False
+    subject_attribute: str = ""
+    fold_subject: bool = False
+
+    @property
+    def subject_policy(self) -> SubjectPolicy:
+        """By what people are told apart (N3)."""
+        return SubjectPolicy(self.subject_attribute, self.fold_subject)
 
 
 def parse(data: bytes, now: datetime, *, entity_id: str = "", allow_http_on_loopback: bool = False) -> IdpMetadata:
@@ -233,6 +241,8 @@ def fingerprint(found: IdpMetadata, wants: Wants) -> str:
         "mail_attribute": wants.mail_attribute,
         "response_signed_only": wants.response_signed_only,
     }
+    if wants.subject_policy != SubjectPolicy():  # versions of before there was one keep their fingerprint
+        parts["subject"] = [wants.subject_attribute, wants.fold_subject]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
