@@ -67,7 +67,7 @@ class RelinkHeld(Refused):
     refused. ``reference``: the id of the held relink; empty where too many wait about the person."""
 
     def __init__(self, mail: Email, where: str, reference: str, *, refused: bool = False) -> None:
-        said = f", with the reference {reference}" if reference else ""
+        said = f" about relink {reference}" if reference else ""
         became = "an administrator refused it" if refused else "an administrator has to approve it"
         super().__init__(
             f"{mail} is known here by another account of your identity provider than the one you signed in with, and"
