@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from access.principal import operator
 from connector.reconcile import run
+from connector.reconcile.by_hand.bonds import approve_relink
 from connector.reconcile.by_hand.sign_in import Arrival, RelinkHeld, claim
 from connector.sso.saml.subject import SubjectKind
 from ledger.errors import Refused
@@ -132,3 +134,20 @@ async def test_e6_while_a_person_decides_only_the_subject_that_was_bound_signs_i
     at = world.later(minutes=1)
     await run.approve(ledger, world.setup, held.held, reason="the same person", actor="ada", fence=ALONE, now=at)
     await claim(ledger, "acme", arriving, now=at)
+
+
+async def test_e6_while_a_person_decides_no_relink_is_approved(
+    ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in_gate(monkeypatch)
+    world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=3)
+    world.source.put("bo", "anna", groups=["design"])
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
+    await claim(ledger, "acme", arrival("bo@acme.example", "s-1"), now=world.later(minutes=1))
+    with pytest.raises(RelinkHeld) as held:
+        await claim(ledger, "acme", arrival("bo@acme.example", "s-2"), now=world.later(minutes=1))
+    world.source.drop("bo")
+    world.source.put(Somebody("other", mail="bo@acme.example"), groups=["design"])
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.later(hours=1), actor="test", auto=True)
+    with pytest.raises(Refused, match="a person has to decide first"):
+        await approve_relink(ledger, "acme", held.value.reference, operator("acme", "ada"), "x", world.later(minutes=1))
