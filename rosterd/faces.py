@@ -172,7 +172,17 @@ class Asking:
 async def arrive(service: Service, done: SignedIn) -> web.StreamResponse:
     """Somebody has signed in: their invite is claimed. Whoever was not invited gets nothing and is told so."""
     try:
-        arrival = Arrival(done.mail, done.entity_id, done.subject_hash, done.by_address, _no_first(done))
+        who = done.subject
+        arrival = Arrival(
+            done.mail,
+            done.entity_id,
+            who.key,
+            who.kind,
+            who.earlier,
+            who.earlier_by_address,
+            done.signer,
+            _no_first(done),
+        )
         claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
     except Refused as error:
         refusal = await turned_away(service.ledger, done, error.what, now=service.clock())
@@ -182,7 +192,7 @@ async def arrive(service: Service, done: SignedIn) -> web.StreamResponse:
         await prove_key(service.ledger, done.organization, done.connection_id, done.signer, now=service.clock())
     event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))
     seats = f" Seats: {', '.join(claimed.offerings)}." if claimed.offerings else ""
-    return web.Response(text=f"Welcome, {done.mail}. You are signed in.{seats}", headers=_NO_STORE)
+    return web.Response(text=f"Welcome, {claimed.mail}. You are signed in.{seats}", headers=_NO_STORE)
 
 
 def _no_first(done: SignedIn) -> Refused | None:

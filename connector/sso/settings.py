@@ -130,6 +130,13 @@ class SsoSettings(SettingsModel):
     mail_attribute: str = ""
     """Attribute that holds the mail address; empty: the NameID is the mail address."""
 
+    subject_attribute: str = ""
+    """Attribute that says who somebody is, whatever their address: Entra's objectidentifier, subject-id, objectGUID.
+    Empty: the NameID says it. To change it is to connect and test again, and makes everybody another subject."""
+
+    fold_subject: bool = False
+    """true compares NameIDs that are neither an address nor persistent (a login name) without case."""
+
     response_signed_only: bool = False
     """For identity providers that sign the Response and not the Assertion (PingFederate): then the Response must be."""
 

@@ -34,6 +34,7 @@ from connector.sso.saml.response import (
     read_response,
 )
 from connector.sso.saml.service_provider import Peer, ServiceProvider
+from connector.sso.saml.subject import Subject
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused
 from ledger.identity import Email
@@ -81,9 +82,8 @@ class Outgoing:
 @dataclass(frozen=True, slots=True)
 class SignedIn:
     """A response that passed. ``mail`` was asserted by the organization's own provider for one of its own domains.
-    ``by_address``: the subject is nothing but that address. ``signer``: the key that signed it (``spki``);
-    ``proves``: a bound person's sign-in proves that key for the first time; ``held_until``: a refresh added its
-    certificate, and it makes no first sign-in before then (N1)."""
+    ``signer``: the key that signed it (``spki``); ``proves``: a bound person's sign-in proves that key for the first
+    time; ``held_until``: a refresh added its certificate, and it makes no first sign-in before then (N1)."""
 
     organization: str
     purpose: str
@@ -91,9 +91,8 @@ class SignedIn:
     domain: str
     connection_id: str
     entity_id: str
-    subject_hash: str
+    subject: Subject
     at: datetime
-    by_address: bool = False
     signer: str = ""
     proves: bool = False
     held_until: datetime | None = None
@@ -216,7 +215,7 @@ async def turned_away(ledger: Ledger, done: SignedIn, why: str, *, now: datetime
     refusal = Refusal(
         refusals.reference(), now, done.purpose, done.connection_id, 0, done.domain, 12, NOT_CLAIMED, told, Carried()
     )
-    return await refusals.keep(ledger, done.organization, refusal, f"subject:{done.subject_hash[:16]}")
+    return await refusals.keep(ledger, done.organization, refusal, f"subject:{done.subject.key[:16]}")
 
 
 def _answered(kept: Sequence[OpenRequest], asked: str, relay_state: str) -> OpenRequest | None:
@@ -262,6 +261,7 @@ async def _judge(
         allowed,
         peer.wants.mail_attribute,
         peer.wants.response_signed_only,
+        peer.wants.subject_policy,
     )
     accepted = await provider.judge(peer, document, expected)
     warnings = _warnings(request, accepted)
@@ -273,9 +273,8 @@ async def _judge(
         accepted.mail.domain,
         request.connection_id,
         peer.metadata.entity_id,
-        accepted.subject_hash,
+        accepted.subject,
         now,
-        accepted.by_address,
         accepted.signer,
         proves,
         held_until,
@@ -297,7 +296,8 @@ def _warnings(request: OpenRequest, accepted: Accepted) -> tuple[str, ...]:
     """A test asks for a fresh sign-in; a provider that answers with an old one is told of, not refused (N9)."""
     at = accepted.authenticated_at
     stale = request.purpose == TEST and (at is None or at < request.begun_at - SKEW)
-    return (REAUTH_NOT_HONOURED,) if stale else ()
+    subject = (accepted.subject.warning,) if accepted.subject.warning else ()
+    return subject + ((REAUTH_NOT_HONOURED,) if stale else ())
 
 
 async def _accept(
@@ -335,17 +335,19 @@ async def _accept(
             "response_sha256": document.sha256,
             "algorithm": accepted.algorithm,
             "signer": accepted.signer,
-            "subject": accepted.subject_hash,
+            "subject": accepted.subject.key,
+            "subject_kind": accepted.subject.kind.value,
             "authenticated_at": to_text(accepted.authenticated_at) if accepted.authenticated_at else None,
             "warnings": list(warnings),
         }
         verb = "sign_in.accepted"
         if request.purpose == TEST:
             verb = evidence.TESTED
+            facts["warnings"] = [accepted.subject.warning] if accepted.subject.warning else []
             name, domain = request.connection_id, accepted.mail.domain
             await evidence.record(book, verb, name, actor=request.actor, facts=facts, domains=[domain])
             await sync.follow_gate(book)
-        actor = request.actor or f"subject:{accepted.subject_hash[:16]}"
+        actor = request.actor or f"subject:{accepted.subject.key[:16]}"
         await audit.append(book, [AuditEvent(actor, verb, request.connection_id, after=facts)])
         return bool(accepted.signer) and accepted.signer not in proved, held
 

@@ -9,6 +9,7 @@ import typer
 
 from ledger.errors import BadInput, Refused, RosterdError
 from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, answer, choose, perform
+from rosterd.verbs.sso import bonds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -429,6 +430,7 @@ def _status(found: SsoStatus) -> Shown:
     lines += [line for item in found.connections for line in _connection(item)]
     for test in found.tests:
         lines += [f"  {line}" for line in test.in_words()]
+    lines += found.bonds.lines
     lines.append(f"sync: {found.sync.state.value}")
     lines += [f"  forecast: {sentence}" for sentence in found.forecast]
     return Shown(tuple(lines), found.to_json())
@@ -516,6 +518,7 @@ def _label(domain: str) -> str:
 
 def add_to(root: typer.Typer) -> None:
     """Register the verbs; ``sso add-domain``, ``sso enable-sync`` and ``sso disable-sync`` are other names."""
+    bonds.add_to(sso)
     sso.command("add-domain", hidden=True)(add)
     sso.command("enable-sync", hidden=True)(enable)
     sso.command("disable-sync", hidden=True)(disable)

@@ -86,6 +86,8 @@ class Forged:
     issuer: str
     request_id: str
     name_id: str = "anna@acme.example"
+    name_id_format: str = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
+    name_id_qualifiers: str = ""  # attributes of the NameID, as XML
     response_id: str = "_response1"
     assertion_id: str = "_assertion1"
     destination: str | None = None
@@ -142,7 +144,7 @@ class Forged:
             f'<samlp:Status><samlp:StatusCode Value="{self.status}"/></samlp:Status>'
             f'<saml:Assertion ID="{self.assertion_id}" Version="2.0" IssueInstant="{at}">'
             f"<saml:Issuer>{issuer}</saml:Issuer><saml:Subject>"
-            '<saml:NameID Format="urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress">'
+            f'<saml:NameID Format="{self.name_id_format}" {self.name_id_qualifiers}>'
             f'{self.name_id}</saml:NameID><saml:SubjectConfirmation Method="{self.method}">'
             f'<saml:SubjectConfirmationData NotOnOrAfter="{_instant(self.now + self.confirmation_life)}"'
             f' Recipient="{recipient}" InResponseTo="{self.request_id}"/></saml:SubjectConfirmation></saml:Subject>'

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ledger.store import people, seats
 from rosterd.demo import company, files
@@ -163,5 +164,7 @@ def at_keycloak(folder: Path, keycloak: Keycloak, name: str) -> Iterator[AtKeycl
         home = folder / "installation"
         files.write(home, PEOPLE, today=datetime.now(UTC).date(), port=port, resolvers=resolvers)
         installation = Installation(home)
-        installation.edit("rosterd.toml", "[server]", '[server]\noperator_listen = "127.0.0.1:0"')
+        its_port = urlsplit(realm.metadata_url).port
+        opened = f'[outbound]\nallow = ["127.0.0.1:{its_port}", "[::1]:{its_port}"]\n\n'  # localhost is both
+        installation.edit("rosterd.toml", "[server]", f'{opened}[server]\noperator_listen = "127.0.0.1:0"')
         yield AtKeycloak(installation, names, realm, port, new_password())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
@@ -38,6 +38,7 @@ class SsoOrganization:
     name: str = "acme"
     domain: str = "acme.example"
     idp: str = IDP
+    settings: SsoSettings = field(default_factory=SsoSettings)
 
     async def connect(self, now: datetime, *keys: Key) -> steps.ConnectionReport:
         """Prove the domain and connect the forger's metadata."""
@@ -47,7 +48,7 @@ class SsoOrganization:
     async def reconnect(self, now: datetime, *keys: Key) -> steps.ConnectionReport:
         """Metadata again, with other keys."""
         text = metadata(self.idp, *(keys or (self.key,)))
-        return await steps.connect(self.ledger, self.name, text, settings=SsoSettings(), actor="ada", now=now)
+        return await steps.connect(self.ledger, self.name, text, settings=self.settings, actor="ada", now=now)
 
     async def start_test(self, now: datetime) -> Outgoing:
         """A test sign-in up to the identity provider."""
@@ -55,19 +56,19 @@ class SsoOrganization:
         name = parse_qs(urlsplit(ticket.url).query)["ticket"][0]
         return await sign_in.open_test(self.ledger, self.provider, self.name, name, now=now)
 
-    async def test(self, now: datetime) -> SignedIn:
+    async def test(self, now: datetime, **changes: object) -> SignedIn:
         """A whole test sign-in."""
         going = await self.start_test(now)
-        return await self.finish(going, self.forged(going, now).post(), now)
+        return await self.finish(going, self.forged(going, now, **changes).post(), now)
 
     async def start_login(self, now: datetime, domain: str = "") -> Outgoing:
         """A login up to the identity provider."""
         return await sign_in.open_login(self.ledger, self.provider, self.name, domain, now=now)
 
-    async def turned_on(self, now: datetime) -> None:
-        """Everything up to ON."""
+    async def turned_on(self, now: datetime, **changes: object) -> None:
+        """Everything up to ON; ``changes``: of the response to the test."""
         await self.connect(now)
-        await self.test(now)
+        await self.test(now, **changes)
         await steps.turn_on(self.ledger, self.name, actor="ada", now=now)
 
     def forged(self, going: Outgoing, now: datetime, **changes: object) -> Forged:

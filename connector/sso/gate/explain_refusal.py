@@ -15,6 +15,7 @@ from ledger.instant import to_text
 NOT_CLAIMED = "not_claimed"
 """The response was right, and the person may not come in: not invited, paused, or bound to another subject."""
 REAUTH_NOT_HONOURED = "reauth_not_honoured"
+TRANSIENT_NAME_ID = "transient_name_id"
 
 _TEST = "rosterd sso test {domain}"
 _CONNECT = "export its metadata again, rosterd sso connect METADATA, then: rosterd sso test {domain}"
@@ -119,6 +120,18 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "the mail address is of no proved domain of this connection (in a test: not of the tested domain)",
         "sign in as somebody of {domain}, or prove the other domain: rosterd sso status",
     ),
+    "certificate_new": (
+        "it is signed with a certificate that a refresh of the metadata added less than a day ago",
+        "compare its SHA-256 with what the provider shows, rosterd sso confirm-certificate SHA256, then: " + _TEST,
+    ),
+    "subject_attribute_missing": (
+        "the attribute that sso.subject_attribute names did not come",
+        "have the provider send it, or name another and connect again: rosterd sso connect",
+    ),
+    "subject_attribute_several": (
+        "the attribute that sso.subject_attribute names came with several values",
+        "have the provider send one, or name another and connect again: rosterd sso connect",
+    ),
     NOT_CLAIMED: (
         "the provider vouched for the person, who may not come in",
         "rosterd explain MAIL says what the book and the directory know of them",
@@ -127,6 +140,8 @@ WORDS: Mapping[str, tuple[str, str]] = {
 """Reason → what it means → what an admin does next; ``{domain}`` is the domain that was asked for."""
 
 WARNINGS: Mapping[str, str] = {
+    TRANSIENT_NAME_ID: "the provider sends another (transient) NameID each time, so that people are known by their mail"
+    " address alone: better, let it send an attribute that stays and name it in sso.subject_attribute",
     REAUTH_NOT_HONOURED: "the provider did not ask the person to sign in anew, though the test asked for it"
     " (ForceAuthn): a fresh sign-in proves nothing here, and will not count as one",
 }

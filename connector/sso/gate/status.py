@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connector.sso.gate import connections, domains, evidence, sync
+from connector.sso.gate import connections, domains, evidence, rebind_window, sync
 from connector.sso.gate.connections import ASKED_FOR, Asked, Certificate, ConnectionEvidence, ConnectionState, Version
 from connector.sso.gate.decision import Gate
 from connector.sso.gate.domains import DomainEvidence, DomainStanding, DomainState, Way
@@ -15,10 +15,13 @@ from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import missing_steps, warning_in_words, whole_way
 from connector.sso.gate.explain_refusal import Refusal, refusal_of
 from connector.sso.gate.explain_refusal import warning_in_words as test_warning_in_words
+from connector.sso.gate.rebind_window import RebindWindow
 from connector.sso.gate.sync import SyncStatus
 from ledger.instant import to_text
+from ledger.store import claims, relinks
 from ledger.store import sso as rows
 from ledger.store.book import Reader
+from ledger.store.book_times import present
 from ledger.store.sso import EvidenceRow, FetchRow
 
 
@@ -109,6 +112,30 @@ class TestStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class BondStatus:
+    """Held relinks that wait, and the rebind window while one is open; ``left``: people still bound as before it."""
+
+    waiting: int
+    window: RebindWindow | None
+    left: int = 0
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Plain text; none when there is nothing to say."""
+        lines: tuple[str, ...] = ()
+        if self.waiting:
+            lines += (f"{self.waiting} sign-in(s) by another subject wait\n  → rosterd sso relinks",)
+        if self.window:
+            lines += (f"rebind window: until {to_text(self.window.until)}, {self.left} still bound as before",)
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json`` and the admin API."""
+        window = {**self.window.to_json(), "left": self.left} if self.window else None
+        return {"relinks_waiting": self.waiting, "rebind_window": window}
+
+
+@dataclass(frozen=True, slots=True)
 class SsoStatus:
     """Everything about an organization's single sign-on, and the forecast of its lapse in sentences.
 
@@ -119,6 +146,7 @@ class SsoStatus:
     connections: tuple[ConnectionStatus, ...]
     sync: SyncStatus
     forecast: tuple[str, ...]
+    bonds: BondStatus
     differences: tuple[str, ...] = ()
     tests: tuple[TestStatus, ...] = ()
 
@@ -131,6 +159,7 @@ class SsoStatus:
             "forecast": list(self.forecast),
             "differences": list(self.differences),
             "tests": [found.to_json() for found in self.tests],
+            "bonds": self.bonds.to_json(),
         }
 
 
@@ -144,9 +173,17 @@ async def status(reader: Reader, *, now: datetime, listed: Collection[str] | Non
         tuple(_connection(known, name, fetches.get(name), now) for name in known.connections),
         await sync.sync_status(reader, now=now),
         _forecast(known, now),
+        await _bonds(reader, now),
         () if listed is None else differences(known.domains, listed),
         _tests(known, await rows.evidence(reader, (evidence.TESTED, evidence.TEST_FAILED))),
     )
+
+
+async def _bonds(reader: Reader, now: datetime) -> BondStatus:
+    now = await present(reader, now)
+    window = await rebind_window.open_now(reader, now)
+    left = await claims.count_bound_before(reader, window.opened_at) if window else 0
+    return BondStatus(await relinks.count_waiting(reader, now), window, left)
 
 
 def _tests(known: Known, facts: Sequence[EvidenceRow]) -> tuple[TestStatus, ...]:

@@ -95,7 +95,9 @@ async def connect(
     both, it goes live at once; else it is a draft, tested beside the live version. Raises ``ManyErrors`` with every
     fault of the metadata, ``Refused`` when another organization uses this identity provider.
     """
-    wants = Wants(settings.mail_attribute, settings.response_signed_only)
+    wants = Wants(
+        settings.mail_attribute, settings.response_signed_only, settings.subject_attribute, settings.fold_subject
+    )
     offered = await versions.understand(
         metadata,
         wants,

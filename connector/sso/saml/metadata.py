@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connector.sso.gate import connections
 from connector.sso.gate.connections import Certificate
+from connector.sso.saml.subject import SubjectPolicy
 from connector.sso.saml.xml_scan import BadXml, Limits, read
 from ledger.errors import BadInput, ManyErrors
 from ledger.instant import to_text
@@ -77,6 +78,13 @@ class Wants:
 
     mail_attribute: str = ""
     response_signed_only: bool = False
+    subject_attribute: str = ""
+    fold_subject: bool = False
+
+    @property
+    def subject_policy(self) -> SubjectPolicy:
+        """By what people are told apart (N3)."""
+        return SubjectPolicy(self.subject_attribute, self.fold_subject)
 
 
 def parse(data: bytes, now: datetime, *, entity_id: str = "", allow_http_on_loopback: bool = False) -> IdpMetadata:

@@ -10,12 +10,13 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from xml.etree.ElementTree import Element
 
 from connector.sso.gate.explain_refusal import Carried
 from connector.sso.saml.metadata import DS, parse_instant
+from connector.sso.saml.subject import NameId, NoSubject, Subject, SubjectPolicy, decide
 from connector.sso.saml.xml_scan import BadXml, Limits, read
 from ledger.errors import Refused
 from ledger.identity import Email, fold
@@ -54,6 +55,7 @@ class Expected:
     domains: frozenset[str]
     mail_attribute: str = ""
     response_signed_only: bool = False
+    subject_policy: SubjectPolicy = field(default_factory=SubjectPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +86,15 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Who signed in, and what is kept of the proof. ``mail`` is for this moment; evidence keeps ``subject_hash``.
-    ``by_address``: the subject is nothing but the address. ``signer``: the key (``spki``) that verified it."""
+    """Who signed in, and what is kept of the proof. ``mail`` is for this moment; evidence keeps ``subject.key``.
+    ``signer``: the key (``spki``) that verified it."""
 
     mail: Email
     assertion_id: str
     valid_until: datetime
-    subject_hash: str
+    subject: Subject
     algorithm: str
     authenticated_at: datetime | None
-    by_address: bool = False
     signer: str = ""
 
 
@@ -253,17 +254,14 @@ def _of_ours(mail: Email, expected: Expected) -> Email:
 def accepted(document: Document, expected: Expected, ends: datetime, at: datetime) -> Accepted:
     """The result of ⑪, with what is kept; ⑩ (replay) is the ledger's and comes before anything is granted."""
     mail = read_mail(document, expected)
-    name = _text(document.assertion.find(f"{SAML}Subject/{SAML}NameID"))
-    subject = f"{expected.issuer}\n{name}"
     methods = [node.get("Algorithm", "") for node in document.root.iter(f"{DS}SignatureMethod")]
     return Accepted(
         mail,
         document.assertion.get("ID", ""),
         ends + SKEW,
-        hashlib.sha256(subject.encode()).hexdigest(),
+        _subject(document.assertion, expected, mail),
         methods[0].rpartition("#")[2],
         at,
-        fold(name) == fold(mail.text),
     )
 
 
@@ -275,6 +273,21 @@ def carried_by(document: Document) -> Carried:
     ]
     formats = [node.get("Format", "unspecified") for node in document.root.iter(f"{SAML}NameID")]
     return Carried(tuple(dict.fromkeys(names))[:_MOST_NAMES], formats[0][:_LONGEST_NAME] if formats else "")
+
+
+def _subject(assertion: Element, expected: Expected, mail: Email) -> Subject:
+    """Whom it is about (N3), by the one NameID that ``read_mail`` found."""
+    node = assertion.find(f"{SAML}Subject/{SAML}NameID")
+    found = {} if node is None else node.attrib
+    name = NameId(
+        _text(node), found.get("Format", ""), found.get("NameQualifier", ""), found.get("SPNameQualifier", "")
+    )
+    policy = expected.subject_policy
+    given = [_text(value) for value in _attribute_values(assertion, policy.attribute)] if policy.attribute else []
+    try:
+        return decide(expected.issuer, expected.audience, name, given, mail, policy)
+    except NoSubject as error:
+        raise SignInRefused(11, error.reason, str(error)) from error
 
 
 def _attribute_values(assertion: Element, name: str) -> Iterator[Element]:

@@ -33,7 +33,10 @@ identity_link = interval(
     text("fingerprint"),  # of the entry's mapped attributes (D14); empty for saml
     key=("kind", "source_id", "anchor"),
     indexes=(("identity_id",),),
+    later=(Column("subject_kind", Text, nullable=False, server_default=""),),
 )
+"""``subject_kind`` of a bond: what the subject is made of (attribute, persistent, mail, other); empty: a directory
+link, or a bond of before 0015, whose anchor is the hash of the raw NameID (N3)."""
 
 absence = plain(
     "absence",

@@ -142,3 +142,24 @@ sso_sync = plain(
     key=(),
 )
 """Directory sync of the organization: switched on by an admin, suspended by evidence (R5)."""
+
+sso_relink = plain(
+    "sso_relink",
+    text("id"),  # of person and new subject: the same again is the same row
+    text("identity_id"),
+    text("entity_id"),
+    text("subject"),  # that asks
+    text("kind"),  # attribute | persistent | mail | other
+    text("was_subject"),  # that is bound (last)
+    text("was_kind"),
+    instant("bonded_at"),  # since when
+    instant("mail_since"),  # since when the person has the address that was asserted
+    text("signer"),  # SPKI of the key that signed; empty: not known
+    instant("held_at"),
+    instant("expires_at"),
+    Column("refused_at", Instant, nullable=True),
+    text("refused_by"),
+    key=("id",),
+    indexes=(("identity_id",), ("expires_at",)),
+)
+"""Another subject than the bound one came with a person's address: it waits for an administrator (N4)."""

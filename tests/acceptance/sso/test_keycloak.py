@@ -18,10 +18,6 @@ from rosterd.clock import utc_now
 from tests.parts.keycloak import Keycloak
 from tests.parts.keycloak_company import ANNA, DESIGN, EVA, PEOPLE, QUIET, WATCHFUL, AtKeycloak, at_keycloak
 
-ROLLOVER = "a new key of the identity provider is a new version, which waits for a test and an admin (N1)"
-TRANSIENT = "a transient NameID is taken for the subject, although it is another one each time (N3)"
-VALID_UNTIL = "validUntil is no difference: the metadata of before stays, and ends (N1)"
-
 
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
@@ -88,7 +84,7 @@ def test_r5_keycloak_is_connected_by_the_address_of_its_metadata_and_people_sign
         pytest.param("persistent", "mail", id="persistent"),
         pytest.param("email", "", id="email"),
         pytest.param("username", "mail", id="username"),
-        pytest.param("transient", "mail", marks=pytest.mark.xfail(strict=True, reason=TRANSIENT), id="transient"),
+        pytest.param("transient", "mail", id="transient"),
     ],
 )
 def test_n3_whoever_signed_in_signs_in_again_whatever_the_name_id_is(
@@ -105,7 +101,6 @@ def test_n3_whoever_signed_in_signs_in_again_whatever_the_name_id_is(
         assert acme.everybody() == standing
 
 
-@pytest.mark.xfail(strict=True, reason=ROLLOVER)
 def test_n1_sign_ins_go_on_while_keycloak_changes_its_key(acme: AtKeycloak) -> None:
     acme.settle(WATCHFUL, metadata=acme.realm.metadata_url, mail_attribute="mail")
     with acme.serving():
@@ -153,7 +148,6 @@ def test_a_changed_key_is_connected_and_tested_by_hand_and_nobody_is_removed(acm
         assert gate(acme) == ("open", "enabled")
 
 
-@pytest.mark.xfail(strict=True, reason=VALID_UNTIL)
 def test_n1_metadata_that_is_issued_anew_for_longer_needs_no_new_test(acme: AtKeycloak) -> None:
     acme.settle(QUIET, mail_attribute="mail")
     soon, later = (utc_now().replace(microsecond=0) + timedelta(days=days) for days in (10, 40))

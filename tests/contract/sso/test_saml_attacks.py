@@ -102,7 +102,7 @@ def door(keys: dict[str, Key], settings: SamlSettings) -> Iterator[Door]:
 async def test_a_right_response_is_accepted_and_says_who(door: Door) -> None:
     accepted = await door.judge(door.forged.but(name_id="Anna.Nowak@ACME.example").post())
     assert accepted.mail.key == "anna.nowak@acme.example"
-    assert accepted.by_address, "the subject is nothing but the address"
+    assert accepted.subject.by_address, "the subject is nothing but the address"
     assert accepted.assertion_id == "_assertion1"
     assert accepted.algorithm == "rsa-sha256"
     assert accepted.valid_until == NOW + timedelta(minutes=6)  # as long as it could be replayed, and the skew
@@ -112,7 +112,7 @@ async def test_both_signed_and_a_mail_attribute(door: Door) -> None:
     door = door.wanting(Wants(mail_attribute="mail"))
     forged = door.forged.but(sign_response=True, name_id="opaque-7", attributes={"mail": ("Zoë@acme.example",)})
     accepted = await door.judge(forged.post())
-    assert (accepted.mail.text, accepted.by_address) == ("Zoë@acme.example", False)
+    assert (accepted.mail.text, accepted.subject.by_address) == ("Zoë@acme.example", False)
 
 
 async def test_response_signed_only_is_a_setting_of_the_connection(door: Door) -> None:

@@ -1,0 +1,1 @@
+"""What `rosterd sso` can do, one file per part; each adds its verbs."""
