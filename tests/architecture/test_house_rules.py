@@ -23,6 +23,7 @@ CROWDED = {
     "rosterd": "the composition: one file per part of the daemon and of its settings",
     "ledger": "the values of the field and what every store stands on, one file per thing",
     "ledger/store": "one file per aggregate of the book, each with a table room of its own",
+    "ledger/store/migrations/versions/ledger": "one file per change of the ledger's shape, in order",
     "connector/scim": "the provider's grammar, resources and routes, to be rooms when the inbox is worked on",
 }
 """Folders with more than ``MOST_FILES`` modules, and why."""
@@ -32,7 +33,6 @@ SLICES = {
     "connector.reconcile.guard.address_swaps": "a rule of its own (D9) that is looked for by its name",
     "connector.sso.proof.web": "what a stranger's web server may say (N13), to be read by itself",
     "ledger.store.doors": "the seam through which tests run processes in every order",
-    "rosterd.wire.limits": "how often anybody may ask, to be read by itself",
     "rosterd.wire.unreadable": "what SCIM says of requests that no route sees; the listener knows no face",
 }
 """Modules under ``SHORTEST`` lines with one importer, and why."""

@@ -45,7 +45,7 @@ def test_n17_words_say_what_it_means_and_what_to_do(reason: str) -> None:
 
 def test_n17_the_commands_exist() -> None:
     texts = " ".join(step for _, step in WORDS.values())
-    named = {tuple(words.split()) for words in re.findall(r"rosterd ((?:sso )?\w+)", texts)}
+    named = {tuple(words.split()) for words in re.findall(r"rosterd ((?:sso )?[\w-]+)", texts)}
     assert len(named) > 4
     for words in named:
         assert run(*words, "--help").code == 0, words
