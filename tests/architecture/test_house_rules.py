@@ -32,7 +32,6 @@ SLICES = {
     "connector.reconcile.reading.first_names": "what an upgrade keeps (E3), to go when no ledger is that old",
     "connector.reconcile.guard.address_swaps": "a rule of its own (D9) that is looked for by its name",
     "ledger.store.doors": "the seam through which tests run processes in every order",
-    "rosterd.wire.limits": "how often anybody may ask, to be read by itself",
     "rosterd.wire.unreadable": "what SCIM says of requests that no route sees; the listener knows no face",
     "rosterd.fetching": "the one place that fetches for an operator: its limits are read by themselves",
 }
