@@ -244,7 +244,7 @@ class _Crowd:
 
 
 def _is_crumbled(body: StreamReader) -> bool:
-    chunks = body._http_chunk_splits  # where each that nobody has read yet ends
+    chunks = getattr(body, "_http_chunk_splits", None)  # where each that nobody has read yet ends
     return chunks is not None and len(chunks) > _TINY_CHUNKS and chunks[-1] - chunks[0] < _TINY * len(chunks)
 
 

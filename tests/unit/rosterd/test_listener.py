@@ -276,3 +276,10 @@ async def test_chunks_of_a_generator_are_read(url: str) -> None:
     body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (b'"a"', b": ", b"1, ") * 11) + b"0\r\n\r\n"
     head = b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert status(await asyncio.to_thread(exchange, url, head + body)) == 200
+
+
+async def test_what_follows_a_request_without_a_body_is_read(url: str) -> None:
+    for rest in (b"junk\r\n\r\n", HEAD):
+        with connected(url) as line:
+            line.sendall(HEAD + rest)
+            assert b"here" in await asyncio.to_thread(said, line, b"here")
