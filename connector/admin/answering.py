@@ -23,6 +23,7 @@ from connector.directory.mapping import AttributeRules
 from connector.reconcile.by_hand.rules import Act, Exists
 from connector.reconcile.policy.invites import InviteSettings
 from connector.reconcile.policy.policy import Policy
+from connector.sso.proof.web import Fetch
 from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.settings import DnsSettings, SsoSettings
 from ledger.errors import BadInput, ManyErrors, NotFound, Refused, Retryable, RosterdError, Stale, Unavailable
@@ -76,13 +77,15 @@ class Declared:
 @dataclass(frozen=True, slots=True)
 class OwnSignOn:
     """What single sign-on needs of an organization's file and of the installation. ``graces``: of each domain that the
-    file declares; ``metadata``: the identity provider's, of an address, or where the file says it is (empty)."""
+    file declares; ``metadata``: the identity provider's, of an address, or where the file says it is (empty);
+    ``fetch``: asks a domain's own web server."""
 
     dns: DnsSettings
     settings: SsoSettings
     graces: Mapping[str, timedelta]
     provider: ServiceProvider
     metadata: Callable[[str], Awaitable[bytes]]
+    fetch: Fetch
 
 
 @dataclass(frozen=True, slots=True)

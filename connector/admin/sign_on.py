@@ -11,8 +11,12 @@ from pydantic import Field
 from access.principal import Scope
 from connector.admin.answering import Answering, Asked, Body, answer, asked, body
 from connector.admin.describing import Route
+from connector.admin.people import Why
+from connector.admin.teams import Reason
+from connector.reconcile.by_hand import bonds
 from connector.sso import steps
 from connector.sso.domain_names import normalise
+from connector.sso.gate import rebind_window
 from ledger.errors import BadInput, NotFound, Refused
 
 _MOST_METADATA = 1024 * 1024
@@ -34,6 +38,26 @@ class Metadata(Body):
     """Its https address."""
 
 
+class TurnedOn(Body):
+    """Which domain has to be on afterwards; empty: every one that is proved and tested."""
+
+    domain: str = Field(default="", max_length=253)
+
+
+class NewCertificate(Body):
+    """A certificate that a refresh added."""
+
+    sha256: str = Field(min_length=8, max_length=200)
+    """How its SHA-256 begins, as the identity provider shows it."""
+
+
+class Window(Body):
+    """For how long everybody may be bound anew, once each, and why."""
+
+    days: int = Field(ge=1, le=30)
+    reason: str = Field(min_length=1, max_length=2000)
+
+
 class TurnedOff(Body):
     """Why; kept in the audit."""
 
@@ -51,7 +75,7 @@ class SignOn(Answering):
 
     def routes(self) -> list[Route]:
         """The table."""
-        sso, sync, domain = Scope.SSO_WRITE, Scope.SYNC_ENABLE, "/sso/domains/{domain}"
+        sso, sync, domain, relink = Scope.SSO_WRITE, Scope.SYNC_ENABLE, "/sso/domains/{domain}", "/sso/relinks/{id}"
         return [
             Route("GET", "/sso", "Domains, identity provider, what is missing, what will lapse", self.status, sso),
             Route("POST", "/sso/domains", "Register a domain: what to publish", self.add, sso, body=NewDomain,
@@ -60,7 +84,17 @@ class SignOn(Answering):
             Route("DELETE", domain, "Give a domain up", self.release, sso, asked=Release),
             Route("POST", f"{domain}/test", "A page for one test sign-in", self.test, sso, status=201),
             Route("POST", "/sso/connection", "Connect the identity provider", self.connect, sso, body=Metadata),
-            Route("POST", "/sso/on", "Turn on what was tested", self.turn_on, sso),
+            Route("POST", "/sso/certificates", "Say that a certificate a refresh added is right", self.confirm, sso,
+                  body=NewCertificate),
+            Route("GET", "/sso/refusals/{reference}", "Why a sign-in was refused", self.explain, sso),
+            Route("GET", "/sso/relinks", "Sign-ins by another subject that wait", self.relinks, sso),
+            Route("POST", f"{relink}/approve", "Let the other subject be this person", self.approve, sso, body=Reason),
+            Route("POST", f"{relink}/refuse", "Turn the other subject away", self.refuse, sso, body=Reason),
+            Route("DELETE", "/sso/bonds/{identity}", "End the bond of a person", self.unbind, sso, asked=Why),
+            Route("POST", "/sso/rebind-window", "Let everybody be bound anew, once each", self.open_window, sso,
+                  body=Window, status=201),
+            Route("DELETE", "/sso/rebind-window", "Close the window", self.close_window, sso, asked=Why),
+            Route("POST", "/sso/on", "Turn on what was tested", self.turn_on, sso, body=TurnedOn),
             Route("POST", "/sso/off", "Turn single sign-on off", self.turn_off, sso, body=TurnedOff),
             Route("GET", "/sync", "Whether directory sync runs, and why not", self.sync, sync),
             Route("POST", "/sync/enable", "Enable directory sync, or confirm its return", self.enable, sync),
@@ -70,17 +104,14 @@ class SignOn(Answering):
     async def status(self, request: web.Request) -> web.Response:
         """Everything about the organization's single sign-on."""
         who = await self.may_see_all(request, Scope.SSO_WRITE)
+        listed = self.acts.sign_on(who.organization).graces
         async with self.ledger.read(who.organization) as reader:
-            return answer((await steps.status(reader, now=self.acts.clock())).to_json())
+            return answer((await steps.status(reader, now=self.acts.clock(), listed=listed)).to_json())
 
     async def add(self, request: web.Request) -> web.Response:
         """The record to publish; its token is shown this once."""
         who = await self.may_see_all(request, Scope.SSO_WRITE)
-        given = (await body(request, NewDomain)).domain
-        try:
-            name = normalise(given)
-        except ValueError as error:
-            raise BadInput(str(error), where="domain") from error
+        name = _given_domain((await body(request, NewDomain)).domain)
         grace = self.acts.sign_on(who.organization).graces.get(name)
         if grace is None:
             raise Refused(
@@ -96,13 +127,15 @@ class SignOn(Answering):
     async def verify(self, request: web.Request) -> web.Response:
         """What the look proved, and where the domain and its gate stand since."""
         who = await self.may_see_all(request, Scope.SSO_WRITE)
+        own = self.acts.sign_on(who.organization)
         report = await steps.verify_domain(
             self.ledger,
             who.organization,
             _asked_domain(request),
-            dns=self.acts.sign_on(who.organization).dns,
+            dns=own.dns,
             actor=who.actor,
             now=self.acts.clock(),
+            fetch=own.fetch,
         )
         return answer(report.to_json())
 
@@ -149,8 +182,80 @@ class SignOn(Answering):
     async def turn_on(self, request: web.Request) -> web.Response:
         """What is on now."""
         who = await self.may_see_all(request, Scope.SSO_WRITE)
-        report = await steps.turn_on(self.ledger, who.organization, actor=who.actor, now=self.acts.clock())
+        wanted = await body(request, TurnedOn, optional=True)
+        report = await steps.turn_on(
+            self.ledger,
+            who.organization,
+            actor=who.actor,
+            now=self.acts.clock(),
+            domain=_given_domain(wanted.domain) if wanted.domain else "",
+            second_approver=self.acts.sign_on(who.organization).settings.second_approver,
+        )
         return answer(report.to_json())
+
+    async def confirm(self, request: web.Request) -> web.Response:
+        """Which certificate it is."""
+        who = await self.may_see_all(request, Scope.SSO_WRITE)
+        wanted = (await body(request, NewCertificate)).sha256
+        found = await steps.confirm_certificate(
+            self.ledger, who.organization, wanted, actor=who.actor, now=self.acts.clock()
+        )
+        return answer({"sha256": found.thumbprint, "confirmed": True})
+
+    async def explain(self, request: web.Request) -> web.Response:
+        """The reason, in words, with the next command."""
+        who = await self.may_see_all(request, Scope.SSO_WRITE)
+        async with self.ledger.read(who.organization) as reader:
+            return answer((await steps.explain(reader, request.match_info["reference"])).to_json())
+
+    async def relinks(self, request: web.Request) -> web.Response:
+        """What waits, and what was refused, until it runs out."""
+        who = await self.may_see_all(request, Scope.SSO_WRITE)
+        async with self.ledger.read(who.organization) as reader:
+            found = await bonds.held_relinks(reader, self.acts.clock())
+        return answer({"relinks": [item.to_json() for item in found]})
+
+    async def approve(self, request: web.Request) -> web.Response:
+        """What was done."""
+        who = await self.may_see_all(request, Scope.SSO_WRITE)
+        reason = (await body(request, Reason)).reason
+        relink = request.match_info["id"]
+        done = await bonds.approve_relink(self.ledger, who.organization, relink, who, reason, self.acts.clock())
+        return answer(done.to_json())
+
+    async def refuse(self, request: web.Request) -> web.Response:
+        """What was done."""
+        who = await self.may_see_all(request, Scope.SSO_WRITE)
+        reason = (await body(request, Reason)).reason
+        relink = request.match_info["id"]
+        done = await bonds.refuse_relink(self.ledger, who.organization, relink, who, reason, self.acts.clock())
+        return answer(done.to_json())
+
+    async def unbind(self, request: web.Request) -> web.Response:
+        """What was done."""
+        who = await self.may_see_all(request, Scope.SSO_WRITE)
+        reason = asked(request, Why).reason
+        identity = request.match_info["identity"]
+        done = await bonds.unbind(self.ledger, who.organization, identity, who, reason, self.acts.clock())
+        return answer(done.to_json())
+
+    async def open_window(self, request: web.Request) -> web.Response:
+        """The window."""
+        who = await self.may_see_all(request, Scope.SSO_WRITE)
+        wanted = await body(request, Window)
+        made = await rebind_window.open_window(
+            self.ledger, who.organization, days=wanted.days, reason=wanted.reason, who=who, now=self.acts.clock()
+        )
+        return answer(made.to_json(), status=201)
+
+    async def close_window(self, request: web.Request) -> web.Response:
+        """Whether one was open."""
+        who = await self.may_see_all(request, Scope.SSO_WRITE)
+        reason = asked(request, Why).reason
+        done = await rebind_window.close_window(
+            self.ledger, who.organization, reason=reason, who=who, now=self.acts.clock()
+        )
+        return answer({"changed": done})
 
     async def turn_off(self, request: web.Request) -> web.Response:
         """Whether it was on before."""
@@ -181,6 +286,13 @@ class SignOn(Answering):
     async def _sync(self, organization: str) -> web.Response:
         async with self.ledger.read(organization) as reader:
             return answer((await steps.sync_status(reader, now=self.acts.clock())).to_json())
+
+
+def _given_domain(text: str) -> str:
+    try:
+        return normalise(text)
+    except ValueError as error:
+        raise BadInput(str(error), where="domain") from error
 
 
 def _asked_domain(request: web.Request) -> str:

@@ -75,6 +75,8 @@ GET    /admin/v1/seats                               people:read
 PUT    /admin/v1/seats/{{team}}/{{offering}}/{{identity}}  people:write
 DELETE /admin/v1/seats/{{team}}/{{offering}}/{{identity}}  people:write
 GET    /admin/v1/sso                                 sso:write
+DELETE /admin/v1/sso/bonds/{{identity}}                sso:write
+POST   /admin/v1/sso/certificates                    sso:write
 POST   /admin/v1/sso/connection                      sso:write
 POST   /admin/v1/sso/domains                         sso:write
 DELETE /admin/v1/sso/domains/{{domain}}                sso:write
@@ -82,6 +84,12 @@ POST   /admin/v1/sso/domains/{{domain}}/test           sso:write
 POST   /admin/v1/sso/domains/{{domain}}/verify         sso:write
 POST   /admin/v1/sso/off                             sso:write
 POST   /admin/v1/sso/on                              sso:write
+DELETE /admin/v1/sso/rebind-window                   sso:write
+POST   /admin/v1/sso/rebind-window                   sso:write
+GET    /admin/v1/sso/refusals/{{reference}}            sso:write
+GET    /admin/v1/sso/relinks                         sso:write
+POST   /admin/v1/sso/relinks/{{id}}/approve            sso:write
+POST   /admin/v1/sso/relinks/{{id}}/refuse             sso:write
 GET    /admin/v1/subscriptions                       people:read
 GET    /admin/v1/sync                                sync:enable
 POST   /admin/v1/sync/disable                        sync:enable

@@ -16,10 +16,11 @@ from access.principal import Principal, Scope
 from connector.admin.routes import PREFIX, Acts, Declared, OwnSignOn, make_app
 from connector.reconcile import run
 from connector.reconcile.policy.invites import InviteSettings
+from connector.sso.proof.web import Page
 from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import DnsSettings, SamlSettings, SsoSettings
-from ledger.errors import BadInput, NotFound
+from ledger.errors import BadInput, NotFound, Unavailable
 from ledger.secret import SecretRef
 from ledger.store.engine import Ledger
 from ledger.team import Role
@@ -106,6 +107,9 @@ async def admin(
     async def reload(_organization: str) -> None:
         return None
 
+    async def fetch(address: str) -> Page:
+        raise Unavailable("nobody answers", where=address)
+
     async def metadata(_address: str) -> bytes:
         raise BadInput("no metadata is given", where="sso.metadata")
 
@@ -113,7 +117,7 @@ async def admin(
         declared(organization)
         graces = {"acme.example": timedelta(hours=24), "other.example": timedelta(hours=24)}
         dns = DnsSettings(resolvers=("127.0.0.1:1", "127.0.0.1:2"), timeout=timedelta(seconds=0.2))
-        return OwnSignOn(dns, SsoSettings(), graces, provider, metadata)
+        return OwnSignOn(dns, SsoSettings(), graces, provider, metadata, fetch)
 
     found: list[Admin] = []
     acts = Acts(
