@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from collections import deque
 from typing import Any, cast
 
 from aiohttp import StreamReader, web
@@ -110,6 +111,8 @@ class _Connection(web.RequestHandler):
             auto_decompress=False,  # aiohttp does not notice a body that is cut off: access.unpacking
         )
         self._head = b""
+        self._kept: deque[bytes] = deque()
+        self._planned = False
         self._last: web.BaseRequest | None = None
         self._answering = self._writing = False
         self._since = loop.time()
@@ -135,13 +138,43 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        transport.max_size = _READ_AT_ONCE  # type: ignore[attr-defined]  # of asyncio's transports, 256 KiB else
         self._await_head()
         self._crowd.make_room()
         if self._ending.is_set():  # it was on its way when the listener closed
             self.force_close()
 
     def data_received(self, data: bytes) -> None:
+        """Take as much as may be parsed at once; the rest is kept, and nothing more read, until others were heard."""
+        if data:
+            self._kept.extend(data[start : start + _READ_AT_ONCE] for start in range(0, len(data), _READ_AT_ONCE))
+        else:
+            self._take(data)  # the parser goes on with what it has
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._planned = False
+        if self.transport is None:
+            self._kept.clear()
+        elif self._kept and not (self._reading_paused or self._buffer_paused):
+            self._take(self._kept.popleft())
+            if not self._kept:
+                self._resume_transport_reading()
+        if self._kept:
+            self._pause_transport_reading()
+            self._plan()
+
+    def _plan(self) -> None:
+        if not self._planned and not (self._reading_paused or self._buffer_paused):
+            self._planned = True
+            self._clock.call_soon(self._go_on)
+
+    def _resume_transport_reading(self) -> None:
+        if self._kept:
+            self._plan()
+        elif not (self._reading_paused or self._buffer_paused):
+            super()._resume_transport_reading()
+
+    def _take(self, data: bytes) -> None:
         if self.waits:
             self._await_head()
         if unreadable.begins(data):

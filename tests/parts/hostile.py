@@ -96,6 +96,9 @@ HOSTILE = (
     _sending(b"\x16\x03\x01\x02\x00\x01\x00" * 9_000),
     _sending(_head("/%2e%2e/%00" * 200, "Transfer-Encoding: gzip, chunked", "Content-Length: 5")),
     _sending(_head("/sso/acme/login", "Connection: close", method="GET")),
+    _sending(_head("/sso/acme/acs", _FORM, _CHUNKED), b"1\r\na\r\n" * 100_000),
+    _sending(_head("/scim/v2/Users/" + "a" * 4_000 + "@" + "a" * 3_900, "Authorization: Bearer x", method="GET") * 10,
+             _head("/", "Connection: close", method="GET")),
 )  # fmt: skip
 
 
