@@ -91,7 +91,7 @@ def _loopback(host: str) -> bool:
 
 def own_certificate(settings: Settings) -> CheckLine:
     """The key that signs our sign-in requests has its certificate, and when that ends."""
-    from connector.sso.provider.own_key import KeyStatus
+    from connector.sso.saml.key_status import KeyStatus
     from rosterd.service import own_keys
 
     try:

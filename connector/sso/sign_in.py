@@ -23,6 +23,7 @@ from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.gate.connections import ConnectionEvidence
 from connector.sso.gate.explain_refusal import NOT_CLAIMED, REAUTH_NOT_HONOURED, Carried, Refusal
 from connector.sso.provider.connection_steps import MAIN, load_peer
+from connector.sso.saml.metadata import Peer
 from connector.sso.saml.request_seal import LOGIN, TEST, OpenRequest
 from connector.sso.saml.response import (
     SKEW,
@@ -33,7 +34,7 @@ from connector.sso.saml.response import (
     carried_by,
     read_response,
 )
-from connector.sso.saml.service_provider import Peer, ServiceProvider
+from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.saml.subject import Subject
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound, Refused

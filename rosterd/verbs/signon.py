@@ -489,7 +489,8 @@ def _sync(found: SyncStatus) -> Shown:
 
 async def _ours(service: Service, organization: str) -> Shown:
     """Our own side: the key that signs, when it ends, and whether providers know us under another address."""
-    from connector.sso.provider import own_address, own_key
+    from connector.sso.provider import own_address
+    from connector.sso.saml.key_status import KeyStatus
     from rosterd.service import own_keys, own_side
 
     own, now = own_side(service.settings, organization), service.clock()
@@ -498,7 +499,7 @@ async def _ours(service: Service, organization: str) -> Shown:
     except RosterdError as error:
         lines, document = [f"our key: {error}"], None
     else:
-        key = own_key.KeyStatus(keys, now) if keys else None
+        key = KeyStatus(keys, now) if keys else None
         lines, document = list(key.lines if key else ("our key: made at its first use",)), key and key.to_json()
     async with service.ledger.read(organization) as reader:
         moved = await own_address.moves(reader, own, now)

@@ -16,8 +16,7 @@ from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import missing_steps
 from connector.sso.provider import versions
 from connector.sso.provider.versions import Offered, metadata_of
-from connector.sso.saml.metadata import Wants
-from connector.sso.saml.service_provider import Peer
+from connector.sso.saml.metadata import Peer, Wants
 from connector.sso.settings import SsoSettings
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Refused

@@ -87,6 +87,32 @@ class Wants:
         return SubjectPolicy(self.subject_attribute, self.fold_subject)
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One connection version as pysaml2 needs it. ``key`` names it (organization and fingerprint)."""
+
+    organization: str
+    fingerprint: str
+    metadata: IdpMetadata
+    wants: Wants
+
+    def cache_key(self, now: datetime) -> tuple[str, ...]:
+        """Another key as soon as one of its certificates starts or stops being valid."""
+        valid = (found.base64 for found in self.metadata.certificates if found.value.valid(now))
+        return (self.organization, self.fingerprint, *sorted(valid))
+
+    def by_key(self, now: datetime) -> dict[str, Peer]:
+        """The same with the certificates of one public key each, by ``spki``; only those valid at ``now``."""
+        valid = [found for found in self.metadata.certificates if found.value.valid(now)]
+        return {
+            key: replace(
+                self,
+                metadata=replace(self.metadata, certificates=tuple(one for one in valid if one.value.spki == key)),
+            )
+            for key in dict.fromkeys(found.value.spki for found in valid)
+        }
+
+
 def parse(data: bytes, now: datetime, *, entity_id: str = "", allow_http_on_loopback: bool = False) -> IdpMetadata:
     """Understand metadata; raises ``ManyErrors`` with every fault at once. ``entity_id``: the one that is expected."""
     try:

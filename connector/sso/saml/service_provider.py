@@ -27,7 +27,7 @@ from saml2.client import Saml2Client
 from saml2.config import SPConfig
 
 from connector.sso.saml import response as steps
-from connector.sso.saml.metadata import IdpMetadata, Wants, clean_copy
+from connector.sso.saml.metadata import Peer, Wants, clean_copy
 from connector.sso.saml.own_metadata import OwnSide
 from connector.sso.saml.request_seal import RequestSeal
 from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused
@@ -45,32 +45,6 @@ _CLIENTS = 256
 _WAITING = 64
 _OWN_CLOCK = int(timedelta(days=3650).total_seconds())
 """pysaml2 reads the machine's clock; we check every instant ourselves, against ours, so its checks never bind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """One connection version as pysaml2 needs it. ``key`` names it (organization and fingerprint)."""
-
-    organization: str
-    fingerprint: str
-    metadata: IdpMetadata
-    wants: Wants
-
-    def cache_key(self, now: datetime) -> tuple[str, ...]:
-        """Another key as soon as one of its certificates starts or stops being valid."""
-        valid = (found.base64 for found in self.metadata.certificates if found.value.valid(now))
-        return (self.organization, self.fingerprint, *sorted(valid))
-
-    def by_key(self, now: datetime) -> dict[str, Peer]:
-        """The same with the certificates of one public key each, by ``spki``; only those valid at ``now``."""
-        valid = [found for found in self.metadata.certificates if found.value.valid(now)]
-        return {
-            key: replace(
-                self,
-                metadata=replace(self.metadata, certificates=tuple(one for one in valid if one.value.spki == key)),
-            )
-            for key in dict.fromkeys(found.value.spki for found in valid)
-        }
 
 
 @dataclass(frozen=True, slots=True)

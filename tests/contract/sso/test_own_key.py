@@ -18,8 +18,8 @@ from saml2 import SAMLError
 
 from connector.sso import steps
 from connector.sso.provider import own_address, own_key
-from connector.sso.provider.own_key import KeyStatus
 from connector.sso.saml import rotation, signing
+from connector.sso.saml.key_status import KeyStatus
 from connector.sso.saml.metadata import DS, POST, REDIRECT, IdpMetadata, Wants, parse
 from connector.sso.saml.own_metadata import OwnSide
 from connector.sso.saml.rotation import Step, take_step
