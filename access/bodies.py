@@ -25,6 +25,10 @@ class UnreadBody(BadInput):
     """The body is of a kind that is not read (HTTP 415)."""
 
 
+class Unsized(BadInput):
+    """The body does not say how long it is (HTTP 411)."""
+
+
 class TooLarge(BadInput):
     """The body is larger than is read (HTTP 413)."""
 
@@ -37,22 +41,31 @@ class Garbled(BadInput):
     """The body cannot be unpacked (HTTP 400)."""
 
 
-STATUS: dict[type[BadInput], int] = {UnreadBody: 415, TooLarge: 413, TooSlow: 408, Garbled: 400}
+STATUS: dict[type[BadInput], int] = {UnreadBody: 415, Unsized: 411, TooLarge: 413, TooSlow: 408, Garbled: 400}
 """What HTTP calls each."""
 
 
 async def read_body(
-    request: web.Request, *, most: int, kinds: Collection[str], bare: bool = False, packed: bool = True
+    request: web.Request,
+    *,
+    most: int,
+    kinds: Collection[str],
+    bare: bool = False,
+    packed: bool = True,
+    sized: bool = False,
 ) -> bytes:
     """The unpacked body, ``most`` bytes at most, as one of the media types ``kinds`` in UTF-8.
 
-    ``bare``: also without a ``Content-Type``, or none at all; ``packed``: also with a ``Content-Encoding``. Ten
+    ``bare``: also without a ``Content-Type``, or none at all; ``packed``: also with a ``Content-Encoding``; ``sized``:
+    only with a ``Content-Length``, since a chunk may be one byte and costs as much as a thousand. Ten
     seconds, and one more for each 64 KiB of ``most``, are time enough. Raises what ``STATUS`` lists, ``UnreadBody`` and
     an announced ``TooLarge`` before a byte is read.
     """
     if bare and not request.can_read_body:
         return b""
     require_kind(request, kinds, bare=bare, packed=packed)
+    if sized and request.content_length is None:
+        raise Unsized("the body does not say how long it is", next_step="send Content-Length")
     async with within(most):
         return await _taken(request, Unpacking(request).parts(), most)
 

@@ -96,7 +96,7 @@ class Entrance:
         """Take a response. A click on a tile (unsolicited) is discarded and begins a sign-in of ours instead."""
         name = self._organization(request)
         try:
-            form = _form(await read_body(request, most=_MAX_BODY, kinds=(FORM,), packed=False))
+            form = _form(await read_body(request, most=_MAX_BODY, kinds=(FORM,), packed=False, sized=True))
         except BadInput as error:
             return _page(_GENERIC, STATUS.get(type(error), 400))
         response, relay_state = form.get("SAMLResponse", ""), form.get("RelayState", "")

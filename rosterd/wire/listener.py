@@ -25,7 +25,7 @@ ANSWER_SECONDS = 120.0
 """An answer is read within this; none is longer than a page."""
 HALF_SECONDS = 3.0
 """After SIGTERM a body that is still coming has so long; the rest of a body that nobody reads, a third of it."""
-_READ_AT_ONCE = 16 * 1024
+_READ_AT_ONCE = 8 * 1024
 """Bytes of one connection that are parsed before others are heard: they may be a thousand chunks of one byte each."""
 _TINY_CHUNKS, _TINY = 1_000, 8
 """So many chunks in waiting, of so few bytes each, are no body but an attack."""
@@ -147,9 +147,10 @@ class _Connection(web.RequestHandler):
         """Take as much as may be parsed at once; the rest is kept, and nothing more read, until others were heard."""
         if data:
             self._kept.extend(data[start : start + _READ_AT_ONCE] for start in range(0, len(data), _READ_AT_ONCE))
-        else:
-            self._take(data)  # the parser goes on with what it has
-        self._go_on()
+            self._go_on()
+        else:  # from the midst of a reading, which would not end before everything is parsed
+            self._take(data)
+            self._plan()
 
     def _go_on(self) -> None:
         self._planned = False
@@ -164,7 +165,7 @@ class _Connection(web.RequestHandler):
             self._plan()
 
     def _plan(self) -> None:
-        if not self._planned and not (self._reading_paused or self._buffer_paused):
+        if self._kept and not self._planned and not (self._reading_paused or self._buffer_paused):
             self._planned = True
             self._clock.call_soon(self._go_on)
 

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import gzip
 import itertools
+import logging
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -141,4 +142,5 @@ async def _all(url: str, half: int, slow: int, hostile: int) -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # of connections that were cut
     asyncio.run(_all(sys.argv[1], *map(int, sys.argv[2:5])))
