@@ -44,7 +44,6 @@ OTHER_DOORS = {
     "rosterd.demo.idp": "somebody else's process",
     "rosterd.demo.report_act": "a BI tool that asks the demo's own daemon",
     "rosterd.demo.signon_acts": "a browser that signs in at the demo's own daemon",
-    "rosterd.demo.stage": "waits for the demo's own children",
     "rosterd.readiness": "asks this host's own daemon whether it is ready",
 }
 """Modules beside the one door that open connections for HTTP, and why (N12)."""
