@@ -1,6 +1,6 @@
 """What a lab says when it runs: what it is not, what to set, and every command up to directory sync, in order.
 
-Pure: no I/O, no clock here.
+Prohibition: starts, reads and writes nothing.
 """
 
 from __future__ import annotations
