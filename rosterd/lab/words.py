@@ -55,7 +55,7 @@ class Running:
             yield f"A copy of your configuration, with a ledger and keys of its own: {self.config}"
             yield "Yours stays as it is."
         for file, text in self.tables:
-            yield f"put into {file}:"
+            yield f"put into {file}, in place of what it says of the same:"
             yield from (f"    {line}".rstrip() for line in text.splitlines())
             yield ""
         if self.tables:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -195,13 +196,25 @@ def test_what_a_lab_with_a_copy_prints_leads_to_sync(shell: Shell, acme: Install
 
 def test_what_a_lab_says_to_put_into_ones_own_files_leads_to_sync(shell: Shell, acme: Installation) -> None:
     with a_lab(shell, acme) as (_, printed):
-        blocks = re.findall(r"^put into (\S+):\n((?:    .*\n|\n)+)", printed, re.MULTILINE)
+        blocks = re.findall(r"^put into (\S+), in place of .*:\n((?:    .*\n|\n)+)", printed, re.MULTILINE)
         assert [file for file, _ in blocks] == [str(acme.file), str(acme.organization)]
         for file, text in blocks:
             tomllib.loads(text)
             with Path(file).open("a", encoding="utf-8") as handle:
                 handle.write("\n" + "\n".join(line.removeprefix("    ") for line in text.splitlines()) + "\n")
         assert walk(shell, printed).startswith("sync: enabled")
+
+
+def test_programs_get_the_same_as_one_document(shell: Shell, acme: Installation) -> None:
+    child = shell.leaves_running(shlex.join(("rosterd", "-c", str(acme.file), "lab", *free_ports(), "--json")))
+    assert child.stdout is not None
+    text = ""
+    while not text.endswith("\n}\n"):
+        text += child.stdout.readline()
+    document = json.loads(text)
+    assert "PROVES NOTHING" in document["warning"]
+    assert list(document["set"]) == [str(acme.file), str(acme.organization)]
+    assert [step["command"].split()[3:5] for step in document["steps"]][-1] == ["sync", "enable"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
