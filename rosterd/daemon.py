@@ -69,6 +69,7 @@ class Daemon:
             await self._stop.wait()
         finally:
             await self._drain()
+            gc.unfreeze()  # or libraries complain at the end of what was never let go
 
     @property
     def draining(self) -> bool:

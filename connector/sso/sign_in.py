@@ -343,7 +343,6 @@ async def _accept(
         verb = "sign_in.accepted"
         if request.purpose == TEST:
             verb = evidence.TESTED
-            facts["warnings"] = [accepted.subject.warning] if accepted.subject.warning else []
             name, domain = request.connection_id, accepted.mail.domain
             await evidence.record(book, verb, name, actor=request.actor, facts=facts, domains=[domain])
             await sync.follow_gate(book)

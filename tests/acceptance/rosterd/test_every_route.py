@@ -152,6 +152,7 @@ def walked(app: web.Application) -> Iterator[tuple[str, str]]:
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     acme = Installation.make(tmp_path / "etc")
+    acme.edit("rosterd.toml", "[server]", "[server]\nanonymous_per_address = 100000")
     acme.append('\n[[directories]]\nid = "inbox"\nkind = "scim_inbox"\n')
     acme.append('\n[[teams]]\nname = "Other"\n')
     (acme.folder / "organizations" / "zeta.toml").write_text(
