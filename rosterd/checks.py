@@ -76,13 +76,14 @@ def public_address(settings: Settings) -> CheckLine:
     """Browsers keep no cookie for an identity provider's answer at a plain http address, but on this machine."""
     url = settings.installation.server.public_url
     parts = urlsplit(url)
-    ok = parts.scheme == "https" or _loopback(parts.hostname or "")
+    ok = parts.scheme == "https" or is_loopback(parts.hostname or "")
     fix = f'put a proxy with TLS in front and set [server] public_url = "https://{parts.netloc}{parts.path}"'
     said = f"public_url {url}" + ("" if ok else ": nobody can sign in over plain http (a Secure cookie is needed)")
     return CheckLine(ok, said, fix)
 
 
-def _loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host of an address is this machine alone."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

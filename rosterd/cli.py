@@ -30,6 +30,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "tokens": ("token",),
     "reports": ("publish", "report"),
     "serving": ("serve", "demo"),
+    "sso.lab": ("lab",),
     "shell": ("completion", "man"),
 }
 """Module in ``rosterd.verbs`` → the verbs it adds. Only the module of the verb that is asked for is imported."""

@@ -1,7 +1,8 @@
 """A DNS responder for the demo and the tests: its own process, loopback only, answers from a small zone file.
 
-``python -m rosterd.demo.resolver --port P --zone-file FILE``. The file is read again for each question, so records come
-and go by writing it. Prohibition: never resolves anything; what is not in its file does not exist.
+``python -m rosterd.demo.resolver --port P --zone-file FILE [--with-starter]``. The file is read again for each
+question, so records come and go by writing it. Prohibition: never resolves anything; what is not in its file does not
+exist.
 
 The zone file is JSON, written at once (rename) by whoever changes it::
 
@@ -31,6 +32,8 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+
+from rosterd.demo.children import LISTENING, WITH_STARTER, starter_gone
 
 _TTL = 60
 _RCODES = {"servfail": dns.rcode.SERVFAIL, "refused": dns.rcode.REFUSED}
@@ -134,14 +137,14 @@ class Responder(asyncio.DatagramProtocol):
             self._transport.sendto(reply, addr)
 
 
-async def serve(port: int, zone_file: Path) -> None:
-    """Answer until cancelled; prints its address once it listens."""
+async def serve(port: int, zone_file: Path, *, with_starter: bool = False) -> None:
+    """Answer until cancelled, or until the starter has gone; prints its address once it listens."""
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(lambda: Responder(zone_file), local_addr=(_LOOPBACK, port))
     host, bound = transport.get_extra_info("sockname")[:2]
-    print(f"listening on {host}:{bound}", flush=True)  # noqa: T201 (the one line its starter waits for)
+    print(f"{LISTENING}{host}:{bound}", flush=True)  # noqa: T201 (the one line its starter waits for)
     try:
-        await asyncio.Event().wait()
+        await starter_gone(with_starter)
     finally:
         transport.close()
 
@@ -151,8 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="rosterd.demo.resolver", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--zone-file", type=Path, required=True)
+    parser.add_argument(WITH_STARTER, action="store_true")
     chosen = parser.parse_args(arguments)
-    asyncio.run(serve(chosen.port, chosen.zone_file))
+    asyncio.run(serve(chosen.port, chosen.zone_file, with_starter=chosen.with_starter))
 
 
 if __name__ == "__main__":

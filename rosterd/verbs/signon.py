@@ -9,7 +9,7 @@ import typer
 
 from ledger.errors import BadInput, Refused, RosterdError
 from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, answer, choose, perform
-from rosterd.verbs.sso import bonds
+from rosterd.verbs.sso import bonds, guide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -520,6 +520,7 @@ def _label(domain: str) -> str:
 def add_to(root: typer.Typer) -> None:
     """Register the verbs; ``sso add-domain``, ``sso enable-sync`` and ``sso disable-sync`` are other names."""
     bonds.add_to(sso)
+    guide.add_to(sso)
     sso.command("add-domain", hidden=True)(add)
     sso.command("enable-sync", hidden=True)(enable)
     sso.command("disable-sync", hidden=True)(disable)

@@ -31,7 +31,6 @@ SLICES = {
     "connector.reconcile.evidence.doubts": "a rule of its own (E13) that is looked for by its name",
     "connector.reconcile.reading.first_names": "what an upgrade keeps (E3), to go when no ledger is that old",
     "connector.reconcile.guard.address_swaps": "a rule of its own (D9) that is looked for by its name",
-    "connector.sso.proof.web": "what a stranger's web server may say (N13), to be read by itself",
     "ledger.store.doors": "the seam through which tests run processes in every order",
     "rosterd.wire.unreadable": "what SCIM says of requests that no route sees; the listener knows no face",
 }
@@ -44,7 +43,6 @@ OTHER_DOORS = {
     "rosterd.demo.idp": "somebody else's process",
     "rosterd.demo.report_act": "a BI tool that asks the demo's own daemon",
     "rosterd.demo.signon_acts": "a browser that signs in at the demo's own daemon",
-    "rosterd.demo.stage": "waits for the demo's own children",
     "rosterd.readiness": "asks this host's own daemon whether it is ready",
 }
 """Modules beside the one door that open connections for HTTP, and why (N12)."""

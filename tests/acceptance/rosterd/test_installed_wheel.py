@@ -65,3 +65,13 @@ def test_the_installed_demo_plays_to_its_end(installed: Installed, tmp_path: Pat
     assert done.stdout.count("\n== Act ") == 8
     assert "✘" not in done.stdout
     assert done.stdout.rstrip().endswith("Nobody lost access without proof.")
+
+
+def test_the_installed_product_has_its_guides(installed: Installed, tmp_path: Path) -> None:
+    assert installed.run("rosterd", "init", cwd=tmp_path).returncode == 0
+    listed = installed.run("rosterd", "sso", "guide", cwd=tmp_path)
+    names = listed.stdout.splitlines()[:-1]
+    assert len(names) == len(list((ROOT / "rosterd" / "guides").glob("*.md")))
+    for name in names:
+        printed = installed.run("rosterd", "sso", "guide", name, cwd=tmp_path)
+        assert "http://127.0.0.1:8080/sso/acme/acs" in printed.stdout, printed.stderr
