@@ -381,7 +381,8 @@ async def test_n4_two_first_sign_ins_at_once_by_two_subjects_bind_one(ledger: Le
 async def connected(ledger: Ledger, now: datetime, entity: str = ENTITY, fingerprint: str = "f1") -> None:
     """An identity provider that is on, tested now."""
     async with ledger.write("acme", ALONE, at=now) as book:
-        facts: dict[str, Any] = {"certificates": [], "valid_until": None}
+        wants = {"mail_attribute": fingerprint}  # what a fingerprint is made of (N1)
+        facts: dict[str, Any] = {"certificates": [], "valid_until": None, "wants": wants}
         number = len(await sso.versions(book)) + 1
         await sso.put_connection(book, "main", entity, "ada")
         row = sso.VersionRow("main", number, "saml", entity, fingerprint, "", facts, book.at, "ada")
