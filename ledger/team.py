@@ -19,6 +19,10 @@ class Role(StrEnum):
     OPERATOR = "operator"
 
 
+ORGANIZATION_ID = r"^[a-z0-9][a-z0-9-]{0,62}$"
+"""What an id may be: it names files, folders and schemas."""
+
+
 @dataclass(frozen=True, slots=True)
 class Organization:
     """The customer; ``id`` is its key in the admin file. ``report_zone``: IANA zone whose days its reports use."""

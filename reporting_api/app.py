@@ -16,6 +16,7 @@ from importlib.metadata import version
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from access.rate import Buckets
 from access.trail import Trail
 from ledger.errors import RosterdError
 from ledger.published.iceberg import Warehouse
@@ -26,7 +27,6 @@ from reporting_api.parts import PARTS, Parts
 from reporting_api.pins import Pins
 from reporting_api.query.cursor import Cursors
 from reporting_api.query.duckdb import DuckEngine, Limits
-from reporting_api.rate import Buckets
 from reporting_api.rest import datasets, openapi, overview
 from reporting_api.rest.answers import json_body
 from reporting_api.settings import ApiSettings

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from access import tokens
 from access.errors import Unauthenticated
+from access.proven import PROVEN
 from ledger.store.tokens import Access
 from reporting_api.auth import Reader, reader_of
 from reporting_api.errors import Problem
@@ -34,6 +35,7 @@ async def admit(request: web.Request) -> Reader:
     principal = await tokens.authenticate(
         parts.ledger, _token(request), pepper=parts.pepper, now=now, remote=remote, trail=parts.trail
     )
+    request[PROVEN] = True
     line = Access(principal.organization, now, principal.token_id, principal.purpose, "", request.path, remote=remote)
     request[_LINE] = line
     reader = await reader_of(parts.ledger, principal, now=now, default_k=parts.settings.min_group_size)

@@ -12,12 +12,12 @@ from datetime import datetime
 
 from aiohttp import web
 
+from access.rate import Buckets
 from access.trail import Trail
 from ledger.store.engine import Ledger
 from reporting_api.pins import Pins
 from reporting_api.query.cursor import Cursors
 from reporting_api.query.engine import Engine
-from reporting_api.rate import Buckets
 from reporting_api.settings import ApiSettings
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
 
 from connector.directory.base import CheckLine, ReadRequest, Source
 from ledger.errors import RosterdError
+from ledger.modes import open_to_others
 from ledger.secret import SecretRef
 from rosterd.readiness import ask_daemon
 from rosterd.settings import Settings
@@ -30,6 +34,7 @@ def offline(settings: Settings) -> list[CheckLine]:
     lines = [_secret("secrets.pepper", section.pepper), _secret("secrets.pseudonym_key", section.pseudonym_key)]
     if settings.installation.database.password is not None:
         lines.append(_secret("database.password", settings.installation.database.password))
+    lines += open_files(settings)
     found = shutil.which("xmlsec1") is not None
     lines.append(CheckLine(found, "xmlsec1 (signatures of identity providers)", "apt-get install xmlsec1"))
     if not settings.customers:
@@ -40,7 +45,39 @@ def offline(settings: Settings) -> list[CheckLine]:
             f" {len(customer.settings.teams)} Teams"
         )
         lines.append(CheckLine(True, described))
+    url = settings.installation.database.url
+    if url.startswith("sqlite:///") and not (file := Path(url.removeprefix("sqlite:///")) / "ledger.db").is_file():
+        fix = "rosterd serve makes one in a fresh folder; where there was one, restore its backup"
+        lines.append(CheckLine(False, f"there is no ledger: {file}", fix))
     return lines
+
+
+def open_files(settings: Settings) -> list[CheckLine]:
+    """Databases, keys and published tables that others may read; one line that says so when there are none."""
+    installation = settings.installation
+    url, warehouse = installation.database.url, installation.storage.warehouse
+    paths = [Path(item.name) for item in _references(settings) if item.scheme == "file"]
+    if url.startswith("sqlite:///"):
+        paths += sorted(Path(url.removeprefix("sqlite:///")).glob("*.db*"))
+    if warehouse.startswith("file:"):
+        paths.append(Path(warehouse.removeprefix("file://").removeprefix("file:")))
+    certificate = Path(installation.saml.signing_certificate.name)
+    found = [path for path in dict.fromkeys(paths) if path != certificate and open_to_others(path)]
+    shown = [CheckLine(False, f"{path} can be read by others", f"chmod go-rwx {path}") for path in found]
+    return shown or [CheckLine(True, "databases, keys and tables are readable by their owner only")]
+
+
+def _references(settings: Settings) -> Iterator[SecretRef]:
+    """Every secret that any file refers to."""
+    left: list[Any] = [settings.installation, *(item.settings for item in settings.customers.values())]
+    while left:
+        item = left.pop()
+        if isinstance(item, SecretRef):
+            yield item
+        elif isinstance(item, BaseModel):
+            left += [getattr(item, name) for name in type(item).model_fields]
+        elif isinstance(item, tuple):
+            left += item
 
 
 async def known_offerings(service: Service) -> AsyncIterator[CheckLine]:

@@ -6,6 +6,7 @@ Connects what the rooms provide; decides nothing.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from contextlib import suppress
@@ -13,20 +14,20 @@ from typing import Any
 
 from aiohttp import web
 
-from ledger.errors import BadInput, ManyErrors, RosterdError
+from ledger.errors import ManyErrors, RosterdError, Unavailable
 from rosterd import faces
 from rosterd.health import Metrics
 from rosterd.keeping import Keeping
-from rosterd.loading import load
 from rosterd.logs import event
 from rosterd.programs import Only
+from rosterd.reloading import reread
 from rosterd.schedule import Schedule, watch_clock
 from rosterd.service import Service
-from rosterd.settings import Settings
 from rosterd.supervisor import Supervisor
-from rosterd.unreadable import Runner
+from rosterd.wire.listener import Listener
 
 _log = logging.getLogger(__name__)
+_MOST_OPERATORS = 64  # connections to the operator's listener at a time
 
 
 class Daemon:
@@ -42,6 +43,7 @@ class Daemon:
         self._supervisor = Supervisor(service, self.metrics)
         self._reloading = asyncio.Lock()
         self._keeping = Keeping(self.metrics)
+        self._listeners: list[Listener] = []
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
@@ -51,11 +53,10 @@ class Daemon:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, lambda: self._keeping.once("reload", self.reload))
         app = await faces.make(self, connector=self._only is not Only.API, api=self._only is not Only.CONNECTOR)
-        drain = self.service.settings.installation.server.drain
-        runner = Runner(app, access_log=None, shutdown_timeout=drain.total_seconds(), handle_signals=False)
-        await runner.setup()
         try:
-            await self._listen(runner)
+            gc.collect()
+            gc.freeze()  # what was loaded stays: looking through it takes a fifth of a second, again and again
+            await self._listen(app)
             self._keeping.keep("loop lag", self.metrics.watch_loop)
             if self._only is not Only.API:
                 self._schedule.start()
@@ -64,7 +65,8 @@ class Daemon:
                 self._keeping.keep("supervisor", self._supervisor.run)
             await self._stop.wait()
         finally:
-            await self._drain(runner)
+            await self._drain()
+            gc.unfreeze()  # or libraries complain at the end of what was never let go
 
     @property
     def draining(self) -> bool:
@@ -84,64 +86,61 @@ class Daemon:
             "workers": self._supervisor.running,
         }
 
-    async def reload(self) -> None:
-        """Take over changed files; raises (and logs) what is wrong with them, and then the old ones stay in force."""
+    async def reload(self, organization: str = "") -> None:
+        """Take over changed files, each that is good. A broken one is logged, and its settings stay in force; raises
+        ``ManyErrors`` with what is wrong with the file of ``organization``, and nothing of the others."""
         async with self._reloading:
             before = self.service.settings
             try:
-                after = await asyncio.to_thread(load, before.file)
-                _refuse_fixed(before, after)
-                await self.service.register(after)  # they stand before the old ones go
+                found = await asyncio.to_thread(reread, before)
+                await self.service.register(found.settings)  # they stand before the old ones go
             except RosterdError as error:
                 self.metrics.reloads.labels("refused").inc()
-                for fault in error.faults if isinstance(error, ManyErrors) else (error,):
+                event(_log, "reload.refused", level=logging.ERROR, where=error.where, why=error.what)
+                raise Unavailable("nothing was taken", next_step="the operator's log says why") from error
+            for kept in found.kept:
+                self.metrics.reloads.labels("refused").inc()
+                for fault in kept.faults:
                     event(_log, "reload.fault", level=logging.ERROR, where=fault.where, what=fault.what)
-                event(_log, "reload.refused", level=logging.ERROR, why="the configuration in force is kept")
-                raise
-            self.service.settings = after
+                why = "its settings in force are kept" if kept.organization or kept.file == before.file else "not taken"
+                event(
+                    _log, "reload.refused", level=logging.ERROR, file=kept.file, organization=kept.organization, why=why
+                )
+            self.service.settings = found.settings
             if self._only is not Only.API:
                 self._schedule.reload()
             self.metrics.reloads.labels("done").inc()
-            event(_log, "reload.done", organizations=list(after.customers))
+            event(_log, "reload.done", organizations=list(found.settings.customers))
+        if organization and (faults := found.faults_of(organization)):
+            raise ManyErrors(faults)
 
-    async def _listen(self, runner: web.AppRunner) -> None:
-        host, port = self.service.settings.installation.server.address
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            raise BadInput(
-                f"cannot listen on {host}:{port}: {error.strerror or error}",
-                where="server.listen",
-                next_step="stop what listens there, or choose another port",
-            ) from error
-        for address in runner.addresses:
-            event(_log, "serve.listening", address=f"{address[0]}:{address[1]}", only=self._only.value)
+    async def _listen(self, app: web.Application) -> None:
+        """The operator's listener first: once the public one is told, everything answers."""
+        server = self.service.settings.installation.server
+        drain = server.drain.total_seconds()
+        own = faces.make_operators(self)
+        self._listeners.append(
+            await Listener.open(
+                own, server.operator_address, key="server.operator_listen", drain=drain, most=_MOST_OPERATORS
+            )
+        )
+        self._listeners.append(await Listener.open(app, server.address, key="server.listen", drain=drain))
+        for listener, verb in zip(self._listeners, ("serve.operator_listening", "serve.listening"), strict=True):
+            for address in listener.addresses:
+                event(_log, verb, address=address, only=self._only.value)
 
-    async def _drain(self, runner: web.AppRunner) -> None:
+    async def _drain(self) -> None:
         self._draining = True
         self._keeping.let_end()
         event(_log, "serve.draining", workers=self._supervisor.running)
         self._schedule.stop()
         drain = self.service.settings.installation.server.drain
-        await asyncio.gather(self._supervisor.stop(drain), runner.cleanup())
+        await asyncio.gather(self._supervisor.stop(drain), *(item.close() for item in self._listeners))
         await self._keeping.stop()
         event(_log, "serve.stopped")
 
     async def _watch_clock(self) -> None:
         await watch_clock(self.service.clock, self.metrics, self._schedule.reload)
-
-
-def _refuse_fixed(before: Settings, after: Settings) -> None:
-    """Some keys only count at start; changing them under a running daemon would be a lie."""
-    old, new = before.installation, after.installation
-    pairs = {
-        "server.listen": (old.server.listen, new.server.listen),
-        "database.url": (old.database.url, new.database.url),
-        "storage.warehouse": (old.storage.warehouse, new.storage.warehouse),
-    }
-    changed = [key for key, (first, second) in pairs.items() if first != second]
-    if changed:
-        raise BadInput(f"{', '.join(changed)} cannot change while running", next_step="restart the daemon")
 
 
 async def serve(service: Service, only: Only) -> None:

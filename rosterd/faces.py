@@ -1,5 +1,5 @@
-"""Mounts what the two programs answer over HTTP: ``/v1``, ``/ingest``, ``/scim/v2``, ``/sso``, ``/admin/v1``, health,
-metrics.
+"""Mounts what the two programs answer over HTTP: ``/v1``, ``/ingest``, ``/scim/v2``, ``/sso``, ``/admin/v1``, health;
+and to the operator, at an address of its own, metrics.
 
 Constructs only; every rule is behind the routes of its room.
 """
@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from access import tokens
 from access.errors import Unauthenticated
 from access.principal import Principal
+from access.proven import PROVEN
 from access.trail import Trail
 from connector.admin import routes as admin
 from connector.directory.mapping import rules_by_source
@@ -26,12 +27,15 @@ from connector.usage.settings import ReportingSettings
 from ledger.errors import Refused
 from ledger.store.inbox import Inbox
 from reporting_api.app import make_app, openapi_body, openapi_endpoint
-from rosterd import health, pushes
+from rosterd import health
 from rosterd.logs import event
 from rosterd.pushes import Pushes
 from rosterd.service import Service, policy
+from rosterd.wire.addresses import forwarding
+from rosterd.wire.limits import limiting
 
 _log = logging.getLogger(__name__)
+_SHOWN = 200  # characters of a path in the log
 _NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -52,21 +56,36 @@ class Running(Protocol):
     def status(self) -> dict[str, Any]:
         """What it is doing."""
 
-    async def reload(self) -> None:
-        """Take over changed files."""
+    async def reload(self, organization: str = "") -> None:
+        """Take over changed files; raises what is wrong with the organization's own."""
 
 
 async def make(daemon: Running, *, connector: bool, api: bool) -> web.Application:
     """The application; ``connector`` and ``api`` say which program's faces it has."""
     service = daemon.service
-    walls = [_naming, health.counting(daemon.metrics), _uncoded]
-    app = web.Application(middlewares=walls, client_max_size=64 * 1024 * 1024)
-    app.add_routes(health.routes(service, daemon.metrics, draining=lambda: daemon.draining, down=lambda: daemon.down))
+    server = service.settings.installation.server
+    limited = limiting(
+        server.anonymous_per_address, server.anonymous_per_organization, lambda: service.settings.customers.keys()
+    )
+    app = web.Application(
+        middlewares=[_naming, health.counting(daemon.metrics), forwarding(server.trusted_proxies), limited]
+    )
+    app.add_routes(health.routes(service, draining=lambda: daemon.draining, down=lambda: daemon.down))
     pepper = service.pepper()
     if api:
         _mount_api(app, service, pepper)
     if connector:
         _mount_connector(app, daemon, pepper, await service.inbox())
+    return app
+
+
+def make_operators(daemon: Running) -> web.Application:
+    """What only the operator sees: figures, and why the daemon is not ready."""
+    app = web.Application(middlewares=[_naming])
+    shown = health.operators_routes(
+        daemon.service, daemon.metrics, draining=lambda: daemon.draining, down=lambda: daemon.down
+    )
+    app.add_routes(shown)
     return app
 
 
@@ -131,7 +150,7 @@ class Asking:
         try:
             if scheme.lower() != "bearer":
                 raise Unauthenticated("no bearer token")
-            return await tokens.authenticate(
+            who = await tokens.authenticate(
                 self._service.ledger,
                 text.strip(),
                 pepper=self._pepper,
@@ -139,8 +158,10 @@ class Asking:
                 remote=request.remote or "",
                 trail=self._trail,
             )
+            request[PROVEN] = True
+            return who
         except Unauthenticated as error:
-            event(_log, "request.refused", path=request.path, cause=error.cause)
+            event(_log, "request.refused", path=request.path[:_SHOWN], cause=error.cause)
             raise
 
 
@@ -172,28 +193,14 @@ def _reporting(service: Service, organization: str) -> ReportingSettings:
 
 
 @web.middleware
-async def _uncoded(request: web.Request, handler: health.Handler) -> web.StreamResponse:
-    """Bodies come as they were sent, for aiohttp does not notice a gzip that is cut off: only usage and SCIM unpack
-    their own."""
-    if (
-        request.path == ingest.PATH
-        or request.path.startswith(f"{pushes.PATH}/")
-        or request.headers.get("Content-Encoding", "identity").lower() == "identity"
-    ):
-        return await handler(request)
-    body = '{"type":"about:blank","title":"Send the body without a content coding","status":415}'
-    headers = {"Accept-Encoding": "identity"}
-    return web.Response(text=body, status=415, content_type="application/problem+json", headers=headers)
-
-
-@web.middleware
 async def _naming(request: web.Request, handler: health.Handler) -> web.StreamResponse:
     """The last wall over HTTP: an unexpected exception is one log line and a plain 500."""
     try:
         return await handler(request)
-    except web.HTTPException:
+    except (web.HTTPException, ConnectionError):  # the client has gone: aiohttp tidies up
         raise
     except Exception:
-        _log.exception("request.failed", extra={"fields": {"path": request.path, "method": request.method}})
+        fields = {"path": request.path[:_SHOWN], "method": request.method}
+        _log.exception("request.failed", extra={"fields": fields})
         body = '{"type":"about:blank","title":"Internal error","status":500}'
         return web.Response(text=body, status=500, content_type="application/problem+json")

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 
 from rosterd.toml_places import Path
 
+_LONGEST, _LONGEST_SENTENCE = 80, 1000
 _WANTED = {
     "string_type": "text",
     "int_type": "a whole number",
@@ -36,7 +37,7 @@ def model_faults(model: type[BaseModel], raw: dict[str, Any], error: ValidationE
     seen: set[tuple[Path, str]] = set()
     for item in error.errors(include_url=False):
         path, tags = _path(item, raw)
-        fault = (path, _sentence(item, path, model, raw, tags))
+        fault = (path, _sentence(item, path, model, raw, tags)[:_LONGEST_SENTENCE])
         if fault not in seen:
             seen.add(fault)
             yield fault
@@ -72,17 +73,17 @@ def _sentence(item: ErrorDetails, path: Path, model: type[BaseModel], raw: Any, 
     if kind == "union_tag_invalid":
         known = [part.strip("' ") for part in str(item["ctx"]["expected_tags"]).split(",")]
         tag = str(item["ctx"]["tag"])
-        return f"unknown kind {tag!r}{close(tag, known)} (known: {', '.join(known)})"
+        return f"unknown kind {shown(tag)}{close(tag, known)} (known: {', '.join(known)})"
     if kind in _WANTED:
-        return f"{item['input']!r} is {_called(item['input'])}: {_WANTED[kind]} is wanted"
+        return f"{shown(item['input'])} is {_called(item['input'])}: {_WANTED[kind]} is wanted"
     text = item["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     if kind in {"literal_error", "enum"}:
         wanted = [part.strip("' ") for part in text.replace(" or ", ",").split(",")]
-        return f"{item['input']!r} is none of {', '.join(wanted)}{close(str(item['input']), wanted)}"
+        return f"{shown(item['input'])} is none of {', '.join(wanted)}{close(str(item['input']), wanted)}"
     if kind.startswith(("greater_than", "less_than")):
-        return f"{item['input']!r} is out of range: {text}"
+        return f"{shown(item['input'])} is out of range: {text}"
     if kind == "string_pattern_mismatch":
-        return f"{item['input']!r} is not of the form {item['ctx']['pattern']}"
+        return f"{shown(item['input'])} is not of the form {item['ctx']['pattern']}"
     return text
 
 
@@ -91,12 +92,11 @@ def _unknown_key(key: str, parent: Path, model: type[BaseModel], tags: tuple[str
     if key in known:
         return f"this key does not belong here{f' (kind = {tags[-1]!r})' if tags else ''}"
     if hint := close(key, known):
-        return f"unknown key {key!r}{hint}"
+        return f"unknown key {shown(key)}{hint}"
     if parent and key in model.model_fields:
-        return (
-            f"unknown key {key!r} in [{parent[0]}]: it is a key of the file itself, write it before the first [table]"
-        )
-    return f"unknown key {key!r} (known here: {', '.join(sorted(known)) or 'none'})"
+        where = "it is a key of the file itself, write it before the first [table]"
+        return f"unknown key {shown(key)} in [{parent[0]}]: {where}"
+    return f"unknown key {shown(key)} (known here: {', '.join(sorted(known)) or 'none'})"
 
 
 def _models_at(model: type[BaseModel], path: Path) -> list[type[BaseModel]]:
@@ -115,6 +115,12 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [found for inner in typing.get_args(annotation) for found in models_in(inner)]
+
+
+def shown(value: Any) -> str:
+    """A value or a key as a message repeats it: not all of it where it is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def close(text: str, known: Any) -> str:

@@ -1,25 +1,27 @@
 """``/health/live``, ``/health/ready`` and ``/metrics``: whether the daemon lives, can serve, and what it did.
 
-Reads; decides nothing. Names no person and no organization in a label but its id.
+Reads; decides nothing. Labels are ids of organizations, directories and mappings: never a name, a DN or a person.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from connector.reconcile.plan.settings import MappingSettings
 from ledger.errors import RosterdError
 from ledger.store import runs
 from rosterd.service import Service
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_LAG_EVERY = 0.1
+_LAG_EVERY, _READY_FOR = 0.1, 1.0  # seconds
 
 
 class Metrics:
@@ -27,6 +29,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._counted: dict[str, int] = {}  # digest → changes, of the held sets that were open at the last scrape
         self.requests = Counter(
             "rosterd_requests_total", "HTTP requests answered.", ["face", "status"], registry=self.registry
         )
@@ -46,7 +49,7 @@ class Metrics:
         )
         self.last_complete = Gauge(
             "rosterd_last_complete_reading_timestamp_seconds",
-            "When a scope was last read completely; 0 when never.",
+            "When people, or the groups of a mapping, were last read completely; 0 when never.",
             ["organization", "source", "scope"],
             registry=self.registry,
         )
@@ -62,16 +65,24 @@ class Metrics:
         self.held.clear()
         self.last_complete.clear()
         self.drift.clear()
-        for name in service.settings.customers:
+        counted: dict[str, int] = {}
+        for name, customer in service.settings.customers.items():
             async with service.ledger.read(name) as reader:
-                held = await runs.held_sets(reader, ("open",))
+                held = await runs.held_counts(reader, self._counted)
                 scopes = await runs.scopes(reader)
-            self.held.labels(name).set(sum(len(item.changes) for item in held))
+            counted |= held
+            self.held.labels(name).set(sum(held.values()))
+            shown = _shown_scopes(customer.settings.mappings)
+            oldest: dict[tuple[str, str], float] = {}
             for source, scope, _outcome, _reason, _read, complete_at, entries in scopes:
                 if scope == "drift":
                     self.drift.labels(name, source).set(entries)
-                    continue
-                self.last_complete.labels(name, source, scope).set(complete_at.timestamp() if complete_at else 0)
+                at = complete_at.timestamp() if complete_at else 0.0
+                for label in ("people",) if scope.startswith("people:") else shown.get((source, scope), ()):
+                    oldest[source, label] = min(at, oldest.get((source, label), at))
+            for (source, label), at in oldest.items():
+                self.last_complete.labels(name, source, label).set(at)
+        self._counted = counted
 
     async def watch_loop(self) -> None:
         """For ever: how late this loop wakes up."""
@@ -108,32 +119,63 @@ def counting(metrics: Metrics) -> Middleware:
 
 
 def routes(
-    service: Service, metrics: Metrics, *, draining: Callable[[], bool], down: Callable[[], tuple[str, ...]]
+    service: Service, *, draining: Callable[[], bool], down: Callable[[], tuple[str, ...]]
 ) -> list[web.RouteDef]:
-    """The three routes. ``draining``: true from SIGTERM on, so that a balancer sends nobody here any more; ``down``:
-    the tasks of the daemon that are not at work."""
+    """What the public may know: 200 or 503; the ledger is asked once a second at most, however many ask. ``draining``:
+    true from SIGTERM on, so that a balancer turns away; ``down``: the tasks of the daemon that are not at work."""
 
     async def live(_request: web.Request) -> web.Response:
         return web.json_response({"status": "live"})
 
+    asking = asyncio.Lock()
+    looked: tuple[float, dict[str, Any]] = (-_READY_FOR, {})
+
     async def ready(_request: web.Request) -> web.Response:
-        if draining():
-            return web.json_response({"status": "draining"}, status=503)
-        if tasks := down():
-            why = f"{', '.join(tasks)}: not at work, and begun again"
-            return web.json_response({"status": "unready", "why": why}, status=503)
-        try:
-            async with asyncio.timeout(5), service.ledger.read("") as reader:
-                await runs.latest(reader, 1)
-                await service.ledger.check_clock(*service.settings.customers)
-        except (RosterdError, TimeoutError) as error:
-            why = error.what if isinstance(error, RosterdError) else "the ledger does not answer"
-            return web.json_response({"status": "unready", "why": why}, status=503)
-        return web.json_response({"status": "ready", "organizations": len(service.settings.customers)})
+        nonlocal looked
+        async with asking:
+            if draining() or down() or time.monotonic() - looked[0] >= _READY_FOR:
+                looked = time.monotonic(), await _readiness(service, draining(), down())
+            found = looked[1]
+        return web.json_response({"status": found["status"]}, status=200 if found["status"] == "ready" else 503)
+
+    return [web.get("/health/live", live), web.get("/health/ready", ready)]
+
+
+def operators_routes(
+    service: Service, metrics: Metrics, *, draining: Callable[[], bool], down: Callable[[], tuple[str, ...]]
+) -> list[web.RouteDef]:
+    """What the operator may know beside: why it is not ready, and ``/metrics``."""
+
+    async def ready(_request: web.Request) -> web.Response:
+        found = await _readiness(service, draining(), down())
+        return web.json_response(found, status=200 if found["status"] == "ready" else 503)
 
     async def show(_request: web.Request) -> web.Response:
         with suppress(RosterdError):  # the rest of the figures is still true
             await metrics.refresh(service)
         return web.Response(body=generate_latest(metrics.registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    return [web.get("/health/live", live), web.get("/health/ready", ready), web.get("/metrics", show)]
+    return [web.get("/health/ready", ready), web.get("/metrics", show)]
+
+
+async def _readiness(service: Service, draining: bool, down: tuple[str, ...]) -> dict[str, Any]:
+    if draining:
+        return {"status": "draining"}
+    if down:
+        return {"status": "unready", "why": f"{', '.join(down)}: not at work, and begun again"}
+    try:
+        async with asyncio.timeout(5), service.ledger.read("") as reader:
+            await runs.latest(reader, 1)
+            await service.ledger.check_clock(*service.settings.customers)
+    except (RosterdError, TimeoutError) as error:
+        return {"status": "unready", "why": getattr(error, "what", "the ledger does not answer")}
+    return {"status": "ready", "organizations": len(service.settings.customers)}
+
+
+def _shown_scopes(mappings: Iterable[MappingSettings]) -> dict[tuple[str, str], list[str]]:
+    """Directory and scope of each group → the mappings that read it, as labels."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for item in mappings:
+        for group in filter(None, (item.group, *item.exclude_groups)):
+            found.setdefault((item.directory, f"group:{group}"), []).append(f"mapping:{item.id}")
+    return found

@@ -6,9 +6,11 @@ Reads files; starts, connects and creates nothing.
 from __future__ import annotations
 
 import os
+import stat
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +25,7 @@ from rosterd.toml_places import Path as Place
 from rosterd.toml_places import line_of, locate, show_path
 
 M = TypeVar("M", bound=BaseModel)
+_MOST_BYTES, _DEEPEST, _MOST_KEYS, _MOST_ITEMS, _MOST_FAULTS = 8 * 1024 * 1024, 16, 1_000, 20_000, 50
 NEXT_STEP = "correct it, then run: rosterd check"
 
 
@@ -40,27 +43,76 @@ class Document:
         return f"{_short(self.file)}:{line_of(self.places, path)}" + (f": {shown}" if shown else "")
 
 
+@dataclass(frozen=True, slots=True)
+class InstallationFile:
+    """``rosterd.toml`` with the environment laid over it, as far as it can be read."""
+
+    document: Document | None
+    settings: InstallationSettings | None
+    organizations: str
+    faults: tuple[RosterdError, ...]
+    wrong: Mapping[str, RosterdError]
+
+    def unknown_variables(self, files: Sequence[CustomerFile]) -> list[RosterdError]:
+        """Mistyped overrides: what no file names as a secret."""
+        documents = [item for item in (self.document, *(one.document for one in files)) if item is not None]
+        named = {name for item in documents for name in environment.named_secrets(item.raw)}
+        return [fault for name, fault in self.wrong.items() if name not in named]
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerFile:
+    """One organization file by itself: what it says, or what is wrong with it."""
+
+    file: Path
+    document: Document | None
+    customer: Customer | None
+    faults: tuple[RosterdError, ...]
+
+    @property
+    def id(self) -> str:
+        """The organization that it is about, as far as can be told."""
+        section = self.document.raw.get("organization") if self.document else None
+        return str(section.get("id", "")) if isinstance(section, dict) else ""
+
+    @property
+    def where(self) -> str:
+        """The file, as messages name it."""
+        return _short(self.file)
+
+
 def load(file: Path, variables: Mapping[str, str] | None = None) -> Settings:
     """Load everything; raises ``ManyErrors`` with every fault of every file (``BadInput`` when there is one only)."""
-    variables = os.environ if variables is None else variables
-    faults: list[RosterdError] = []
-    installation = InstallationSettings()
-    document = _read(file, faults)
-    if document is not None:
-        overrides, wrong = environment.overrides(InstallationSettings, variables)
-        raw = environment.merged(document.raw, overrides)
-        loaded = _validated(InstallationSettings, raw, document, overrides, faults)
-        installation = _anchored_installation(loaded, file.parent) if loaded else installation
-        customers, documents = _customers(file.parent, str(raw.get("organizations", "organizations/*.toml")), faults)
-        named = {name for item in (document, *documents) for name in environment.named_secrets(item.raw)}
-        faults += [fault for name, fault in wrong.items() if name not in named]
-    if len(faults) > 1:
-        for fault in faults:  # said once, at the end
-            fault.next_step = fault.next_step.removesuffix(NEXT_STEP)
-        raise ManyErrors(faults, next_step=NEXT_STEP)
-    if faults:
-        raise faults[0]
+    found = read_installation(file, os.environ if variables is None else variables)
+    faults = list(found.faults)
+    installation = found.settings or InstallationSettings()
+    customers: tuple[Customer, ...] = ()
+    if found.document is not None:
+        files = read_customers(file.parent, found.organizations)
+        faults += _with_claims(files)
+        faults += found.unknown_variables(files)
+        customers = tuple(item.customer for item in files if item.customer)
+    _raise(faults)
     return Settings(installation, {item.organization.id: item for item in customers}, file)
+
+
+def read_installation(file: Path, variables: Mapping[str, str]) -> InstallationFile:
+    """Read ``rosterd.toml``; what is wrong is in the value."""
+    faults: list[RosterdError] = []
+    document = _read(file, faults)
+    if document is None:
+        return InstallationFile(None, None, InstallationSettings().organizations, tuple(faults), {})
+    overrides, wrong = environment.overrides(InstallationSettings, variables)
+    raw = environment.merged(document.raw, overrides)
+    loaded = _validated(InstallationSettings, raw, document, overrides, faults)
+    settings = _anchored_installation(loaded, file.parent) if loaded else None
+    pattern = str(raw.get("organizations", InstallationSettings().organizations))
+    return InstallationFile(document, settings, pattern, tuple(faults), wrong)
+
+
+def read_customers(folder: Path, pattern: str) -> list[CustomerFile]:
+    """Read every organization file, each by itself."""
+    return [_customer_file(file) for file in sorted(folder.glob(pattern))]
 
 
 def load_server(file: Path, variables: Mapping[str, str] | None = None) -> ServerSettings:
@@ -77,30 +129,36 @@ def load_server(file: Path, variables: Mapping[str, str] | None = None) -> Serve
         raw = environment.merged(document.raw, overrides)
         alone = {name: value for name, value in raw.items() if name == "server"}
         loaded = _validated(InstallationSettings, alone, document, overrides, faults)
-    if len(faults) > 1:
-        raise ManyErrors(faults, next_step=NEXT_STEP)
     if loaded is None:
-        raise faults[0]
+        _raise(faults)
+        raise AssertionError("what is not loaded has a fault")
     return loaded.server
 
 
 def load_customer(file: Path) -> Customer:
     """One organization file by itself, to try it; raises as ``load`` does."""
-    faults: list[RosterdError] = []
-    customers, _ = _customers(file.parent, file.name, faults)
-    if not customers and not faults:
-        _read(file, faults)
+    found = _customer_file(file)
+    if len(found.faults) > 1:
+        raise ManyErrors(found.faults, next_step="correct it, then try it again")
+    if found.customer is None or found.faults:
+        raise found.faults[0]
+    return found.customer
+
+
+def _raise(faults: Sequence[RosterdError]) -> None:
     if len(faults) > 1:
-        raise ManyErrors(faults, next_step="correct it, then try it again")
+        for fault in faults:  # said once, at the end
+            fault.next_step = fault.next_step.removesuffix(NEXT_STEP)
+        raise ManyErrors(faults, next_step=NEXT_STEP)
     if faults:
         raise faults[0]
-    return customers[0]
 
 
 def _read(file: Path, faults: list[RosterdError]) -> Document | None:
     try:
-        text = file.read_bytes().decode("utf-8")
-        return Document(file, tomllib.loads(text), locate(text))
+        return _document(file)
+    except BadInput as error:
+        faults.append(error)
     except FileNotFoundError:
         faults.append(
             BadInput("there is no such file", where=_short(file), next_step="rosterd init writes a first configuration")
@@ -114,6 +172,57 @@ def _read(file: Path, faults: list[RosterdError]) -> Document | None:
     return None
 
 
+def _document(file: Path) -> Document:
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its other end
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise BadInput("is no file", where=_short(file), next_step="move it away, or name another")
+    with open(handle, "rb") as opened:
+        content = opened.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise BadInput(f"has more than {_MOST_BYTES} bytes", where=_short(file), next_step=NEXT_STEP)
+    text = content.decode("utf-8-sig")  # editors write a byte order mark that TOML knows nothing of
+    try:
+        raw = tomllib.loads(text)
+        deep = _deeper(raw, _DEEPEST)
+    except RecursionError:
+        deep = True
+    if deep:
+        raise BadInput(f"is nested more than {_DEEPEST} deep", where=_short(file), next_step=NEXT_STEP)
+    if wide := _wider(raw):
+        raise BadInput(f"has more than {wide}", where=_short(file), next_step=NEXT_STEP)
+    return Document(file, raw, locate(text))
+
+
+def _deeper(raw: Any, most: int) -> bool:
+    """Whether tables and lists lie in each other more than ``most`` deep."""
+    layer = [raw]
+    for _ in range(most):
+        layer = [
+            inner
+            for item in layer
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(layer)
+
+
+def _wider(raw: Any) -> str:
+    """What there is too much of, whatever it means: naming each fault of very many holds everybody up."""
+    layer = [raw]
+    while layer:
+        for item in layer:
+            if len(item) > (_MOST_KEYS if isinstance(item, dict) else _MOST_ITEMS):
+                return f"{_MOST_KEYS} keys in a table" if isinstance(item, dict) else f"{_MOST_ITEMS} items in a list"
+        layer = [
+            inner
+            for item in layer
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, dict | list)
+        ]
+    return ""
+
+
 def _validated(
     model: type[M],
     raw: dict[str, Any],
@@ -124,34 +233,39 @@ def _validated(
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        for path, text in model_faults(model, raw, error):
+        for path, text in islice(model_faults(model, raw, error), _MOST_FAULTS):
             override = overrides.get(tuple(str(part) for part in path))
             where = f"environment: {override.name}" if override else document.where(path)
             faults.append(BadInput(text, where=where, next_step=NEXT_STEP))
+        if (left := error.error_count() - _MOST_FAULTS) > 0:
+            faults.append(BadInput(f"and {left} more like these", where=document.where(()), next_step=NEXT_STEP))
     return None
 
 
-def _customers(folder: Path, pattern: str, faults: list[RosterdError]) -> tuple[list[Customer], list[Document]]:
-    files = sorted(folder.glob(pattern))
-    customers: list[Customer] = []
-    documents: list[Document] = []
+def _customer_file(file: Path) -> CustomerFile:
+    faults: list[RosterdError] = []
+    document = _read(file, faults)
+    if document is None:
+        return CustomerFile(file, None, None, tuple(faults))
+    loaded = _validated(OrganizationSettings, document.raw, document, {}, faults)
+    for path, text in islice(references.faults(document.raw), _MOST_FAULTS):
+        faults.append(BadInput(text, where=document.where(path), next_step=NEXT_STEP))
+    customer = Customer(anchored(loaded, file.parent), file) if loaded else None
+    return CustomerFile(file, document, customer, tuple(faults))
+
+
+def _with_claims(files: Sequence[CustomerFile]) -> list[RosterdError]:
+    """Every fault of every file, and what a file claims that an earlier one has."""
+    faults: list[RosterdError] = []
     owners: dict[str, str] = {}
-    for file in files:
-        document = _read(file, faults)
-        if document is None:
-            continue
-        documents.append(document)
-        loaded = _validated(OrganizationSettings, document.raw, document, {}, faults)
-        for path, text in references.faults(document.raw):
-            faults.append(BadInput(text, where=document.where(path), next_step=NEXT_STEP))
-        for key, path in references.claims(document.raw):
-            if key in owners:
+    for item in files:
+        faults += item.faults
+        for key, path in references.claims(item.document.raw) if item.document else ():
+            if key in owners and item.document:
                 text = f"{key} is also claimed by {owners[key]}"
-                faults.append(BadInput(text, where=document.where(path), next_step=NEXT_STEP))
-            owners.setdefault(key, _short(file))
-        if loaded:
-            customers.append(Customer(anchored(loaded, file.parent), file))
-    return customers, documents
+                faults.append(BadInput(text, where=item.document.where(path), next_step=NEXT_STEP))
+            owners.setdefault(key, item.where)
+    return faults
 
 
 def _anchored_installation(settings: InstallationSettings, folder: Path) -> InstallationSettings:

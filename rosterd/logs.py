@@ -14,15 +14,18 @@ from typing import IO, Any
 
 import msgspec
 
-_MAIL = re.compile(r"([\w.+'-])[\w.+'-]*@([\w-]+(?:\.[\w-]+)+)")
+# each begins where no character before it could be its own: else a long line is gone through from every one of them
+_MAIL = re.compile(r"(?<![\w.+'-])([\w.+'-])[\w.+'-]*@([\w-]+(?:\.[\w-]+)+)")
 _SECRET = re.compile(
     r"(?i)\b(bearer\s+|basic\s+|(?:pass(?:word|wd)?|secret|token|api_key|pepper)\s*[=:]\s*)(\"[^\"]*\"|[^\s,;&\"']+)"
 )
-_URL_PASSWORD = re.compile(r"(\w+://[^\s/:@]+:)[^\s/@]+@")
+_TOKEN = re.compile(r"(?i)rpt_\w+")
+_URL_PASSWORD = re.compile(r"(?<!\w)(\w+://[^\s/:@]+:)[^\s/@]+@")
 _PLAIN = re.compile(r"[\w.:/@+\-\[\]*…→%,]+")
 _OURS = ("rosterd", "ledger", "access", "connector", "reporting_api")
 _NOISY = ("saml2", "pyiceberg", "apscheduler", "aiohttp.access", "alembic", "httpx", "aiosqlite", "sqlalchemy", "ldap3")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_LONGEST = 4_000  # characters of a text in a line
 _ENCODE = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -47,20 +50,20 @@ class Lines(logging.Formatter):
         verb, message = _verb(record.getMessage(), bool(fields))
         values["event"] = verb
         if message:
-            values["message"] = message
+            values["message"] = _cut(message)
         if record.name.split(".", 1)[0] not in _OURS:
             values["logger"] = record.name
         values |= {name: value for name, value in vars(record).items() if name not in _STANDARD | {"fields"}}
-        values |= fields
+        values |= {name: _cut(value) for name, value in fields.items()}
         if record.exc_info and record.exc_info[1] is not None:
             error = record.exc_info[1]
-            values["error"] = f"{type(error).__name__}: {error}"
+            values["error"] = _cut(f"{type(error).__name__}: {error}")
             if self._show_mail:
                 values["trace"] = self.formatException(record.exc_info)
         return self._clean(_ENCODE(values).decode() if self._as_json else _key_values(values))
 
     def _clean(self, line: str) -> str:
-        line = _SECRET.sub(r"\1***", line)
+        line = _TOKEN.sub("rpt_***", _SECRET.sub(r"\1***", line))
         line = _URL_PASSWORD.sub(r"\1***@", line)
         return line if self._show_mail else _MAIL.sub(r"\1…@\2", line)
 
@@ -76,6 +79,10 @@ def configure(*, form: str = "text", level: str = "info", stream: IO[str] | None
         logging.getLogger(own).setLevel(level.upper())
     for noisy in _NOISY:  # drivers would log statements with their values, and others what we say ourselves
         logging.getLogger(noisy).setLevel("WARNING")
+
+
+def _cut(value: Any) -> Any:
+    return f"{value[:_LONGEST]}…" if isinstance(value, str) and len(value) > _LONGEST else value
 
 
 def _verb(text: str, with_fields: bool) -> tuple[str, str]:

@@ -7,6 +7,7 @@ jobs need (directories, the reconciling run, the inbox, published tables, SAML) 
 from __future__ import annotations
 
 import getpass
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -43,7 +44,8 @@ def actor() -> str:
 class Service:
     """An opened installation. ``async with Service.opened(settings) as service``."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, clock: Clock, *, makes: bool = False) -> None:
+        self._makes = makes
         self.settings = settings
         self.ledger = ledger
         self.clock = clock
@@ -53,15 +55,42 @@ class Service:
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, settings: Settings, *, clock: Clock = utc_now) -> AsyncIterator[Service]:
-        """Open the ledger, bring its schema up to date, close everything at the end."""
+    async def opened(cls, settings: Settings, *, clock: Clock = utc_now, makes: bool = False) -> AsyncIterator[Service]:
+        """Open the ledger, bring its schema up to date, close everything at the end; files made meanwhile are their
+        owner's alone.
+
+        ``makes``: a ledger and an inbox where there is nothing at all yet. A missing one is else ``BadInput``: an empty
+        one in its place would begin everything anew.
+        """
         ledger = Ledger.open(settings.installation.database.connection_url(), clock=host_clock(clock))
-        service = cls(settings, ledger, clock)
+        service = cls(settings, ledger, clock, makes=makes)
+        umask = os.umask(0o077)
         try:
+            if not await ledger.exists():
+                service._require_fresh()
             await ledger.migrate()
             yield service
         finally:
+            os.umask(umask)
             await service.close()
+
+    def _require_fresh(self) -> None:
+        """Raise ``BadInput`` unless a ledger may be made where there is none."""
+        installation = self.settings.installation
+        url = installation.database.url
+        where = str(Ledger.file(url)) if url.startswith("sqlite:///") else f"{url}, schema ledger"
+        if not self._makes:
+            raise BadInput(
+                "there is no ledger",
+                where=where,
+                next_step="rosterd serve makes one in a fresh folder; where there was one, restore its backup",
+            )
+        if beside := _kept_beside(url, installation.storage.warehouse):
+            raise BadInput(
+                f"there is no ledger, though there is {', '.join(beside)}: it was lost",
+                where=where,
+                next_step="restore its backup; to begin anew, move the rest away first",
+            )
 
     async def register(self, settings: Settings | None = None) -> dict[str, tuple[str, ...]]:
         """Bring every organization file's Teams and admins into the ledger; returns addresses not known yet.
@@ -131,6 +160,12 @@ class Service:
             url = self.settings.installation.database.connection_url()
             opened = Inbox.open(url, clock=host_clock(self.clock))
             try:
+                if not self._makes and not await opened.exists():
+                    raise BadInput(
+                        "there is no inbox",
+                        where=str(Inbox.file(url)) if opened.dialect == "sqlite" else "schema inbox",
+                        next_step="rosterd serve makes one; where there was one, restore its backup",
+                    )
                 await opened.migrate()
             except BaseException:
                 await opened.close()
@@ -219,6 +254,18 @@ def policy(customer: Customer) -> Policy:
         domains=[item.name for item in settings.domains],
         invites=settings.invites,
     )
+
+
+def _kept_beside(url: str, warehouse: str) -> list[str]:
+    """What only an installation that had a ledger has: other databases in its folder, published tables."""
+    found = []
+    if url.startswith("sqlite:///"):
+        kept = sorted(Ledger.file(url).parent.glob("*.db"))
+        found += [str(file) for file in kept if file.is_symlink() or file.stat().st_size]
+    tables = Path(warehouse.removeprefix("file://").removeprefix("file:"))
+    if warehouse.startswith("file:") and tables.is_dir() and any(tables.iterdir()):
+        found.append(str(tables))
+    return found
 
 
 def _key(text: str, where: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, field_validator
+from pydantic import Field, IPvAnyNetwork, field_validator
 
 from connector.directory.settings import DirectorySettings
 from connector.reconcile.plan.settings import (
@@ -28,10 +28,16 @@ from connector.reconcile.policy.invites import InviteSettings
 from connector.sso.settings import DnsSettings, DomainSettings, SamlSettings, SsoSettings
 from connector.usage.settings import ReportingSettings
 from ledger.errors import NotFound
+from ledger.identity import a_label
 from ledger.secret import SecretRef
 from ledger.settings import Duration, SettingsModel
-from ledger.team import Organization
+from ledger.team import ORGANIZATION_ID, Organization
 from reporting_api.settings import ApiSettings
+
+
+def _address(listen: str) -> tuple[str, int]:
+    host, _, port = listen.rpartition(":")
+    return host.strip("[]"), int(port)
 
 
 class ServerSettings(SettingsModel):
@@ -40,13 +46,25 @@ class ServerSettings(SettingsModel):
     listen: str = "127.0.0.1:8080"
     """HOST:PORT; put a TLS-terminating proxy in front. Port 0 takes a free one and logs it."""
 
+    operator_listen: str = "127.0.0.1:8081"
+    """HOST:PORT of /metrics and of /health/ready with its details: for the operator, never for the public."""
+
     public_url: str = "http://127.0.0.1:8080"
     """The address others reach it by: next links, SAML endpoints and invite links are built from it."""
+
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Networks of the proxies in front: only what they say in Forwarded or X-Forwarded-For is believed."""
+
+    anonymous_per_address: Annotated[int, Field(ge=1)] = 600
+    """Requests a minute that one address (IPv6: one /64) may make without a token; a sign-in is two of them."""
+
+    anonymous_per_organization: Annotated[int, Field(ge=1)] = 6000
+    """Requests a minute that all addresses together may make at the sign-in pages of one organization."""
 
     drain: Duration = timedelta(seconds=30)
     """How long requests and runs that have begun may go on after SIGTERM."""
 
-    @field_validator("listen")
+    @field_validator("listen", "operator_listen")
     @classmethod
     def _listen(cls, value: str) -> str:
         host, separator, port = value.rpartition(":")
@@ -65,8 +83,12 @@ class ServerSettings(SettingsModel):
     @property
     def address(self) -> tuple[str, int]:
         """Host (without the brackets of IPv6) and port."""
-        host, _, port = self.listen.rpartition(":")
-        return host.strip("[]"), int(port)
+        return _address(self.listen)
+
+    @property
+    def operator_address(self) -> tuple[str, int]:
+        """The same of the operator's listener."""
+        return _address(self.operator_listen)
 
 
 class DatabaseSettings(SettingsModel):
@@ -172,7 +194,7 @@ class InstallationSettings(SettingsModel):
 class OrganizationSection(SettingsModel):
     """``[organization]``: who the customer is."""
 
-    id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    id: Annotated[str, Field(pattern=ORGANIZATION_ID)]
     """Key of the customer everywhere; never change it: its whole history is kept under it."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)]
@@ -221,6 +243,11 @@ class Customer:
         """The ledger's value."""
         section = self.settings.organization
         return Organization(section.id, section.name, section.report_zone)
+
+    def claims(self) -> tuple[str, ...]:
+        """What only one organization may claim: its id and its domains."""
+        domains = dict.fromkeys(a_label(item.name) for item in self.settings.domains)
+        return (f"organization {self.organization.id!r}", *(f"domain {name}" for name in domains))
 
 
 @dataclass(frozen=True, slots=True)

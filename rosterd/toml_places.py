@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 Path = tuple[str | int, ...]
 """Keys and positions in arrays of tables: ``("mappings", 2, "team")``."""
 
+_LONGEST = 80
 _PART = r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|[A-Za-z0-9_-]+)"""
 _DOTTED = rf"{_PART}(?:\s*\.\s*{_PART})*"
 _ARRAY = re.compile(rf"\s*\[\[\s*({_DOTTED})\s*\]\]")
@@ -62,6 +63,7 @@ def show_path(path: Sequence[str | int]) -> str:
         if isinstance(part, int):
             out += f"[{part + 1}]"
         else:
+            part = part if len(part) <= _LONGEST else f"{part[:_LONGEST]}…"
             out += f".{part}" if out else part
     return out
 

@@ -16,6 +16,7 @@ import msgspec
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from access.bodies import JSON, TooLarge, TooSlow, UnreadBody, read_body
 from access.errors import Forbidden, Unauthenticated
 from access.principal import Principal, Scope
 from connector.directory.mapping import AttributeRules
@@ -76,7 +77,8 @@ class Acts:
 
     authenticate: Callable[[web.Request], Awaitable[Principal]]
     status: Callable[[], dict[str, Any]]
-    reload: Callable[[], Awaitable[None]]
+    reload: Callable[[str], Awaitable[None]]
+    """For an organization; raises ``ManyErrors`` with what is wrong with its own file."""
     clock: Callable[[], datetime]
     declared: Callable[[str], Declared]
     """Of an organization; raises ``NotFound``."""
@@ -118,13 +120,8 @@ async def body(request: web.Request, model: type[M], *, optional: bool = False) 
 
 
 async def raw(request: web.Request) -> bytes:
-    """The body as it came; raises ``HTTPRequestEntityTooLarge`` before more than 64 KiB of it are read."""
-    found = bytearray()
-    async for chunk in request.content.iter_any():
-        found += chunk
-        if len(found) > _MOST_BODY:
-            raise web.HTTPRequestEntityTooLarge(max_size=_MOST_BODY, actual_size=len(found))
-    return bytes(found)
+    """The body as it came, 64 KiB at most; raises as ``read_body`` does."""
+    return await read_body(request, most=_MOST_BODY, kinds=(JSON,), bare=True)
 
 
 def asked(request: web.Request, model: type[M]) -> M:
@@ -259,6 +256,9 @@ def _problem(parts: Mapping[str, Any], status: int, kind: str, headers: Mapping[
 KINDS: tuple[tuple[type[RosterdError], int, str], ...] = (
     (Unauthenticated, 401, "unauthenticated"),
     (NotFound, 404, "not-found"),
+    (UnreadBody, 415, "unread-body"),
+    (TooLarge, 413, "too-large"),
+    (TooSlow, 408, "too-slow"),
     (BadInput, 400, "invalid-request"),
     (Forbidden, 403, "role-required"),
     (Exists, 409, "exists"),

@@ -84,9 +84,9 @@ class _Routes(Answering):
         return answer({**shown, "held": [item.to_json() for item in held], "last_run": newest})
 
     async def reload(self, request: web.Request) -> web.Response:
-        """Read the files again; 400 with every fault when they are bad, and then the old ones stay in force."""
-        await self.may_see_all(request, Scope.SETTINGS_WRITE)
-        await self.acts.reload()
+        """Read the files again; 400 with every fault of the asker's own file, whose settings then stay in force."""
+        who = await self.may_see_all(request, Scope.SETTINGS_WRITE)
+        await self.acts.reload(who.organization)
         return answer({"reloaded": True})
 
     async def held(self, request: web.Request) -> web.Response:

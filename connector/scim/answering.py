@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import HttpVersion11, web
 
-from access.codings import CODINGS
+from access.bodies import TooLarge, TooSlow, UnreadBody, require_kind, within
 from access.errors import Forbidden, Unauthenticated
 from access.unpacking import Damaged, Unpacking
 from connector.scim import long_lists
 from connector.scim.bending import Bending
-from connector.scim.errors import Changed, Fault, NotHere, NotOffered, Taken, TooLarge, UnreadBody
+from connector.scim.errors import Changed, Fault, NotHere, NotOffered, Taken
 from connector.scim.resources import refuse_control_characters
 from ledger.errors import BadInput, Busy, NotFound, Refused, Retryable, RosterdError, Stale, Unavailable
 from ledger.instant import new_id
@@ -105,9 +105,10 @@ class Asked:
 
     async def body(self) -> dict[str, Any]:
         """The body as one JSON object; raises ``UnreadBody``, ``TooLarge`` or ``Fault`` (``invalidSyntax``)."""
-        _require_type(self.request)
+        require_kind(self.request, _TYPES, bare=True)
         raw = bytearray()
-        await _fill(raw, Unpacking(self.request))
+        async with within(MOST_BODY):
+            await _fill(raw, Unpacking(self.request))
         if len(raw) > MOST_BODY:
             raise _too_large(MOST_BODY)
         return _object(raw)
@@ -134,9 +135,10 @@ class Answering:
     async def read(self, asked: Asked, means: Callable[[dict[str, Any]], Read]) -> Read:
         """What ``means`` makes of a body that may list members; a long one is read in a thread, few at once, so that
         neither time nor memory of others depends on it. Raises as ``Asked.body`` does, and ``Busy``."""
-        _require_type(asked.request)
+        require_kind(asked.request, _TYPES, bare=True)
         raw, unpacking = bytearray(), Unpacking(asked.request)
-        await _fill(raw, unpacking)
+        async with within(MOST_BODY):
+            await _fill(raw, unpacking)
         if len(raw) <= MOST_BODY:
             return means(_object(raw))
         try:
@@ -199,6 +201,7 @@ KINDS: tuple[tuple[type[RosterdError], int, str], ...] = (
     (NotFound, 404, ""),
     (TooLarge, 413, ""),
     (UnreadBody, 415, ""),
+    (TooSlow, 408, ""),
     (Fault, 400, ""),
     (BadInput, 400, ""),
     (Taken, 409, "uniqueness"),
@@ -256,15 +259,6 @@ async def expecting(request: web.Request) -> web.Response | None:
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0  # it is no part of the answer
     return None
-
-
-def _require_type(request: web.Request) -> None:
-    if request.headers.get("Content-Encoding", "").strip().lower() not in CODINGS:
-        raise UnreadBody("the body is packed in a way that is not read", next_step="send it as gzip, or plain")
-    if "Content-Type" in request.headers and request.content_type not in _TYPES:
-        raise UnreadBody(f"content type {request.content_type[:80]!r} is not read", next_step=f"send {MEDIA_TYPE}")
-    if (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-        raise UnreadBody("bodies are UTF-8", next_step=f"send {MEDIA_TYPE}")
 
 
 async def _fill(raw: bytearray, unpacking: Unpacking, most: int = MOST_BODY) -> None:

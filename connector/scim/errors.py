@@ -13,14 +13,6 @@ class Fault(BadInput):
         self.scim_type = scim_type
 
 
-class TooLarge(BadInput):
-    """The body is larger than is read (HTTP 413)."""
-
-
-class UnreadBody(BadInput):
-    """The body is of a kind that is not read (HTTP 415)."""
-
-
 class Taken(Refused):
     """The name belongs to another resource of this connection (HTTP 409, ``uniqueness``)."""
 

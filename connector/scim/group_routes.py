@@ -14,10 +14,10 @@ from typing import Any
 
 from aiohttp import web
 
+from access.bodies import TooLarge
 from connector.scim import membership, patching, resources, shaping
 from connector.scim.answering import Asked, answer, log
 from connector.scim.bending import Bending
-from connector.scim.errors import TooLarge
 from connector.scim.keeping import MANY, Done, Keeping
 from connector.scim.membership import Change, Deed, Step
 from connector.scim.resources import Document

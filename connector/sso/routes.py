@@ -11,14 +11,16 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
+from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from access.bodies import FORM, STATUS, read_body
 from connector.sso import sign_in
 from connector.sso.response import MAX_BASE64, SignInRefused
 from connector.sso.saml import ServiceProvider
 from connector.sso.sign_in import Outgoing, SignedIn
-from ledger.errors import Busy, NotFound, Refused
+from ledger.errors import BadInput, Busy, NotFound, Refused
 from ledger.store.engine import Ledger
 
 _log = logging.getLogger("rosterd.sso")
@@ -34,7 +36,8 @@ _HEADERS = {
 }
 _PLAIN = "default-src 'none'; frame-ancestors 'none'"
 _POSTING = "default-src 'none'; script-src 'unsafe-inline'; form-action *; frame-ancestors 'none'"
-_MAX_BODY = MAX_BASE64 * 2
+_MAX_BODY, _MAX_FIELDS = MAX_BASE64 * 2, 8
+_MAX_ESCAPED = MAX_BASE64 // 10  # of base64 one character in thirty is, and unescaping many keeps everybody waiting
 _GENERIC = "The sign-in could not be completed. Start again from the sign-in page, or ask your administrator."
 
 
@@ -90,13 +93,11 @@ class Entrance:
     async def acs(self, request: web.Request) -> web.StreamResponse:
         """Take a response. A click on a tile (unsolicited) is discarded and begins a sign-in of ours instead."""
         name = self._organization(request)
-        if (request.content_length or 0) > _MAX_BODY:
-            return _page(_GENERIC, 400)
         try:
-            form = await request.post()
-        except ValueError:
-            return _page(_GENERIC, 400)
-        response, relay_state = str(form.get("SAMLResponse", "")), str(form.get("RelayState", ""))
+            form = _form(await read_body(request, most=_MAX_BODY, kinds=(FORM,), packed=False, sized=True))
+        except BadInput as error:
+            return _page(_GENERIC, STATUS.get(type(error), 400))
+        response, relay_state = form.get("SAMLResponse", ""), form.get("RelayState", "")
         try:
             done = await sign_in.finish(
                 self.ledger,
@@ -154,6 +155,20 @@ class Entrance:
             samesite="None" if self._https else "Lax",
         )
         return answer
+
+
+def _form(body: bytes) -> dict[str, str]:
+    """The fields of a posted form, each once; raises ``BadInput``."""
+    if body.count(b"%") > _MAX_ESCAPED:
+        raise BadInput("nearly everything is escaped")
+    try:
+        fields = parse_qsl(body.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS)
+    except ValueError as error:
+        raise BadInput("this is no form") from error
+    found = dict(fields)
+    if len(found) < len(fields):
+        raise BadInput("a field is there twice")
+    return found
 
 
 def _page(text: str, status: int) -> web.Response:

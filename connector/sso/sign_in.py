@@ -88,11 +88,14 @@ async def open_test(
 ) -> Outgoing:
     """Exchange a ticket for a signed request for fresh authentication. Raises ``Refused`` for a used ticket."""
     asked = now
+    async with ledger.read(organization) as reader:
+        if await rows.request(reader, ticket) is None:  # nothing is written for whoever has none
+            raise _used()
     async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         now = book.at
         row = await rows.take_request(book, ticket, "")
         if row is None or row.purpose != TICKET or row.expires_at <= now:
-            raise Refused("this test link was used or has run out", next_step="rosterd sso test again")
+            raise _used()
         version = await _testable(book, row.domain, now)
     peer = await load_peer(ledger, organization, row.connection_id, version)
     request = RequestRow("", TEST, row.connection_id, version, row.domain, "", "", row.actor, now, now + REQUEST_LIFE)
@@ -136,9 +139,13 @@ async def finish(
     if not document.request_id:
         raise SignInRefused(2, "unsolicited")
     arrived = now
+    async with ledger.read(organization) as reader:
+        asked = await rows.request(reader, document.request_id) if cookie else None
+    if asked is None or not secrets.compare_digest(asked.cookie_hash, _hash(cookie)):
+        raise SignInRefused(2, "unknown_request")  # nothing is written for whoever proved nothing
     async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         now = book.at
-        request = await rows.take_request(book, document.request_id, _hash(cookie)) if cookie else None
+        request = await rows.take_request(book, document.request_id, asked.cookie_hash)
     if request is None:
         raise SignInRefused(2, "unknown_request")
     try:
@@ -265,6 +272,10 @@ async def _audit_refusal(
     event = AuditEvent(request.actor or "browser", "sign_in.refused", request.connection_id, error.reason, after=facts)
     async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         await audit.append(book, [event])
+
+
+def _used() -> Refused:
+    return Refused("this test link was used or has run out", next_step="rosterd sso test again")
 
 
 def _hash(text: str) -> str:

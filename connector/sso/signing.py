@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from ledger.modes import private_folder
+
 _BITS = 3072
 _LIFE = timedelta(days=3650)
 
@@ -23,7 +25,7 @@ def ensure_key(key_file: Path, certificate_file: Path, *, name: str, now: dateti
     if key_file.exists():
         return False
     for folder in {key_file.parent, certificate_file.parent}:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private_folder(folder)
     key, certificate = make_certificate(name, now - timedelta(hours=1), now + _LIFE, bits=_BITS)
     _write(certificate_file, certificate, 0o644)
     _write(key_file, key, 0o600)
@@ -53,6 +55,7 @@ def _write(path: Path, content: bytes, mode: int) -> None:
     temporary = path.with_name(f".{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     try:
+        os.fchmod(descriptor, mode)
         os.write(descriptor, content)
         os.fsync(descriptor)
     finally:

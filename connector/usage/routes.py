@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
 
+from access.bodies import Garbled, TooLarge, TooSlow, read_raw
 from access.codings import PACKED
 from access.errors import Unauthenticated
 from access.principal import Principal, Scope
@@ -117,19 +117,13 @@ def routes(
 
 
 async def _body(request: web.Request) -> bytes:
-    """The body as it came, at most ``MAX_BYTES`` of it."""
-    if (request.content_length or 0) > MAX_BYTES:
-        raise BatchTooLarge
-    parts, size = [], 0
+    """The body as it came, at most ``MAX_BYTES`` of it: what it is packed in and holds is judged whole."""
     try:
-        async for part in request.content.iter_any():
-            size += len(part)
-            if size > MAX_BYTES:
-                raise BatchTooLarge
-            parts.append(part)
-    except (HttpProcessingError, web.RequestPayloadError) as error:
-        raise BadInput(f"the body breaks off: {error}", next_step="nothing was stored; send it again") from error
-    return b"".join(parts)
+        return await read_raw(request, most=MAX_BYTES)
+    except TooLarge as error:
+        raise BatchTooLarge from error
+    except Garbled as error:
+        raise BadInput(f"{error.what}", next_step="nothing was stored; send it again") from error
 
 
 def _chosen(request: web.Request, sender: Principal) -> Chosen:
@@ -190,6 +184,7 @@ def _problem_of(error: RosterdError) -> tuple[int, str, str]:
         (Unauthenticated, (401, "unauthenticated", "No valid credential")),
         (Refused, (403, "role-required", "The credential lacks a right")),
         (UnsupportedBody, (415, "unsupported-media-type", "Content type not read")),
+        (TooSlow, (408, "too-slow", "Body too slow")),
         (BatchTooLarge, (413, "batch-too-large", "Batch too large")),
         (BadInput, (400, "invalid-body", "Body not read")),
         (NotFound, (404, "not-found", "Not found")),

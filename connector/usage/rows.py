@@ -28,6 +28,7 @@ LENGTHS = {"event_id": 128, "mail": 254, "offering_code": 64, "version": 64}
 """Most characters of a text."""
 YEARS = (1970, 9998)
 """First and last year of an instant: inside them no conversion overflows, whatever the zone."""
+_LONGEST = 1_000
 PAYLOAD_LENGTH = 4_000
 """Characters of a row that quarantine keeps; a longer one cannot be replayed."""
 
@@ -187,6 +188,8 @@ def _read(fields: Mapping[str, Any], payload: Callable[[], str]) -> EventRow | B
     for name, rule in _RULES.items():
         value = fields.get(name)
         try:
+            if isinstance(value, str | bytes) and len(value) > _LONGEST:  # gone through by no rule: it may be repeated
+                raise _Fault(f"{name} is too long", f"{len(value)} characters, {LENGTHS.get(name, 64)} are read")
             found[name] = None if value is None or value == "" else rule(name, value)
         except _Fault as fault:
             reasons.append(str(fault))

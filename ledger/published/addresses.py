@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from ledger.errors import BadInput
+from ledger.modes import private_file, private_folder
 
 SCHEMA = "catalog"
 """The schema of the table catalog on PostgreSQL."""
@@ -36,7 +37,7 @@ def warehouse_uri(location: str) -> str:
         return location.rstrip("/")
     if location.startswith("file:"):
         path = Path(location.removeprefix("file://").removeprefix("file:")).resolve()
-        path.mkdir(parents=True, exist_ok=True)
+        private_folder(path)
         return f"file://{path}"
     raise BadInput(
         "the warehouse is neither a folder nor an S3 prefix",
@@ -46,11 +47,11 @@ def warehouse_uri(location: str) -> str:
 
 
 def catalog_uri(url: str) -> str:
-    """Where the catalog is, from the ledger's URL; makes the folder. Raises ``BadInput``."""
+    """Where the catalog is, from the ledger's URL; makes folder and file. Raises ``BadInput``."""
     if url.startswith("sqlite:///"):
-        folder = Path(url.removeprefix("sqlite:///")).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        return f"sqlite:///{folder / 'catalog.db'}"
+        file = Path(url.removeprefix("sqlite:///")).resolve() / "catalog.db"
+        private_file(file)
+        return f"sqlite:///{file}"
     if url.startswith("postgresql://"):
         joint = "&" if urlsplit(url).query else "?"
         return (

@@ -19,9 +19,10 @@ from sqlalchemy import URL, MetaData, Table, event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ledger.book_time import HostClock, HostTime, LastWrite, accepted, following, instant
-from ledger.errors import BadInput
+from ledger.errors import BadInput, Unavailable
 from ledger.instant import from_micros
 from ledger.jobs import Fence
+from ledger.modes import private_file
 from ledger.store import book_times, fencing, migrations
 from ledger.store.book import Book, Reader
 from ledger.store.doors import OPEN, Doors
@@ -29,6 +30,7 @@ from ledger.store.tables import metadata, people
 from ledger.store.wall import wall
 
 _BUSY_SECONDS = 30.0
+_TABLES = text("SELECT 1 FROM information_schema.tables WHERE table_schema = :schema LIMIT 1")
 _CLOCK = text("SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)")
 
 
@@ -68,9 +70,7 @@ class Store:
         ``clock`` is read inside each transaction; without one the instants that callers give are believed.
         """
         if url.startswith("sqlite:///"):
-            folder = Path(url.removeprefix("sqlite:///"))
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it will hold personal data
-            path = folder / f"{cls.name}.db"
+            path = cls.file(url)
             return cls(
                 url, _sqlite(path, busy_seconds, write=True), _sqlite(path, busy_seconds, write=False), clock, doors
             )
@@ -91,8 +91,27 @@ class Store:
         """``sqlite`` or ``postgresql``."""
         return self._writer.dialect.name
 
+    @classmethod
+    def file(cls, url: str) -> Path:
+        """The file of a SQLite URL."""
+        return Path(url.removeprefix("sqlite:///")) / f"{cls.name}.db"
+
+    async def exists(self) -> bool:
+        """Whether it was ever made; makes nothing. A file without a byte was not."""
+        if self.dialect == "sqlite":
+            file = self.file(self.url)
+            return file.is_file() and file.stat().st_size > 0
+        async with self.unscoped_read() as connection:
+            return (await connection.execute(_TABLES, {"schema": self.name})).first() is not None
+
     async def migrate(self) -> None:
-        """Bring the schema to the newest revision; several may do so at once."""
+        """Bring the schema to the newest revision, making what is not there; several may do so at once."""
+        if self.dialect == "sqlite":
+            file = self.file(self.url)
+            try:
+                private_file(file)  # its log and index take their modes from it
+            except OSError as error:
+                raise Unavailable(f"it cannot be made: {error.strerror}", where=str(file)) from error
         async with migrations.turn(), self.unscoped_write() as connection:
             if self.dialect == "postgresql":
                 await connection.execute(text("SELECT pg_advisory_xact_lock(7, 7)"))

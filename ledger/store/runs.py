@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import JSON, cast, func
+
 from ledger.instant import new_ids, to_text
 from ledger.store.book import Book, Reader
 from ledger.store.tables import runs
@@ -127,6 +129,21 @@ async def held_sets(reader: Reader, states: Collection[str]) -> list[HeldSet]:
     """Held sets in these states, oldest first."""
     statement = reader.select(runs.held_set, *_HELD).where(runs.held_set.c.state.in_(list(states)))
     return [HeldSet(*tuple(row)) for row in await reader.all(statement.order_by(runs.held_set.c.created_at))]
+
+
+async def held_counts(reader: Reader, known: Mapping[str, int]) -> dict[str, int]:
+    """digest → how many changes, of every open held set. A digest in ``known`` is not counted again: it says which
+    changes they are."""
+    open_sets = runs.held_set.c.state == "open"
+    found = {row[0]: -1 for row in await reader.tuples(reader.select(runs.held_set, "digest").where(open_sets))}
+    for digest in found:
+        if digest in known:
+            found[digest] = known[digest]
+            continue
+        changes = runs.held_set.c.changes if reader.dialect == "sqlite" else cast(runs.held_set.c.changes, JSON)
+        one = reader.select(runs.held_set, "digest").where(runs.held_set.c.digest == digest)
+        found[digest] = int(await reader.scalar(one.with_only_columns(func.json_array_length(changes))) or 0)
+    return found
 
 
 async def put_held(book: Book, held: HeldSet) -> None:

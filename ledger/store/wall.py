@@ -54,9 +54,11 @@ def translated(error: BaseException, where: str) -> RosterdError:
         or _says(cause, sqlite3.OperationalError, "unable to open")
         or _says(cause, sqlite3.OperationalError, "disk")
     ):
-        return Unavailable(
-            f"the database does not answer: {_first_line(cause)}", where=where, next_step="rosterd check --live"
-        )
+        full = _says(cause, sqlite3.OperationalError, "full") or state == "53100"
+        way = "free space on the disk of the database" if full else "rosterd check --live"
+        return Unavailable(f"the database does not answer: {_first_line(cause)}", where=where, next_step=way)
+    if _says(cause, sqlite3.DatabaseError, "not a database"):
+        return Final(f"{_first_line(cause)}", where=where, next_step="restore its backup")
     return Final(f"the database refuses a statement: {_first_line(cause)}", where=where)
 
 

@@ -217,7 +217,7 @@ async def opened(folder: Path, company: Company, teller: Teller) -> AsyncIterato
             zone.write_text("{}", encoding="utf-8")
             arguments = ("rosterd.demo.resolver", "--port", str(number), "--zone-file", str(zone))
             children.enter_context(process(*arguments, log=folder / "var" / "resolver.log"))
-        async with Service.opened(load(config), clock=clock) as service:
+        async with Service.opened(load(config), clock=clock, makes=True) as service:
             await service.register()
             await _catalogue(service, folder / "import")
             yield Stage(folder, company, clock, service, teller, zones, port)

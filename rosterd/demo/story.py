@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from aiohttp import web
 
 from ledger.errors import RosterdError
 from rosterd import faces, health, logs
@@ -27,7 +26,7 @@ from rosterd.demo.files import ORGANIZATION
 from rosterd.demo.stage import Stage
 from rosterd.demo.teller import Teller
 from rosterd.service import Service
-from rosterd.unreadable import Runner
+from rosterd.wire.listener import Listener
 
 Act = Callable[[Stage], Awaitable[None]]
 
@@ -56,20 +55,19 @@ class Faces:
         """What ``GET /admin/v1/status`` shows."""
         return {"state": "demo", "organizations": [ORGANIZATION], "workers": {}}
 
-    async def reload(self) -> None:
+    async def reload(self, organization: str = "") -> None:
         """Nothing to take over."""
 
 
 @asynccontextmanager
 async def listening(service: Service, port: int) -> AsyncIterator[None]:
     """The same HTTP faces as the daemon's, on a loopback port."""
-    runner = Runner(await faces.make(Faces(service), connector=True, api=True), access_log=None)
-    await runner.setup()
+    app = await faces.make(Faces(service), connector=True, api=True)
+    listener = await Listener.open(app, ("127.0.0.1", port), key="server.listen", drain=10)
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
         yield
     finally:
-        await runner.cleanup()
+        await listener.close()
 
 
 async def play(folder: Path, people: int, teller: Teller, *, serve: bool) -> None:

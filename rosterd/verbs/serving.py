@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import Annotated
 
 import typer
@@ -10,6 +11,8 @@ import typer
 from ledger.errors import NotFound
 from rosterd.programs import Only
 from rosterd.verbs.console import Json, Session
+
+_log = logging.getLogger(__name__)
 
 
 def serve_command(
@@ -22,14 +25,19 @@ def serve_command(
     import uvloop
 
     from rosterd import logs
+    from rosterd.checks import open_files
     from rosterd.daemon import serve
     from rosterd.service import Service
 
     section = settings.installation.logging
     logs.configure(form=section.format, level="debug" if session.debug else section.level)
 
+    for line in open_files(settings):
+        if not line.ok:
+            logs.event(_log, "file.open_to_others", level=logging.WARNING, what=line.what, fix=line.fix)
+
     async def run() -> None:
-        async with Service.opened(settings) as service:
+        async with Service.opened(settings, makes=True) as service:
             await serve(service, only)
 
     uvloop.run(run())

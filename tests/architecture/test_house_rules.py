@@ -21,6 +21,7 @@ SYNC_IS_AGREED = {"connector.sso.sync"}
 MOST_FILES, SHORTEST = 15, 60
 CROWDED = {
     "rosterd": "the composition: one file per part of the daemon and of its settings",
+    "ledger": "the values of the field and what every store stands on, one file per thing",
     "ledger/store": "one file per aggregate of the book, each with a table room of its own",
     "connector/sso": "domains, connections and responses, to be three rooms when sign-on is worked on",
     "connector/scim": "the provider's grammar, resources and routes, to be rooms when the inbox is worked on",
@@ -31,6 +32,7 @@ SLICES = {
     "connector.reconcile.reading.first_names": "what an upgrade keeps (E3), to go when no ledger is that old",
     "connector.reconcile.guard.address_swaps": "a rule of its own (D9) that is looked for by its name",
     "ledger.store.doors": "the seam through which tests run processes in every order",
+    "rosterd.wire.unreadable": "what SCIM says of requests that no route sees; the listener knows no face",
     "rosterd.fetching": "the one place that fetches for an operator: its limits are read by themselves",
 }
 """Modules under ``SHORTEST`` lines with one importer, and why."""

@@ -14,10 +14,10 @@ from tests.parts.sso_organization import SsoOrganization
 
 
 def enable_sync(installation: Installation, organization: str = "acme") -> None:
-    """Domain proved, identity provider tested and on, sync enabled (R5)."""
+    """Domain proved, identity provider tested and on, sync enabled (R5); the ledger is made where there is none."""
 
     async def walk() -> None:
-        async with Service.opened(load(installation.file, {})) as service:
+        async with Service.opened(load(installation.file, {}), makes=True) as service:
             await service.register()
             now = utc_now()
             signed_on = SsoOrganization(service.ledger, service.provider(), Key.make(now), name=organization)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +49,10 @@ class Installation:
     def make(cls, folder: Path) -> Installation:
         """What ``rosterd init`` writes, listening on a free port."""
         made = cls(folder)
-        assert run("init", str(folder)).code == 0
-        made.edit("rosterd.toml", 'listen = "127.0.0.1:8080"', f'listen = "127.0.0.1:{free_port()}"')
+        with ThreadPoolExecutor(max_workers=1) as apart:  # it makes the ledger in a loop of its own
+            assert apart.submit(run, "init", str(folder)).result().code == 0
+        own = f'listen = "127.0.0.1:{free_port()}"\noperator_listen = "127.0.0.1:0"'
+        made.edit("rosterd.toml", 'listen = "127.0.0.1:8080"', own)
         return made
 
     @property
@@ -88,7 +91,8 @@ class Installation:
         daemon = Daemon(process)
         try:
             line = daemon.wait_for("serve.listening")
-            daemon.url = f"http://{line.split('address=')[1].split()[0]}"
+            daemon.url = _url(line)
+            daemon.operator_url = _url(next(item for item in daemon.lines if "serve.operator_listening" in item))
             yield daemon
         finally:
             daemon.stop()
@@ -101,6 +105,7 @@ class Daemon:
         self.process = process
         self.lines: list[str] = []
         self.url = ""
+        self.operator_url = ""
         self._arriving: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, name="daemon's log", daemon=True).start()
 
@@ -146,6 +151,10 @@ class Daemon:
             self.lines.append(line)
         self._arriving.put("")
         return code
+
+
+def _url(line: str) -> str:
+    return f"http://{line.split('address=')[1].split()[0]}"
 
 
 def run(*arguments: str) -> Answer:

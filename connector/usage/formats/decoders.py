@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -74,20 +75,42 @@ def parquet(source: Path | bytes) -> Iterator[Row]:
     """The rows of a Parquet file. Raises ``BadInput`` for its columns, ``pa.ArrowException`` where it is none."""
     number = 0
     with opened(source) as file:
-        for batch in file.iter_batches(batch_size=PARQUET_ROWS):
-            columns = [_values(batch.column(position)) for position in range(batch.num_columns)]
+        names, batches = file.schema_arrow.names, file.iter_batches(batch_size=PARQUET_ROWS)
+        while columns := _columns(batches):
             for values in zip(*columns, strict=True):
                 number += 1
-                yield f"row {number}", parse_mapping(dict(zip(batch.schema.names, values, strict=True)))
+                yield f"row {number}", parse_mapping(dict(zip(names, values, strict=True)))
+
+
+def _columns(batches: Iterator[pa.RecordBatch]) -> list[list[Any]]:
+    """The values of the next rows, by column; none at the end. Raises ``pa.ArrowException``."""
+    with _damage():
+        batch = next(batches, None)
+        return [] if batch is None else [_values(batch.column(place)) for place in range(batch.num_columns)]
 
 
 def opened(source: Path | bytes) -> pq.ParquetFile:
     """A Parquet file whose columns were checked. Texts stay in their dictionaries: what is small stays small."""
-    plain = io.BytesIO(source) if isinstance(source, bytes) else source
-    with pq.ParquetFile(plain) as file:
-        check_columns(file.schema_arrow.names)
-        texts = [field.name for field in file.schema_arrow if pa.types.is_string(field.type)]
-    return pq.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source, read_dictionary=texts)
+
+    def file(**options: Any) -> pq.ParquetFile:
+        return pq.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source, **options)
+
+    with _damage(), file() as found:
+        check_columns(found.schema_arrow.names)
+        texts = [field.name for field in found.schema_arrow if pa.types.is_string(field.type)]
+    with _damage():
+        return file(read_dictionary=texts)
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    """Damage is ``pa.ArrowInvalid``: pyarrow meets it with whatever it was about to do."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, BadInput):
+        raise
+    except Exception as error:
+        raise pa.ArrowInvalid(f"it is damaged ({type(error).__name__})") from error
 
 
 def check_columns(names: list[str]) -> None:

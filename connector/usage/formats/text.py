@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
+import re
 from collections.abc import Collection, Iterable, Iterator
+from functools import cache
 
 from ledger.errors import BadInput
 
@@ -107,6 +109,12 @@ def _line(part: bytes, number: int) -> bytes:
     return line.removeprefix(_BOM) if number == 1 else line
 
 
+@cache
+def _quoted(separator: str) -> re.Pattern[str]:
+    cell = rf'(?:"(?:[^"]|"")*+"|[^"{re.escape(separator)}]*+)'
+    return re.compile(rf"{cell}(?:{re.escape(separator)}{cell})*+")
+
+
 def _utf8(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     if encoding == "utf-8":
         yield from blocks
@@ -118,9 +126,14 @@ def _utf8(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     except UnicodeError as error:
         way = "read it as utf-16-le or utf-16-be, or in the encoding it is in"
         raise BadInput("the text does not begin with the mark of UTF-16", next_step=way) from error
+    if decoder.getstate()[0]:
+        raise BadInput("the text is cut off in the middle of a character", next_step="send the whole text")
     yield decoder.decode(b"", final=True).encode("utf-8", "replace")
 
 
 def cells(line: str, separator: str) -> list[str]:
-    """The cells of one line; raises ``csv.Error`` where its quotes are broken. A cell never spans lines."""
+    """The cells of one line; raises ``csv.Error`` where its quotes are broken (RFC 4180 §2.5): a cell never spans
+    lines, and the second line of one that does would else be a row of its own."""
+    if '"' in line and not _quoted(separator).fullmatch(line):
+        raise csv.Error("a quote stands inside a cell")
     return next(csv.reader((line,), delimiter=separator, strict=True), [])

@@ -77,6 +77,7 @@ def ask(daemon: Daemon, token: str, method: str, path: str, body: Any = None) ->
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{daemon.url}/admin/v1{path}", data=data, method=method)  # noqa: S310
     request.add_header("Authorization", f"Bearer {token}")
+    request.add_header("Content-Type", "application/json")
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - our own daemon
             return answer.status, json.loads(answer.read())

@@ -41,11 +41,17 @@ def reader(acme: Installation) -> str:
     return str(acme.rosterd("token", "create", "power bi", "--json").document["token"])
 
 
+def own(daemon: Daemon, path: str) -> tuple[int, Any, dict[str, str]]:
+    """As ``ask``, at the operator's listener."""
+    return ask(daemon, daemon.operator_url + path)
+
+
 def ask(daemon: Daemon, path: str, token: str = "", body: Any = None) -> tuple[int, Any, dict[str, str]]:
-    """Status, JSON (or text) and headers of one request."""
+    """Status, JSON (or text) and headers of one request; ``path`` may be a whole address."""
     data = None if body is None else json.dumps(body).encode()
     method = "GET" if body is None else "POST"
-    request = urllib.request.Request(daemon.url + path, data=data, method=method)  # noqa: S310 - our own daemon
+    url = path if path.startswith("http") else daemon.url + path
+    request = urllib.request.Request(url, data=data, method=method)  # noqa: S310 - our own daemon
     request.add_header("Content-Type", "application/json")
     if token:
         request.add_header("Authorization", f"Bearer {token}")
@@ -59,12 +65,14 @@ def ask(daemon: Daemon, path: str, token: str = "", body: Any = None) -> tuple[i
 
 def test_health_says_live_and_ready(daemon: Daemon) -> None:
     assert ask(daemon, "/health/live")[:2] == (200, {"status": "live"})
-    assert ask(daemon, "/health/ready")[:2] == (200, {"status": "ready", "organizations": 1})
+    assert ask(daemon, "/health/ready")[:2] == (200, {"status": "ready"})
+    assert own(daemon, "/health/ready")[:2] == (200, {"status": "ready", "organizations": 1})
 
 
-def test_metrics_are_prometheus_text(daemon: Daemon) -> None:
+def test_metrics_are_prometheus_text_for_the_operator_alone(daemon: Daemon) -> None:
     ask(daemon, "/health/live")
-    status, text, headers = ask(daemon, "/metrics")
+    assert ask(daemon, "/metrics")[0] == 404
+    status, text, headers = own(daemon, "/metrics")
     assert status == 200
     assert headers["Content-Type"].startswith("text/plain")
     assert 'rosterd_requests_total{face="health",status="200"}' in text
@@ -103,7 +111,10 @@ def test_a_coded_body_is_read_whole_where_it_is_read_at_all(acme: Installation, 
     assert (status, report["rows"], report["dropped"]) == (200, 100, {"no_legal_basis": 100})
     status, problem = post(events, sender, kind, packed[:-5])
     assert (status, problem["detail"]) == (400, "the gzip body is damaged: it is cut off")
-    assert post("/admin/v1/approvals", admin, "application/json", gzip.compress(b"{}"))[0] == 415
+    status, problem = post("/admin/v1/approvals", admin, "application/json", gzip.compress(b"{}"))
+    assert (status, {one["where"] for one in problem["errors"]}) == (400, {"digest", "reason"})
+    status, problem = post("/admin/v1/approvals", admin, "application/json", gzip.compress(b"{}")[:-5])
+    assert (status, problem["detail"]) == (400, "the gzip body is cut off")
 
 
 def test_an_expired_or_garbled_token_is_refused_without_saying_why(daemon: Daemon) -> None:
@@ -138,20 +149,28 @@ def test_a_reload_takes_over_changes_and_a_bad_file_keeps_the_old_one(
     other.write_text('[organization]\nid = "zeta"\nname = "Zeta"\n', encoding="utf-8")
     daemon.signal(signal.SIGHUP)
     assert "zeta" in daemon.wait_for("reload.done")
-    assert ask(daemon, "/health/ready")[1]["organizations"] == 2
+    assert own(daemon, "/health/ready")[1]["organizations"] == 2
 
+    before = acme.organization.read_text(encoding="utf-8")
     other.write_text('[organization]\nid = "zeta"\nnam = "Zeta"\n', encoding="utf-8")
+    acme.append('[sync]\nfresh_within = "3h"\n')
     daemon.signal(signal.SIGHUP)
-    daemon.wait_for("reload.refused")
+    assert "organization=zeta" in daemon.wait_for("reload.refused")
     assert any("unknown key 'nam'" in line and "zeta.toml:3" in line for line in daemon.lines)
-    assert ask(daemon, "/health/ready")[1]["organizations"] == 2
+    assert "acme" in daemon.wait_for("reload.done")
+    assert own(daemon, "/health/ready")[1]["organizations"] == 2
 
+    assert ask(daemon, "/admin/v1/reload", admin, {})[:2] == (200, {"reloaded": True}), "acme's own file is good"
+    acme.append("[limitss]\n")
     status, problem, _ = ask(daemon, "/admin/v1/reload", admin, {})
     assert status == 400
-    assert any("unknown key" in fault["what"] for fault in problem["errors"])
+    assert ["limitss" in fault["what"] for fault in problem["errors"]] == [True]
+    assert "zeta" not in json.dumps(problem)
+    assert own(daemon, "/health/ready")[1]["organizations"] == 2
+    acme.organization.write_text(before, encoding="utf-8")
     other.unlink()
     assert ask(daemon, "/admin/v1/reload", admin, {})[:2] == (200, {"reloaded": True})
-    assert ask(daemon, "/health/ready")[1]["organizations"] == 1
+    assert own(daemon, "/health/ready")[1]["organizations"] == 1
 
 
 def test_a_key_that_cannot_change_while_running_is_refused(acme: Installation, daemon: Daemon) -> None:

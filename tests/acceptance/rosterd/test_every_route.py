@@ -33,7 +33,6 @@ REPORTS = "reports"
 TABLE = f"""
 GET    /health/live                                  {PUBLIC}
 GET    /health/ready                                 {PUBLIC}
-GET    /metrics                                      {PUBLIC}
 GET    /openapi.json                                 {PUBLIC}
 GET    /v1/openapi.json                              {PUBLIC}
 GET    /v1/errors/{{kind}}                             {PUBLIC}
@@ -134,6 +133,7 @@ def walked(app: web.Application) -> Iterator[tuple[str, str]]:
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
     acme = Installation.make(tmp_path / "etc")
+    acme.edit("rosterd.toml", "[server]", "[server]\nanonymous_per_address = 100000")
     acme.append('\n[[directories]]\nid = "inbox"\nkind = "scim_inbox"\n')
     acme.append('\n[[teams]]\nname = "Other"\n')
     (acme.folder / "organizations" / "zeta.toml").write_text(

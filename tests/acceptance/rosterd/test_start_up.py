@@ -40,7 +40,7 @@ HEAVY = {"ldap3", "aiohttp", "saml2", "pyiceberg", "pyarrow", "duckdb", "apsched
 WITHOUT_LEDGER = LIBRARIES - {"cryptography", "msgspec"}
 
 COMMANDS: dict[str, tuple[str, set[str]]] = {
-    "init FOLDER": ("init {folder}/new", WITHOUT_LEDGER),
+    "init FOLDER": ("init {folder}/new", HEAVY | {"dns"}),
     "check": ("check", WITHOUT_LEDGER),
     "token list": ("token list", HEAVY),
     "usage status": ("usage status", HEAVY),
@@ -293,6 +293,7 @@ def answering(status: int) -> Iterator[tuple[int, list[str]]]:
 def test_the_health_check_asks_the_daemon_and_nothing_else(tmp_path: Path) -> None:
     acme = Installation.make(tmp_path / "etc")
     acme.append(LDAP_DIRECTORY.replace("PORT", str(free_port())))
+    shutil.rmtree(acme.folder / "var")
     with answering(200) as (port, asked):
         ran = fresh.command(
             "-c", str(acme.file), "check", "--live", "--daemon", ROSTERD_SERVER_LISTEN=f"0.0.0.0:{port}"

@@ -82,7 +82,7 @@ def test_a_clock_that_cannot_be_right_is_told_until_it_is_corrected_or_accepted(
 
 def ready(daemon: Daemon) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"{daemon.url}/health/ready", timeout=20) as answer:  # noqa: S310 - our own daemon
+        with urllib.request.urlopen(f"{daemon.operator_url}/health/ready", timeout=20) as answer:  # noqa: S310 - our own daemon
             return answer.status, ""
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)["why"]

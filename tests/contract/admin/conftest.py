@@ -42,6 +42,8 @@ class Admin:
     async def ask(self, method: str, path: str, body: Any = None, **values: Any) -> tuple[int, Any]:
         """Status and document."""
         parts = {"json": body} if body is not None else values
+        if "data" in parts:
+            parts = {"headers": {"Content-Type": "application/json"}, **parts}
         async with self.client.request(method, PREFIX + path, **parts) as response:
             return response.status, await response.json(content_type=None)
 
@@ -77,7 +79,7 @@ async def admin(ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch) 
             raise NotFound("its file is gone")
         return Declared(rules, InviteSettings(), DIRECTORIES, {"corp": RULES})
 
-    async def reload() -> None:
+    async def reload(_organization: str) -> None:
         return None
 
     found: list[Admin] = []

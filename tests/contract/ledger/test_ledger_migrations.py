@@ -24,6 +24,8 @@ AGAIN = "tables.py and the revisions differ: run python -m ledger.store.migratio
 def empty_urls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, str]]:
     """Two empty databases."""
     if request.param == "sqlite":
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
         yield f"sqlite:///{tmp_path / 'one'}", f"sqlite:///{tmp_path / 'two'}"
         return
     server: PostgresServer = request.getfixturevalue("postgres_server")

@@ -14,7 +14,7 @@ from aiohttp import web
 from connector.scim.answering import ERROR
 from connector.scim.routes import PREFIX, Acts, Pushing, make_app
 from ledger.store.inbox import Inbox
-from rosterd.unreadable import Runner
+from rosterd.wire.listener import Listener
 
 TOKEN = "rpt_secret"
 
@@ -34,11 +34,9 @@ async def port(tmp_path: Path) -> AsyncIterator[int]:
     app = web.Application()
     acts = Acts(authenticate, lambda: datetime(2026, 3, 2, tzinfo=UTC), pushed, "https://sync.example")
     app.add_subapp(PREFIX, make_app(box, acts))
-    runner = Runner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield runner.addresses[0][1]
-    await runner.cleanup()
+    listener = await Listener.open(app, ("127.0.0.1", 0), key="server.listen", drain=1)
+    yield int(listener.addresses[0].rpartition(":")[2])
+    await listener.close()
     await box.close()
 
 

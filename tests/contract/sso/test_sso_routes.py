@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,11 +13,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from connector.sso import sign_in, steps
-from connector.sso.routes import Entrance
+from connector.sso.routes import Entrance, _form
 from connector.sso.saml import ServiceProvider
 from connector.sso.settings import SamlSettings
 from connector.sso.sign_in import Outgoing, SignedIn
 from connector.sso.signing import ensure_key
+from ledger.errors import BadInput
 from ledger.secret import SecretRef
 from ledger.store.engine import Ledger
 from tests.parts.idp import Key
@@ -117,6 +119,23 @@ async def test_every_refusal_looks_the_same(acme: SsoOrganization, browser: Clie
     assert "could not be completed" in text
 
 
+async def test_who_proves_nothing_writes_nothing(
+    acme: SsoOrganization, browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await acme.turned_on(NOW)
+    going = await acme.start_test(NOW)
+    posted = acme.forged(going, NOW, assertion_id="_new").post()
+    unknown = acme.forged(replace(going, request_id="_unknown"), NOW).post()
+    monkeypatch.setattr(Ledger, "write", None)
+    assert (await post(browser, going, unknown))[0] == 400
+    for cookie in ("", "another browser's"):
+        assert (await post(browser, replace(going, cookie=cookie), posted))[0] == 400
+    async with browser.get("/sso/acme/test?ticket=unknown") as answer:
+        assert answer.status == 400
+    monkeypatch.undo()
+    assert (await post(browser, going, posted))[0] == 200, "its request still waits"
+
+
 async def test_relay_state_never_says_where_to_go(
     acme: SsoOrganization, browser: Client, arrived: list[SignedIn]
 ) -> None:
@@ -156,6 +175,12 @@ async def test_who_signed_in_is_handed_on(acme: SsoOrganization, browser: Client
 
 async def test_bodies_that_are_too_large_or_no_forms(acme: SsoOrganization, browser: Client) -> None:
     async with browser.post("/sso/acme/acs", data={"SAMLResponse": "A" * 800_000}) as answer:
-        assert answer.status == 400
+        assert answer.status == 413
     async with browser.post("/sso/acme/acs", data=b"\xff", headers={"Content-Type": "text/plain"}) as answer:
-        assert answer.status == 400
+        assert answer.status == 415
+
+
+def test_a_form_that_is_nothing_but_escapes_is_not_unescaped() -> None:
+    assert _form(b"SAMLResponse=%2B%2F%3D&RelayState=") == {"SAMLResponse": "+/=", "RelayState": ""}
+    with pytest.raises(BadInput, match="nearly everything is escaped"):
+        _form(b"SAMLResponse=" + b"%" * 100_000)

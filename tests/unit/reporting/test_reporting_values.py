@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from access.rate import Buckets
 from ledger.published.datasets import DATASETS
 from reporting_api.errors import Problem
 from reporting_api.privacy import Cell, suppress
 from reporting_api.query.cursor import Cursors, check, values_of
 from reporting_api.query.model import In, Order, Query, Scope
-from reporting_api.rate import Buckets
 from reporting_api.rest.answers import csv_body
 from reporting_api.settings import ApiSettings
 

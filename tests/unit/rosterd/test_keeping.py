@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from ledger.errors import Busy
+from ledger.errors import Busy, Unavailable
 from rosterd import health, keeping
 from rosterd import schedule as scheduling
 from rosterd.daemon import Daemon
@@ -84,7 +84,7 @@ async def test_what_is_done_once_is_told_when_it_fails(caplog: pytest.LogCapture
 
 async def unready(kept: Keeping) -> str:
     """Why ``/health/ready`` says 503."""
-    routes = health.routes(cast(Service, None), Metrics(), draining=lambda: False, down=lambda: kept.down)
+    routes = health.operators_routes(cast(Service, None), Metrics(), draining=lambda: False, down=lambda: kept.down)
     ready = next(route.handler for route in routes if route.path == "/health/ready")
     answer: Any = await ready(make_mocked_request("GET", "/health/ready"))  # type: ignore[arg-type,misc]
     assert answer.status == 503
@@ -134,7 +134,7 @@ async def test_settings_are_in_force_when_they_stand_and_not_before(
             return await register(settings)
 
         monkeypatch.setattr(service, "register", registered)
-        with pytest.raises(Busy):
+        with pytest.raises(Unavailable):
             await daemon.reload()
         assert service.settings is before
         await daemon.reload()

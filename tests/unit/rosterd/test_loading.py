@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,57 @@ def test_the_whole_policy_language_loads(folder: Path) -> None:
     assert chosen.rules["research"].where == (("department", frozenset({"r&d"})),)
     assert chosen.limits_of("research").team_day_floor == 1
     assert chosen.guest("bo@partner.example") == {"design"}
+
+
+def test_a_file_that_is_nested_too_deep_is_one_fault(folder: Path) -> None:
+    for text in ("a = " + "[" * 50_000, "a = " + "[" * 20 + "]" * 20, ".".join("a" * 300) + " = 1"):
+        (folder / "organizations" / "acme.toml").write_text(text, encoding="utf-8")
+        assert faults_of(folder) == ["organizations/acme.toml: is nested more than 16 deep"]
+
+
+def test_a_hundred_thousand_faults_are_fifty_and_a_number(folder: Path) -> None:
+    keys = "".join(f"key{number} = 1\n" for number in range(900))
+    (folder / "organizations" / "acme.toml").write_text(keys + ORGANIZATION, encoding="utf-8")
+    found = faults_of(folder)
+    assert len(found) == 51
+    assert found[-1].endswith("and 850 more like these")
+    assert len("".join(found)) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("".join(f"key{number} = 1\n" for number in range(100_000)), "1000 keys in a table"),
+        ("[[mappings]]\n" * 100_000, "20000 items in a list"),
+        ("a = [" + "1," * 100_000 + "]", "20000 items in a list"),
+    ],
+)
+def test_what_there_is_far_too_much_of_is_one_fault(folder: Path, text: str, what: str) -> None:
+    (folder / "organizations" / "acme.toml").write_text(text, encoding="utf-8")
+    assert faults_of(folder) == [f"organizations/acme.toml: has more than {what}"]
+
+
+def test_what_is_no_file_is_told_and_nobody_waits_for_it(folder: Path) -> None:
+    os.mkfifo(folder / "organizations" / "pipe.toml")
+    (folder / "organizations" / "folder.toml").mkdir()
+    assert faults_of(folder) == [f"organizations/{name}.toml: is no file" for name in ("folder", "pipe")]
+
+
+def test_a_byte_order_mark_is_no_fault(folder: Path) -> None:
+    for name in ("rosterd.toml", "organizations/acme.toml"):
+        (folder / name).write_bytes(b"\xef\xbb\xbf" + (folder / name).read_bytes())
+    assert list(load(folder / "rosterd.toml", {}).customers) == ["acme"]
+
+
+def test_a_long_value_or_key_is_not_repeated(folder: Path) -> None:
+    long = "x" * 100_000
+    replace(folder, 'team = "Design"', f'team = "Design"\npriority = "{long}"\n{long} = 1')
+    found = faults_of(folder)
+    assert len(found) == 2
+    assert all(len(text) < 1000 for text in found)
+
+
+def test_a_file_without_end_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rosterd.loading._MOST_BYTES", 1000)
+    (folder / "organizations" / "acme.toml").write_text("#" * 1001, encoding="utf-8")
+    assert faults_of(folder) == ["organizations/acme.toml: has more than 1000 bytes"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -85,3 +86,25 @@ def test_an_error_is_one_line() -> None:
         LOG.exception("job.failed")
     assert stream.getvalue().count("\n") == 1
     assert "ValueError" in stream.getvalue()
+
+
+def test_a_token_is_never_shown_whatever_stands_before_it() -> None:
+    line = written(path="/v1/rpt_ABCDEFGH_secret", error=repr(b"Bearer\r\n rpt_ABCDEFGH_secret"))
+    assert "secret" not in line
+    assert line.count("rpt_***") == 2
+    line = written(path="/xrpt_ABCDEFGH_secret/%20rpt_ABCDEFGH_secret", name="RPT_ABCDEFGH_secret")
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    "text", ["a" * 4000 + "@" + "a" * 4000, "a" * 8000, "a.b@" * 2000, "a://" * 2000, "token=" * 1500]
+)
+def test_no_long_value_keeps_others_waiting(text: str) -> None:
+    """Masking goes through a line once; from every character of it, this would take a second and more."""
+    began = time.process_time()
+    written(path=text * 10)
+    assert time.process_time() - began < 0.25
+
+
+def test_a_value_without_end_is_cut() -> None:
+    assert len(written(path="x" * 100_000, error="y" * 100_000)) < 10_000

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
 from contextlib import suppress
 from datetime import datetime
+from random import Random
 from typing import Any
 
 import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connector.usage.formats.bodies import CONTENT_TYPES, read_body
+from connector.usage.formats.bodies import CONTENT_TYPES, PARQUET, read_body
 from connector.usage.formats.text import ENCODINGS, lines
 from connector.usage.rows import FIELDS, BadRow, EventRow, cause_of, parse_line, parse_mapping
 from ledger.errors import BadInput
@@ -133,7 +138,15 @@ def test_lines_are_the_same_however_they_come(parts: list[bytes], encoding: str,
     whole = b"".join(parts)
     cut = [whole[start : start + size] for start in range(0, len(whole), size)]
     mark = b"\xff\xfe" if encoding == "utf-16" else b""
-    assert list(lines([mark, *cut], encoding)) == list(lines([mark + whole], encoding))
+    assert read_of([mark, *cut], encoding) == read_of([mark + whole], encoding)
+
+
+def read_of(blocks: list[bytes], encoding: str) -> list[tuple[int, bytes]] | str:
+    """Lines, or why there are none."""
+    try:
+        return list(lines(blocks, encoding))
+    except BadInput as error:
+        return error.what
 
 
 def test_utf16_without_its_mark_is_told() -> None:
@@ -150,3 +163,56 @@ def test_no_body_whatever_raises_anything_else(body: bytes, kind: str, coding: s
 def test_a_line_without_end_is_one_row_and_the_next_is_read() -> None:
     blocks = [b"x" * (1 << 18)] * 9 + [b"\r", b"\nlast"]
     assert [(number, len(line)) for number, line in lines(blocks)] == [(1, 200), (2, 4)]
+
+
+def test_a_text_that_is_cut_off_inside_a_character_is_no_text() -> None:
+    whole = "\ufeffevent_id,occurred_at,mail,offering_code\n1,2026-03-01T10:00:00Z,a@acme.example,CAD".encode(
+        "utf-16-le"
+    )
+    assert len(read_body(whole, "text/csv; charset=utf-16")) == 1
+    with pytest.raises(BadInput, match="cut off in the middle"):
+        read_body(whole[:-1], "text/csv; charset=utf-16")
+
+
+@pytest.mark.parametrize("line", ['b",x', 'a"b,x', ' "a",x', '"a"b,x', '"a,x', '"a"",x'])
+def test_a_quote_inside_a_cell_makes_no_event_of_half_a_row(line: str) -> None:
+    body = f"event_id,occurred_at,mail,offering_code\n{line},2026-03-01T10:00:00Z,a@acme.example,CAD\n"
+    [(_, row)] = read_body(body.encode(), "text/csv")
+    assert isinstance(row, BadRow)
+    assert row.reasons == ("the quotes are broken: a quoted cell ends on its line",)
+
+
+def test_the_second_line_of_a_cell_is_no_event() -> None:
+    rest = ",2026-03-01T10:00:00Z,a@acme.example,CAD\n"
+    body = f'event_id,occurred_at,mail,offering_code\n"a\nb"{rest}"c""d"{rest}'.encode()
+    assert [row.event_id for _, row in read_body(body, "text/csv")] == ["", "", 'c"d']
+
+
+def parquet_of(columns: dict[str, pa.Array]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink, compression="zstd", store_schema=False)
+    return sink.getvalue()
+
+
+def test_one_long_text_named_ten_thousand_times_is_looked_at_once_each() -> None:
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * 10_000, pa.int32()), pa.array(["y" * 1_000_000]))
+    body = parquet_of(dict.fromkeys(("event_id", "occurred_at", "mail", "offering_code"), text))
+    assert len(body) < 10_000
+    began = time.process_time()
+    rows = read_body(body, PARQUET)
+    assert time.process_time() - began < 20  # gone through by every rule, it takes minutes
+    assert {row.reasons[0] for _, row in rows if isinstance(row, BadRow)} == {
+        "event_id is too long: 1000000 characters, 128 are read"
+    }
+
+
+def test_parquet_that_is_damaged_anywhere_is_refused_or_read() -> None:
+    names = ("event_id", "occurred_at", "mail", "offering_code")
+    whole = parquet_of({name: pa.array([f"{name}{number % 3}" for number in range(50)]) for name in names})
+    chance = Random(7)
+    for _ in range(400):
+        body = bytearray(whole)
+        for _ in range(chance.randint(1, 6)):
+            body[chance.randrange(len(body))] = chance.randrange(256)
+        with suppress(BadInput):
+            read_body(bytes(body), PARQUET)
