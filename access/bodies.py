@@ -37,11 +37,7 @@ class TooSlow(BadInput):
     """The body did not come within its time (HTTP 408)."""
 
 
-class Garbled(BadInput):
-    """The body cannot be unpacked (HTTP 400)."""
-
-
-STATUS: dict[type[BadInput], int] = {UnreadBody: 415, Unsized: 411, TooLarge: 413, TooSlow: 408, Garbled: 400}
+STATUS: dict[type[BadInput], int] = {UnreadBody: 415, Unsized: 411, TooLarge: 413, TooSlow: 408, Damaged: 400}
 """What HTTP calls each."""
 
 
@@ -71,24 +67,22 @@ async def read_body(
 
 
 async def read_raw(request: web.Request, *, most: int) -> bytes:
-    """The body as it was sent, packed or not, of any kind; raises ``TooLarge``, ``TooSlow`` and ``Garbled``."""
+    """The body as it was sent, packed or not, of any kind; raises ``TooLarge``, ``TooSlow`` and ``Damaged``."""
     async with within(most):
         return await _taken(request, request.content.iter_any(), most)
 
 
 @asynccontextmanager
 async def within(most: int) -> AsyncIterator[None]:
-    """The time that a body of ``most`` bytes may take to come; raises ``TooSlow``, and ``Garbled`` where it breaks
+    """The time that a body of ``most`` bytes may take to come; raises ``TooSlow``, and ``Damaged`` where it breaks
     off."""
     try:
         async with asyncio.timeout(_SECONDS + most / _BYTES_A_SECOND):
             yield
     except TimeoutError as error:
         raise TooSlow("the body did not come in time", next_step="send it without pauses") from error
-    except Damaged as error:
-        raise Garbled(error.what) from error
     except (HttpProcessingError, web.RequestPayloadError) as error:
-        raise Garbled("the body breaks off") from error
+        raise Damaged("the body breaks off") from error
 
 
 async def _taken(request: web.Request, parts: AsyncIterable[bytes], most: int) -> bytes:

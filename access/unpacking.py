@@ -20,7 +20,7 @@ _PART = 64 * 1024
 
 
 class Damaged(BadInput):
-    """The body cannot be unpacked, or ends too early."""
+    """The body cannot be unpacked, or ends too early (HTTP 400)."""
 
 
 class Unpacking:

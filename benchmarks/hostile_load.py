@@ -10,7 +10,6 @@ Each row is one real daemon in a process of its own and what one prober sees, a 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -51,12 +50,12 @@ def _compare(daemon: Daemon, seconds: float) -> None:
     ):
         with beside:
             times, failed = _probed(daemon.url, seconds)
-            files = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+            files = daemon.files
         p99 = statistics.quantiles(times, n=100)[98]
         floor = floor or p99
         print(
             f"{name:<36}{len(times):>8}{failed:>8}{statistics.median(times) * 1000:>8.1f}{p99 * 1000:>8.1f}"
-            f"{max(times) * 1000:>9.1f}{p99 / floor:>7.1f}{files:>7}{_memory(daemon.pid):>6.0f}"
+            f"{max(times) * 1000:>9.1f}{p99 / floor:>7.1f}{files:>7}{daemon.peak_memory:>6.0f}"
         )
 
 
@@ -69,11 +68,6 @@ def _probed(url: str, seconds: float) -> tuple[list[float], int]:
         times.append(time.perf_counter() - began)
         time.sleep(_EVERY)
     return times, failed
-
-
-def _memory(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 if __name__ == "__main__":

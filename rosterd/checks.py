@@ -50,8 +50,8 @@ def offline(settings: Settings) -> list[CheckLine]:
             f" {len(customer.settings.teams)} Teams"
         )
         lines.append(CheckLine(True, described))
-    url = settings.installation.database.url
-    if url.startswith("sqlite:///") and not (file := Path(url.removeprefix("sqlite:///")) / "ledger.db").is_file():
+    folder = settings.installation.database.folder
+    if folder is not None and not (file := folder / "ledger.db").is_file():
         fix = "rosterd serve makes one in a fresh folder; where there was one, restore its backup"
         lines.append(CheckLine(False, f"there is no ledger: {file}", fix))
     return lines
@@ -137,12 +137,10 @@ async def own_addresses(service: Service) -> AsyncIterator[CheckLine]:
 def open_files(settings: Settings) -> list[CheckLine]:
     """Databases, keys and published tables that others may read; one line that says so when there are none."""
     installation = settings.installation
-    url, warehouse = installation.database.url, installation.storage.warehouse
+    databases, tables = installation.database.folder, installation.storage.folder
     paths = [Path(item.name) for item in _references(settings) if item.scheme == "file"]
-    if url.startswith("sqlite:///"):
-        paths += sorted(Path(url.removeprefix("sqlite:///")).glob("*.db*"))
-    if warehouse.startswith("file:"):
-        paths.append(Path(warehouse.removeprefix("file://").removeprefix("file:")))
+    paths += sorted(databases.glob("*.db*")) if databases else []
+    paths += [tables] if tables else []
     certificate = Path(installation.saml.signing_certificate.name)
     found = [path for path in dict.fromkeys(paths) if path != certificate and open_to_others(path)]
     shown = [CheckLine(False, f"{path} can be read by others", f"chmod go-rwx {path}") for path in found]

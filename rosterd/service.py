@@ -23,7 +23,7 @@ from ledger.store.engine import Ledger
 from rosterd.clock import Clock, host_clock, utc_now
 from rosterd.leasing import leased
 from rosterd.logs import event
-from rosterd.settings import Customer, Settings
+from rosterd.settings import Customer, InstallationSettings, Settings
 
 if TYPE_CHECKING:
     from access.outbound.door import Door
@@ -95,7 +95,7 @@ class Service:
                 where=where,
                 next_step="rosterd serve makes one in a fresh folder; where there was one, restore its backup",
             )
-        if beside := _kept_beside(url, installation.storage.warehouse):
+        if beside := _kept_beside(installation):
             raise BadInput(
                 f"there is no ledger, though there is {', '.join(beside)}: it was lost",
                 where=where,
@@ -321,14 +321,12 @@ def own_name(settings: Settings) -> str:
     return urlsplit(settings.installation.server.public_url).hostname or "rosterd"
 
 
-def _kept_beside(url: str, warehouse: str) -> list[str]:
+def _kept_beside(installation: InstallationSettings) -> list[str]:
     """What only an installation that had a ledger has: other databases in its folder, published tables."""
-    found = []
-    if url.startswith("sqlite:///"):
-        kept = sorted(Ledger.file(url).parent.glob("*.db"))
-        found += [str(file) for file in kept if file.is_symlink() or file.stat().st_size]
-    tables = Path(warehouse.removeprefix("file://").removeprefix("file:"))
-    if warehouse.startswith("file:") and tables.is_dir() and any(tables.iterdir()):
+    databases, tables = installation.database.folder, installation.storage.folder
+    kept = sorted(databases.glob("*.db")) if databases else []
+    found = [str(file) for file in kept if file.is_symlink() or file.stat().st_size]
+    if tables and tables.is_dir() and any(tables.iterdir()):
         found.append(str(tables))
     return found
 

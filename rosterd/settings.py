@@ -111,6 +111,11 @@ class DatabaseSettings(SettingsModel):
             raise ValueError('the address holds a password: write it as password = "env:NAME" or "file:PATH"')
         return value
 
+    @property
+    def folder(self) -> Path | None:
+        """Where SQLite keeps its files; None for a server."""
+        return Path(self.url.removeprefix("sqlite:///")) if self.url.startswith("sqlite:///") else None
+
     def connection_url(self) -> str:
         """``url`` with the revealed password in its place; never print it."""
         if self.password is None or not self.url.startswith("postgresql://"):
@@ -132,6 +137,12 @@ class StorageSettings(SettingsModel):
         if not value.startswith(("file:", "s3://")):
             raise ValueError("the warehouse is neither file:FOLDER nor s3://BUCKET/PREFIX")
         return value
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the tables are files; None for S3."""
+        local = self.warehouse.startswith("file:")
+        return Path(self.warehouse.removeprefix("file://").removeprefix("file:")) if local else None
 
 
 class SecretsSettings(SettingsModel):

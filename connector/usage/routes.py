@@ -13,10 +13,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from access.bodies import Garbled, TooLarge, TooSlow, read_raw
+from access.bodies import TooLarge, TooSlow, read_raw
 from access.codings import PACKED
 from access.errors import Unauthenticated
 from access.principal import Principal, Scope
+from access.unpacking import Damaged
 from connector.usage import quarantine
 from connector.usage.formats.bodies import (
     MAX_BYTES,
@@ -122,7 +123,7 @@ async def _body(request: web.Request) -> bytes:
         return await read_raw(request, most=MAX_BYTES)
     except TooLarge as error:
         raise BatchTooLarge from error
-    except Garbled as error:
+    except Damaged as error:
         raise BadInput(f"{error.what}", next_step="nothing was stored; send it again") from error
 
 

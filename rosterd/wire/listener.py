@@ -152,11 +152,16 @@ class _Connection(web.RequestHandler):
             self._take(data)
             self._plan()
 
+    @property
+    def _paused_by_parser(self) -> bool:
+        """It has enough, until somebody reads or answers."""
+        return self._reading_paused or self._buffer_paused
+
     def _go_on(self) -> None:
         self._planned = False
         if self.transport is None:
             self._kept.clear()
-        elif self._kept and not (self._reading_paused or self._buffer_paused):
+        elif self._kept and not self._paused_by_parser:
             self._take(self._kept.popleft())
             if not self._kept:
                 self._resume_transport_reading()
@@ -165,14 +170,14 @@ class _Connection(web.RequestHandler):
             self._plan()
 
     def _plan(self) -> None:
-        if self._kept and not self._planned and not (self._reading_paused or self._buffer_paused):
+        if self._kept and not self._planned and not self._paused_by_parser:
             self._planned = True
             self._clock.call_soon(self._go_on)
 
     def _resume_transport_reading(self) -> None:
         if self._kept:
             self._plan()
-        elif not (self._reading_paused or self._buffer_paused):
+        elif not self._paused_by_parser:
             super()._resume_transport_reading()
 
     def _take(self, data: bytes) -> None:
@@ -270,8 +275,8 @@ class _Crowd:
             return
         now = asyncio.get_running_loop().time()
         silent = (one for one in connections if one.waits and now - one.since > _NEW_FOR)
-        held_up = sorted((one for one in connections if one.held_up), key=lambda one: one.since)
-        next(silent, held_up[0] if held_up else connections[-1]).abort()
+        held_up = (one for one in connections if one.held_up)
+        (next(silent, None) or min(held_up, key=lambda one: one.since, default=connections[-1])).abort()
         if now - self._told >= _FULL_TOLD_EVERY:
             self._told = now
             event(_log, "connections.full", level=logging.WARNING, most=self._most)

@@ -135,6 +135,17 @@ class Daemon:
         """Its process id."""
         return self.process.pid
 
+    @property
+    def files(self) -> int:
+        """File descriptors that it has open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    @property
+    def peak_memory(self) -> float:
+        """Megabytes that it has had at most."""
+        lines = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the daemon alone."""
         self.process.send_signal(number)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -42,17 +41,6 @@ def daemon(acme: Installation) -> Iterator[Daemon]:
 def head(path: str, *lines: str, method: str = "GET") -> bytes:
     """A request's head that closes the connection afterwards."""
     return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", "Connection: close", *lines, "", ""]).encode()
-
-
-def resident(daemon: Daemon) -> float:
-    """Megabytes that the daemon has had at most."""
-    lines = Path(f"/proc/{daemon.process.pid}/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
-def files(daemon: Daemon) -> int:
-    """File descriptors that the daemon has open."""
-    return len(os.listdir(f"/proc/{daemon.pid}/fd"))
 
 
 def test_a_network_of_a_token_holds_behind_a_proxy_n11(acme: Installation, daemon: Daemon) -> None:
@@ -108,24 +96,24 @@ def test_a_packed_body_is_measured_unpacked_and_fills_no_memory(acme: Installati
     began = time.monotonic()
     assert status(exchange(daemon.url, head("/admin/v1/approvals", *lines, method="POST"), bomb)) == 413
     assert time.monotonic() - began < 5
-    assert resident(daemon) < 400
+    assert daemon.peak_memory < 400
 
 
 def test_strangers_shut_nobody_out_and_leave_nothing_behind(daemon: Daemon) -> None:
     """``benchmarks.hostile_load`` measures how fast; here everybody is answered."""
     probe = head("/health/live")
     assert status(exchange(daemon.url, probe)) == 200
-    before = files(daemon)
+    before = daemon.files
     with strangers(daemon.url, half=200, slow=50, hostile=len(HOSTILE)):
         end = time.monotonic() + 5
         while time.monotonic() < end:
             assert status(exchange(daemon.url, probe)) == 200
-        assert files(daemon) > before + 200
+        assert daemon.files > before + 200
     end = time.monotonic() + 20
-    while files(daemon) > before + 8 and time.monotonic() < end:  # connections to its database may stay
+    while daemon.files > before + 8 and time.monotonic() < end:  # connections to its database may stay
         time.sleep(0.1)
-    assert files(daemon) <= before + 8
-    assert resident(daemon) < 400
+    assert daemon.files <= before + 8
+    assert daemon.peak_memory < 400
 
 
 def test_half_requests_stretch_no_restart(tmp_path: Path) -> None:

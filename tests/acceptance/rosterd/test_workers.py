@@ -87,7 +87,7 @@ def test_without_file_descriptors_a_job_waits_and_is_done_when_there_are_some(ac
     with acme.serving("--only", "connector") as daemon:
         daemon.wait_for("kind=reconcile")
         usual = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
-        open_now = len(os.listdir(f"/proc/{daemon.pid}/fd"))
+        open_now = daemon.files
         resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (open_now + 1, usual[1]))
         said = daemon.wait_for("job.not_started")
         assert "no worker could be started" in said
