@@ -19,7 +19,8 @@ from rosterd.verbs.console import Session, report_error
 VERBS: dict[str, tuple[str, ...]] = {
     "starting": ("init",),
     "checking": ("check", "clock"),
-    "signon": ("sso", "sync"),
+    "sso.group": ("sso",),
+    "syncing": ("sync",),
     "reconcile": ("plan", "apply", "approve", "undo"),
     "explaining": ("explain",),
     "adopting": ("adopt",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -25,7 +25,8 @@ from ledger.errors import ManyErrors, RosterdError
 from ledger.jobs import Fence
 from ledger.store import outbox
 from ledger.store import sso as rows
-from ledger.store.book import Book
+from ledger.store.book import Book, Reader
+from ledger.store.book_times import present
 from ledger.store.engine import Ledger
 from ledger.store.outbox import Message
 from ledger.store.sso import FetchRow, VersionRow
@@ -118,6 +119,18 @@ async def refresh(
         report = await _Look(book, known, connection, present, row, offered, actor).judge(unsigned=unsigned)
         await sync.follow_gate(book)
         return report
+
+
+async def next_refresh(reader: Reader, *, now: datetime) -> timedelta | None:
+    """How long until the next look while the last one showed another provider: hourly, so that the second look decides
+    (N2), and so that what was mended opens again. None when the schedule's own tick is soon enough."""
+    now = await present(reader, now)
+    connection = (await evidence.known(reader)).connections.get(MAIN)
+    live = connection.live(now) if connection else None
+    if connection is None or live is None or not connection.differing(live, now):
+        return None
+    fetch = (await rows.fetches(reader)).get(MAIN)
+    return max(fetch.at + LOOKS_APART - now, timedelta(0)) if fetch else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform
+from rosterd.verbs.sso.words import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +21,6 @@ relinks = typer.Typer(
 window = typer.Typer(help="The one window in which everybody is bound anew, once each.", no_args_is_help=True)
 Mail = Annotated[str, typer.Argument(metavar="MAIL", help="Mail address of the person.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="As `rosterd sso relinks` shows it: the person's reference.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 
 
 @relinks.callback()

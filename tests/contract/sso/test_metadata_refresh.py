@@ -13,7 +13,7 @@ from connector.sso import sign_in, steps
 from connector.sso.gate import evidence
 from connector.sso.gate.decision import Gate, GateState
 from connector.sso.gate.sync import SyncState
-from connector.sso.provider.refresh import Outcome, RefreshReport
+from connector.sso.provider.refresh import Outcome, RefreshReport, next_refresh
 from connector.sso.saml.metadata_signature import NotSigned, signed_by, signer_of
 from connector.sso.saml.response import SignInRefused
 from connector.sso.saml.service_provider import ServiceProvider
@@ -336,6 +336,28 @@ async def test_n2_another_provider_closes_at_the_second_look_and_reopens_by_itse
     assert await acme.sync() is SyncState.ENABLED
     assert (await acme.status(NOW + 3 * DAY + H)).connections[0].draft is None
     assert (await acme.signs_in(NOW + 3 * DAY + H, old)).mail.text == ANNA
+
+
+async def test_n2_while_another_provider_is_shown_the_looks_are_hourly(
+    acme: Company, keys: tuple[Key, Key, Key]
+) -> None:
+    async def wait(at: datetime) -> timedelta | None:
+        async with acme.ledger.read("acme") as reader:
+            return await next_refresh(reader, now=at)
+
+    right = acme.published
+    assert await wait(NOW + DAY) is None
+    await acme.refresh(NOW + DAY, metadata(IDP, keys[2]))
+    assert await wait(NOW + DAY) == H
+    assert await wait(NOW + DAY + H / 4) == 3 * H / 4
+    acme.published = None
+    await acme.refresh(NOW + DAY + H)  # unreachable: asked again in an hour, not each minute
+    assert await wait(NOW + DAY + H) == H
+    await acme.refresh(NOW + DAY + 2 * H, metadata(IDP, keys[2]))
+    assert (await acme.gate(NOW + DAY + 2 * H)).state is GateState.CLOSED
+    assert await wait(NOW + DAY + 2 * H) == H
+    await acme.refresh(NOW + DAY + 3 * H, right)
+    assert await wait(NOW + DAY + 3 * H) is None
 
 
 async def test_n2_the_draft_that_is_tested_and_turned_on_opens_again(acme: Company, keys: tuple[Key, Key, Key]) -> None:
