@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from rosterd.verbs import syncing
-from rosterd.verbs.sso import bonds, domains, guide, provider, status, switching
+from rosterd.verbs import directory_sync
+from rosterd.verbs.sso import bonds, domains, guide, provider, status, switch
 
 
 def add_to(root: typer.Typer) -> None:
@@ -13,9 +13,9 @@ def add_to(root: typer.Typer) -> None:
     sso = typer.Typer(
         help="Single sign-on: prove a domain, connect the identity provider, test, turn on.", no_args_is_help=True
     )
-    for part in (status, domains, provider, switching, bonds, guide):
+    for part in (status, domains, provider, switch, bonds, guide):
         part.add_to(sso)
     sso.command("add-domain", hidden=True)(domains.add)
-    sso.command("enable-sync", hidden=True)(syncing.enable)
-    sso.command("disable-sync", hidden=True)(syncing.disable)
+    sso.command("enable-sync", hidden=True)(directory_sync.enable)
+    sso.command("disable-sync", hidden=True)(directory_sync.disable)
     root.add_typer(sso, name="sso")
