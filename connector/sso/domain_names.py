@@ -96,14 +96,18 @@ def require_registrable(raw: str) -> str:
             where="domain",
             next_step="name your own domain",
         )
-    registrable = suffixes.privatesuffix(domain) or domain
-    if domain in PUBLIC_MAIL or registrable in PUBLIC_MAIL:
+    if domain in PUBLIC_MAIL or registered(domain) in PUBLIC_MAIL:
         raise Refused(
             f"{domain} belongs to a public mail provider: anybody can have an address there",
             where="domain",
             next_step="use the domain of the organization",
         )
     return domain
+
+
+def registered(domain: str) -> str:
+    """The part of an A-label that somebody registered, below a public suffix: acme.co.uk of mail.acme.co.uk."""
+    return _suffixes().privatesuffix(domain) or domain
 
 
 def overlaps(one: str, other: str) -> bool:

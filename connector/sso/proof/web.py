@@ -1,7 +1,8 @@
-"""Reads the file at a domain's own web server that proves it, for whoever cannot write DNS (N13).
+"""Reads the file at a registered domain's own web server that proves it, for whoever cannot write DNS (N13).
 
 Prohibition: opens no connection itself. ``Fetch`` is the one door out (N12), which follows no redirect, reaches no
-private address and believes public authorities only. A 404 is the only negative: everything else proves nothing.
+private address and, for proofs, believes public authorities only. A 404 is the only negative: everything else proves
+nothing.
 """
 
 from __future__ import annotations
