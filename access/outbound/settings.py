@@ -86,7 +86,12 @@ class OutboundSettings(SettingsModel):
     tests). Only this file can open anything, and what it opens is open to the addresses in every customer's file."""
 
     ca: str = ""
-    """PEM file of your own certificate authorities, relative to this file; they count beside those of the system."""
+    """PEM file of your own certificate authorities, relative to this file; they count beside those of the system, but
+    not where a file proves a domain: whoever issues certificates in your network owns no domain."""
+
+    def without_ca(self) -> OutboundSettings:
+        """The same openings, and nobody believed but the system's authorities: for proofs (N13)."""
+        return self.model_copy(update={"ca": ""})
 
     def openings(self) -> tuple[Opening, ...]:
         """``allow``, read."""

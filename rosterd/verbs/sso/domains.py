@@ -57,7 +57,7 @@ def verify(context: typer.Context, domain: Domain, organization: OneOrganization
         name = choose(service.settings, organization)
         dns = service.settings.installation.dns
         report = await domain_steps.verify_domain(
-            service.ledger, name, domain, dns=dns, fetch=service.door().get, actor=actor(), now=service.clock()
+            service.ledger, name, domain, dns=dns, fetch=service.fetch_proof, actor=actor(), now=service.clock()
         )
         await enqueue_next(service, name)
         why = f": {report.why}" if report.why else ""

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from access.outbound import door
 from access.outbound.door import Door, Fetched
 from access.outbound.settings import OutboundSettings
 from connector.sso import steps
@@ -26,6 +29,8 @@ from ledger.errors import NotFound, Refused, Retryable
 from ledger.store import audit
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
+from rosterd.service import Service
+from rosterd.settings import Settings
 from tests.parts.dns import NameServers, changing_names, name_servers, tls_name_server
 from tests.parts.fences import ALONE
 from tests.parts.https import Authority, Parts, document, listening
@@ -214,18 +219,50 @@ async def through_the_door(
     Only the port is another than in the field: 443 is not ours to listen on.
     """
     authority = Authority(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(authority.file))  # a public authority, as this process sees it
+        async with (
+            listening(answer, authority.issue(*names)) as server,
+            changing_names({DOMAIN: [["127.0.0.1"]]}) as resolver,
+        ):
+            await use(at_port(Door(OutboundSettings(allow=(f"127.0.0.1:{server.port}",)), resolver).get, server.port))  # type: ignore[misc]
+    return server.heads
+
+
+def at_port(get: Fetch, port: int) -> Fetch:
+    """``get`` for the proof of ``DOMAIN``, at the port where the test may listen."""
+
+    async def fetch(url: str) -> Page:
+        assert url == f"https://{DOMAIN}/.well-known/rosterd-challenge"
+        return await get(url.replace(DOMAIN, f"{DOMAIN}:{port}"))
+
+    return fetch
+
+
+async def test_n13_an_authority_of_the_operators_own_proves_no_domain(
+    ledger: Ledger, dns: NameServers, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``[outbound] ca`` is for metadata in the operator's network: a proof takes public authorities alone, and whoever
+    hands it a door that believes others gets nothing."""
+    challenge = await add(ledger, now)
+    authority = Authority(tmp_path)
     async with (
-        listening(answer, authority.issue(*names)) as server,
+        listening(document(challenge.file_body.encode()), authority.issue(DOMAIN)) as server,
         changing_names({DOMAIN: [["127.0.0.1"]]}) as resolver,
     ):
-        door = Door(OutboundSettings(allow=(f"127.0.0.1:{server.port}",), ca=str(authority.file)), resolver)
-
-        async def fetch(url: str) -> Page:
-            assert url == f"https://{DOMAIN}/.well-known/rosterd-challenge"
-            return await door.get(url.replace(DOMAIN, f"{DOMAIN}:{server.port}"))
-
-        await use(fetch)  # type: ignore[misc]
-    return server.heads
+        monkeypatch.setattr(door, "HostResolver", lambda: resolver)
+        outbound = OutboundSettings(allow=(f"127.0.0.1:{server.port}",), ca=str(authority.file))
+        settings = cast(Settings, SimpleNamespace(installation=SimpleNamespace(outbound=outbound)))
+        service = Service(settings, ledger, lambda: now)
+        for minute, (get, why) in enumerate(
+            (
+                (service.fetch_proof, "its certificate is not accepted"),
+                (service.door().get, "authorities of our own, which prove no domain"),
+            )
+        ):
+            report = await verify(ledger, dns, now + minute * MINUTE, fetch=at_port(get, server.port))
+            assert (report.proved, why in report.why) == (False, True), report.why
+    assert len(server.heads) == 1, "metadata may be fetched so"
 
 
 async def test_n13_a_file_proves_is_lost_by_404_only_and_says_web(
