@@ -102,12 +102,14 @@ async def spend(book: Book, request_id: str, until: datetime) -> bool:
     return await book.insert_new(sso_spent, ("id",), {"id": request_id, "until": until, "told": False})
 
 
-async def tell(book: Book, request_id: str, until: datetime, most: int) -> bool:
-    """Count a refusal that the audit is to tell of until ``until``; False when ``most`` count already."""
-    counted = book.select(sso_spent, "id").where(sso_spent.c.told.is_(True), sso_spent.c.until > book.at)
+async def tell(book: Book, kind: str, reference: str, until: datetime, most: int) -> bool:
+    """Count a refusal that the audit is to tell of until ``until``; False when ``most`` of its kind count already."""
+    counted = book.select(sso_spent, "id").where(
+        sso_spent.c.told.is_(True), sso_spent.c.until > book.at, sso_spent.c.id.startswith(f"{kind}:")
+    )
     if len(await book.all(counted.limit(most))) >= most:
         return False
-    row = {"id": request_id, "until": until, "told": True}
+    row = {"id": f"{kind}:{reference}", "until": until, "told": True}
     await book.upsert(sso_spent, ("id",), [row])
     return True
 

@@ -14,6 +14,9 @@ from ledger.instant import to_text
 
 NOT_CLAIMED = "not_claimed"
 """The response was right, and the person may not come in: not invited, paused, or bound to another subject."""
+CERTIFICATE_NEW = "certificate_new"
+_SIGNATURE = 5
+"""The last step of judging a response before its signature is known to be right."""
 REAUTH_NOT_HONOURED = "reauth_not_honoured"
 TRANSIENT_NAME_ID = "transient_name_id"
 
@@ -120,7 +123,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "the mail address is of no proved domain of this connection (in a test: not of the tested domain)",
         "sign in as somebody of {domain}, or prove the other domain: rosterd sso status",
     ),
-    "certificate_new": (
+    CERTIFICATE_NEW: (
         "it is signed with a certificate that a refresh of the metadata added less than a day ago",
         "compare its SHA-256 with what the provider shows, rosterd sso confirm-certificate SHA256, then: " + _TEST,
     ),
@@ -179,6 +182,11 @@ class Refusal:
     reason: str
     detail: str = ""
     carried: Carried = Carried()
+
+    @property
+    def signed(self) -> bool:
+        """Whether the provider signed what was refused: all that comes after ⑤, and what is said of its signer."""
+        return self.step > _SIGNATURE or self.reason == CERTIFICATE_NEW
 
     def in_words(self) -> tuple[str, ...]:
         """What happened, what came, and what to do next; a line each."""
