@@ -45,7 +45,7 @@ SMALL = Caps()
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A whole document. ``content_type``: in lower case without parameters, empty when none was said; ``address``:
-    the one that was connected to; ``own_ca``: authorities of the operator's own were believed beside the public ones."""
+    the one that was connected to; ``own_ca``: authorities of the operator's own were believed too."""
 
     body: bytes
     content_type: str

@@ -84,7 +84,8 @@ class OutboundSettings(SettingsModel):
     allow: tuple[Annotated[str, AfterValidator(_opening)], ...] = ()
     """Exceptions: NETWORK or ADDRESS (10.1.2.0/24: hosts may be there), HOST:PORT (a port other than 443 of a host that
     is public or in such a network), ADDRESS:PORT, for IPv6 [ADDRESS]:PORT (both at once; at a loopback address also
-    http, for tests). Only this file can open anything, and what it opens is open to the addresses in every customer's file."""
+    http, for tests). Only this file can open anything, and what it opens is open to the addresses in every customer's
+    file."""
 
     ca: str = ""
     """PEM file of your own certificate authorities, relative to this file; they count beside those of the system, but

@@ -51,7 +51,8 @@ def refusal(request: OpenRequest, error: SignInRefused, carried: Carried, at: da
 
 
 async def keep(ledger: Ledger, organization: str, found: Refusal, actor: str) -> Refusal:
-    """Audit a refusal, of logins so many of each kind in an hour; of a test, which an admin began, it is evidence too (N17)."""
+    """Audit a refusal, of logins so many of each kind in an hour; of a test, which an admin began, it is evidence too
+    (N17)."""
     async with ledger.write(organization, Unleased.SIGN_IN, at=found.at) as book:
         kept = replace(found, at=book.at)
         facts = kept.facts()
@@ -73,8 +74,8 @@ async def explain(reader: Reader, name: str) -> Refusal:
     if not found or not found[0].payload:
         raise NotFound(
             "the audit has no refused sign-in with this reference: it answered no open request of ours, or came"
-            f" while very many were refused ({MOST_TOLD} an hour are kept of those that the provider signed, and as many"
-            " of the others)",
+            f" while very many were refused ({MOST_TOLD} an hour are kept of those that the provider signed, and"
+            " as many of the others)",
             where=name,
             next_step="rosterd sso status; the log has every refusal: look there for this reference",
         )

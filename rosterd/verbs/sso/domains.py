@@ -47,7 +47,7 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
 
 
 def verify(context: typer.Context, domain: Domain, organization: OneOrganization = "", as_json: Json = False) -> None:
-    """Look for the record by every resolver, then for the file (not below a registered domain); at most once a minute."""
+    """Look for the record by every resolver, then for a registered domain's file; at most once a minute."""
 
     async def work(service: Service) -> Result:
         from connector.sso.proof import domain_steps
