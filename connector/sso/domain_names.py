@@ -96,7 +96,8 @@ def require_registrable(raw: str) -> str:
             where="domain",
             next_step="name your own domain",
         )
-    if domain in PUBLIC_MAIL or registered(domain) in PUBLIC_MAIL:
+    registrable = suffixes.privatesuffix(domain) or domain
+    if domain in PUBLIC_MAIL or registrable in PUBLIC_MAIL:
         raise Refused(
             f"{domain} belongs to a public mail provider: anybody can have an address there",
             where="domain",
@@ -106,8 +107,9 @@ def require_registrable(raw: str) -> str:
 
 
 def registered(domain: str) -> str:
-    """The part of an A-label that somebody registered, below a public suffix: acme.co.uk of mail.acme.co.uk."""
-    return _suffixes().privatesuffix(domain) or domain
+    """The part of an A-label that somebody registered with a registry: acme.co.uk of mail.acme.co.uk. Suffixes of
+    companies are none here: who rents a.s3.amazonaws.com has registered nothing."""
+    return _suffixes(icann=True).privatesuffix(domain) or domain
 
 
 def overlaps(one: str, other: str) -> bool:
@@ -115,6 +117,6 @@ def overlaps(one: str, other: str) -> bool:
     return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
 
 
-@lru_cache(maxsize=1)
-def _suffixes() -> PublicSuffixList:
-    return PublicSuffixList()
+@lru_cache(maxsize=2)
+def _suffixes(*, icann: bool = False) -> PublicSuffixList:
+    return PublicSuffixList(only_icann=icann)

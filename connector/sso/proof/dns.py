@@ -163,8 +163,8 @@ def why_not_web(domain: str, answers: Sequence[ResolverAnswer]) -> str:
     Pure."""
     if not file_counts(domain):
         return (
-            f"the file was not asked for, because it proves {registered(domain)} alone, no name below it: publish the"
-            f" same token as the TXT record {record_name(domain)}"
+            f"the file was not asked for, because a file proves no name below {registered(domain)}: publish the same"
+            f" token as the TXT record {record_name(domain)}"
         )
     if other := next((answer for answer in answers if tokens_of(answer.texts)), None):
         return f"the file was not asked for, because {other.resolver} shows a TXT record with another token"
