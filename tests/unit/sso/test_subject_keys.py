@@ -82,6 +82,14 @@ DIFFERENT = [
     (subject(NameId("a"), ("QQ==",), policy=ATTRIBUTE), subject(NameId("a"), ("qq==",), policy=ATTRIBUTE)),
     (subject(NameId("a"), ("7",), policy=ATTRIBUTE), subject(NameId("a"), ("7",), policy=SubjectPolicy("number"))),
     (subject(NameId(MAIL)), subject(NameId("bo@acme.example"), mail="bo@acme.example")),
+    (
+        subject(NameId("wei\u00df@x.example"), mail="weiss@x.example"),
+        subject(NameId("weiss@x.example"), mail="weiss@x.example"),
+    ),
+    (
+        subject(NameId("\u212aate@x.example"), mail="kate@x.example"),
+        subject(NameId("kate@x.example"), mail="kate@x.example"),
+    ),
     (subject(NameId("x"), ("zoë.nowak@acme.example",), policy=ATTRIBUTE), subject(NameId(MAIL))),
 ]
 
