@@ -144,12 +144,15 @@ async def _bond(book: Book, arrival: Arrival) -> tuple[Bond | None, Person | Non
         person = await claims.person_by_id(book, bond.identity_id) if bond else None
         if bond is None:
             continue
-        if person is None or _over(bond, person, arrival.addresses):
+        on_mail = bond.kind == SubjectKind.MAIL.value  # another address, though no later: renamed as they were bound
+        if (
+            person is None
+            or _over(bond, person, arrival.addresses)
+            or (on_mail and arrival.mail.key != person.mail_key)
+        ):
             await claims.unbind(book, bond)
         elif key == other or key not in (arrival.subject, *arrival.addresses) or arrival.is_of(person):
             return bond, person
-        elif bond.kind and arrival.mail.key != person.mail_key:  # renamed in the very instant of the bond
-            await claims.unbind(book, bond)
     return None, None
 
 

@@ -278,6 +278,43 @@ async def test_n3_two_people_who_swap_their_addresses_stay_who_they_are(ledger: 
     assert await sign(ledger, on_mail(BO), now + 3 * H) == "i1"
 
 
+async def test_n3_two_bonds_of_before_in_the_provider_s_writing_never_cross_in_a_swap(
+    ledger: Ledger, now: datetime
+) -> None:
+    await person(ledger, now)
+    await person(ledger, now, "i2", BO)
+    await bound_before_n3(ledger, now + H, "Ewa@acme.example")
+    await bound_before_n3(ledger, now + H, "Bo@acme.example", "i2")
+    await person(ledger, now + 2 * H, "i1", BO)
+    await person(ledger, now + 2 * H, "i2", EWA)
+    for name, who in (("Ewa@acme.example", "i2"), ("Bo@acme.example", "i1")):
+        reference = await held(claim(ledger, "acme", asserted(name), now=now + 3 * H))  # their own bond may be a name
+        await bonds.approve_relink(ledger, "acme", reference, OPERATOR, "they swapped", now + 3 * H)
+        assert await sign(ledger, asserted(name), now + 4 * H) == who
+
+
+async def test_n3_a_chain_of_renames_leaves_nobody_under_another_s_address(ledger: Ledger, now: datetime) -> None:
+    mails = ["a@acme.example", "b@acme.example", "c@acme.example"]
+    for number, mail in enumerate(mails):
+        await person(ledger, now, f"i{number}", mail)
+        await sign(ledger, asserted(mail), now + H)
+    for number in (2, 1, 0):
+        await person(ledger, now + (4 - number) * H, f"i{number}", [*mails, "d@acme.example"][number + 1])
+    for number, mail in enumerate(["b@Acme.Example.", "C@acme.example", "d@acme.example"]):
+        assert await sign(ledger, asserted(mail), now + 6 * H) == f"i{number}"
+    with pytest.raises(Refused, match="was not invited"):
+        await claim(ledger, "acme", asserted("a@acme.example"), now=now + 7 * H)
+
+
+async def test_n3_a_rename_in_the_very_instant_of_the_bond_ends_it(ledger: Ledger, now: datetime) -> None:
+    await person(ledger, now)
+    await sign(ledger, asserted(EWA), now + H)
+    await person(ledger, now + H, mail="ewa.krol@acme.example")
+    await person(ledger, now + H, "i2")
+    assert await sign(ledger, asserted(EWA), now + H) == "i2"
+    assert await sign(ledger, asserted("ewa.krol@acme.example"), now + H) == "i1"
+
+
 async def test_n3_a_lasting_subject_keeps_its_person_through_a_swap(ledger: Ledger, now: datetime) -> None:
     await person(ledger, now)
     await person(ledger, now, "i2", BO)
