@@ -232,11 +232,11 @@ def read_mail(document: Document, expected: Expected) -> Email:
     found: dict[str, Email | None] = {}
     for value in values:
         try:
-            mail = Email.parse(value)
+            mail = Email.asserted(value)
         except ValueError:
             found.setdefault(value, None)
         else:
-            found.setdefault(mail.key, mail)  # the same address twice, in whatever case, is one address
+            found.setdefault(mail.mailbox, mail)  # the same address twice, in whatever case, is one address
     if len(found) != 1:
         raise SignInRefused(11, "mail_count", f"{len(found)} values in {where}")
     (only,) = found.values()
