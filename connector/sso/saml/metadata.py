@@ -41,6 +41,8 @@ METADATA_LIMITS = Limits(characters=1_000_000, elements=20_000, allow_comments=T
 """How much metadata may hold; written by hand it has comments."""
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _MIDNIGHT = "24:00:00"
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+"""The characters of RFC 3986: what else stands in an address is read by each program in its own way."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 
@@ -194,13 +196,15 @@ def _services(descriptor: Element, faults: list[str], allow_http_on_loopback: bo
 
 
 def _address_fault(address: str, allow_http_on_loopback: bool) -> str:
+    if not _ADDRESS.fullmatch(address):
+        return "holds characters that no address has (RFC 3986)" if address else "is not an address"
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
         _ = parts.port
     except ValueError:
         return "is not an address"
-    if not host or parts.username or parts.password or parts.fragment or not address.isprintable():
+    if not host or parts.username or parts.password or parts.fragment:
         return "is not a plain address"
     if parts.scheme == "https" or (parts.scheme == "http" and allow_http_on_loopback and host in _LOOPBACK):
         return ""

@@ -29,6 +29,7 @@ from saml2.config import SPConfig
 from connector.sso.saml import response as steps
 from connector.sso.saml.metadata import Peer, Wants, clean_copy
 from connector.sso.saml.own_metadata import OwnSide
+from connector.sso.saml.posting_page import posting_page
 from connector.sso.saml.request_seal import RequestSeal
 from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused
 from connector.sso.saml.signatures import check_signatures
@@ -186,6 +187,13 @@ class ServiceProvider:
     def _request(self, peer: Peer, relay_state: str, force: bool, now: datetime) -> SignInRequest:
         client = self._client(peer, now)
         more = {"force_authn": "true"} if force else {}
+        if peer.metadata.binding == BINDING_HTTP_POST:
+            # a page of our own: pysaml2's does not escape the address
+            address = peer.metadata.services[BINDING_HTTP_POST]
+            request_id, message = client.create_authn_request(address, sign=True, **more)
+            posted = base64.b64encode(str(message).encode()).decode("ascii")
+            page = posting_page(address, {"SAMLRequest": posted, "RelayState": relay_state})
+            return SignInRequest(str(request_id), form=page)
         request_id, info = client.prepare_for_authenticate(
             entityid=peer.metadata.entity_id,
             binding=peer.metadata.binding,
@@ -193,8 +201,7 @@ class ServiceProvider:
             sign=True,
             **more,
         )
-        location = dict(info.get("headers", ())).get("Location", "")
-        return SignInRequest(str(request_id), location, "" if location else str(info["data"]))
+        return SignInRequest(str(request_id), dict(info["headers"])["Location"])
 
     def _client(self, peer: Peer, now: datetime) -> Saml2Client:
         signing = self._keyring.keys().signing

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,14 +17,18 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from connector.sso import sign_in, steps
 from connector.sso.routes import Entrance, _form
+from connector.sso.saml.metadata import POST
 from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings
 from connector.sso.sign_in import Outgoing, SignedIn
 from ledger.errors import BadInput
 from ledger.secret import SecretRef
+from ledger.store import sso as rows
 from ledger.store.engine import Ledger
-from tests.parts.idp import Key
+from ledger.store.tables.sso import sso_version
+from tests.parts.fences import ALONE
+from tests.parts.idp import Key, posted_form
 from tests.parts.sso_organization import SsoOrganization, relay_state
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -77,6 +83,31 @@ async def test_metadata_names_us_and_our_key_and_nothing_to_encrypt_for(browser:
     assert 'Location="https://rosterd.example/sso/acme/acs"' in text
     assert 'AuthnRequestsSigned="true"' in text
     assert 'use="encryption"' not in text
+
+
+async def test_a_posted_request_runs_no_script_but_ours_whatever_the_address_holds(
+    acme: SsoOrganization, browser: Client
+) -> None:
+    """Versions of before may hold an address with markup in it: the page escapes it, and its policy names one script."""
+    await acme.connect(NOW)
+    ticket = await steps.begin_test(acme.ledger, acme.provider, "acme", "acme.example", actor="ada", now=NOW)
+    evil = 'https://idp.acme.example/sso"><script>alert(1)</script><i x="'
+    async with acme.ledger.write("acme", ALONE, at=NOW) as book:
+        row = await rows.version(book, "main", 1)
+        assert row is not None
+        await book.update(sso_version, {"facts": {**row.facts, "services": {POST: evil}}}, sso_version.c.version == 1)
+    async with browser.get(ticket.url.removeprefix("https://rosterd.example"), allow_redirects=False) as answer:
+        page, policy = await answer.text(), answer.headers["Content-Security-Policy"]
+    assert answer.status == 200
+    action, fields = posted_form(page)
+    assert action == evil
+    assert fields.keys() == {"SAMLRequest", "RelayState"}
+    assert b"AuthnRequest" in base64.b64decode(fields["SAMLRequest"])
+    assert b"SignatureValue" in base64.b64decode(fields["SAMLRequest"])
+    [script] = re.findall(r"<script>(.*?)</script>", page)
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{allowed}';" in policy
+    assert "unsafe" not in policy
 
 
 async def test_organizations_that_do_not_exist(browser: Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import escape
 
 import pytest
 
@@ -43,9 +44,25 @@ def test_every_fault_at_once(expired: Key) -> None:
 
 
 @pytest.mark.parametrize("sso", ["ftp://x/", "https://u:p@x/", "javascript:alert(1)", "https://", "http://127.0.0.1/"])
-def test_addresses_that_are_refused(key: Key, sso: str) -> None:
+@pytest.mark.parametrize("binding", ["HTTP-Redirect", "HTTP-POST"])
+def test_addresses_that_are_refused(key: Key, binding: str, sso: str) -> None:
     with pytest.raises(ManyErrors, match="SingleSignOnService"):
-        parse(metadata(IDP, key, sso=sso), NOW)
+        parse(metadata(IDP, key, sso=sso).replace(b"HTTP-Redirect", binding.encode()), NOW)
+
+
+@pytest.mark.parametrize(
+    "more",
+    ['"><script>alert(1)</script>', "<", "\\@evil.example/", " x", "\u00e4", "\u202e", "%", "%zz", "`", "{x}", "|"],
+)
+def test_an_address_holds_nothing_but_characters_of_addresses(key: Key, more: str) -> None:
+    """What one program reads as markup, or drops, another follows (RFC 3986)."""
+    with pytest.raises(ManyErrors, match="RFC 3986"):
+        parse(metadata(IDP, key, sso=escape(f"https://idp.acme.example/sso{more}")), NOW)
+
+
+def test_every_character_of_an_address_is_taken(key: Key) -> None:
+    sso = "https://idp.acme.example:8443/a-._~!$&'()*+,;=:@%2F[1]/?b=c&d=/?"
+    assert parse(metadata(IDP, key, sso=escape(sso)), NOW).services[REDIRECT] == sso
 
 
 def test_http_only_on_loopback_and_only_when_allowed(key: Key) -> None:
