@@ -31,6 +31,7 @@ MAIN = "main"
 """The connection of the organization file; later ones get names."""
 _ENTITY = "entity"
 _SHORTEST = 8
+_ON = "rosterd sso on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,10 @@ async def connect(
 
     ``source``: the https address it was fetched from, for a refresh to come back to. The same metadata again changes
     nothing. Where only certificates or validUntil differ from the live version, and a proved certificate stands in
-    both, it goes live at once; else it is a draft, tested beside the live version. Raises ``ManyErrors`` with every
-    fault of the metadata, ``Refused`` when another organization uses this identity provider.
+    both, it goes live at once; else it is a draft, tested beside the live version. So it is, with
+    ``settings.second_approver``, when it adds a key or an address to fetch from: two people turn it on. A file while
+    the live version's address shows another provider is a version that is not fetched again. Raises ``ManyErrors`` with
+    every fault of the metadata, ``Refused`` when another organization uses this identity provider.
     """
     wants = Wants(
         settings.mail_attribute, settings.response_signed_only, settings.subject_attribute, settings.fold_subject
@@ -184,7 +187,7 @@ async def turn_on(
             live=asked is None,
             missing=tuple(step for name in linked for step in missing.get(name, ())),
             asked=asked,
-            next_step="rosterd sso on" if asked else "",
+            next_step=_ON if asked else "",
         )
 
 
@@ -265,6 +268,8 @@ async def _take_in(book: Book, offered: Offered, settings: SsoSettings, actor: s
     for known_version in filter(None, (newest, live)):
         if offered.is_in(known_version, book.at) and _same_source(known_version, offered, settings):
             if known_version is live:
+                if not offered.source and connection.differing(live, book.at) and source_of(live, settings):
+                    break  # its address shows another provider: it goes on as a file, and nothing is fetched from there
                 await versions.looked_right(book, known, connection, live, actor)
                 await versions.drop_drafts(book, known, connection, actor, connection.drafts)
             return known_version, False
@@ -278,9 +283,18 @@ async def _take_in(book: Book, offered: Offered, settings: SsoSettings, actor: s
         "warnings": list(offered.warnings),
     }
     await versions.record(book, known, evidence.CONFIGURED, MAIN, actor, facts)
-    if live is not None and connection.continues(live, version, book.at):
+    if (
+        live is not None
+        and connection.continues(live, version, book.at)
+        and not (settings.second_approver and _brings_in(version, live, settings))
+    ):
         await versions.go_on_with(book, known, live, version, connection_id=MAIN, actor=actor, by_hand=True)
     return version, True
+
+
+def _brings_in(version: Version, live: Version, settings: SsoSettings) -> bool:
+    """Whether whoever gave it could sign people in by it: with a key of their own, now or from an address of theirs."""
+    return bool(version.keys - live.keys) or version.source not in {"", source_of(live, settings)}
 
 
 def _same_source(version: Version, offered: Offered, settings: SsoSettings) -> bool:
@@ -299,6 +313,9 @@ def source_of(version: Version, settings: SsoSettings) -> str:
 async def _left_to_do(book: Book, linked: Sequence[str], *, is_live: bool) -> str:
     """The one command that is left after connecting."""
     if not is_live:
+        ready, _ = _ready(await evidence.known(book), linked, book.at)
+        if linked and ready == list(linked):
+            return _ON
         return f"rosterd sso test {linked[0]}" if linked else "rosterd sso add DOMAIN"
     row = await rows.sync_row(book)
     gates = await evidence.gates(book, now=book.at)

@@ -52,6 +52,8 @@ def connect(
         if report.live:
             lines.append("  it judges sign-ins now" if report.new else "  it judges sign-ins already; nothing changed")
             lines += [f"  → {report.next_step}"] if report.next_step else []
+        elif report.next_step == "rosterd sso on":
+            lines.append(f"  it is a draft, tested already → {report.next_step}")
         else:
             lines.append(f"  → give it ours: {service.provider().entity_id(name)}")
             lines += [f"  → then: rosterd sso test {domain}" for domain in report.domains]

@@ -493,3 +493,29 @@ async def test_upgrade_what_was_tested_and_on_stays_on(
     )
     assert (found.outcome if found else None) == (Outcome.LIVE if declared else None)
     assert (await acme.gate(NOW + DAY)).state is GateState.OPEN
+
+
+async def test_n2_the_right_document_as_a_file_leaves_an_address_that_is_lost(
+    acme: Company, keys: tuple[Key, Key, Key]
+) -> None:
+    """What closed for ``idp_changed`` opens, and stays so: nothing is fetched any more from where another one answers."""
+    right = acme.published
+    other = metadata("https://other.example/idp", keys[2], sso="https://other.example/sso")
+    for day in (1, 2):
+        await acme.refresh(NOW + day * DAY, other)
+        await acme.look_at_dns(NOW + day * DAY)
+    assert (await acme.gate(NOW + 2 * DAY)).reasons == ("idp_changed",)
+    report = await acme.connect(NOW + 2 * DAY + H, right, source="")
+    assert (report.live, report.new) == (True, True)
+    assert (await acme.gate(NOW + 2 * DAY + H)).state is GateState.OPEN
+    for day in (3, 4):
+        await acme.look_at_dns(NOW + day * DAY)
+        fetched = await steps.refresh(
+            acme.ledger, "acme", settings=acme.settings, fetch=acme.fetch, now=NOW + day * DAY, fence=ALONE
+        )
+        assert fetched is None
+    assert (await acme.gate(NOW + 4 * DAY)).state is GateState.OPEN
+    [connection] = (await acme.status(NOW + 4 * DAY)).connections
+    assert connection.source == ""
+    again = await acme.connect(NOW + 4 * DAY, right)  # the address shows the right one again, and is said again
+    assert (again.live, (await acme.status(NOW + 4 * DAY)).connections[0].source) == (True, SOURCE)

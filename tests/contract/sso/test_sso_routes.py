@@ -88,7 +88,7 @@ async def test_metadata_names_us_and_our_key_and_nothing_to_encrypt_for(browser:
 async def test_a_posted_request_runs_no_script_but_ours_whatever_the_address_holds(
     acme: SsoOrganization, browser: Client
 ) -> None:
-    """Versions of before may hold an address with markup in it: the page escapes it, and its policy names one script."""
+    """Versions of before may hold an address with markup: the page escapes it, and its policy names one script."""
     await acme.connect(NOW)
     ticket = await steps.begin_test(acme.ledger, acme.provider, "acme", "acme.example", actor="ada", now=NOW)
     evil = 'https://idp.acme.example/sso"><script>alert(1)</script><i x="'
