@@ -12,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -39,6 +39,9 @@ POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 
 METADATA_LIMITS = Limits(characters=1_000_000, elements=20_000, allow_comments=True)
 """How much metadata may hold; written by hand it has comments."""
+MOST_CERTIFICATES = 10
+"""How many signing certificates that can be used are taken, and how many keys a response may be tried with: each costs
+xmlsec1 once for whatever an anonymous posts."""
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _MIDNIGHT = "24:00:00"
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
@@ -103,16 +106,14 @@ class Peer:
         valid = (found.base64 for found in self.metadata.certificates if found.value.valid(now))
         return (self.organization, self.fingerprint, *sorted(valid))
 
-    def by_key(self, now: datetime) -> dict[str, Peer]:
-        """The same with the certificates of one public key each, by ``spki``; only those valid at ``now``."""
-        valid = [found for found in self.metadata.certificates if found.value.valid(now)]
-        return {
-            key: replace(
-                self,
-                metadata=replace(self.metadata, certificates=tuple(one for one in valid if one.value.spki == key)),
-            )
-            for key in dict.fromkeys(found.value.spki for found in valid)
-        }
+    def keys(self, now: datetime) -> tuple[str, ...]:
+        """Its public keys (``spki``) whose certificates are valid at ``now``, in the order of the document."""
+        return tuple(dict.fromkeys(one.value.spki for one in self.metadata.certificates if one.value.valid(now)))
+
+    def with_keys(self, keys: Collection[str]) -> Peer:
+        """The same with the certificates of these public keys alone."""
+        kept = tuple(one for one in self.metadata.certificates if one.value.spki in keys)
+        return replace(self, metadata=replace(self.metadata, certificates=kept))
 
 
 def parse(data: bytes, now: datetime, *, entity_id: str = "", allow_http_on_loopback: bool = False) -> IdpMetadata:
@@ -168,6 +169,11 @@ def _lint(found: IdpMetadata, left_out: Sequence[str], now: datetime, expected: 
             faults.append("every signing certificate that could be used is not valid yet")
         elif not left_out:
             faults.append("there is no signing certificate")
+    if len(found.certificates) > MOST_CERTIFICATES:
+        faults.append(
+            f"{len(found.certificates)} signing certificates can be used, at most {MOST_CERTIFICATES} are taken"
+            " (two are usual, Google takes three): let the identity provider publish those alone that sign"
+        )
     if found.valid_until is not None and found.valid_until <= now:
         faults.append(f"validUntil has passed ({to_text(found.valid_until)})")
     return faults

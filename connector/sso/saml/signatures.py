@@ -38,6 +38,13 @@ def check_signatures(document: Document, expected: Expected) -> None:
         raise SignInRefused(3, "unsigned")
 
 
+def named_certificates(document: Document) -> frozenset[str]:
+    """Certificates (base64) that its signatures say they were made with: a hint where to look first, never a key."""
+    path = f"{DS}Signature/{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate"
+    found = [node for parent in (document.root, document.assertion) for node in parent.findall(path)]
+    return frozenset("".join((node.text or "").split()) for node in found)
+
+
 def check_signature(parent: Element, signature: Element) -> None:
     """One signature that covers its parent whole, with sound algorithms; raises ``SignInRefused``."""
     if signature.findall(f"{DS}Object") or signature.findall(f".//{DS}RetrievalMethod"):

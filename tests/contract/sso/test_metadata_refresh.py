@@ -498,7 +498,7 @@ async def test_upgrade_what_was_tested_and_on_stays_on(
 async def test_n2_the_right_document_as_a_file_leaves_an_address_that_is_lost(
     acme: Company, keys: tuple[Key, Key, Key]
 ) -> None:
-    """What closed for ``idp_changed`` opens, and stays so: nothing is fetched any more from where another one answers."""
+    """What closed for ``idp_changed`` opens, and stays so: nothing is fetched any more from where another answers."""
     right = acme.published
     other = metadata("https://other.example/idp", keys[2], sso="https://other.example/sso")
     for day in (1, 2):

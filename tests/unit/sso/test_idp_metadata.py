@@ -8,7 +8,15 @@ from html import escape
 
 import pytest
 
-from connector.sso.saml.metadata import REDIRECT, Wants, clean_copy, fingerprint, parse, parse_instant
+from connector.sso.saml.metadata import (
+    MOST_CERTIFICATES,
+    REDIRECT,
+    Wants,
+    clean_copy,
+    fingerprint,
+    parse,
+    parse_instant,
+)
 from ledger.errors import BadInput, ManyErrors
 from tests.parts.idp import Key, metadata
 
@@ -88,6 +96,14 @@ def test_an_expired_certificate_is_stripped_and_told(key: Key, expired: Key) -> 
     copy = clean_copy(found, NOW)
     assert key.base64 in copy
     assert expired.base64 not in copy
+
+
+def test_more_certificates_than_any_provider_has_are_refused(key: Key) -> None:
+    """Each costs xmlsec1 once, for whatever an anonymous posts."""
+    more = [Key.make(NOW) for _ in range(MOST_CERTIFICATES)]
+    assert len(parse(metadata(IDP, *more), NOW).certificates) == MOST_CERTIFICATES
+    with pytest.raises(ManyErrors, match="11 signing certificates can be used, at most 10"):
+        parse(metadata(IDP, key, *more), NOW)
 
 
 def test_encryption_certificates_do_not_count_and_unnamed_use_does(key: Key) -> None:
