@@ -31,7 +31,6 @@ def connect(
         name = choose(service.settings, organization)
         customer = service.settings.customer(name)
         settings = customer.settings.sso or SsoSettings()
-        reference = metadata or settings.metadata
         if metadata:
             document = await provider_metadata.given(service, metadata, Path.cwd())
         else:
@@ -44,7 +43,7 @@ def connect(
             settings=settings,
             actor=actor(),
             now=service.clock(),
-            source=reference if reference.startswith("https://") else "",
+            source=metadata or settings.metadata,
             allow_http_on_loopback=loopback,
         )
         lines = [f"{report.entity_id}, version {report.version}, fingerprint {report.fingerprint[:16]}"]
