@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connector.sso.gate import connections
 from connector.sso.gate.connections import Certificate
+from connector.sso.gate.explain_refusal import one_line
 from connector.sso.saml.subject import SubjectPolicy
 from connector.sso.saml.xml_scan import BadXml, Limits, read
 from ledger.errors import BadInput, ManyErrors
@@ -43,6 +44,8 @@ MOST_CERTIFICATES = 10
 """How many signing certificates that can be used are taken, and how many keys a response may be tried with: each costs
 xmlsec1 once for whatever an anonymous posts."""
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_LONGEST_ENTITY = 1024
+"""Characters by SAML core §8.3.6; bytes, since it is part of keys in the database, and a URI has no others."""
 _MIDNIGHT = "24:00:00"
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
 """The characters of RFC 3986: what else stands in an address is read by each program in its own way."""
@@ -157,10 +160,12 @@ def parse(data: bytes, now: datetime, *, entity_id: str = "", allow_http_on_loop
 
 def _lint(found: IdpMetadata, left_out: Sequence[str], now: datetime, expected: str) -> list[str]:
     faults = []
-    if not found.entity_id or len(found.entity_id) > 1024:
-        faults.append("entityID is missing or longer than 1024 characters")
+    if not found.entity_id or len(found.entity_id.encode()) > _LONGEST_ENTITY:
+        faults.append(f"entityID is missing or longer than {_LONGEST_ENTITY} bytes")
+    if not found.entity_id.isprintable():
+        faults.append(f"entityID {one_line(found.entity_id)!r} holds characters that cannot be shown")
     if expected and found.entity_id != expected:
-        faults.append(f"entityID is {found.entity_id!r}, the organization file names {expected!r}")
+        faults.append(f"entityID is {one_line(found.entity_id)!r}, the organization file names {expected!r}")
     if not found.services:
         faults.append("there is no SingleSignOnService for HTTP-Redirect or HTTP-POST")
     if not any(certificate.value.valid(now) for certificate in found.certificates):
@@ -196,7 +201,7 @@ def _services(descriptor: Element, faults: list[str], allow_http_on_loopback: bo
             continue
         fault = _address_fault(address, allow_http_on_loopback)
         if fault:
-            faults.append(f"SingleSignOnService {address!r}: {fault}")
+            faults.append(f"SingleSignOnService {one_line(address)!r}: {fault}")
         services.setdefault(binding, address)
     return services
 
@@ -225,7 +230,7 @@ def _valid_until(nodes: Sequence[Element], faults: list[str]) -> datetime | None
             try:
                 found.append(parse_instant(text))
             except ValueError:
-                faults.append(f"validUntil {text!r} is not an instant in UTC")
+                faults.append(f"validUntil {one_line(text)!r} is not an instant in UTC")
     return min(found, default=None)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
+from connector.sso.gate.explain_refusal import one_line
 from connector.sso.saml.metadata import DS
 from connector.sso.saml.response import Document, Expected, SignInRefused, local_name
 
@@ -63,10 +64,10 @@ def check_signature(parent: Element, signature: Element) -> None:
         raise SignInRefused(3, "transform")
     methods = _algorithms(info, "SignatureMethod")
     if len(methods) != 1 or methods[0] not in SIGNATURE_METHODS:
-        raise SignInRefused(3, "signature_algorithm", " ".join(methods)[:200])
+        raise SignInRefused(3, "signature_algorithm", one_line(" ".join(methods)))
     digests = _algorithms(reference, "DigestMethod")
     if len(digests) != 1 or digests[0] not in DIGEST_METHODS:
-        raise SignInRefused(3, "digest_algorithm", " ".join(digests)[:200])
+        raise SignInRefused(3, "digest_algorithm", one_line(" ".join(digests)))
 
 
 def _algorithms(node: Element, path: str) -> list[str]:

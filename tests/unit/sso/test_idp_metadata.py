@@ -73,6 +73,22 @@ def test_every_character_of_an_address_is_taken(key: Key) -> None:
     assert parse(metadata(IDP, key, sso=escape(sso)), NOW).services[REDIRECT] == sso
 
 
+@pytest.mark.parametrize(
+    ("entity_id", "said"),
+    [
+        ("https://x\u009b31m", "cannot be shown"),
+        ("https://x\u202eevil", "cannot be shown"),
+        ("urn:" + "x" * 1021, "longer than 1024"),
+        ("urn:" + "\u4e00" * 400, "longer than 1024"),  # by bytes: it is part of keys in the database
+    ],
+)
+def test_an_entity_id_can_be_shown_and_kept(key: Key, entity_id: str, said: str) -> None:
+    with pytest.raises(ManyErrors, match=said) as errors:
+        parse(metadata(entity_id, key), NOW)
+    assert str(errors.value).replace("\n", "").isprintable()
+    assert parse(metadata("urn:" + "x" * 1020, key), NOW).entity_id
+
+
 def test_http_only_on_loopback_and_only_when_allowed(key: Key) -> None:
     assert parse(metadata(IDP, key, sso="http://127.0.0.1:9/sso"), NOW, allow_http_on_loopback=True)
     with pytest.raises(ManyErrors):
