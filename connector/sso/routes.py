@@ -62,8 +62,9 @@ class Entrance:
         prefix = "/sso/{organization}"
         return [
             web.get(f"{prefix}/metadata", self.metadata),
-            web.get(f"{prefix}/login", self.login),
-            web.get(f"{prefix}/test", self.test),
+            # they act: who only looks (HEAD: mail scanners, previews) must not spend a ticket
+            web.get(f"{prefix}/login", self.login, allow_head=False),
+            web.get(f"{prefix}/test", self.test, allow_head=False),
             web.post(f"{prefix}/acs", self.acs),
         ]
 

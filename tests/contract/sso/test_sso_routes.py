@@ -140,6 +140,19 @@ async def test_test_sign_in_sets_a_cookie_no_other_site_can_plant(acme: SsoOrgan
         assert answer.status == 400  # a ticket is good once
 
 
+async def test_who_only_looks_spends_no_ticket(acme: SsoOrganization, browser: Client) -> None:
+    """Mail scanners and previews send HEAD."""
+    await acme.connect(NOW)
+    ticket = await steps.begin_test(acme.ledger, acme.provider, "acme", "acme.example", actor="ada", now=NOW)
+    path = ticket.url.removeprefix("https://rosterd.example")
+    for page in (path, "/sso/acme/login"):
+        async with browser.head(page, allow_redirects=False) as answer:
+            assert answer.status == 405
+            assert "Set-Cookie" not in answer.headers
+    async with browser.get(path, allow_redirects=False) as answer:
+        assert answer.status == 303
+
+
 @pytest.mark.parametrize(
     "changes", [{"name_id": "ceo@other.example"}, {"audience": "https://x"}, {"sign_assertion": False}, {"status": "x"}]
 )
