@@ -17,6 +17,7 @@ from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings, SsoSettings
 from ledger.errors import BadInput, Refused
 from ledger.secret import SecretRef
+from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from tests.parts.fences import ALONE
 from tests.parts.idp import Key, metadata
@@ -175,6 +176,18 @@ async def test_with_two_people_a_key_given_by_hand_is_turned_on_by_both(
     assert not moved.live, "an address of one person's own would bring in their keys by itself"
     fewer = await given(metadata(IDP, keys[0]), NOW + 5 * H)
     assert fewer.live, "what takes a key away waits for nobody"
+
+
+async def test_turning_off_needs_a_reason_that_says_something(acme: SsoOrganization) -> None:
+    await enabled(acme, ends=None)
+    for reason in ("", " \t\n"):
+        with pytest.raises(BadInput, match="needs a reason"):
+            await steps.turn_off(acme.ledger, "acme", reason=reason, actor="ada", now=NOW + H)
+    assert (await gate(acme, NOW + H)).state is GateState.OPEN
+    assert await steps.turn_off(acme.ledger, "acme", reason=" a  thief ", actor="ada", now=NOW + H)
+    async with acme.ledger.read("acme") as reader:
+        [fact] = [one for one in await rows.evidence(reader) if one.kind == evidence.TURNED_OFF]
+    assert fact.facts["reason"] == "a  thief"
 
 
 async def test_on_says_only_what_is_on(acme: SsoOrganization) -> None:
