@@ -142,7 +142,8 @@ class SsoSettings(SettingsModel):
     """For identity providers that sign the Response and not the Assertion (PingFederate): then the Response must be."""
 
     second_approver: bool = False
-    """True: `rosterd sso on` by one person asks, by another within a day turns it on."""
+    """True: `rosterd sso on` by one person asks, by another within a day turns it on; so it is with metadata
+    given by hand that adds a certificate or another address."""
 
     @field_validator("metadata")
     @classmethod

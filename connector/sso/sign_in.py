@@ -355,7 +355,7 @@ async def _accept(
             await sync.follow_gate(book)
         actor = request.actor or f"subject:{accepted.subject.key[:16]}"
         await audit.append(book, [AuditEvent(actor, verb, request.connection_id, after=facts)])
-        return bool(accepted.signer) and accepted.signer not in proved, held
+        return bool(accepted.signer) and accepted.signer not in proved and held is None, held
 
 
 def _require_live(connection: ConnectionEvidence | None, request: OpenRequest, now: datetime) -> None:

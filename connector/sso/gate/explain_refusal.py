@@ -12,6 +12,8 @@ from typing import Any
 
 from ledger.instant import to_text
 
+LONGEST_SHOWN = 200
+"""How much is shown of one text that somebody else wrote."""
 NOT_CLAIMED = "not_claimed"
 """The response was right, and the person may not come in: not invited, paused, or bound to another subject."""
 CERTIFICATE_NEW = "certificate_new"
@@ -71,6 +73,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "assertion_count": ("the response does not hold exactly one assertion", _PLAIN),
     "assertion_place": ("the assertion is not where it belongs", _HOSTILE),
     "ids": ("elements share an ID, or have none", _HOSTILE),
+    "long_id": ("an ID is longer than 256 bytes", _HOSTILE),
     # ③ ④ ⑤ signatures
     "signature_place": ("a signature is not where it belongs", _HOSTILE),
     "signature_shape": ("a signature has parts that it must not have", _HOSTILE),
@@ -150,6 +153,12 @@ WARNINGS: Mapping[str, str] = {
 }
 
 
+def one_line(text: str, most: int = LONGEST_SHOWN) -> str:
+    """What somebody else wrote, as a part of one line that an admin reads in a terminal: nothing in it begins a line,
+    moves the cursor or turns the direction of reading (controls, separators, bidi and zero-width characters)."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text[:most])
+
+
 def warning_in_words(code: str) -> str:
     """A warning of a test; one without words of its own says itself what it means."""
     return f"{WARNINGS[code]} ({code})" if code in WARNINGS else code
@@ -220,6 +229,7 @@ class Refusal:
 def refusal_of(at: datetime, facts: Mapping[str, Any]) -> Refusal:
     """Back from ``Refusal.facts``."""
     names = ("purpose", "version", "domain", "step", "reason", "detail")
-    carried = Carried(tuple(facts["attributes"]), facts["name_id_format"])
-    known = {name: facts[name] for name in names}
+    # what was kept before it was made one line then
+    carried = Carried(tuple(one_line(name) for name in facts["attributes"]), one_line(facts["name_id_format"]))
+    known = {name: facts[name] for name in names} | {"detail": one_line(facts["detail"], 2 * LONGEST_SHOWN)}
     return Refusal(reference=facts["reference"], at=at, connection_id=facts["connection"], carried=carried, **known)
