@@ -42,7 +42,7 @@ def refusal(request: OpenRequest, error: SignInRefused, carried: Carried, at: da
         request.domain,
         error.step,
         error.reason,
-        error.detail,
+        error.in_test if request.purpose == TEST else error.detail,
         carried,
     )
 

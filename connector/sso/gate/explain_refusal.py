@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.instant import to_text
@@ -16,12 +16,13 @@ NOT_CLAIMED = "not_claimed"
 """The response was right, and the person may not come in: not invited, paused, or bound to another subject."""
 REAUTH_NOT_HONOURED = "reauth_not_honoured"
 TRANSIENT_NAME_ID = "transient_name_id"
+_CLOCK_OFF = "clock_off_"
 
 _TEST = "rosterd sso test {domain}"
 _CONNECT = "export its metadata again, rosterd sso connect METADATA, then: rosterd sso test {domain}"
 _PLAIN = "nothing that lies between may change a response; ask the provider's support, then: rosterd sso test {domain}"
 _CLOCK = "set the clocks of both by a time server (timedatectl), then: rosterd sso test {domain}"
-_ACS = "give the provider our addresses again (rosterd sso status), then: rosterd sso test {domain}"
+_ACS = "give the provider our addresses again (rosterd sso metadata), then: rosterd sso test {domain}"
 _FEWER = "have the provider send fewer attributes, groups above all, then: rosterd sso test {domain}"
 _SHORTER = "shorten its life at the provider, then: rosterd sso test {domain}"
 _SHA256 = "choose RSA or ECDSA with SHA-256 at the provider, then: rosterd sso test {domain}"
@@ -83,6 +84,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "not_verified": (
         "the signature is not by a valid certificate of the connected metadata, or the response was changed",
         _CONNECT,
+    ),
+    "content": (
+        "the signature is right, but the SAML library refuses what the response says",
+        _PLAIN,
     ),
     "other_assertion": ("the signature covers another assertion than the one that would be read", _HOSTILE),
     # ⑥ ⑦ the assertion
@@ -147,8 +152,27 @@ WARNINGS: Mapping[str, str] = {
 }
 
 
+def clock_off(off: timedelta) -> str:
+    """The warning of a test that the provider's clock is so much ahead of ours (negative: behind)."""
+    return f"{_CLOCK_OFF}{off.total_seconds():+.0f}s"
+
+
+def minutes(time: timedelta) -> str:
+    """``3 minutes``, and hours and days where it is more; never less than a minute."""
+    whole = max(1, round(abs(time).total_seconds() / 60))
+    for size, word in ((1440, "day"), (60, "hour")):
+        if whole >= 2 * size:
+            return f"{whole // size} {word}s"
+    return "1 minute" if whole == 1 else f"{whole} minutes"
+
+
 def warning_in_words(code: str) -> str:
     """A warning of a test; one without words of its own says itself what it means."""
+    if code.startswith(_CLOCK_OFF):
+        off = timedelta(seconds=float(code.removeprefix(_CLOCK_OFF).removesuffix("s")))
+        way = "behind" if off < timedelta(0) else "ahead of"
+        what = f"the provider's clock is {minutes(off)} {way} ours, so that a fresh sign-in can look old"
+        return f"{what}: set the clocks of both by a time server (timedatectl)"
     return f"{WARNINGS[code]} ({code})" if code in WARNINGS else code
 
 

@@ -22,9 +22,10 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, TypeVar
 
-from saml2 import BINDING_HTTP_POST
+from saml2 import BINDING_HTTP_POST, class_name
 from saml2.client import Saml2Client
 from saml2.config import SPConfig
+from saml2.samlp import response_from_string
 
 from connector.sso.saml import response as steps
 from connector.sso.saml.metadata import Peer, Wants, clean_copy
@@ -136,13 +137,14 @@ class ServiceProvider:
         steps.check_envelope(document, expected)
         steps.check_shape(document)
         check_signatures(document, expected)
-        verified_id, signed, signer = self._verify(peer, document, expected)
+        try:
+            verified_id, signed, signer = self._verify(peer, document, expected)
+        except SignInRefused as error:
+            if error.reason == "content":
+                _content(document, expected)  # our own reason; what pysaml2 refuses stays refused without one
+            raise
         steps.check_verified(document, verified_id, signed)
-        steps.check_issuer(document, expected)
-        steps.check_conditions(document, expected)
-        ends = steps.check_subject(document, expected)
-        at = steps.check_authentication(document, expected)
-        return replace(steps.accepted(document, expected, ends, at), signer=signer)
+        return replace(_content(document, expected), signer=signer)
 
     def _verify(self, peer: Peer, document: Document, expected: Expected) -> tuple[str, bool, str]:
         """④ Is the signature right, and by which key of this identity provider (``spki``)?
@@ -177,11 +179,27 @@ class ServiceProvider:
             )
         except Exception as error:  # a dozen own types, and AttributeError, RecursionError … on junk
             _forget_frames(error)
-            raise SignInRefused(4, "not_verified", type(error).__name__) from error
+            raise self._why(client, document, type(error).__name__) from error
         if found is None or found.assertion is None:
-            raise SignInRefused(4, "not_verified", "no assertion")
+            raise self._why(client, document, "no assertion")
         signed = found.response if peer.wants.response_signed_only else found.assertion
         return str(found.assertion.id), bool(signed.signature)
+
+    def _why(self, client: Saml2Client, document: Document, detail: str) -> SignInRefused:
+        """What pysaml2 refused without saying whether for its signature or for what it says: the signatures alone are
+        looked at once more. Only where every one of them is right is anything said of the content."""
+        try:
+            text = document.data.decode("utf-8")
+            whole = response_from_string(text)
+            if [item.id for item in whole.assertion] != [document.assertion.get("ID")]:
+                return SignInRefused(4, "not_verified", detail)
+            for item in (whole, *whole.assertion):
+                if item.signature is not None:
+                    client.sec.check_signature(item, class_name(item), text)
+        except Exception as error:
+            _forget_frames(error)
+            return SignInRefused(4, "not_verified", detail)
+        return SignInRefused(4, "content", detail)
 
     def _request(self, peer: Peer, relay_state: str, force: bool, now: datetime) -> SignInRequest:
         client = self._client(peer, now)
@@ -237,6 +255,15 @@ class ServiceProvider:
             "metadata": {"inline": [idp]},
         }
         return SPConfig().load(values)
+
+
+def _content(document: Document, expected: Expected) -> Accepted:
+    """Steps ⑥ to ⑨ and ⑪: what a response says whose signature is right."""
+    steps.check_issuer(document, expected)
+    steps.check_conditions(document, expected)
+    ends = steps.check_subject(document, expected)
+    at = steps.check_authentication(document, expected)
+    return steps.accepted(document, expected, ends, at)
 
 
 class _Keyring:

@@ -15,6 +15,7 @@ from lxml import etree
 from connector.sso import sign_in, steps
 from connector.sso.gate import evidence
 from connector.sso.gate.decision import GateState
+from connector.sso.gate.explain_refusal import warning_in_words
 from connector.sso.routes import Entrance
 from connector.sso.saml.response import SignInRefused
 from connector.sso.saml.service_provider import ServiceProvider
@@ -118,7 +119,10 @@ async def test_n17_status_shows_the_last_refused_test_until_one_passes(acme: Sso
     (test,) = found.tests
     assert test.refusal is not None
     assert test.in_words()[0].startswith("last test of acme.example failed on 2026-03-02 09:00 UTC: ")
-    assert "(audience, step 7)" in test.in_words()[0] or "(not_verified, step 4" in test.in_words()[0]
+    wrong = (
+        "(audience, step 7: our entityID is https://rosterd.example/sso/acme/metadata; it says https://other.example)"
+    )
+    assert wrong in test.in_words()[0]
     assert found.to_json()["tests"][0]["refusal"]["name_id_format"].endswith("emailAddress")
     assert gates["acme.example"].state is GateState.CLOSED
     version = gates["acme.example"].version
@@ -127,6 +131,73 @@ async def test_n17_status_shows_the_last_refused_test_until_one_passes(acme: Sso
         after = await steps.status(reader, now=NOW + timedelta(minutes=1))
         assert (await evidence.gates(reader, now=NOW + timedelta(minutes=1)))["acme.example"].version == version + 1
     assert after.tests[0].in_words() == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"audience": "a\u202eb\n" + "x" * 300}, f"it says a b {'x' * 196})"),
+        (
+            {"recipient": "https://evil.example/acs"},
+            "our ACS is https://rosterd.example/sso/acme/acs; it says https://ev",
+        ),
+        (
+            {"destination": "https://evil.example/acs"},
+            "our entityID is https://rosterd.example/sso/acme/metadata, our ACS",
+        ),
+        (
+            {"issuer": "https://idp-b.example"},
+            "connected is https://idp.acme.example/metadata; it says https://idp-b.ex",
+        ),
+    ],
+)
+async def test_a_test_shows_what_belongs_there_and_what_came(
+    acme: SsoOrganization, browser: Client, change: dict[str, str], told: str
+) -> None:
+    going = await acme.start_test(NOW)
+    _, page = await post(browser, going, acme.forged(going, NOW, **change).post())
+    assert told in page
+
+
+async def test_a_login_shows_what_belongs_there_only(acme: SsoOrganization) -> None:
+    await acme.test(NOW)
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+    going = await acme.start_login(NOW)
+    with pytest.raises(sign_in.RequestRefused) as refused:
+        await acme.finish(
+            going, acme.forged(going, NOW, audience="https://other.example", assertion_id="_c").post(), NOW
+        )
+    assert refused.value.refusal.detail == "our entityID is https://rosterd.example/sso/acme/metadata"
+
+
+@pytest.mark.parametrize(
+    ("off", "reason", "told"),
+    [
+        (
+            timedelta(minutes=-17),
+            "conditions_expired",
+            "it ended 12 minutes ago: the provider's clock is 17 minutes behind",
+        ),
+        (timedelta(minutes=3), "issued_in_future", "the provider's clock is 3 minutes ahead of ours"),
+    ],
+)
+async def test_a_wrong_clock_is_said_in_minutes(
+    acme: SsoOrganization, browser: Client, off: timedelta, reason: str, told: str
+) -> None:
+    going = await acme.start_test(NOW)
+    _, page = await post(browser, going, acme.forged(going, NOW + off).post())
+    assert reason in page
+    assert told in page
+
+
+async def test_a_test_by_a_slow_clock_warns_of_the_clock_first(acme: SsoOrganization) -> None:
+    going = await acme.start_test(NOW)
+    done = await acme.finish(going, acme.forged(going, NOW - timedelta(minutes=2)).post(), NOW)
+    assert done.warnings == ("clock_off_-120s", "reauth_not_honoured")
+    assert "the provider's clock is 2 minutes behind ours" in warning_in_words(done.warnings[0])
+    going = await acme.start_test(NOW)
+    done = await acme.finish(going, acme.forged(going, NOW - timedelta(seconds=60), assertion_id="_2").post(), NOW)
+    assert done.warnings == ()
 
 
 async def test_n2_a_refused_test_changes_no_gate(acme: SsoOrganization, browser: Client) -> None:
