@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from connector.sso.gate import evidence
 from connector.sso.gate.explain_refusal import Carried, Refusal, refusal_of
+from connector.sso.gate.refused_logins import REFUSED
 from connector.sso.saml.request_seal import TEST, OpenRequest
 from connector.sso.saml.response import SignInRefused
 from ledger.audit import AuditEvent
@@ -21,7 +22,6 @@ from ledger.store import sso_requests as rows
 from ledger.store.book import Reader
 from ledger.store.engine import Ledger
 
-REFUSED = "sign_in.refused"
 MOST_TOLD, TOLD_WITHIN = 100, timedelta(hours=1)
 """Anybody can have a login refused, so the audit tells of so many in that time; the log has every one."""
 

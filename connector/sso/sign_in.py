@@ -21,7 +21,9 @@ from connector.sso import refusals
 from connector.sso.domain_names import normalise
 from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.gate.connections import ConnectionEvidence
+from connector.sso.gate.explain_gate import missing_steps
 from connector.sso.gate.explain_refusal import NOT_CLAIMED, REAUTH_NOT_HONOURED, Carried, Refusal, clock_off
+from connector.sso.gate.refused_logins import ACCEPTED
 from connector.sso.provider.connection_steps import MAIN, load_peer
 from connector.sso.saml.metadata import Peer
 from connector.sso.saml.request_seal import LOGIN, TEST, OpenRequest
@@ -207,6 +209,21 @@ async def finish(
         raise RequestRefused(await refusals.keep(ledger, organization, refusal, request.actor or "browser")) from error
 
 
+async def left_after_test(ledger: Ledger, organization: str, domain: str, *, now: datetime) -> tuple[str, ...]:
+    """What is left to do after a test of a domain passed: everything that is missing, or the command that turns on;
+    nothing where what was tested is on."""
+    async with ledger.read(organization) as reader:
+        now = await present(reader, now)
+        known = await evidence.known(reader)
+    connection, gate = known.connection_of(domain), known.gates(now).get(domain)
+    if connection is None or gate is None:
+        return ()
+    own = [reason for reason in gate.reasons if reason.startswith("domain_")]
+    missing = missing_steps(domain, (*own, *connections.missing_for_on(connection, domain, now)), gate.standing)
+    live = connection.live(now)
+    return missing or (() if live is not None and live is connection.newest else (f"→ rosterd sso on {domain}",))
+
+
 async def turned_away(ledger: Ledger, done: SignedIn, why: str, *, now: datetime) -> Refusal:
     """Keep that somebody whom the provider vouched for may not come in; ``why`` as they are told, without an address.
 
@@ -343,7 +360,7 @@ async def _accept(
             "authenticated_at": to_text(accepted.authenticated_at) if accepted.authenticated_at else None,
             "warnings": list(warnings),
         }
-        verb = "sign_in.accepted"
+        verb = ACCEPTED
         if request.purpose == TEST:
             verb = evidence.TESTED
             name, domain = request.connection_id, accepted.mail.domain

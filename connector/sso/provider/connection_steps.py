@@ -12,6 +12,7 @@ from typing import Any
 
 from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.gate.connections import ASKED_FOR, Asked, ConnectionEvidence, Version
+from connector.sso.gate.decision import Gate, GateState
 from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import missing_steps
 from connector.sso.provider import versions
@@ -40,7 +41,7 @@ class ConnectionReport:
     ``new``: a version was made; else this is what is connected already. ``live``: this version is the one that judges
     sign-ins now. ``domains``: after connecting, those that are linked; after turning on, those that are really on.
     ``missing``: steps of the other domains, in words. ``asked``: somebody asked, another person has to complete it.
-    ``next_step``: the command that is left to type, if any.
+    ``closed``: what keeps the gates of those closed that are on. ``next_step``: the command that is left to type, if any.
     """
 
     connection_id: str
@@ -55,6 +56,7 @@ class ConnectionReport:
     missing: tuple[str, ...] = ()
     asked: Asked | None = None
     next_step: str = ""
+    closed: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -68,6 +70,7 @@ class ConnectionReport:
             "works_until": to_text(self.works_until) if self.works_until else None,
             "domains": list(self.domains),
             "missing": list(self.missing),
+            "closed": list(self.closed),
             "warnings": list(self.warnings),
             "asked_by": self.asked.actor if self.asked else None,
             "asked_until": to_text(self.asked.at + ASKED_FOR) if self.asked else None,
@@ -172,7 +175,9 @@ async def turn_on(
             else:
                 await _switch_on(book, known, newest, ready, actor, asked if second_approver else None)
                 asked = None
-        await sync.follow_gate(book)
+        gates = await sync.follow_gate(book)
+        shut = [gates[name] for name in ready if not asked and gates[name].state is not GateState.OPEN]
+        closed = tuple(step for gate in shut for step in missing_steps(gate.domain, gate.reasons, gate.standing))
         return ConnectionReport(
             MAIN,
             newest.number,
@@ -184,7 +189,8 @@ async def turn_on(
             live=asked is None,
             missing=tuple(step for name in linked for step in missing.get(name, ())),
             asked=asked,
-            next_step="rosterd sso on" if asked else "",
+            next_step="rosterd sso on" if asked else await _left_for_sync(book, gates),
+            closed=closed,
         )
 
 
@@ -301,8 +307,13 @@ async def _left_to_do(book: Book, linked: Sequence[str], *, is_live: bool) -> st
     if not is_live:
         return f"rosterd sso test {linked[0]}" if linked else "rosterd sso add DOMAIN"
     row = await rows.sync_row(book)
-    gates = await evidence.gates(book, now=book.at)
-    return "rosterd sync enable" if row is not None and row.reasons and sync.any_open(gates) else ""
+    return await _left_for_sync(book, await evidence.gates(book, now=book.at)) if row and row.reasons else ""
+
+
+async def _left_for_sync(book: Book, gates: dict[str, Gate]) -> str:
+    """To enable sync, where it may run and does not."""
+    runs = (await sync.sync_status(book)).state is sync.SyncState.ENABLED
+    return "rosterd sync enable" if sync.any_open(gates) and not runs else ""
 
 
 async def _switch_on(

@@ -38,11 +38,13 @@ def _status(found: SsoStatus) -> Shown:
     for domain in found.domains:
         warnings = f" ({', '.join(domain.gate.warnings)})" if domain.gate.warnings else ""
         lines.append(f"{domain.domain}: {domain.standing.state.value}, gate {domain.gate.state.value}{warnings}")
+        lines += [f"  mistake: {domain.mistake}"] if domain.mistake else []
         lines += [f"  missing: {step}" for step in domain.missing]
     lines += found.differences
     if not found.domains and not found.differences:
         lines.append("no domain is registered\n  → rosterd sso add DOMAIN")
     lines += [line for item in found.connections for line in _connection(item)]
+    lines += [f"  warning: {found.refused.line}"] if found.refused else []
     for test in found.tests:
         lines += [f"  {line}" for line in test.in_words()]
     lines += found.bonds.lines

@@ -86,8 +86,9 @@ def on(
             return Shown(waits, report.to_json(), exit_code=3)
         lines = [f"single sign-on is on for {', '.join(report.domains)}"]
         lines += [f"  not on: {step}" for step in report.missing]
-        lines.append("  → rosterd sync enable")
-        return Shown(tuple(lines), report.to_json())
+        lines += [f"  the gate is closed: {step}" for step in report.closed]
+        lines += [f"  → {report.next_step}"] if report.next_step else []
+        return Shown(tuple(lines), report.to_json(), exit_code=3 if report.closed else 0)
 
     perform(context, as_json, work)
 

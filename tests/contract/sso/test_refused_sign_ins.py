@@ -27,6 +27,7 @@ from ledger.secret import SecretRef
 from ledger.store import audit
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
+from tests.parts.fences import ALONE
 from tests.parts.idp import NS, SAML, Key
 from tests.parts.sso_organization import SsoOrganization, relay_state
 
@@ -305,3 +306,80 @@ async def test_what_cannot_be_read_of_a_test_is_kept_as_evidence_too(acme: SsoOr
         (fact,) = await rows.evidence(reader, (evidence.TEST_FAILED,))
         assert fact.actor == "ada"
         assert fact.facts["attributes"] == []
+
+
+# N2: what status says of refused logins ---
+
+
+async def refused_by_another_key(acme: SsoOrganization, at: datetime, key: Key) -> str:
+    going = await acme.start_login(at)
+    with pytest.raises(sign_in.RequestRefused) as refused:
+        await acme.finish(going, acme.forged(going, at, key=key).post(), at)
+    return refused.value.refusal.reference
+
+
+async def test_n2_status_counts_refused_logins_since_the_last_accepted_one(acme: SsoOrganization) -> None:
+    await acme.test(NOW)
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+    other, minute = Key.make(NOW), timedelta(minutes=1)
+    await refused_by_another_key(acme, NOW + minute, other)
+    reference = await refused_by_another_key(acme, NOW + 2 * minute, other)
+    async with acme.ledger.read("acme") as reader:
+        found = await steps.status(reader, now=NOW + 3 * minute)
+    assert found.refused is not None
+    assert found.refused.line == (
+        "2 sign-in(s) refused since 2026-03-02 09:01 UTC, none accepted; the last on 2026-03-02 09:02 UTC: the"
+        " signature is not by a valid certificate of the connected metadata, or the response was changed (not_verified)"
+        f" → rosterd sso explain {reference}"
+    )
+    assert found.domains[0].gate.state is GateState.OPEN, "what an anonymous can cause closes nothing"
+    document = found.to_json()["refused_logins"]
+    assert (document["count"], document["reason"], document["reference"]) == (2, "not_verified", reference)
+    going = await acme.start_login(NOW + 4 * minute)
+    done = await acme.finish(going, acme.forged(going, NOW + 4 * minute, assertion_id="_ok").post(), NOW + 4 * minute)
+    await sign_in.turned_away(acme.ledger, done, "anna@acme.example was not invited", now=NOW + 4 * minute)
+    async with acme.ledger.read("acme") as reader:
+        assert (await steps.status(reader, now=NOW + 5 * minute)).refused is None
+
+
+async def test_n2_what_was_refused_before_it_was_turned_on_anew_is_over(acme: SsoOrganization) -> None:
+    await acme.test(NOW)
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+    await refused_by_another_key(acme, NOW + timedelta(minutes=1), Key.make(NOW))
+    later = NOW + timedelta(hours=1)
+    await steps.turn_off(acme.ledger, "acme", reason="other keys", actor="ada", now=later)
+    async with acme.ledger.read("acme") as reader:
+        assert (await steps.status(reader, now=later)).refused is None
+    await acme.test(later, assertion_id="_later")
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=later)
+    async with acme.ledger.read("acme") as reader:
+        assert (await steps.status(reader, now=later)).refused is None
+
+
+async def test_the_page_of_a_test_names_what_else_is_missing(acme: SsoOrganization, browser: Client) -> None:
+    going = await acme.start_test(NOW)
+    _, page = await post(browser, going, acme.forged(going, NOW).post())
+    assert "→ rosterd sso on acme.example" in page
+    await steps.declare(acme.ledger, "acme", {}, actor="ada", now=NOW)
+    going = await acme.start_test(NOW)
+    _, page = await post(browser, going, acme.forged(going, NOW, assertion_id="_2").post())
+    assert "passed" in page
+    assert "(domain_undeclared) → put [[domains]]" in page
+    assert "sso on" not in page
+
+
+async def test_turning_on_names_what_keeps_the_gate_closed(acme: SsoOrganization) -> None:
+    await acme.test(NOW)
+    report = await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+    assert (report.closed, report.next_step) == ((), "rosterd sync enable")
+    await steps.enable_sync(acme.ledger, "acme", actor="ada", now=NOW)
+    assert (await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)).next_step == ""
+    ended = NOW + timedelta(days=6)
+    async with acme.ledger.write("acme", ALONE, at=ended) as book:  # the proof, or the first reason is that it is lost
+        facts = {"attempt": 1, "answer": "found", "why": "", "resolvers": []}
+        await evidence.record(book, evidence.DOMAIN_CHECKED, "acme.example", actor="ada", facts=facts, domains=[])
+    await steps.declare(acme.ledger, "acme", {}, actor="ada", now=ended)
+    report = await steps.turn_on(acme.ledger, "acme", actor="ada", now=ended)
+    assert (report.domains, report.next_step) == (("acme.example",), "")
+    (step,) = report.closed
+    assert "(domain_undeclared) → " in step
