@@ -224,14 +224,15 @@ async def left_after_test(ledger: Ledger, organization: str, domain: str, *, now
     return missing or (() if live is not None and live is connection.newest else (f"→ rosterd sso on {domain}",))
 
 
-async def turned_away(ledger: Ledger, done: SignedIn, why: str, *, now: datetime) -> Refusal:
+async def turned_away(ledger: Ledger, done: SignedIn, why: str, *, now: datetime, reason: str = NOT_CLAIMED) -> Refusal:
     """Keep that somebody whom the provider vouched for may not come in; ``why`` as they are told, without an address.
+    ``reason``: ``RELINK_HELD`` where another account came with somebody's address.
 
     Their page shows the reference (N17).
     """
     told = why.replace(done.mail.text, "the address").replace(done.mail.key, "the address")
     refusal = Refusal(
-        refusals.reference(), now, done.purpose, done.connection_id, 0, done.domain, 12, NOT_CLAIMED, told, Carried()
+        refusals.reference(), now, done.purpose, done.connection_id, 0, done.domain, 12, reason, told, Carried()
     )
     return await refusals.keep(ledger, done.organization, refusal, f"subject:{done.subject.key[:16]}")
 

@@ -38,7 +38,8 @@ _STEPS: dict[str, tuple[str, str]] = {
         "get its new metadata, then: rosterd sso connect METADATA",
     ),
     "idp_changed": (
-        "the address of its metadata shows another identity provider than the one that was tested",
+        "the address of its metadata shows another identity provider than the one that was tested, or none of its"
+        " certificates",
         "if that is right: rosterd sso test {domain}, then: rosterd sso on {domain}; if not, correct the address:"
         " rosterd sso connect METADATA",
     ),
@@ -60,6 +61,9 @@ _WARNINGS = {
     " METADATA",
     "idp_change_seen": "the address of the metadata has shown another identity provider; a second look that shows it"
     " closes the gate: rosterd sso status",
+    "new_certificates_seen": "the address of the metadata has shown new certificates only, none of those in force; a"
+    " second look that shows them closes the gate: if the provider exchanged its key, test the version that waits and"
+    " turn it on: rosterd sso status",
     "metadata_unreachable": "the metadata can no longer be fetched; sign-ins go on, and new certificates will not be"
     " seen: correct the address, or rosterd sso connect METADATA",
 }

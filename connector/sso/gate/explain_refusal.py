@@ -14,6 +14,8 @@ from ledger.instant import to_text
 
 NOT_CLAIMED = "not_claimed"
 """The response was right, and the person may not come in: not invited, paused, or bound to another subject."""
+RELINK_HELD = "relink_held"
+"""The response was right, and another subject than the bound one came with somebody's address (N4)."""
 REAUTH_NOT_HONOURED = "reauth_not_honoured"
 TRANSIENT_NAME_ID = "transient_name_id"
 _CLOCK_OFF = "clock_off_"
@@ -139,7 +141,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     NOT_CLAIMED: (
         "the provider vouched for the person, who may not come in",
-        "rosterd explain MAIL says what the book and the directory know of them",
+        "ask them for their address (NAME@{domain}); rosterd explain NAME@{domain} says what book and directory know",
+    ),
+    RELINK_HELD: (
+        "the provider vouched for the address, by another account (another NameID) than the one that is bound here",
+        "ask the person, by another way than mail, whether it was them, then: rosterd sso relinks",
     ),
 }  # fmt: skip
 """Reason → what it means → what an admin does next; ``{domain}`` is the domain that was asked for."""
@@ -203,15 +209,18 @@ class Refusal:
     reason: str
     detail: str = ""
     carried: Carried = Carried()
+    linked: tuple[str, ...] = ()
+    """Domains of the connection, where they are known: for a sign-in that asked for none."""
 
     def in_words(self) -> tuple[str, ...]:
         """What happened, what came, and what to do next; a line each."""
         meaning, step = WORDS.get(self.reason, (self.reason, "rosterd sso status"))  # kept by another release
         detail = f": {self.detail}" if self.detail else ""
         lines = [f"{meaning} ({self.reason}, step {self.step}{detail})"]
-        if self.reason != NOT_CLAIMED:
+        if self.reason not in {NOT_CLAIMED, RELINK_HELD}:
             lines.append(self.carried.in_words())
-        return (*lines, f"→ {step.format(domain=self.domain or 'DOMAIN')}")
+        domain = self.domain or next(iter(self.linked), "DOMAIN")
+        return (*lines, f"→ {step.format(domain=domain)}")
 
     def facts(self) -> dict[str, Any]:
         """What evidence and audit keep; ``refusal_of`` is its inverse."""

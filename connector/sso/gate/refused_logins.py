@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from connector.sso.gate.explain_refusal import NOT_CLAIMED, WORDS, Refusal, refusal_of
+from connector.sso.gate.explain_refusal import NOT_CLAIMED, RELINK_HELD, WORDS, Refusal, refusal_of
 from ledger.instant import to_text
 from ledger.store import pages
 from ledger.store.book import Reader
@@ -61,7 +61,7 @@ async def refused_logins(reader: Reader, since: datetime | None) -> RefusedLogin
     events = await pages.audit_page(reader, pages.Asked(verb=REFUSED, after=after, since=since), None, _MOST + 1)
     found = [refusal_of(event.at, event.payload["after"]) for event in events if event.payload]
     # who was vouched for and may not come in says nothing about the provider
-    found = [one for one in found if one.purpose == "login" and one.reason != NOT_CLAIMED]
+    found = [one for one in found if one.purpose == "login" and one.reason not in {NOT_CLAIMED, RELINK_HELD}]
     if not found:
         return None
     return RefusedLogins(min(len(found), _MOST), found[-1].at, found[0], len(found) > _MOST)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from connector.sso.gate import connections, domains, evidence, rebind_window, sync
-from connector.sso.gate.connections import ASKED_FOR, Asked, Certificate, ConnectionEvidence, ConnectionState, Version
+from connector.sso.gate.connections import (
+    ASKED_FOR,
+    LOOKS_APART,
+    Asked,
+    Certificate,
+    ConnectionEvidence,
+    ConnectionState,
+    Version,
+)
 from connector.sso.gate.decision import Gate
 from connector.sso.gate.domains import DomainEvidence, DomainStanding, DomainState, Way
 from connector.sso.gate.evidence import Known
@@ -227,7 +235,7 @@ def differences(registered: Mapping[str, DomainEvidence], listed: Collection[str
         if name not in listed and found.undeclared_at is None
     ]
     back = [
-        f"{name} is back in the organization's file, and frozen until that is read → kill -HUP the daemon, or restart it"
+        f"{name} is back in the organization's file, and frozen until that is read → kill -HUP the daemon or restart it"
         for name, found in registered.items()
         if name in listed and found.undeclared_at is not None
     ]
@@ -311,6 +319,15 @@ def _forecast(known: Known, now: datetime) -> tuple[str, ...]:
                 else "the metadata's validUntil passes"
             )
             found.append((live.works_until, f"{what}: sync would suspend"))
+        looks = connection.differing(live, now) if live else ()
+        if looks and looks[-1].at - looks[0].at < LOOKS_APART and known.domains_of(name):
+            shows = (
+                "new certificates only" if {look.shown for look in looks} == {"certificates"} else "another provider"
+            )
+            second = max(now, looks[0].at + LOOKS_APART)
+            found.append(
+                (second, f"a look at the metadata that still shows {shows} closes the gate: sync would suspend")
+            )
     for name, domain in known.domains.items():
         standing = domains.standing(domain, now)
         proof = "file" if standing.way is Way.WEB else "TXT record"
@@ -319,7 +336,12 @@ def _forecast(known: Known, now: datetime) -> tuple[str, ...]:
             found.append((standing.lost_at, f"the proof of {name} is lost unless its {proof} is back{why}"))
         elif standing.unreadable and standing.lost_at is not None:
             found.append((standing.lost_at, f"the proof of {name} is lost unless its {proof} can be read again{why}"))
-    return tuple(f"on {at.day} {at:%B %Y}, {what}" for at, what in sorted(found))
+    return tuple(f"{_on(at, now)}, {what}" for at, what in sorted(found))
+
+
+def _on(at: datetime, now: datetime) -> str:
+    """The day; within two days the minute too."""
+    return f"on {at.day} {at:%B %Y}" + (f" at {at:%H:%M} UTC" if at - now < timedelta(days=2) else "")
 
 
 def _domain_json(found: DomainStatus) -> dict[str, Any]:

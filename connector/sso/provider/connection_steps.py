@@ -41,7 +41,8 @@ class ConnectionReport:
     ``new``: a version was made; else this is what is connected already. ``live``: this version is the one that judges
     sign-ins now. ``domains``: after connecting, those that are linked; after turning on, those that are really on.
     ``missing``: steps of the other domains, in words. ``asked``: somebody asked, another person has to complete it.
-    ``closed``: what keeps the gates of those closed that are on. ``next_step``: the command that is left to type, if any.
+    ``closed``: what keeps gates closed although it is on. ``certificates``: those of the version. ``next_step``: the
+    command that is left to type, if any.
     """
 
     connection_id: str
@@ -57,6 +58,7 @@ class ConnectionReport:
     asked: Asked | None = None
     next_step: str = ""
     closed: tuple[str, ...] = ()
+    certificates: tuple[connections.Certificate, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -128,6 +130,7 @@ async def connect(
             offered.warnings,
             is_live,
             next_step=await _left_to_do(book, linked, is_live=is_live),
+            certificates=version.certificates,
         )
 
 

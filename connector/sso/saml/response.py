@@ -262,7 +262,8 @@ def read_mail(document: Document, expected: Expected) -> Email:
 
 def _of_ours(mail: Email, expected: Expected) -> Email:
     if mail.domain not in expected.domains:
-        raise SignInRefused(11, "mail_domain")
+        ours = ", ".join(sorted(expected.domains)[:_MOST_NAMES]) or "none"
+        raise SignInRefused(11, "mail_domain", f"it is of {mail.domain}; proved of this connection: {ours}")
     return mail
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,14 +21,17 @@ def begin_test(
 
     async def work(service: Service) -> Result:
         from connector.sso import steps
+        from rosterd.readiness import ask_daemon
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
         ticket = await steps.begin_test(
             service.ledger, service.provider(), name, label(domain), actor=actor(), now=service.clock()
         )
-        lines = (ticket.url, f"  → open it in a browser; after it passed: rosterd sso on {ticket.domain}")
-        return Shown(lines, ticket.to_json())
+        lines = [ticket.url, f"  → open it in a browser; after it passed: rosterd sso on {ticket.domain}"]
+        daemon = await asyncio.to_thread(ask_daemon, service.settings.installation.server, required=True)
+        lines += [] if daemon.ok else [f"  warning: {daemon.what} → {daemon.fix}"]
+        return Shown(tuple(lines), ticket.to_json())
 
     perform(context, as_json, work)
 

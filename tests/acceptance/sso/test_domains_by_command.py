@@ -68,7 +68,7 @@ def test_n13_add_prints_both_ways_and_verify_says_what_is_wrong(acme: Installati
     before = acme.rosterd("sso", "status").out
     assert f"{DOMAIN} is in the organization's file and was not added → rosterd sso add {DOMAIN}" in before
     checked = acme.rosterd("check", "--live")
-    assert f"rosterd sso add {DOMAIN}" in checked.out
+    assert f"note  acme: {DOMAIN} is in its file and was not added\n      → rosterd sso add {DOMAIN}" in checked.out
     added = acme.rosterd("sso", "add", DOMAIN).out.splitlines()
     value = next(line.split("TXT")[1].strip() for line in added if NAME in line)
     assert f"  https://{DOMAIN}/.well-known/rosterd-challenge" in added

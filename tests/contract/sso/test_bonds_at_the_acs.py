@@ -187,6 +187,14 @@ async def test_n4_a_persistent_name_that_is_another_one_waits_for_an_administrat
     status, page = await sign(3, name_id="p1", name_id_qualifiers='SPNameQualifier="https://x"', **persistent)
     assert status == 403
     relink = page.partition("about relink ")[2].split()[0]
+    assert "(rosterd sso relinks)" in page
+    async with acme.ledger.read("acme") as reader:
+        refusal = await steps.explain(reader, page.partition("Reference: ")[2].strip())
+        assert refusal.reason == "relink_held"
+        assert refusal.in_words()[-1].endswith("rosterd sso relinks")
+        with pytest.raises(NotFound, match="the id of a held sign-in") as other:
+            await steps.explain(reader, relink)
+    assert other.value.next_step == "rosterd sso relinks"
     who = operator("acme", "ada")
     await bonds.approve_relink(acme.ledger, "acme", relink, who, "the same", NOW + timedelta(minutes=4))
     assert (await sign(5, name_id="p1", name_id_qualifiers='SPNameQualifier="https://x"', **persistent))[0] == 200
