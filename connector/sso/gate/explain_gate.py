@@ -104,7 +104,7 @@ def proof_missing(domain: str, standing: DomainStanding) -> str:
     if standing.state is not DomainState.STALE or standing.lost_at is None:
         return ""
     place = f"the file {file_url(domain)}" if standing.way is Way.WEB else f"the TXT record {record_name(domain)}"
-    what = f"{domain}: its proof is missing ({standing.why}) and lost on {to_text(standing.lost_at)}"
+    what = f"{domain}: its proof is missing ({standing.why}) and lost on {standing.lost_at:%Y-%m-%d %H:%M} UTC"
     another = _ANOTHER_VALUE.format(domain=domain)
     return f"{what} → publish {place} again ({another}), then: rosterd sso verify {domain}"
 

@@ -13,6 +13,7 @@ from typing import Any
 from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.gate.connections import ASKED_FOR, Asked, ConnectionEvidence, Version
 from connector.sso.gate.decision import Gate, GateState
+from connector.sso.gate.domains import DomainState
 from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import missing_steps
 from connector.sso.provider import versions
@@ -352,12 +353,13 @@ def _ready(known: Known, linked: Sequence[str], now: datetime) -> tuple[list[str
     connection = known.connections[MAIN]
     for name in linked:
         reasons: tuple[str, ...] = ()
-        if not domains.standing(known.domains[name], now).proved:
-            reasons += ("domain_unverified",)
+        stands = domains.standing(known.domains[name], now)
+        if not stands.proved:
+            reasons += ("domain_lost" if stands.state is DomainState.LOST else "domain_unverified",)
         if not _is_on(connection, name, now):
             reasons += connections.missing_for_on(connection, name, now)
         if reasons:
-            missing[name] = missing_steps(name, reasons)
+            missing[name] = missing_steps(name, reasons, stands)
         else:
             ready.append(name)
     return ready, missing

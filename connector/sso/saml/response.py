@@ -348,7 +348,9 @@ def _required_instant(step: int, node: Element, name: str) -> datetime:
 def _not_from_the_future(step: int, node: Element, now: datetime) -> None:
     ahead = _required_instant(step, node, "IssueInstant") - now
     if ahead > SKEW:
-        raise SignInRefused(step, "issued_in_future", f"the provider's clock is {minutes(ahead)} ahead of ours")
+        raise SignInRefused(
+            step, "issued_in_future", f"by its IssueInstant the provider's clock is {minutes(ahead)} ahead of ours"
+        )
 
 
 def _late(document: Document, now: datetime, ends: datetime) -> str:

@@ -30,7 +30,7 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
             raise Refused(
                 f"{domain} is not among the organization's domains (it has: {known})",
                 where=str(service.settings.customer(name).file),
-                next_step=f'add [[domains]] name = "{domain}" to the file',
+                next_step=f'add these two lines to the file:\n[[domains]]\nname = "{key}"',
             )
         made = await domain_steps.add_domain(
             service.ledger, name, key, actor=actor(), now=service.clock(), grace=listed[key].grace

@@ -85,7 +85,7 @@ def _fetched(found: ConnectionStatus) -> Iterator[str]:
     if found.source is None:
         yield "  metadata: fetched again from [sso] metadata, where that is an https address"
     elif not found.source:
-        yield "  metadata: given as a file, so that new certificates are not fetched → rosterd sso connect https://…"
+        yield "  metadata: not from an https address, so that new certificates are not fetched → rosterd sso connect https://…"
     elif found.fetch is None or (found.fetch.read_at is None and not found.fetch.failures):
         yield f"  metadata: {found.source}, not fetched again yet"
     elif found.fetch.failing_since is None:

@@ -24,7 +24,7 @@ from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.saml.signing import ensure_key
 from connector.sso.saml.subject import ON_MAIL_FOR_TRANSIENT
 from connector.sso.settings import SamlSettings, SsoSettings
-from ledger.errors import Refused
+from ledger.errors import NotFound, Refused
 from ledger.secret import SecretRef
 from ledger.store import people, sso
 from ledger.store.engine import Ledger

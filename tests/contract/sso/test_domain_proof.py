@@ -15,6 +15,7 @@ from connector.sso.gate.sync import SyncState
 from connector.sso.proof import dns as txt
 from connector.sso.proof import domain_steps
 from connector.sso.proof.dns import Outcome
+from connector.sso.settings import SsoSettings
 from ledger.errors import NotFound, Overtaken, Refused, Stale
 from ledger.jobs import Errand, RetryRules, Unleased
 from ledger.store import jobs
@@ -22,6 +23,7 @@ from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from tests.parts.dns import NameServers, name_servers
 from tests.parts.fences import ALONE
+from tests.parts.idp import Key, metadata
 
 ORG, DOMAIN = "acme", "acme.example"
 NAME = f"_rosterd-challenge.{DOMAIN}"
@@ -357,3 +359,19 @@ async def test_a_look_with_the_value_before_is_not_recorded(
     monkeypatch.setattr(domain_steps, "look_up", and_meanwhile)
     with pytest.raises(Stale):
         await verify(ledger, dns, now + 2 * H)
+
+
+async def test_turning_on_says_of_a_lost_domain_what_status_says(
+    ledger: Ledger, dns: NameServers, now: datetime, proved: steps.Challenge
+) -> None:
+    text = metadata("https://idp.acme.example/metadata", Key.make(now))
+    await steps.connect(ledger, ORG, text, settings=SsoSettings(), actor="ada", now=now)
+    dns.nothing()
+    await verify(ledger, dns, now + H)
+    await verify(ledger, dns, now + 2 * H)
+    with pytest.raises(Refused) as refused:
+        await steps.turn_on(ledger, ORG, actor="ada", now=now + 26 * H)
+    async with ledger.read(ORG) as reader:
+        (lost, *_) = (await steps.status(reader, now=now + 26 * H)).domains[0].missing
+    assert "(domain_lost)" in lost
+    assert lost in refused.value.what
