@@ -158,7 +158,9 @@ class ServiceProvider:
         first, *others = sorted(keys, key=lambda key: key != last)
         try:
             return (*self._verify_by(keys[first], document, expected), first)
-        except SignInRefused:
+        except SignInRefused as error:
+            if error.reason == "content":
+                raise
             self._verify_by(peer, document, expected)  # refuses what none of them signed
         for key in others:
             with contextlib.suppress(SignInRefused):
