@@ -261,7 +261,7 @@ class ServiceProvider:
         except Exception as error:
             _forget_frames(error)
             return SignInRefused(4, "not_verified", detail)
-        return SignInRefused(4, _CONTENT, detail)
+        return SignInRefused(4, "content", detail)
 
     def _request(self, peer: Peer, relay_state: str, force: bool, now: datetime) -> SignInRequest:
         client = self._client(peer, now)

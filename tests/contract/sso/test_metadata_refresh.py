@@ -489,7 +489,7 @@ async def test_n1_a_key_inside_the_signature_is_not_believed(keys: tuple[Key, Ke
     assert await signer_of(signed) == keys[1].base64
     assert await signed_by(signed, keys[1].base64)
     assert not await signed_by(signed, keys[0].base64)
-    with pytest.raises(NotSigned, match="no certificate in the document"):
+    with pytest.raises(NotSigned, match="no certificate in its signature"):
         await signer_of(signed.replace(b"/sso", b"/evil"))
     assert await signer_of(metadata(IDP, keys[0])) == ""
 

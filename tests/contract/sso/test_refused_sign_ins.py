@@ -138,7 +138,7 @@ async def test_n17_status_shows_the_last_refused_test_until_one_passes(acme: Sso
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"audience": "a\u202eb\n" + "x" * 300}, f"it says a b {'x' * 196})"),
+        ({"audience": "a\u202eb\n" + "x" * 300}, f"it says a\ufffdb {'x' * 196})"),
         (
             {"recipient": "https://evil.example/acs"},
             "our ACS is https://rosterd.example/sso/acme/acs; it says https://ev",
