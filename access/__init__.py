@@ -1,1 +1,4 @@
-"""Who is asking, and what the HTTP faces of both programs have in common. Knows nothing of either program."""
+"""Who is asking, what the HTTP faces of both programs have in common, and the one door out (``outbound``).
+
+Knows nothing of either program.
+"""

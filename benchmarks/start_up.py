@@ -56,7 +56,7 @@ def _compare(folder: Path, rounds: int) -> None:
         "rosterd --version": (("--version",), {}),
         "rosterd --help": (("--help",), {}),
         "rosterd plan --help": (("plan", "--help"), {}),
-        "completing `rosterd pl`": ((), _COMPLETING),
+        "completing rosterd pl": ((), _COMPLETING),
         "completing `rosterd `": ((), {**_COMPLETING, "COMP_WORDS": "rosterd "}),
         "rosterd token list": ((*installation, "token", "list"), {}),
     }

@@ -10,8 +10,10 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from datetime import timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel
 
@@ -19,6 +21,7 @@ from connector.directory.base import CheckLine, ReadRequest, Source
 from ledger.errors import RosterdError
 from ledger.modes import open_to_others
 from ledger.secret import SecretRef
+from rosterd.clock import utc_now
 from rosterd.readiness import ask_daemon
 from rosterd.settings import Settings
 
@@ -34,7 +37,9 @@ def offline(settings: Settings) -> list[CheckLine]:
     lines = [_secret("secrets.pepper", section.pepper), _secret("secrets.pseudonym_key", section.pseudonym_key)]
     if settings.installation.database.password is not None:
         lines.append(_secret("database.password", settings.installation.database.password))
+    lines += _authorities(settings)
     lines += open_files(settings)
+    lines += [public_address(settings), own_certificate(settings)]
     found = shutil.which("xmlsec1") is not None
     lines.append(CheckLine(found, "xmlsec1 (signatures of identity providers)", "apt-get install xmlsec1"))
     if not settings.customers:
@@ -50,6 +55,88 @@ def offline(settings: Settings) -> list[CheckLine]:
         fix = "rosterd serve makes one in a fresh folder; where there was one, restore its backup"
         lines.append(CheckLine(False, f"there is no ledger: {file}", fix))
     return lines
+
+
+def _authorities(settings: Settings) -> Iterator[CheckLine]:
+    """Whether ``[outbound] ca`` holds certificates, where it is set."""
+    ca = settings.installation.outbound.ca
+    if not ca:
+        return
+    from access.outbound.door import authorities
+
+    try:
+        authorities(ca)
+    except RosterdError as error:
+        yield _failed("outbound.ca", error)
+    else:
+        yield CheckLine(True, "outbound.ca can be used")
+
+
+def public_address(settings: Settings) -> CheckLine:
+    """Browsers keep no cookie for an identity provider's answer at a plain http address, but on this machine."""
+    url = settings.installation.server.public_url
+    parts = urlsplit(url)
+    ok = parts.scheme == "https" or is_loopback(parts.hostname or "")
+    fix = f'put a proxy with TLS in front and set [server] public_url = "https://{parts.netloc}{parts.path}"'
+    said = f"public_url {url}" + ("" if ok else ": nobody can sign in over plain http (a Secure cookie is needed)")
+    return CheckLine(ok, said, fix)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host of an address is this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def own_certificate(settings: Settings) -> CheckLine:
+    """The key that signs our sign-in requests has its certificate, and when that ends."""
+    from connector.sso.saml.key_status import KeyStatus
+    from rosterd.own_side import own_keys
+
+    try:
+        keys = own_keys(settings)
+    except RosterdError as error:
+        return _failed("the key that signs sign-in requests", error)
+    if keys is None:
+        return CheckLine(True, "the key that signs sign-in requests is made at its first use")
+    found = KeyStatus(keys, utc_now())
+    if found.forecast:
+        return CheckLine(not found.expired, f"{found.forecast}: {found.next_step}", found.next_step)
+    ends = keys.signing.certificate.value.not_after
+    return CheckLine(True, f"our own signing certificate is good until {ends:%Y-%m-%d} ({keys.state.value})")
+
+
+async def confirm_moved(service: Service) -> AsyncIterator[CheckLine]:
+    """Write down that our address is another now; which providers have to be changed."""
+    from connector.sso.provider import own_address
+    from rosterd.own_side import own_side
+    from rosterd.service import actor
+
+    for name in service.settings.customers:
+        own = own_side(service.settings, name)
+        for move in await own_address.confirm_moved(service.ledger, own, actor=actor(), now=service.clock()):
+            yield CheckLine(True, f"moved: {move.line}")
+
+
+async def own_addresses(service: Service) -> AsyncIterator[CheckLine]:
+    """Every provider knows us under the address that we have (N17)."""
+    from connector.sso.provider import own_address
+    from rosterd.own_side import own_side
+
+    for name in service.settings.customers:
+        async with service.ledger.read(name) as reader:
+            moved = await own_address.moves(reader, own_side(service.settings, name), service.clock())
+            waits = await own_address.waiting(reader, own_side(service.settings, name), service.clock())
+        for move in moved:
+            fix = "set [server] public_url back; or, when the address moved: rosterd check --moved"
+            yield CheckLine(False, f"our address is another than the one that was tested: {move.line}", fix)
+        for move in waits:
+            said = f"{name}: its identity provider was not tested under the address that we have since it moved"
+            yield CheckLine(True, said, move.test, note=True)
+        if not moved and not waits:
+            yield CheckLine(True, f"{name}: its identity provider was given the address that we have")
 
 
 def open_files(settings: Settings) -> list[CheckLine]:
@@ -92,6 +179,26 @@ async def known_offerings(service: Service) -> AsyncIterator[CheckLine]:
         except RosterdError as error:
             line = _failed(f"{name}: offerings", error)
         yield line
+
+
+async def declared_domains(service: Service) -> AsyncIterator[CheckLine]:
+    """Every registered domain is in its organization's file, and those that are in the file only are named."""
+    from connector.sso.gate import evidence
+    from connector.sso.gate.explain_gate import missing_steps
+
+    for name, customer in service.settings.customers.items():
+        listed = [item.name for item in customer.settings.domains]
+        async with service.ledger.read(name) as reader:
+            registered = (await evidence.known(reader)).domains
+        for domain in registered:
+            if domain not in listed:
+                [step] = missing_steps(domain, ["domain_undeclared"])
+                what, _, fix = step.partition(" → ")
+                yield CheckLine(False, f"{name}: {what}", fix)
+        for domain in listed:
+            if domain not in registered:
+                fix = f"rosterd sso add {domain}"
+                yield CheckLine(True, f"{name}: {domain} is in its file and was not added", fix, note=True)
 
 
 async def live(service: Service) -> AsyncIterator[CheckLine]:
@@ -147,8 +254,8 @@ async def _directory(source: Source, request: ReadRequest) -> AsyncIterator[Chec
 
 
 async def _domains(service: Service, name: str) -> AsyncIterator[CheckLine]:
-    from connector.sso import evidence
-    from connector.sso.gate import GateState
+    from connector.sso.gate import evidence
+    from connector.sso.gate.decision import GateState
 
     async with service.ledger.read(name) as reader:
         gates = await evidence.gates(reader, now=service.clock())

@@ -19,7 +19,8 @@ from rosterd.verbs.console import Session, report_error
 VERBS: dict[str, tuple[str, ...]] = {
     "starting": ("init",),
     "checking": ("check", "clock"),
-    "signon": ("sso", "sync"),
+    "sso.group": ("sso",),
+    "directory_sync": ("sync",),
     "reconcile": ("plan", "apply", "approve", "undo"),
     "explaining": ("explain",),
     "adopting": ("adopt",),
@@ -30,6 +31,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "tokens": ("token",),
     "reports": ("publish", "report"),
     "serving": ("serve", "demo"),
+    "sso.lab": ("lab",),
     "shell": ("completion", "man"),
 }
 """Module in ``rosterd.verbs`` → the verbs it adds. Only the module of the verb that is asked for is imported."""

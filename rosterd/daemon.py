@@ -16,6 +16,7 @@ from aiohttp import web
 
 from ledger.errors import ManyErrors, RosterdError, Unavailable
 from rosterd import faces
+from rosterd.checks import own_addresses, public_address
 from rosterd.health import Metrics
 from rosterd.keeping import Keeping
 from rosterd.logs import event
@@ -48,6 +49,8 @@ class Daemon:
     async def run(self) -> None:
         """Until SIGTERM or SIGINT."""
         await self.service.register()
+        if self._only is not Only.API:
+            await self._tell_moved()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -128,6 +131,15 @@ class Daemon:
         for listener, verb in zip(self._listeners, ("serve.operator_listening", "serve.listening"), strict=True):
             for address in listener.addresses:
                 event(_log, verb, address=address, only=self._only.value)
+
+    async def _tell_moved(self) -> None:
+        """Loudly, and no more: who moved the address on purpose changes the providers while everything else goes on."""
+        async for line in own_addresses(self.service):
+            if not line.ok:
+                event(_log, "serve.address_moved", level=logging.ERROR, what=line.what, fix=line.fix)
+        line = public_address(self.service.settings)
+        if not line.ok:
+            event(_log, "serve.public_url", level=logging.ERROR, what=line.what, fix=line.fix)
 
     async def _drain(self) -> None:
         self._draining = True

@@ -19,15 +19,19 @@ from access.proven import PROVEN
 from access.trail import Trail
 from connector.admin import routes as admin
 from connector.directory.mapping import rules_by_source
-from connector.reconcile.by_hand.sign_in import Arrival, claim
+from connector.reconcile.by_hand.sign_in import Arrival, RelinkHeld, claim
+from connector.reconcile.plan.words import moment
+from connector.sso.gate.explain_refusal import NOT_CLAIMED, RELINK_HELD
+from connector.sso.provider.connection_steps import prove_key
 from connector.sso.routes import Entrance
-from connector.sso.sign_in import SignedIn
+from connector.sso.settings import SsoSettings
+from connector.sso.sign_in import SignedIn, turned_away
 from connector.usage import routes as ingest
 from connector.usage.settings import ReportingSettings
-from ledger.errors import Refused
+from ledger.errors import BadInput, Refused
 from ledger.store.inbox import Inbox
 from reporting_api.app import make_app, openapi_body, openapi_endpoint
-from rosterd import health
+from rosterd import health, provider_metadata
 from rosterd.logs import event
 from rosterd.pushes import Pushes
 from rosterd.service import Service, policy
@@ -118,7 +122,7 @@ def _mount_connector(app: web.Application, daemon: Running, pepper: bytes, inbox
         service.provider(),
         service.clock,
         lambda: service.settings.customers.keys(),
-        arrive=lambda _request, done: _arrive(service, done),
+        arrive=lambda _request, done: arrive(service, done),
     )
     app.add_routes(entrance.routes())
     acts = admin.Acts(
@@ -127,6 +131,7 @@ def _mount_connector(app: web.Application, daemon: Running, pepper: bytes, inbox
         reload=daemon.reload,
         clock=service.clock,
         declared=lambda organization: _declared(service, organization),
+        sign_on=lambda organization: _sign_on(service, organization),
     )
     app.add_subapp("/admin/v1", admin.make_app(service.ledger, acts))
 
@@ -165,17 +170,45 @@ class Asking:
             raise
 
 
-async def _arrive(service: Service, done: SignedIn) -> web.StreamResponse:
+async def arrive(service: Service, done: SignedIn) -> web.StreamResponse:
     """Somebody has signed in: their invite is claimed. Whoever was not invited gets nothing and is told so."""
     try:
-        arrival = Arrival(done.mail, done.entity_id, done.subject_hash, done.by_address)
+        who = done.subject
+        arrival = Arrival(
+            done.mail,
+            done.entity_id,
+            who.key,
+            who.kind,
+            who.earlier,
+            who.earlier_by_address,
+            done.signer,
+            _no_first(done),
+        )
         claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
     except Refused as error:
-        event(_log, "invite.refused", organization=done.organization, why=error.what)
-        return web.Response(text=error.what, status=403, headers=_NO_STORE)
+        held = isinstance(error, RelinkHeld)
+        reason = RELINK_HELD if held else NOT_CLAIMED
+        refusal = await turned_away(service.ledger, done, error.what, now=service.clock(), reason=reason)
+        event(_log, "invite.refused", organization=done.organization, why=error.what, reference=refusal.reference)
+        what = f"{error.what} ({error.next_step})" if held else error.what
+        return web.Response(text=f"{what}\nReference: {refusal.reference}", status=403, headers=_NO_STORE)
+    if done.proves and not claimed.first:
+        await prove_key(service.ledger, done.organization, done.connection_id, done.signer, now=service.clock())
     event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))
     seats = f" Seats: {', '.join(claimed.offerings)}." if claimed.offerings else ""
-    return web.Response(text=f"Welcome, {done.mail}. You are signed in.{seats}", headers=_NO_STORE)
+    return web.Response(text=f"Welcome, {claimed.mail}. You are signed in.{seats}", headers=_NO_STORE)
+
+
+def _no_first(done: SignedIn) -> Refused | None:
+    """Why this sign-in binds nobody for the first time: its certificate came by a refresh and is new (N1)."""
+    if done.held_until is None:
+        return None
+    return Refused(
+        f"{done.mail} signs in for the first time, and your identity provider signs with a certificate that is new:"
+        f" try again after {moment(done.held_until)}, or ask your administrator to confirm it",
+        where=done.organization,
+        next_step="rosterd sso status names it: rosterd sso confirm-certificate SHA256",
+    )
 
 
 def _declared(service: Service, organization: str) -> admin.Declared:
@@ -184,6 +217,27 @@ def _declared(service: Service, organization: str) -> admin.Declared:
     kinds = {item.id: item.kind for item in customer.settings.directories}
     rules = rules_by_source(customer.settings.directories)
     return admin.Declared(policy(customer), customer.settings.invites, kinds, rules)
+
+
+def _sign_on(service: Service, organization: str) -> admin.OwnSignOn:
+    """What single sign-on needs of the organization's file as it is now; raises ``NotFound`` when it has gone."""
+    customer = service.settings.customer(organization)
+
+    async def metadata(address: str) -> bytes:
+        if address and not address.startswith("https://"):
+            raise BadInput("is no https address", where="url", next_step="or send the document itself as metadata")
+        if not address:
+            return await provider_metadata.configured(service, customer)
+        return await provider_metadata.given(service, address, customer.file.parent)
+
+    return admin.OwnSignOn(
+        service.settings.installation.dns,
+        customer.settings.sso or SsoSettings(),
+        {item.name: item.grace for item in customer.settings.domains},
+        service.provider(),
+        metadata,
+        service.fetch_proof,
+    )
 
 
 def _reporting(service: Service, organization: str) -> ReportingSettings:

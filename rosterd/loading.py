@@ -269,7 +269,7 @@ def _with_claims(files: Sequence[CustomerFile]) -> list[RosterdError]:
 
 
 def _anchored_installation(settings: InstallationSettings, folder: Path) -> InstallationSettings:
-    """Secrets, database folder and warehouse folder made independent of where the command was started."""
+    """Secrets, authorities, database and warehouse folders made independent of where the command was started."""
     settings = anchored(settings, folder)
     database, storage = settings.database, settings.storage
     if database.url.startswith("sqlite:///"):
@@ -278,7 +278,10 @@ def _anchored_installation(settings: InstallationSettings, folder: Path) -> Inst
     if storage.warehouse.startswith("file:") and not storage.warehouse.startswith("file://"):
         place = (folder / storage.warehouse.removeprefix("file:")).absolute()
         storage = storage.model_copy(update={"warehouse": f"file:{place}"})
-    return settings.model_copy(update={"database": database, "storage": storage})
+    outbound = settings.outbound
+    if outbound.ca:
+        outbound = outbound.model_copy(update={"ca": str((folder / outbound.ca).absolute())})
+    return settings.model_copy(update={"database": database, "storage": storage, "outbound": outbound})
 
 
 def anchored(model: M, folder: Path) -> M:

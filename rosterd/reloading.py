@@ -67,6 +67,9 @@ def _fixed(old: InstallationSettings, new: InstallationSettings) -> list[Rosterd
         "server.listen": (old.server.listen, new.server.listen),
         "server.operator_listen": (old.server.operator_listen, new.server.operator_listen),
         "database.url": (old.database.url, new.database.url),
+        "server.public_url": (old.server.public_url, new.server.public_url),
+        "saml.signing_key": (old.saml.signing_key, new.saml.signing_key),
+        "saml.signing_certificate": (old.saml.signing_certificate, new.saml.signing_certificate),
         "storage.warehouse": (old.storage.warehouse, new.storage.warehouse),
     }
     changed = [key for key, (first, second) in pairs.items() if first != second]

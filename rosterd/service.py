@@ -7,13 +7,12 @@ jobs need (directories, the reconciling run, the inbox, published tables, SAML) 
 from __future__ import annotations
 
 import getpass
+import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from access.principal import Principal, operator
 from ledger.errors import BadInput
@@ -21,16 +20,24 @@ from ledger.jobs import Claim, Leased, run_lease
 from ledger.store.engine import Ledger
 from rosterd.clock import Clock, host_clock, utc_now
 from rosterd.leasing import leased
+from rosterd.logs import event
+from rosterd.own_side import ensure_own_key, own_side
 from rosterd.settings import Customer, InstallationSettings, Settings
 
 if TYPE_CHECKING:
+    from access.outbound.door import Door, Fetched
     from connector.directory.scim.inbox import Mailbox
     from connector.reconcile.explain.ask import ConfiguredFinder
     from connector.reconcile.policy.policy import Policy
     from connector.reconcile.run import Setup
-    from connector.sso.saml import ServiceProvider
+    from connector.sso.saml.service_provider import ServiceProvider
     from ledger.published.iceberg import Warehouse
     from ledger.store.inbox import Inbox
+
+_log = logging.getLogger(__name__)
+
+
+_METADATA_BYTES = 5 * 1024 * 1024
 
 
 def actor() -> str:
@@ -93,21 +100,43 @@ class Service:
             )
 
     async def register(self, settings: Settings | None = None) -> dict[str, tuple[str, ...]]:
-        """Bring every organization file's Teams and admins into the ledger; returns addresses not known yet.
-        ``settings``: those that are about to be in force."""
+        """Bring every organization file's Teams and admins into the ledger, and which domains it declares; returns
+        addresses not known yet. ``settings``: those that are about to be in force."""
         from connector.reconcile.state.teams import ensure_organization
+        from connector.sso.proof.domain_steps import declare
 
         unknown: dict[str, tuple[str, ...]] = {}
         for identifier, customer in (settings or self.settings).customers.items():
             unknown[identifier] = await ensure_organization(
                 self.ledger, customer.organization, customer.settings.teams, now=self.clock()
             )
+            listed = {item.name: item.grace for item in customer.settings.domains}
+            for name in await declare(self.ledger, identifier, listed, actor=actor(), now=self.clock()):
+                event(_log, "domain.undeclared", level=logging.WARNING, organization=identifier, domain=name)
         return unknown
 
     def try_out(self, customer: Customer) -> None:
         """Let another file stand for this organization's, in this process only (what-if, P6)."""
         customers = {**self.settings.customers, customer.organization.id: customer}
         self.settings = replace(self.settings, customers=customers)
+
+    def door(self) -> Door:
+        """The one way out (N12), as the operator opened it."""
+        from access.outbound.door import Door
+
+        return Door(self.settings.installation.outbound)
+
+    async def fetch_proof(self, url: str) -> Fetched:
+        """The file that proves a domain: as ``door``, but by public authorities alone (N13)."""
+        from access.outbound.door import Door
+
+        return await Door(self.settings.installation.outbound.without_ca()).get(url)
+
+    async def fetch_metadata(self, url: str) -> bytes:
+        """An identity provider's metadata, through the one way out."""
+        from access.outbound.door import Caps
+
+        return (await self.door().get(url, Caps(size=_METADATA_BYTES))).body
 
     @asynccontextmanager
     async def setup(self, organization: str) -> AsyncIterator[Setup]:
@@ -202,16 +231,17 @@ class Service:
 
     def provider(self) -> ServiceProvider:
         """Our SAML service provider, made at first use; its key too, where the files do not exist yet."""
-        from connector.sso.saml import ServiceProvider
-        from connector.sso.signing import ensure_key
+        from connector.sso.saml.service_provider import ServiceProvider
 
         if self._provider is None:
             installation = self.settings.installation
-            saml = installation.saml
-            if saml.signing_key.scheme == saml.signing_certificate.scheme == "file":
-                files = (Path(saml.signing_key.name), Path(saml.signing_certificate.name))
-                ensure_key(*files, name=urlsplit(installation.server.public_url).hostname or "rosterd", now=utc_now())
-            self._provider = ServiceProvider(installation.server.public_url, saml)
+            ensure_own_key(self.settings)
+            self._provider = ServiceProvider(
+                installation.server.public_url,
+                installation.saml,
+                sso_of=lambda organization: own_side(self.settings, organization).sso,
+                secret=self.pepper(),
+            )
         return self._provider
 
     def pepper(self) -> bytes:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import Field, IPvAnyNetwork, field_validator
 
+from access.outbound.settings import OutboundSettings
 from connector.directory.settings import DirectorySettings
 from connector.reconcile.plan.settings import (
     GuestSettings,
@@ -50,7 +51,8 @@ class ServerSettings(SettingsModel):
     """HOST:PORT of /metrics and of /health/ready with its details: for the operator, never for the public."""
 
     public_url: str = "http://127.0.0.1:8080"
-    """The address others reach it by: next links, SAML endpoints and invite links are built from it."""
+    """The address others reach it by: next links, SAML endpoints and invite links are built from it. https, but on one
+    machine alone. It is part of our SAML entityID: after a change rosterd check --moved says who must change too."""
 
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Networks of the proxies in front: only what they say in Forwarded or X-Forwarded-For is believed."""
@@ -166,7 +168,7 @@ class ScheduleSettings(SettingsModel):
     """Publishing datasets that changed."""
 
     evidence_every: Duration = timedelta(hours=24)
-    """Looking again at domains, certificates and metadata."""
+    """Looking again at domains, certificates and metadata; at a domain whose proof is missing, every hour."""
 
     full_reading_every: Duration = timedelta(hours=24)
     """A full reading at least this often, where runs between are incremental."""
@@ -197,6 +199,7 @@ class InstallationSettings(SettingsModel):
     secrets: SecretsSettings = SecretsSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     dns: DnsSettings = DnsSettings()
+    outbound: OutboundSettings = OutboundSettings()
     saml: SamlSettings = SamlSettings()
     api: ApiSettings = ApiSettings()
     logging: LoggingSettings = LoggingSettings()

@@ -23,6 +23,8 @@ ORGANIZATION: dict[str, Any] = {
         "entity_id": "https://idp.acme.example/metadata",
         "metadata": "file:acme-idp-metadata.xml",
         "mail_attribute": "",
+        "subject_attribute": "",
+        "fold_subject": False,
         "response_signed_only": False,
     },
     "teams": [{"name": "Design", "primary_admin": "anna.kowalska@acme.example"}],

@@ -35,7 +35,7 @@ Work = Callable[[Service, Handover], Awaitable[dict[str, Any]]]
 async def reconcile(service: Service, task: Handover) -> dict[str, Any]:
     """Read, decide, apply what the guard lets through; nothing at all while nobody has enabled sync (R5)."""
     from connector.reconcile import run
-    from connector.sso.sync import SyncState, sync_status
+    from connector.sso.gate.sync import SyncState, sync_status
 
     async with service.ledger.read(task.organization) as reader:
         status = await sync_status(reader)
@@ -106,13 +106,36 @@ async def undo(service: Service, task: Handover) -> dict[str, Any]:
 
 
 async def evidence(service: Service, task: Handover) -> dict[str, Any]:
-    """Look again at every domain that is or was proved."""
-    from connector.sso.domain_steps import recheck_domains
+    """Look again at every domain that is or was proved and is due, and at the metadata of the live connection; the next
+    look is enqueued for when it is."""
+    from connector.sso.proof.domain_steps import recheck_domains
+    from connector.sso.provider.refresh import refresh
+    from connector.sso.settings import SsoSettings
+    from rosterd.looks import enqueue_next
 
-    dns = service.settings.installation.dns
+    installation = service.settings.installation
     fence = Errand(Unleased.EVIDENCE, task.claim)
-    reports = await recheck_domains(service.ledger, task.organization, dns=dns, now=service.clock(), fence=fence)
-    return {report.domain: report.gate.state.value for report in reports}
+    reports = await recheck_domains(
+        service.ledger,
+        task.organization,
+        dns=installation.dns,
+        fetch=service.fetch_proof,
+        every=installation.schedule.evidence_every,
+        now=service.clock(),
+        fence=fence,
+    )
+    refreshed = await refresh(
+        service.ledger,
+        task.organization,
+        settings=service.settings.customer(task.organization).settings.sso or SsoSettings(),
+        fetch=service.fetch_metadata,
+        now=service.clock(),
+        fence=fence,
+        allow_http_on_loopback=installation.saml.allow_http_on_loopback,
+    )
+    await enqueue_next(service, task.organization)
+    found: dict[str, Any] = {report.domain: report.gate.state.value for report in reports}
+    return found | ({"metadata": refreshed.to_json()} if refreshed else {})
 
 
 async def publish_usage(service: Service, task: Handover) -> dict[str, Any]:

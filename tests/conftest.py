@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from ledger.store.engine import Ledger
+from tests.parts.keycloak import Keycloak, shared_keycloak
 from tests.parts.network import close_network
 from tests.parts.postgres import PostgresServer
+from tests.parts.shared import base_of
 
 close_network()
 
@@ -30,6 +32,13 @@ def postgres_server() -> Iterator[PostgresServer]:
     server = PostgresServer.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def keycloak(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Keycloak]:
+    """The run's one Keycloak, started when first asked for by any worker."""
+    with shared_keycloak(base_of(tmp_path_factory, worker_id)) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

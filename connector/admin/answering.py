@@ -9,7 +9,7 @@ import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +23,9 @@ from connector.directory.mapping import AttributeRules
 from connector.reconcile.by_hand.rules import Act, Exists
 from connector.reconcile.policy.invites import InviteSettings
 from connector.reconcile.policy.policy import Policy
+from connector.sso.proof.web import Fetch
+from connector.sso.saml.service_provider import ServiceProvider
+from connector.sso.settings import DnsSettings, SsoSettings
 from ledger.errors import BadInput, ManyErrors, NotFound, Refused, Retryable, RosterdError, Stale, Unavailable
 from ledger.store.engine import Ledger
 
@@ -72,6 +75,20 @@ class Declared:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnSignOn:
+    """What single sign-on needs of an organization's file and of the installation. ``graces``: of each domain that the
+    file declares; ``metadata``: the identity provider's, of an address, or where the file says it is (empty);
+    ``fetch``: asks a domain's own web server."""
+
+    dns: DnsSettings
+    settings: SsoSettings
+    graces: Mapping[str, timedelta]
+    provider: ServiceProvider
+    metadata: Callable[[str], Awaitable[bytes]]
+    fetch: Fetch
+
+
+@dataclass(frozen=True, slots=True)
 class Acts:
     """What the routes are handed: who is asking, and what only the daemon itself can do."""
 
@@ -81,6 +98,8 @@ class Acts:
     """For an organization; raises ``ManyErrors`` with what is wrong with its own file."""
     clock: Callable[[], datetime]
     declared: Callable[[str], Declared]
+    """Of an organization; raises ``NotFound``."""
+    sign_on: Callable[[str], OwnSignOn]
     """Of an organization; raises ``NotFound``."""
 
 
@@ -108,9 +127,10 @@ class Answering:
         return Act(who.actor, self.acts.clock(), reason.strip(), who.team_ids)
 
 
-async def body(request: web.Request, model: type[M], *, optional: bool = False) -> M:
-    """The body; raises ``ManyErrors`` with every error at its place. ``optional``: none at all means all defaults."""
-    text = await raw(request)
+async def body(request: web.Request, model: type[M], *, optional: bool = False, most: int = _MOST_BODY) -> M:
+    """The body; raises ``ManyErrors`` with every error at its place. ``optional``: none at all means all defaults;
+    ``most``: bytes."""
+    text = await raw(request, most)
     try:
         found = model.model_validate_json(text if text.strip() or not optional else b"{}")
     except ValidationError as error:
@@ -119,9 +139,9 @@ async def body(request: web.Request, model: type[M], *, optional: bool = False) 
     return found
 
 
-async def raw(request: web.Request) -> bytes:
-    """The body as it came, 64 KiB at most; raises as ``read_body`` does."""
-    return await read_body(request, most=_MOST_BODY, kinds=(JSON,), bare=True)
+async def raw(request: web.Request, most: int = _MOST_BODY) -> bytes:
+    """The body as it came, ``most`` bytes at most; raises as ``read_body`` does."""
+    return await read_body(request, most=most, kinds=(JSON,), bare=True)
 
 
 def asked(request: web.Request, model: type[M]) -> M:

@@ -12,18 +12,19 @@ import msgspec
 from aiohttp import web
 
 from access.principal import Principal, Scope
-from connector.admin.answering import Acts, Answering, Body, Declared, answer, body, problem, problems
+from connector.admin.answering import Acts, Answering, Body, Declared, OwnSignOn, answer, body, problem, problems
 from connector.admin.describing import Route, document
 from connector.admin.groups import Groups
 from connector.admin.history import History
 from connector.admin.people import People
 from connector.admin.seats import Seats
+from connector.admin.sign_on import SignOn
 from connector.admin.teams import Teams
 from ledger.errors import BadInput, NotFound
 from ledger.store import jobs, runs
 from ledger.store.engine import Ledger
 
-__all__ = ["APPROVE", "Acts", "Declared", "PREFIX", "make_app", "problem", "table"]
+__all__ = ["APPROVE", "Acts", "Declared", "OwnSignOn", "PREFIX", "make_app", "problem", "table"]
 
 APPROVE = "approve"
 """The kind of the job that lets a held set through."""
@@ -48,7 +49,7 @@ def make_app(ledger: Ledger, acts: Acts) -> web.Application:
 
 def table(ledger: Ledger, acts: Acts) -> list[Route]:
     """Every route there is; the OpenAPI document is made of it."""
-    rooms = (_Routes, History, People, Teams, Seats, Groups)
+    rooms = (_Routes, SignOn, History, People, Teams, Seats, Groups)
     found = [route for room in rooms for route in room(ledger, acts).routes()]
     described = document(found, PREFIX)
 

@@ -1,11 +1,14 @@
 """``/sso/{organization}/…``: metadata, login, test, acs. Thin: every rule is in ``sign_in`` and ``response``.
 
-Prohibition: why a response was refused is never shown, only logged and audited; no address to go on to is taken from
-the browser.
+Prohibition: why a login was refused is never shown, only logged and audited under the reference on the page (N17); of a
+test, which an admin began in this browser, the page says why. No address to go on to is taken from the browser.
+
+Each sign-in has a cookie of its own, so that several tabs work; a browser keeps the newest few.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
@@ -16,10 +19,13 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from access.bodies import FORM, STATUS, read_body
-from connector.sso import sign_in
-from connector.sso.response import MAX_BASE64, SignInRefused
-from connector.sso.saml import ServiceProvider
-from connector.sso.sign_in import Outgoing, SignedIn
+from connector.sso import refusals, sign_in
+from connector.sso.gate.explain_refusal import warning_in_words
+from connector.sso.saml.posting_page import POLICY
+from connector.sso.saml.request_seal import TEST
+from connector.sso.saml.response import MAX_BASE64, SignInRefused
+from connector.sso.saml.service_provider import ServiceProvider
+from connector.sso.sign_in import Outgoing, RequestRefused, SignedIn
 from ledger.errors import BadInput, Busy, NotFound, Refused
 from ledger.store.engine import Ledger
 
@@ -35,9 +41,9 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _PLAIN = "default-src 'none'; frame-ancestors 'none'"
-_POSTING = "default-src 'none'; script-src 'unsafe-inline'; form-action *; frame-ancestors 'none'"
 _MAX_BODY, _MAX_FIELDS = MAX_BASE64 * 2, 8
 _MAX_ESCAPED = MAX_BASE64 // 10  # of base64 one character in thirty is, and unescaping many keeps everybody waiting
+_MOST_COOKIES = 6
 _GENERIC = "The sign-in could not be completed. Start again from the sign-in page, or ask your administrator."
 
 
@@ -56,8 +62,9 @@ class Entrance:
         prefix = "/sso/{organization}"
         return [
             web.get(f"{prefix}/metadata", self.metadata),
-            web.get(f"{prefix}/login", self.login),
-            web.get(f"{prefix}/test", self.test),
+            # they act: who only looks (HEAD: mail scanners, previews) must not spend a ticket
+            web.get(f"{prefix}/login", self.login, allow_head=False),
+            web.get(f"{prefix}/test", self.test, allow_head=False),
             web.post(f"{prefix}/acs", self.acs),
         ]
 
@@ -71,24 +78,20 @@ class Entrance:
         name = self._organization(request)
         domain = request.query.get("domain", "")
         try:
-            going = await sign_in.open_login(
-                self.ledger, self.provider, name, domain, cookie=self._cookie(request), now=self.clock()
-            )
+            going = await sign_in.open_login(self.ledger, self.provider, name, domain, now=self.clock())
         except NotFound:
             return _page("Single sign-on is not on here. Ask your administrator.", 404)
-        return self._go(going)
+        return self._go(request, name, going)
 
     async def test(self, request: web.Request) -> web.StreamResponse:
         """Begin a test sign-in with the ticket an admin was given."""
         name = self._organization(request)
         ticket = request.query.get("ticket", "")
         try:
-            going = await sign_in.open_test(
-                self.ledger, self.provider, name, ticket, cookie=self._cookie(request), now=self.clock()
-            )
+            going = await sign_in.open_test(self.ledger, self.provider, name, ticket, now=self.clock())
         except (Refused, NotFound) as error:
             return _page(error.what, 400)
-        return self._go(going)
+        return self._go(request, name, going)
 
     async def acs(self, request: web.Request) -> web.StreamResponse:
         """Take a response. A click on a tile (unsolicited) is discarded and begins a sign-in of ours instead."""
@@ -104,19 +107,20 @@ class Entrance:
                 self.provider,
                 name,
                 response,
-                cookie=self._cookie(request),
+                cookies=list(self._cookies(request).values()),
                 relay_state=relay_state,
                 now=self.clock(),
             )
         except SignInRefused as error:
-            _log.warning("sign_in_refused organization=%s step=%d reason=%s", name, error.step, error.reason)
-            if error.reason == "unsolicited":
+            if error.reason == "unsolicited" and not isinstance(error, RequestRefused):
                 raise web.HTTPSeeOther(f"{self.provider.public_url}/sso/{name}/login", headers=_HEADERS) from error
-            return _page(_GENERIC, 400)
+            return self._refused(name, error)
         except Busy:
             return _page("Too many people are signing in at once. Try again in a moment.", 503)
-        if done.purpose == sign_in.TEST:
-            return _page(f"The test sign-in for {done.domain} passed. You may close this page.", 200)
+        if done.purpose == TEST:
+            warnings = [f"Warning: {warning_in_words(found)}." for found in done.warnings]
+            left = await sign_in.left_after_test(self.ledger, name, done.domain, now=self.clock())
+            return _page(f"The test sign-in for {done.domain} passed.", 200, *warnings, *left)
         if self.arrive is None:
             return _page("You are signed in.", 200)
         return await self.arrive(request, done)
@@ -136,25 +140,55 @@ class Entrance:
         # the prefix makes browsers refuse a cookie planted by a neighbouring host
         return "__Host-rosterd-sign-in" if self._https else "rosterd-sign-in"
 
-    def _cookie(self, request: web.Request) -> str:
-        return request.cookies.get(self._cookie_name, "")
+    def _cookies(self, request: web.Request) -> dict[str, str]:
+        """The requests that this browser keeps, sealed, by the name of their cookie."""
+        return {name: text for name, text in request.cookies.items() if name.startswith(self._cookie_name)}
 
-    def _go(self, going: Outgoing) -> web.StreamResponse:
+    def _refused(self, organization: str, error: SignInRefused) -> web.StreamResponse:
+        refusal = error.refusal if isinstance(error, RequestRefused) else None
+        reference = refusal.reference if refusal else refusals.reference()
+        _log.warning(
+            "sign_in_refused organization=%s step=%d reason=%s reference=%s",
+            organization,
+            error.step,
+            error.reason,
+            reference,
+        )
+        if refusal is not None and refusal.purpose == TEST:
+            head = f"The test sign-in for {refusal.domain} was refused."
+            return _page(head, 400, *refusal.in_words(), f"Reference: {reference}")
+        return _page(_GENERIC, 400, f"Reference: {reference}")
+
+    def _go(self, request: web.Request, organization: str, going: Outgoing) -> web.StreamResponse:
         if going.location:
             answer = web.Response(status=303, headers={**_HEADERS, "Location": going.location})
         else:
-            headers = {**_HEADERS, "Content-Security-Policy": _POSTING}
+            headers = {**_HEADERS, "Content-Security-Policy": POLICY}
             answer = web.Response(text=going.form, content_type="text/html", headers=headers)
+        for name in self._outworn(request, organization):
+            self._set(answer, name, "", 0)
+        own = f"{self._cookie_name}-{hashlib.sha256(going.request_id.encode()).hexdigest()[:10]}"
+        self._set(answer, own, going.cookie, int(sign_in.REQUEST_LIFE.total_seconds()))
+        return answer
+
+    def _outworn(self, request: web.Request, organization: str) -> list[str]:
+        """Cookies that the browser is to forget: too many, oldest first, and those of no use here."""
+        by_age = []
+        for name, text in self._cookies(request).items():
+            found = self.provider.seal.opened(text, organization)
+            by_age.append((found.begun_at.timestamp() if found else 0.0, name))
+        return [name for _, name in sorted(by_age)][: max(0, len(by_age) + 1 - _MOST_COOKIES)]
+
+    def _set(self, answer: web.Response, name: str, value: str, seconds: int) -> None:
         answer.set_cookie(
-            self._cookie_name,
-            going.cookie,
-            max_age=int(sign_in.REQUEST_LIFE.total_seconds()),
+            name,
+            value,
+            max_age=seconds,
             httponly=True,
             secure=self._https,
             # the response comes as a cross-site POST; without https only loopback works, which is one site
             samesite="None" if self._https else "Lax",
         )
-        return answer
 
 
 def _form(body: bytes) -> dict[str, str]:
@@ -171,7 +205,8 @@ def _form(body: bytes) -> dict[str, str]:
     return found
 
 
-def _page(text: str, status: int) -> web.Response:
+def _page(text: str, status: int, *more: str) -> web.Response:
     headers = {**_HEADERS, "Content-Security-Policy": _PLAIN}
-    page = f"<!doctype html><html lang=en><title>Sign-in</title><p>{escape(text)}</p></html>"
+    lines = "".join(f"<p>{escape(line)}</p>" for line in (text, *more))
+    page = f"<!doctype html><html lang=en><title>Sign-in</title>{lines}</html>"
     return web.Response(text=page, status=status, content_type="text/html", headers=headers)

@@ -5,6 +5,7 @@ Pure: settings only; acts (proving, testing, turning on) are commands with an ac
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated
@@ -13,14 +14,49 @@ from pydantic import AfterValidator, Field, field_validator
 
 from connector.sso.domain_names import normalise
 from ledger.secret import SecretRef
-from ledger.settings import Duration, SettingsModel
+from ledger.settings import Duration, SettingsModel, require_clear_port
 
 
-def parse_resolver(text: str) -> tuple[str, int]:
-    """``9.9.9.9:53`` or ``[2620:fe::fe]:53`` → (address, port); the port may be left out. Raises ``ValueError``."""
-    host, separator, port = text.rpartition(":")
-    if not separator or (":" in host and not host.startswith("[")):
-        host, port = text, "53"
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """One recursive resolver: IP address, port, and, when it is asked over TLS, the name in its certificate."""
+
+    address: str
+    port: int
+    tls_name: str = ""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nobody can have changed its answer on the way: then its AD bit is its own (N13)."""
+        return bool(self.tls_name) or ip_address(self.address).is_loopback
+
+    @property
+    def where(self) -> str:
+        """How evidence and messages name it."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"tls://{host}:{self.port}#{self.tls_name}" if self.tls_name else f"{host}:{self.port}"
+
+    @property
+    def operator(self) -> tuple[str, int]:
+        """What two resolvers must differ in: the address; on this host, where everything has the same, the port."""
+        return self.address, self.port if ip_address(self.address).is_loopback else 0
+
+
+def parse_resolver(text: str) -> Resolver:
+    """``9.9.9.9:53``, ``[2620:fe::fe]:53`` or, over TLS, ``tls://9.9.9.9:853#dns.quad9.net``; the port may be left out.
+
+    Raises ``ValueError`` saying what is wrong.
+    """
+    rest, usual, name = text, "53", ""
+    if text.startswith("tls://"):
+        rest, _, name = text.removeprefix("tls://").partition("#")
+        usual = "853"
+        if not name:
+            raise ValueError(f"{text!r} lacks the name in its certificate, for example tls://9.9.9.9:853#dns.quad9.net")
+    require_clear_port(rest)
+    host, separator, port = rest.rpartition(":")
+    if not separator or rest.endswith("]") or (":" in host and not host.startswith("[")):
+        host, port = rest, usual
     try:
         address = ip_address(host.strip("[]"))
         number = int(port)
@@ -28,7 +64,7 @@ def parse_resolver(text: str) -> tuple[str, int]:
         raise ValueError(f"{text!r} is not ADDRESS:PORT of a name server, for example 9.9.9.9:53") from error
     if not 0 < number < 65536:
         raise ValueError(f"{text!r}: the port is out of range")
-    return str(address), number
+    return Resolver(str(address), number, name)
 
 
 def _resolver(text: str) -> str:
@@ -37,12 +73,14 @@ def _resolver(text: str) -> str:
 
 
 class DnsSettings(SettingsModel):
-    """``[dns]``: how domains are proved. Two resolvers must say the same."""
+    """``[dns]``: how domains are proved. Two resolvers must say the same, or one that nobody can have spoken for: the
+    AD bit (DNSSEC) counts as the second where it comes from this host or over TLS, never over plain UDP."""
 
     resolvers: tuple[Annotated[str, AfterValidator(_resolver)], ...] = Field(
         default=("9.9.9.9:53", "1.1.1.1:53"), min_length=2
     )
-    """Recursive resolvers that validate DNSSEC, ADDRESS:PORT, of different operators; at least two."""
+    """Recursive resolvers that validate DNSSEC, of different operators; at least two. ADDRESS:PORT, or over TLS
+    tls://ADDRESS:PORT#NAME with the name in the certificate."""
 
     timeout: Duration = timedelta(seconds=5)
     """How long one resolver may take; silence is never taken for a missing record."""
@@ -50,12 +88,12 @@ class DnsSettings(SettingsModel):
     @field_validator("resolvers")
     @classmethod
     def _different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if len({parse_resolver(text) for text in value}) < 2:
+        if len({parse_resolver(text).operator for text in value}) < 2:
             raise ValueError("at least two different resolvers are needed: one alone proves nothing")
         return value
 
-    def addresses(self) -> tuple[tuple[str, int], ...]:
-        """Address and port of each, in order, without repetitions."""
+    def each(self) -> tuple[Resolver, ...]:
+        """Every resolver, in order, without repetitions."""
         return tuple(dict.fromkeys(parse_resolver(text) for text in self.resolvers))
 
 
@@ -66,7 +104,7 @@ class DomainSettings(SettingsModel):
     """The domain; international names as they are written or in their xn-- form."""
 
     grace: Duration = timedelta(hours=24)
-    """How long the DNS record may be missing (confirmed, by two resolvers) before the proof is lost: 0 to 72h."""
+    """How long the record or file may be missing (confirmed by a second look) before the proof is lost: 0 to 72h."""
 
     @field_validator("name")
     @classmethod
@@ -93,8 +131,19 @@ class SsoSettings(SettingsModel):
     mail_attribute: str = ""
     """Attribute that holds the mail address; empty: the NameID is the mail address."""
 
+    subject_attribute: str = ""
+    """Attribute that says who somebody is, whatever their address: Entra's objectidentifier, subject-id, objectGUID.
+    Empty: the NameID says it. To change it is to connect and test again, and makes everybody another subject."""
+
+    fold_subject: bool = False
+    """true compares NameIDs that are neither an address nor persistent (a login name) without case."""
+
     response_signed_only: bool = False
     """For identity providers that sign the Response and not the Assertion (PingFederate): then the Response must be."""
+
+    second_approver: bool = False
+    """True: `rosterd sso on` by one person asks, by another within a day turns it on; so it is with metadata
+    given by hand that adds a certificate or another address."""
 
     @field_validator("metadata")
     @classmethod
@@ -108,10 +157,11 @@ class SamlSettings(SettingsModel):
     """``[saml]`` of the installation: our own side as a SAML service provider."""
 
     signing_key: SecretRef = SecretRef("file", "secrets/saml-key.pem")
-    """RSA key in PEM that signs sign-in requests; made by set-up where the file does not exist."""
+    """RSA key in PEM that signs sign-in requests; made by set-up where the file does not exist. Of several the first
+    signs; rosterd sso rotate-key replaces it."""
 
     signing_certificate: SecretRef = SecretRef("file", "secrets/saml-certificate.pem")
-    """Its self-signed certificate, part of our metadata; identity providers pin it."""
+    """Its self-signed certificate, part of our metadata; identity providers pin it. All in it are published."""
 
     deadline: Duration = timedelta(seconds=10)
     """How long judging one sign-in response may take."""

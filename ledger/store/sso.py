@@ -21,6 +21,7 @@ from ledger.store.tables.sso import (
     sso_connection,
     sso_domain,
     sso_evidence,
+    sso_fetch,
     sso_gate,
     sso_link,
     sso_sync,
@@ -83,6 +84,20 @@ class EvidenceRow:
     actor: str
     facts: Mapping[str, Any]
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class FetchRow:
+    """The last fetch of a connection's metadata: when, when it was last read to the end, since when and how often it
+    has not been since, and why. Not evidence: it only warns."""
+
+    connection_id: str
+    source: str
+    at: datetime
+    read_at: datetime | None = None
+    failing_since: datetime | None = None
+    failures: int = 0
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +206,17 @@ async def unlink(book: Book, name: str) -> None:
     """End the domain's link."""
     rows = await book.all(book.open(sso_link, "row_id").where(sso_link.c.domain == name))
     await book.end(sso_link, [row.row_id for row in rows])
+
+
+async def put_fetch(book: Book, row: FetchRow) -> None:
+    """Insert or replace what is known of the last fetch."""
+    await book.upsert(sso_fetch, ("connection_id",), [{name: getattr(row, name) for name in FetchRow.__slots__}])
+
+
+async def fetches(reader: Reader) -> dict[str, FetchRow]:
+    """The last fetch of each connection that has been fetched."""
+    found: list[FetchRow] = [_make(FetchRow, row) for row in await reader.all(reader.select(sso_fetch))]
+    return {row.connection_id: row for row in found}
 
 
 # --- evidence ---

@@ -1,8 +1,9 @@
 """The demo company's identity provider: a real pysaml2 one, in its own process, on loopback.
 
-``python -m rosterd.demo.idp --port P --folder DIR --sp-metadata ADDRESS [--person MAIL] [--ahead FILE]``. Makes a key
-and a certificate in DIR at the first start and writes ``idp-metadata.xml`` beside them. ``/sso`` checks our signed
-request and answers for ``--person`` at once, or asks who is signing in. Prohibition: no passwords; loopback only.
+``python -m rosterd.demo.idp --port P --folder DIR --sp-metadata ADDRESS [--person MAIL] [--ahead FILE]
+[--with-starter]``. Makes a key and a certificate in DIR at the first start and writes ``idp-metadata.xml`` beside them.
+``/sso`` checks our signed request and answers for ``--person`` at once, or asks who is signing in. Prohibition: no
+passwords; loopback only.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from saml2.metadata import entity_descriptor
 from saml2.saml import NAMEID_FORMAT_EMAILADDRESS, NameID
 from saml2.server import Server
 
-from connector.sso.signing import make_certificate
+from connector.sso.saml.signing import make_certificate
+from rosterd.demo.children import LISTENING, WITH_STARTER, starter_gone
 
 _HOST = "127.0.0.1"
 _RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
@@ -200,14 +202,14 @@ def _ask(fields: Mapping[str, str]) -> str:
     )
 
 
-async def serve(idp: Idp, port: int) -> None:
-    """Serve until cancelled; prints its address once it listens."""
+async def serve(idp: Idp, port: int, *, with_starter: bool = False) -> None:
+    """Serve until cancelled, or until the starter has gone; prints its address once it listens."""
     runner = web.AppRunner(make_app(idp), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, _HOST, port).start()
-        print(f"listening on {_HOST}:{port}", flush=True)  # noqa: T201 (the one line its starter waits for)
-        await asyncio.Event().wait()
+        print(f"{LISTENING}{_HOST}:{port}", flush=True)  # noqa: T201 (the one line its starter waits for)
+        await starter_gone(with_starter)
     finally:
         await runner.cleanup()
 
@@ -220,6 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sp-metadata", required=True)
     parser.add_argument("--person", default="")
     parser.add_argument("--ahead", type=Path, default=None)
+    parser.add_argument(WITH_STARTER, action="store_true")
     chosen = parser.parse_args(arguments)
     if chosen.ahead is not None:
         shift_clock(chosen.ahead)
@@ -227,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ahead = calendar.timedelta(seconds=seconds_ahead(chosen.ahead))
     idp.make_key(calendar.datetime.now(calendar.UTC) + ahead)
     (chosen.folder / "idp-metadata.xml").write_text(idp.metadata(), encoding="utf-8")
-    asyncio.run(serve(idp, chosen.port))
+    asyncio.run(serve(idp, chosen.port, with_starter=chosen.with_starter))
 
 
 if __name__ == "__main__":

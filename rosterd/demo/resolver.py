@@ -1,14 +1,16 @@
 """A DNS responder for the demo and the tests: its own process, loopback only, answers from a small zone file.
 
-``python -m rosterd.demo.resolver --port P --zone-file FILE``. The file is read again for each question, so records come
-and go by writing it. Prohibition: never resolves anything; what is not in its file does not exist.
+``python -m rosterd.demo.resolver --port P --zone-file FILE [--with-starter]``. The file is read again for each
+question, so records come and go by writing it. Prohibition: never resolves anything; what is not in its file does not
+exist.
 
 The zone file is JSON, written at once (rename) by whoever changes it::
 
     {"_rosterd-challenge.acme.example": ["token=… expiry=never", ["first string", " of one split record"]],
      "alias.acme.example": {"cname": "other.example"},
      "*.wild.example": ["whatever"],
-     "!": "servfail"}          # or refused, silent: every question is answered so, or not at all
+     "!": "servfail",          # or refused, silent: every question is answered so, or not at all
+     "!ad": true}              # every answer says that it was validated (DNSSEC)
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
+from rosterd.demo.children import LISTENING, WITH_STARTER, starter_gone
+
 _TTL = 60
 _RCODES = {"servfail": dns.rcode.SERVFAIL, "refused": dns.rcode.REFUSED}
 _LOOPBACK = "127.0.0.1"
@@ -38,17 +42,18 @@ _LOOPBACK = "127.0.0.1"
 
 @dataclass(slots=True)
 class Zone:
-    """What a zone file says. ``fault``: servfail, refused, silent or empty."""
+    """What a zone file says. ``fault``: servfail, refused, silent or empty; ``validated``: the AD bit is set."""
 
     records: dict[dns.name.Name, list[tuple[str, str]]] = field(default_factory=dict)
     fault: str = ""
+    validated: bool = False
 
     @classmethod
     def read(cls, path: Path) -> Zone:
         """Read a zone file; a missing file is an empty zone. Raises ``ValueError`` for what is not such a file."""
         zone = cls()
         found = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        zone.fault = found.pop("!", "")
+        zone.fault, zone.validated = found.pop("!", ""), found.pop("!ad", False)
         for name, records in found.items():
             key = dns.name.from_text(name.lower())
             if isinstance(records, dict):
@@ -77,7 +82,7 @@ def answer(question: bytes, zone: Zone) -> bytes | None:
     if zone.fault == "silent" or not query.question:
         return None
     response = dns.message.make_response(query)
-    response.flags |= dns.flags.AA | dns.flags.RA
+    response.flags |= dns.flags.AA | dns.flags.RA | (dns.flags.AD if zone.validated else 0)
     if zone.fault:
         response.set_rcode(_RCODES[zone.fault])
         return response.to_wire()
@@ -132,14 +137,14 @@ class Responder(asyncio.DatagramProtocol):
             self._transport.sendto(reply, addr)
 
 
-async def serve(port: int, zone_file: Path) -> None:
-    """Answer until cancelled; prints its address once it listens."""
+async def serve(port: int, zone_file: Path, *, with_starter: bool = False) -> None:
+    """Answer until cancelled, or until the starter has gone; prints its address once it listens."""
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(lambda: Responder(zone_file), local_addr=(_LOOPBACK, port))
     host, bound = transport.get_extra_info("sockname")[:2]
-    print(f"listening on {host}:{bound}", flush=True)  # noqa: T201 (the one line its starter waits for)
+    print(f"{LISTENING}{host}:{bound}", flush=True)  # noqa: T201 (the one line its starter waits for)
     try:
-        await asyncio.Event().wait()
+        await starter_gone(with_starter)
     finally:
         transport.close()
 
@@ -149,8 +154,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="rosterd.demo.resolver", description=__doc__)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--zone-file", type=Path, required=True)
+    parser.add_argument(WITH_STARTER, action="store_true")
     chosen = parser.parse_args(arguments)
-    asyncio.run(serve(chosen.port, chosen.zone_file))
+    asyncio.run(serve(chosen.port, chosen.zone_file, with_starter=chosen.with_starter))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ from datetime import timedelta
 
 import aiohttp
 
-from connector.sso import evidence, steps
+from connector.sso import steps
+from connector.sso.gate import evidence
 from connector.sso.settings import SsoSettings
 from ledger.errors import Refused, Unavailable
 from rosterd.demo import files

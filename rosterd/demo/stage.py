@@ -5,35 +5,29 @@ Starts and stops only its own processes. The product is used through ``Service``
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from connector.reconcile import run
 from connector.reconcile.show.outcome import Planned, RunOutcome
-from connector.sso.domain_steps import recheck_domains
-from ledger.errors import Unavailable
+from connector.sso.proof.domain_steps import recheck_domains
 from ledger.jobs import Unleased
 from ledger.store import people, seats
 from rosterd.clock import utc_now
 from rosterd.demo import files
+from rosterd.demo.children import listens, process
 from rosterd.demo.company import Company
 from rosterd.demo.files import ORGANIZATION
 from rosterd.demo.teller import Teller
 from rosterd.loading import load
 from rosterd.service import Service
 from rosterd.verbs import imports
-
-_START = 20.0
 
 
 class DemoClock:
@@ -172,37 +166,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def process(*arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """``python -m MODULE …`` as a child of this process; ended with the block."""
-    with log.open("ab") as out:
-        child = subprocess.Popen([sys.executable, "-m", *arguments], stdout=out, stderr=out, stdin=subprocess.DEVNULL)
-    try:
-        yield child
-    finally:
-        child.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(5)
-        if child.poll() is None:
-            child.kill()
-            child.wait()
-
-
-async def answers(child: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    """Wait until a child listens on a TCP port; raises ``Unavailable`` with its last words when it ends first."""
-    until = time.monotonic() + _START
-    while time.monotonic() < until and child.poll() is None:
-        try:
-            _, writer = await asyncio.open_connection("127.0.0.1", port)
-        except OSError:
-            await asyncio.sleep(0.05)
-            continue
-        writer.close()
-        return
-    words = log.read_text(errors="replace")[-500:]  # noqa: ASYNC240  (a few lines, once)
-    raise Unavailable(f"a process of the demo did not start: {words}", where=str(log), next_step="rosterd demo again")
-
-
 @asynccontextmanager
 async def opened(folder: Path, company: Company, teller: Teller) -> AsyncIterator[Stage]:
     """Write the files, start two resolvers, open the service; everything ends with the block."""
@@ -216,7 +179,7 @@ async def opened(folder: Path, company: Company, teller: Teller) -> AsyncIterato
         for zone, number in zip(zones, (first, second), strict=True):
             zone.write_text("{}", encoding="utf-8")
             arguments = ("rosterd.demo.resolver", "--port", str(number), "--zone-file", str(zone))
-            children.enter_context(process(*arguments, log=folder / "var" / "resolver.log"))
+            children.enter_context(process(*arguments, log=folder / "var" / f"resolver-{number}.log"))
         async with Service.opened(load(config), clock=clock, makes=True) as service:
             await service.register()
             await _catalogue(service, folder / "import")
@@ -236,5 +199,5 @@ async def identity_provider(stage: Stage) -> AsyncIterator[None]:
     metadata = f"{stage.service.settings.installation.server.public_url}/sso/{ORGANIZATION}/metadata"
     arguments = ("--port", str(port), "--folder", str(stage.folder), "--sp-metadata", metadata)
     with process("rosterd.demo.idp", *arguments, log=log) as child:
-        await answers(child, port, log)
+        await listens(child, log)
         yield

@@ -30,6 +30,9 @@ def check(
     context: typer.Context,
     live: Annotated[bool, typer.Option("--live", help="Really connect to everything.")] = False,
     audit: Annotated[bool, typer.Option("--audit", help="Verify the audit chain.")] = False,
+    moved: Annotated[
+        bool, typer.Option("--moved", help="public_url is meant to be another now: write it down, say who must change.")
+    ] = False,
     daemon: Annotated[
         bool, typer.Option("--daemon", help="With --live: ask the running daemon, and nothing else.")
     ] = False,
@@ -39,7 +42,7 @@ def check(
     session: Session = context.obj
     session.as_json = session.as_json or as_json
     if daemon:
-        if audit or not live:
+        if audit or moved or not live:
             raise typer.BadParameter("--daemon asks the running daemon alone: rosterd check --live --daemon")
         from rosterd.loading import load_server
         from rosterd.readiness import ask_daemon
@@ -48,11 +51,15 @@ def check(
     from rosterd import checks
 
     found = checks.offline(session.load())
-    if not live and not audit:
+    if not live and not audit and not moved:
         answer(session, _result(found, live=False))
 
     async def work(service: Service) -> Result:
+        if moved:
+            found.extend([line async for line in checks.confirm_moved(service)])
         found.extend([line async for line in checks.known_offerings(service)])
+        found.extend([line async for line in checks.own_addresses(service)])
+        found.extend([line async for line in checks.declared_domains(service)])
         connected: list[CheckLine] = []
         if live:
             connected = [line async for line in checks.live(service)]
@@ -101,15 +108,17 @@ def _result(settings: Sequence[CheckLine], connected: Sequence[CheckLine] = (), 
     """Exit 0; 2 when something is configured wrongly; 4 when something does not answer."""
     lines: list[str] = []
     for line in (*settings, *connected):
-        lines.append(f"{'ok  ' if line.ok else 'FAIL'}  {line.what}")
-        if not line.ok and line.fix:
+        lines.append(f"{'FAIL' if not line.ok else 'note' if line.note else 'ok  '}  {line.what}")
+        if line.fix and (line.note or not line.ok):
             lines.append(f"      → {line.fix}")
     code = 2 if not all(line.ok for line in settings) else 4 if not all(line.ok for line in connected) else 0
     if not live and code == 0:
         lines.append("The files are good; rosterd check --live really connects.")
     document = {
         "ok": code == 0,
-        "checks": [{"ok": line.ok, "what": line.what, "fix": line.fix} for line in (*settings, *connected)],
+        "checks": [
+            {"ok": line.ok, "what": line.what, "fix": line.fix, "note": line.note} for line in (*settings, *connected)
+        ],
     }
     return Shown(tuple(lines), document, exit_code=code)
 

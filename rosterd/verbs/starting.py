@@ -28,7 +28,7 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write a first configuration and generate its keys (mode 0600). Overwrites nothing."""
-    from connector.sso.signing import ensure_key
+    from connector.sso.saml.signing import ensure_key
     from rosterd.clock import utc_now
     from rosterd.first_files import SAML_CERTIFICATE, SAML_KEY, first_files
     from rosterd.loading import load

@@ -25,6 +25,7 @@ PLANTED: dict[str, tuple[str, str]] = {
     "ledger-layers": ("ledger/identity.py", "import ledger.store.engine"),
     "published-knows-no-tables": ("ledger/published/planted.py", "import ledger.store.tables.people"),
     "connector-layers": ("connector/directory/planted.py", "import connector.reconcile.run"),
+    "sso-layers": ("connector/sso/gate/planted.py", "import connector.sso.proof.dns"),
     "directory-sources": ("connector/directory/ldap/planted.py", "import connector.directory.ldif"),
     "ldap-layers": ("connector/directory/ldap/whole/planted.py", TYPES_ONLY.format("connector.directory.ldap.source")),
     "scim-sources": ("connector/directory/scim/inbox.py", "import connector.directory.scim.pull"),

@@ -17,13 +17,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("rosterd", "ledger", "access", "connector", "reporting_api")
 FORBIDDEN_NAMES = {"manager", "handler", "util", "utils", "helper", "helpers", "common", "core", "data", "info",
                    "process", "user"}  # fmt: skip
-SYNC_IS_AGREED = {"connector.sso.sync"}
+SYNC_IS_AGREED = {"connector.sso.gate.sync"}
 MOST_FILES, SHORTEST = 15, 60
 CROWDED = {
     "rosterd": "the composition: one file per part of the daemon and of its settings",
     "ledger": "the values of the field and what every store stands on, one file per thing",
     "ledger/store": "one file per aggregate of the book, each with a table room of its own",
-    "connector/sso": "domains, connections and responses, to be three rooms when sign-on is worked on",
+    "ledger/store/migrations/versions/ledger": "one file per change of the ledger's shape, in order",
     "connector/scim": "the provider's grammar, resources and routes, to be rooms when the inbox is worked on",
 }
 """Folders with more than ``MOST_FILES`` modules, and why."""
@@ -33,11 +33,19 @@ SLICES = {
     "connector.reconcile.guard.address_swaps": "a rule of its own (D9) that is looked for by its name",
     "ledger.store.doors": "the seam through which tests run processes in every order",
     "rosterd.wire.unreadable": "what SCIM says of requests that no route sees; the listener knows no face",
-    "rosterd.fetching": "the one place that fetches for an operator: its limits are read by themselves",
 }
 """Modules under ``SHORTEST`` lines with one importer, and why."""
 CLOCKS = {("datetime", "now"), ("datetime", "utcnow"), ("datetime", "today"), ("date", "today"), ("time", "time")}
 MAY_READ_THE_CLOCK = {"rosterd.clock", "rosterd.demo.idp"}  # the demo's identity provider is somebody else's process
+GOES_OUT = re.compile(r"ClientSession|TCPConnector|urlopen|open_connection|create_connection|HTTPS?Connection")
+OTHER_DOORS = {
+    "connector.clients.scim": "reads a directory: a source, with its own authority and waits, as LDAP is",
+    "rosterd.demo.idp": "somebody else's process",
+    "rosterd.demo.report_act": "a BI tool that asks the demo's own daemon",
+    "rosterd.demo.signon_acts": "a browser that signs in at the demo's own daemon",
+    "rosterd.readiness": "asks this host's own daemon whether it is ready",
+}
+"""Modules beside the one door that open connections for HTTP, and why (N12)."""
 PURE, PURE_ROOM = re.compile(r"\bPure\b(?! here|: ``)"), re.compile(r"^Pure: no I/O", re.MULTILINE)
 SHAPES_OF_ROWS = (
     ("connector.scim.shaping", "ledger.store.inbox"),
@@ -150,6 +158,15 @@ def test_e0_only_one_file_makes_evidence_and_what_takes_something_away() -> None
             if made or (call.func.id == "Change" and said & taking):
                 found.append(f"{name}:{call.lineno}")
     assert not found
+
+
+def test_n12_there_is_one_door_out() -> None:
+    found = set()
+    for name, (_, tree) in modules().items():
+        made = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        if any(GOES_OUT.search(called) for called in made):
+            found.add(name)
+    assert found - {"access.outbound.door"} == set(OTHER_DOORS), "fetch through access.outbound.door; or say why not"
 
 
 def test_only_the_composition_reads_the_clock() -> None:

@@ -29,7 +29,8 @@ from connector.reconcile.policy.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.state.teams import ensure_organization
 from connector.scim import routes
-from connector.sso import connection_steps
+from connector.sso.provider import connection_steps
+from connector.sso.saml.subject import SubjectKind
 from ledger.errors import NotFound, Refused, Retryable, Stale
 from ledger.identity import Email
 from ledger.jobs import Job
@@ -163,7 +164,8 @@ async def signs_in(service: SimService, uid: str) -> None:
     """Somebody signs in for the first or the next time; who was disabled meanwhile is refused."""
     mail = f"{uid}@acme.example"
     with suppress(Refused, Retryable):
-        await claim(service.ledger, ORGANIZATION.id, Arrival(Email.parse(mail), "idp", mail), now=service.clock())
+        arrival = Arrival(Email.parse(mail), "idp", mail, SubjectKind.MAIL)
+        await claim(service.ledger, ORGANIZATION.id, arrival, now=service.clock())
 
 
 async def turns(service: SimService, uid: str, back: float | None) -> None:

@@ -21,7 +21,7 @@ from psycopg import waiting
 from psycopg.pq import TransactionStatus
 from sqlalchemy.sql.elements import ClauseElement
 
-from connector.sso import evidence
+from connector.sso.gate import evidence
 from ledger.errors import Busy
 from ledger.instant import to_micros
 from ledger.jobs import Whereabouts

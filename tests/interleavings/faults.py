@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from connector.reconcile.plan.order import Order
-from connector.sso import evidence
+from connector.sso.gate import evidence
 from ledger.book_time import HostTime, LastWrite
 from ledger.errors import Retryable, Stale
 from ledger.store import book_times, fencing

@@ -15,7 +15,7 @@ from connector.reconcile import run
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.state.teams import ensure_organization
-from connector.sso import sync
+from connector.sso.gate import sync
 from ledger.store.engine import Ledger
 from ledger.store.inbox import Inbox
 from rosterd.service import Service

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from connector.reconcile import run
-from connector.sso import connection_steps
+from connector.sso.provider import connection_steps
 from ledger.errors import Refused
 from ledger.store import runs
 from tests.interleavings.company import SimService, signs_in, turn

@@ -21,7 +21,7 @@ from pathlib import Path
 import xmlsec
 from lxml import etree
 
-from connector.sso.signing import make_certificate
+from connector.sso.saml.signing import make_certificate
 
 SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol"
@@ -64,6 +64,17 @@ def metadata(entity_id: str, *keys: Key, sso: str = "https://idp.acme.example/ss
     ).encode()
 
 
+def signed_metadata(text: bytes, key: Key, *, name: str = "_signed") -> bytes:
+    """The same metadata, signed whole as Entra ID and AD FS do: the signature is the root's first child."""
+    root = etree.fromstring(text)
+    root.set("ID", name)
+    sha256 = xmlsec.constants.TransformRsaSha256
+    template = xmlsec.template.create(root, xmlsec.constants.TransformExclC14N, sha256, ns="ds")
+    root.insert(0, template)
+    _sign_whole(root, template, key, xmlsec.constants.TransformSha256)
+    return bytes(etree.tostring(root))
+
+
 @dataclass(frozen=True, slots=True)
 class Forged:
     """What a forged response says. Every field is right by default; a test makes one of them wrong."""
@@ -75,6 +86,8 @@ class Forged:
     issuer: str
     request_id: str
     name_id: str = "anna@acme.example"
+    name_id_format: str = "urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress"
+    name_id_qualifiers: str = ""  # attributes of the NameID, as XML
     response_id: str = "_response1"
     assertion_id: str = "_assertion1"
     destination: str | None = None
@@ -131,7 +144,7 @@ class Forged:
             f'<samlp:Status><samlp:StatusCode Value="{self.status}"/></samlp:Status>'
             f'<saml:Assertion ID="{self.assertion_id}" Version="2.0" IssueInstant="{at}">'
             f"<saml:Issuer>{issuer}</saml:Issuer><saml:Subject>"
-            '<saml:NameID Format="urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress">'
+            f'<saml:NameID Format="{self.name_id_format}" {self.name_id_qualifiers}>'
             f'{self.name_id}</saml:NameID><saml:SubjectConfirmation Method="{self.method}">'
             f'<saml:SubjectConfirmationData NotOnOrAfter="{_instant(self.now + self.confirmation_life)}"'
             f' Recipient="{recipient}" InResponseTo="{self.request_id}"/></saml:SubjectConfirmation></saml:Subject>'
@@ -148,7 +161,11 @@ def sign(node: etree._Element, key: Key, signature: str, digest: str) -> None:
     """Sign an element in place, as identity providers do: enveloped, exclusive, right after the Issuer."""
     template = xmlsec.template.create(node, xmlsec.constants.TransformExclC14N, _transform(signature), ns="ds")
     node.find("saml:Issuer", NS).addnext(template)
-    reference = xmlsec.template.add_reference(template, _transform(digest), uri=f"#{node.get('ID')}")
+    _sign_whole(node, template, key, _transform(digest))
+
+
+def _sign_whole(node: etree._Element, template: etree._Element, key: Key, digest: object) -> None:
+    reference = xmlsec.template.add_reference(template, digest, uri=f"#{node.get('ID')}")
     xmlsec.template.add_transform(reference, xmlsec.constants.TransformEnveloped)
     xmlsec.template.add_transform(reference, xmlsec.constants.TransformExclC14N)
     xmlsec.template.add_x509_data(xmlsec.template.ensure_key_info(template))
@@ -199,13 +216,17 @@ def _set_clock(folder: Path, now: datetime) -> None:
 
 
 @contextmanager
-def running_idp(folder: Path, sp_metadata: str, *, person: str, now: datetime) -> Iterator[RunningIdp]:
-    """Start the demo's identity provider; its clock shows ``now``, it signs in ``person``, it ends with the block."""
+def running_idp(folder: Path, sp_metadata: str, *, person: str, now: datetime, port: int = 0) -> Iterator[RunningIdp]:
+    """Start the demo's identity provider; its clock shows ``now``, it signs in ``person``, it ends with the block.
+
+    It imports ``sp_metadata`` (address or file) at its first sign-in and never again. ``port``: that of an earlier
+    one, which it then is again, with the same folder.
+    """
     folder.mkdir(exist_ok=True)
     _set_clock(folder, now)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port = port or probe.getsockname()[1]
     command = [sys.executable, "-m", "rosterd.demo.idp", "--port", str(port), "--folder", str(folder)]
     command += ["--sp-metadata", sp_metadata, "--person", person, "--ahead", str(folder / "ahead")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

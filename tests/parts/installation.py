@@ -117,6 +117,7 @@ class Daemon:
             except queue.Empty:
                 line = ""
             if not line:
+                self._arriving.put("")  # for ``stop``, which waits for the end of the log
                 raise AssertionError(f"the daemon did not say {text!r}:\n{''.join(self.lines)}")
             self.lines.append(line)
             if text in line:

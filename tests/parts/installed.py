@@ -6,7 +6,6 @@ of, so that nothing is downloaded.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.parts.shared import shared
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / ".venv" / "wheels"
@@ -49,36 +50,14 @@ class Installed:
 @contextmanager
 def shared_installation(base: Path) -> Iterator[Installed]:
     """Below ``base``, which every worker of the run knows. Who comes first makes it, who leaves last removes it."""
-    installed = Installed(base / "installed")
-    complete = installed.folder / "complete"
-    with (base / "installed.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        # changing the kind of a lock lets another worker in for an instant, perhaps the one that cleans up
-        while not complete.exists():
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not complete.exists():
-                _install(installed)
-                complete.touch()
-            fcntl.flock(lock, fcntl.LOCK_SH)
-        try:
-            yield installed
-        finally:
-            _remove_unless_used(installed, lock.fileno())
+    with shared(base, "installed", _install) as folder:
+        yield Installed(folder)
 
 
-def _remove_unless_used(installed: Installed, lock: int) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return
-    shutil.rmtree(installed.folder)
-
-
-def _install(installed: Installed) -> None:
+def _install(folder: Path) -> None:
     if not (KEPT / "complete").exists():
         raise FileNotFoundError(f"{KEPT} is not whole: scripts/setup --tests downloads the locked wheels")
-    folder, python = installed.folder, Path(sys.executable)
-    shutil.rmtree(folder, ignore_errors=True)
+    installed, python = Installed(folder), Path(sys.executable)
     _build(folder)
     listed = folder / "wheel.txt"
     digest = hashlib.sha256(installed.wheel.read_bytes()).hexdigest()

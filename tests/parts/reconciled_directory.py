@@ -25,9 +25,9 @@ from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.show.outcome import RunOutcome, RunState
 from connector.reconcile.state.teams import ensure_organization
 from connector.sso import steps
-from connector.sso.saml import ServiceProvider
+from connector.sso.saml.service_provider import ServiceProvider
+from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings
-from connector.sso.signing import ensure_key
 from ledger.secret import SecretRef
 from ledger.store import kept_groups, people, seats
 from ledger.store.engine import Ledger

@@ -25,6 +25,7 @@ from connector.reconcile.run import ConfiguredSource, Setup
 from connector.reconcile.show.outcome import RunOutcome, RunState
 from connector.reconcile.state.teams import ensure_organization
 from connector.reconcile.state.windows import change_key
+from connector.sso.saml.subject import SubjectKind
 from ledger.errors import Stale
 from ledger.identity import Email
 from ledger.seat import Subscription, Tier
@@ -203,8 +204,9 @@ class Year:
         what = self.chance.choice(["sign in", "sign in", "sign in", "member", "buy"])
         if what == "sign in" and active:
             mail = before.people[self.chance.choice(active)][0]
-            await claim(self.ledger, ORGANIZATION.id, Arrival(Email.parse(mail), "idp", f"{mail} {self.names}"),
-                        now=self.now) if not await self._signed_in(mail) else None  # fmt: skip
+            arrival = Arrival(Email.parse(mail), "idp", f"{mail} {self.names}", SubjectKind.MAIL)
+            if not await self._signed_in(mail):
+                await claim(self.ledger, ORGANIZATION.id, arrival, now=self.now)
         elif what == "member" and active:
             async with self.ledger.write(ORGANIZATION.id, ALONE, at=self.now) as book:
                 row = (self.chance.choice(active), self.chance.choice(await people.open_teams(book))[0], "manual")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
-from connector.sso import evidence, sign_in, steps
-from connector.sso.saml import ServiceProvider
+from connector.sso import sign_in, steps
+from connector.sso.gate import evidence
+from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.settings import SsoSettings
 from connector.sso.sign_in import Outgoing, SignedIn
 from ledger.store import sso_requests
@@ -37,6 +38,7 @@ class SsoOrganization:
     name: str = "acme"
     domain: str = "acme.example"
     idp: str = IDP
+    settings: SsoSettings = field(default_factory=SsoSettings)
 
     async def connect(self, now: datetime, *keys: Key) -> steps.ConnectionReport:
         """Prove the domain and connect the forger's metadata."""
@@ -46,23 +48,27 @@ class SsoOrganization:
     async def reconnect(self, now: datetime, *keys: Key) -> steps.ConnectionReport:
         """Metadata again, with other keys."""
         text = metadata(self.idp, *(keys or (self.key,)))
-        return await steps.connect(self.ledger, self.name, text, settings=SsoSettings(), actor="ada", now=now)
+        return await steps.connect(self.ledger, self.name, text, settings=self.settings, actor="ada", now=now)
 
-    async def start_test(self, now: datetime, cookie: str = "") -> Outgoing:
+    async def start_test(self, now: datetime) -> Outgoing:
         """A test sign-in up to the identity provider."""
         ticket = await steps.begin_test(self.ledger, self.provider, self.name, self.domain, actor="ada", now=now)
         name = parse_qs(urlsplit(ticket.url).query)["ticket"][0]
-        return await sign_in.open_test(self.ledger, self.provider, self.name, name, cookie=cookie, now=now)
+        return await sign_in.open_test(self.ledger, self.provider, self.name, name, now=now)
 
-    async def test(self, now: datetime) -> SignedIn:
+    async def test(self, now: datetime, **changes: object) -> SignedIn:
         """A whole test sign-in."""
         going = await self.start_test(now)
-        return await self.finish(going, self.forged(going, now).post(), now)
+        return await self.finish(going, self.forged(going, now, **changes).post(), now)
 
-    async def turned_on(self, now: datetime) -> None:
-        """Everything up to ON."""
+    async def start_login(self, now: datetime, domain: str = "") -> Outgoing:
+        """A login up to the identity provider."""
+        return await sign_in.open_login(self.ledger, self.provider, self.name, domain, now=now)
+
+    async def turned_on(self, now: datetime, **changes: object) -> None:
+        """Everything up to ON; ``changes``: of the response to the test."""
         await self.connect(now)
-        await self.test(now)
+        await self.test(now, **changes)
         await steps.turn_on(self.ledger, self.name, actor="ada", now=now)
 
     def forged(self, going: Outgoing, now: datetime, **changes: object) -> Forged:
@@ -85,7 +91,7 @@ class SsoOrganization:
             self.provider,
             self.name,
             posted,
-            cookie=going.cookie if cookie is None else cookie,
+            cookies=[going.cookie if cookie is None else cookie],
             relay_state=relay_state(going),
             now=now,
         )

@@ -1,7 +1,8 @@
 """What a run tells people beside its changes: seats run short, a directory cannot be read any more (P4, A4).
 
 Writes outbox rows in the run's transaction, each with the exact next command. Prohibition: sends nothing, decides
-nothing. A held plan is told where it is kept (``held_sets``), a suspension where it happens (``connector.sso.sync``).
+nothing. A held plan is told where it is kept (``held_sets``), a suspension where it happens
+(``connector.sso.gate.sync``).
 """
 
 from __future__ import annotations

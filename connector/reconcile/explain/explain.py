@@ -84,7 +84,7 @@ async def _told(reader: Reader, policy: Policy, key: str) -> tuple[Explanation, 
         mail=person[2],
         display_name=person[6],
         state=person[7],
-        links=tuple(_facts(about["links"], lambda row: (f"{row.kind} {row.source_id}", f"anchor {row.anchor}"))),
+        links=tuple(_facts(about["links"], _link)),
         teams=(*_facts(about["memberships"], lambda row: _membership(row, teams, policy)),
                *_facts(about["roles"], lambda row: _role(row, teams))),
         seats=tuple(_facts(held["seats"], lambda row: _seat(row, teams, grants))),
@@ -132,6 +132,13 @@ def _fact(row: Any, what: str, why: str) -> Fact:
 
 def _facts(rows: Iterable[Any], describe: Any) -> list[Fact]:
     return [_fact(row, *describe(row)) for row in rows if row.valid_to is None]
+
+
+def _link(row: Any) -> tuple[str, str]:
+    if row.kind == _DIRECTORY:
+        return f"{row.kind} {row.source_id}", f"anchor {row.anchor}"
+    made = row.subject_kind or "the raw NameID, from before that was told apart"
+    return f"{row.kind} {row.source_id}", f"signs in as subject {row.anchor[:12]}, made of {made}"
 
 
 def _membership(row: Any, teams: Mapping[str, str], policy: Policy) -> tuple[str, str]:

@@ -57,7 +57,7 @@ def require_domain(mail: Email, registered: Collection[str], settings: InviteSet
         f"{mail.domain} is not a registered domain of the organization (registered: "
         f"{', '.join(sorted(registered)) or 'none'})",
         where="mail",
-        next_step=f"correct the address, or: rosterd sso domain add {mail.domain}, or name it in [invites] domains",
+        next_step=f"correct the address, or: rosterd sso add {mail.domain}, or name it in [invites] domains",
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from connector.reconcile.desired.seen import Domains
-from connector.sso import evidence, sync
-from connector.sso.gate import Gate, GateState
+from connector.sso.gate import evidence, sync
+from connector.sso.gate.decision import Gate, GateState
 from ledger.errors import Refused
 from ledger.store.book import Book, Reader
 
@@ -18,16 +18,14 @@ async def look(reader: Reader, now: datetime) -> Domains:
 
 
 def judge(gates: Mapping[str, Gate]) -> Domains:
-    """Gates → open domains and reasons; unknown is not open (it pauses, G5)."""
+    """Gates → open domains and reasons; unknown is not open (it pauses, G5). No gate at all is a lapse too (R5)."""
     shut = {name: gate for name, gate in gates.items() if gate.state is not GateState.OPEN}
     texts = {
         name: f"domain {name} is {gate.state.value}: {', '.join(gate.reasons) or 'no reason given'}"
         for name, gate in shut.items()
     }
-    lapsed = {
-        f"{name}: {reason}" for name, gate in shut.items() if gate.state is GateState.CLOSED for reason in gate.reasons
-    }
-    return Domains(frozenset(gates.keys() - shut.keys()), texts, tuple(sorted(lapsed)))
+    # said as whoever follows the gate says it, or each run and each look would change the reasons of one lapse
+    return Domains(frozenset(gates.keys() - shut.keys()), texts, sync.lapse(gates))
 
 
 def shut(domains: Domains) -> tuple[str, ...]:
@@ -52,7 +50,7 @@ async def require_enabled(reader: Reader, now: datetime) -> bool:
 
 
 async def suspend(book: Book, domains: Domains) -> None:
-    """Record that sync is suspended, given evidence of a lapse; what cannot be read only pauses the run (G5)."""
+    """Record that sync is suspended, given evidence of a lapse or no domain; what cannot be read only pauses (G5)."""
     if domains.lapsed:
         await sync.suspend(book, domains.lapsed)
 

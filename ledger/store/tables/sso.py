@@ -61,7 +61,7 @@ sso_version = plain(
     text("fingerprint"),
     text("metadata"),  # the XML as it came
     text("metadata_sha256"),
-    Column("facts", Json, nullable=False),  # what was read from it, and the want_* flags: connector.sso.metadata
+    Column("facts", Json, nullable=False),  # what was read from it, and the want_* flags: connector.sso.saml.metadata
     instant("created_at"),
     text("created_by"),
     key=("connection_id", "version"),
@@ -71,11 +71,24 @@ sso_version = plain(
 sso_link = interval("sso_link", text("domain"), text("connection_id"), key=("domain",), indexes=(("connection_id",),))
 """Domain × connection: at most one connection per domain."""
 
+sso_fetch = plain(
+    "sso_fetch",
+    text("connection_id"),
+    text("source"),  # the https address
+    instant("at"),
+    Column("read_at", Instant, nullable=True),
+    Column("failing_since", Instant, nullable=True),
+    Column("failures", Integer, nullable=False),  # one after another
+    text("why"),
+    key=("connection_id",),
+)
+"""The last fetch of a connection's metadata, over and over the same row: an unreachable address only warns."""
+
 sso_evidence = plain(
     "sso_evidence",
     Column("seq", BigInteger, nullable=False),
     instant("at"),
-    text("kind"),  # domain.added, domain.token, domain.checked … connection.on: connector.sso.evidence lists them
+    text("kind"),  # domain.added, domain.token, domain.checked … connection.on: connector.sso.gate.evidence lists them
     text("subject"),  # domain or connection id
     text("actor"),
     Column("facts", Json, nullable=False),
@@ -84,22 +97,29 @@ sso_evidence = plain(
     indexes=(("kind", "subject"),),
 )
 
-sso_request = plain(
-    "sso_request",
-    text("id"),  # AuthnRequest ID; or the ticket that lets one browser begin a test
-    text("purpose"),  # ticket | test | login
-    text("connection_id"),
-    Column("version", Integer, nullable=False),
+sso_ticket = plain(
+    "sso_ticket",
+    text("ticket_hash"),  # SHA-256; the ticket itself is in the link that the admin was given
     text("domain"),
-    text("cookie_hash"),  # SHA-256 of the pre-login cookie; empty for tickets
-    text("relay_state"),
     text("actor"),
-    instant("created_at"),
     instant("expires_at"),
-    key=("id",),
+    key=("ticket_hash",),
     indexes=(("expires_at",),),
 )
-"""One-time: taken with DELETE … RETURNING."""
+"""Lets one browser begin one test sign-in: taken with DELETE … RETURNING. Requests are not here: browsers keep them,
+sealed (N10)."""
+
+sso_spent = plain(
+    "sso_spent",
+    text(
+        "id"
+    ),  # ID of an AuthnRequest that was answered; where told, KIND:REFERENCE of a refusal that the audit tells of
+    instant("until"),  # how long it has to be remembered
+    Column("told", Boolean, nullable=False),
+    key=("id",),
+    indexes=(("until",), ("told", "until")),
+)
+"""A request is good for one response: whoever inserts its id first is judged. Refusals are counted beside them."""
 
 sso_replay = plain(
     "sso_replay",
@@ -122,3 +142,24 @@ sso_sync = plain(
     key=(),
 )
 """Directory sync of the organization: switched on by an admin, suspended by evidence (R5)."""
+
+sso_relink = plain(
+    "sso_relink",
+    text("id"),  # of person and new subject: the same again is the same row
+    text("identity_id"),
+    text("entity_id"),
+    text("subject"),  # that asks
+    text("kind"),  # attribute | persistent | mail | other
+    text("was_subject"),  # that is bound (last)
+    text("was_kind"),
+    instant("bonded_at"),  # since when
+    instant("mail_since"),  # since when the person has the address that was asserted
+    text("signer"),  # SPKI of the key that signed; empty: not known
+    instant("held_at"),
+    instant("expires_at"),
+    Column("refused_at", Instant, nullable=True),
+    text("refused_by"),
+    key=("id",),
+    indexes=(("identity_id",), ("expires_at",)),
+)
+"""Another subject than the bound one came with a person's address: it waits for an administrator (N4)."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from connector.reconcile.show.outcome import RunOutcome, RunState
-from connector.sso import evidence
+from connector.sso.gate import evidence
 from ledger.book_time import HostTime, WrongClock
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts.installed import ROOT, Installed, shared_installation
+from tests.parts.shared import base_of
 
 PACKAGES = ("rosterd", "ledger", "access", "connector", "reporting_api")
 
@@ -17,8 +18,7 @@ PACKAGES = ("rosterd", "ledger", "access", "connector", "reporting_api")
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[Installed]:
     """The run's one installation; workers share the folder above their own."""
-    own = tmp_path_factory.getbasetemp()
-    with shared_installation(own if worker_id == "master" else own.parent) as made:
+    with shared_installation(base_of(tmp_path_factory, worker_id)) as made:
         yield made
 
 
@@ -65,3 +65,13 @@ def test_the_installed_demo_plays_to_its_end(installed: Installed, tmp_path: Pat
     assert done.stdout.count("\n== Act ") == 8
     assert "✘" not in done.stdout
     assert done.stdout.rstrip().endswith("Nobody lost access without proof.")
+
+
+def test_the_installed_product_has_its_guides(installed: Installed, tmp_path: Path) -> None:
+    assert installed.run("rosterd", "init", cwd=tmp_path).returncode == 0
+    listed = installed.run("rosterd", "sso", "guide", cwd=tmp_path)
+    names = listed.stdout.splitlines()[:-1]
+    assert len(names) == len(list((ROOT / "rosterd" / "guides").glob("*.md")))
+    for name in names:
+        printed = installed.run("rosterd", "sso", "guide", name, cwd=tmp_path)
+        assert "http://127.0.0.1:8080/sso/acme/acs" in printed.stdout, printed.stderr

@@ -21,7 +21,7 @@ ROUTES = table(None, None)  # type: ignore[arg-type]
 NAMES = [f"{route.method} {route.path}" for route in ROUTES]
 GUARDED = [route for route in ROUTES if route.scope is not None]
 WITH_BODY = [route for route in ROUTES if route.body is not None]
-WHOLE = {Scope.RUNS_APPROVE, Scope.AUDIT_READ, Scope.SETTINGS_WRITE}
+WHOLE = {Scope.RUNS_APPROVE, Scope.AUDIT_READ, Scope.SETTINGS_WRITE, Scope.SSO_WRITE, Scope.SYNC_ENABLE}
 
 
 def filled(path: str) -> str:
@@ -54,7 +54,13 @@ async def test_every_route_answers_and_what_it_does_not_know_is_a_problem(admin:
         "run": "x",
         "source": "corp",
         "anchor": "x",
+        "domain": "other.example",
+        "sha256": "0123456789",
+        "days": 3,
     }
+    # nothing is given, tested, held or on yet
+    not_yet = {"/sso/connection": 400, "/sso/on": 409, "/sso/certificates": 404, "/sso/rebind-window": 409,
+               "/sync/enable": 409}  # fmt: skip
     for route in GUARDED:
         parts: dict[str, Any] = {}
         if route.body is not None:
@@ -67,7 +73,8 @@ async def test_every_route_answers_and_what_it_does_not_know_is_a_problem(admin:
         if "{" in route.path or route.path in {"/approvals", "/undo"}:
             assert (status, is_problem(document, 404)) == (404, True), (route, document)
         else:
-            assert status == route.status, (route, document)
+            expected = route.status if route.method == "DELETE" else not_yet.get(route.path, route.status)
+            assert status == expected, (route, document)
 
 
 async def test_every_body_is_strict_and_every_error_has_its_place(admin: Admin) -> None:

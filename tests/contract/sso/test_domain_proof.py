@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
 
-from connector.sso import dns as txt
-from connector.sso import domain_steps, evidence, steps
-from connector.sso.dns import Outcome
-from connector.sso.domains import Answer, DomainState
-from connector.sso.sync import SyncState
+from connector.sso import steps
+from connector.sso.gate import evidence
+from connector.sso.gate.domains import Answer, DomainState
+from connector.sso.gate.sync import SyncState
+from connector.sso.proof import dns as txt
+from connector.sso.proof import domain_steps
+from connector.sso.proof.dns import Outcome
+from connector.sso.settings import SsoSettings
 from ledger.errors import NotFound, Overtaken, Refused, Stale
 from ledger.jobs import Errand, RetryRules, Unleased
 from ledger.store import jobs
@@ -20,10 +23,12 @@ from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from tests.parts.dns import NameServers, name_servers
 from tests.parts.fences import ALONE
+from tests.parts.idp import Key, metadata
 
 ORG, DOMAIN = "acme", "acme.example"
 NAME = f"_rosterd-challenge.{DOMAIN}"
 H = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +106,9 @@ async def test_proved_only_by_two_resolvers(ledger: Ledger, dns: NameServers, no
     assert (split.answer, split.standing.state) == (Answer.UNREADABLE, DomainState.PENDING)
     assert "disagree" in split.why
     dns.servers[1].fault("servfail")
-    assert (await verify(ledger, dns, now)).standing.state is DomainState.PENDING
+    assert (await verify(ledger, dns, now + MINUTE)).standing.state is DomainState.PENDING
     dns.servers[1].zone({NAME: [challenge.record_value]})
-    assert (await verify(ledger, dns, now)).standing.state is DomainState.VERIFIED
+    assert (await verify(ledger, dns, now + 2 * MINUTE)).standing.state is DomainState.VERIFIED
 
 
 async def test_a_wildcard_that_answers_everything_proves_nothing(
@@ -125,7 +130,8 @@ async def test_silence_is_never_a_negative_for_six_days(
         report = await verify(ledger, dns, now + timedelta(days=day))
         assert (report.answer, report.standing.state) == (Answer.UNREADABLE, DomainState.VERIFIED)
     report = await verify(ledger, dns, now + timedelta(days=7))
-    assert (report.standing.state, report.standing.why) == (DomainState.LOST, "unverifiable")
+    assert (report.standing.state, report.standing.silent) == (DomainState.LOST, True)
+    assert f"its proof could not be seen for 7 days: {report.why}" in report.missing[0]
 
 
 async def test_nxdomain_makes_it_stale_then_lost_and_the_record_brings_it_back(
@@ -181,7 +187,7 @@ async def test_released_old_token_published_again_and_the_hold(
     report = await verify(ledger, dns, now + timedelta(days=30), org="rival")
     assert report.standing.state is DomainState.PENDING  # the old owner's token is still in DNS
     dns.publish(NAME, rival.record_value, proved.record_value)
-    assert (await verify(ledger, dns, now + timedelta(days=30), org="rival")).proved
+    assert (await verify(ledger, dns, now + timedelta(days=30) + MINUTE, org="rival")).proved
     with pytest.raises(Refused, match="held by another organization"):
         await add(ledger, now + timedelta(days=31))
 
@@ -237,12 +243,16 @@ async def test_what_dns_said_once_counts_no_more_when_somebody_looked_later(
     by_job: bool,
 ) -> None:
     """A worker that was given up, or a person whose resolver is slow, writes after who looked later (A2)."""
-    fence: Errand | Unleased = ALONE
+    settings = dns.settings(timeout=0.3)
+    looking: Awaitable[object]
     if by_job:
         await jobs.enqueue(ledger, ORG, "evidence", now=now)
         job = await jobs.claim(ledger, ["evidence"], "A", now=now, deadline=H)
         assert job is not None
         fence = Errand(Unleased.EVIDENCE, job.claim)
+        looking = steps.recheck_domains(ledger, ORG, dns=settings, now=now + H, fence=fence)
+    else:
+        looking = steps.verify_domain(ledger, ORG, DOMAIN, dns=settings, actor="A", now=now + H)
     looked, go_on, look_up = asyncio.Event(), asyncio.Event(), domain_steps.look_up
 
     async def slow(*args: object) -> object:
@@ -253,9 +263,7 @@ async def test_what_dns_said_once_counts_no_more_when_somebody_looked_later(
         return found
 
     monkeypatch.setattr(domain_steps, "look_up", slow)
-    slept = asyncio.create_task(steps.verify_domain(
-        ledger, ORG, DOMAIN, dns=dns.settings(timeout=0.3), actor="A", now=now + H, fence=fence
-    ))  # fmt: skip
+    slept = asyncio.ensure_future(looking)
     await looked.wait()
     if by_job:
         await jobs.requeue_dead(ledger, lambda running: running, now=now + H, rules=RetryRules())
@@ -286,3 +294,84 @@ async def test_a_domain_released_while_it_is_looked_for_keeps_no_other_from_bein
     monkeypatch.setattr(domain_steps, "look_up", releasing)
     reports = await steps.recheck_domains(ledger, ORG, dns=dns.settings(timeout=0.3), now=now + 2 * H, fence=ALONE)
     assert [report.domain for report in reports] == ["zzz.example"]
+
+
+# another value for a proof that is missing ---
+
+
+async def test_a_stale_domain_gets_another_value_and_stands_by_what_was_seen(
+    ledger: Ledger, dns: NameServers, now: datetime, proved: steps.Challenge
+) -> None:
+    dns.nothing()
+    assert (await verify(ledger, dns, now + H)).standing.state is DomainState.STALE
+    again = await add(ledger, now + H + MINUTE)
+    assert again.record_value != proved.record_value
+    assert (again.replaces, again.keeps_until) == (True, now + 25 * H)
+    async with ledger.read(ORG) as reader:
+        found = await steps.status(reader, now=now + H + MINUTE)
+    assert found.domains[0].standing.state is DomainState.STALE
+    (step, *_) = found.domains[0].missing
+    assert f"→ publish the TXT record {NAME} again" in step
+    assert f"rosterd sso add {DOMAIN}" in step
+    dns.publish(NAME, proved.record_value)
+    older = await verify(ledger, dns, now + 2 * H + MINUTE)
+    assert (older.answer, older.standing.state) == (Answer.ABSENT, DomainState.STALE), "the older value counts no more"
+    assert "an earlier token" in older.mistake
+    async with ledger.read(ORG) as reader:
+        assert (await steps.status(reader, now=now + 3 * H)).domains[0].mistake == older.mistake
+    dns.publish(NAME, again.record_value)
+    newer = await verify(ledger, dns, now + 3 * H)
+    assert (newer.answer, newer.standing.state, newer.standing.since) == (Answer.FOUND, DomainState.VERIFIED, now)
+    async with ledger.read(ORG) as reader:
+        assert await rows.broken_evidence(reader) == 0
+
+
+async def test_another_value_buys_no_time_and_a_lost_domain_begins_anew(
+    ledger: Ledger, dns: NameServers, now: datetime, proved: steps.Challenge
+) -> None:
+    dns.nothing()
+    await verify(ledger, dns, now + H)
+    await verify(ledger, dns, now + 2 * H)
+    await add(ledger, now + 24 * H)
+    async with ledger.read(ORG) as reader:
+        assert (await steps.status(reader, now=now + 25 * H)).domains[0].standing.state is DomainState.LOST
+    again = await add(ledger, now + 26 * H)
+    assert (again.replaces, again.keeps_until) == (True, None)
+    async with ledger.read(ORG) as reader:
+        assert (await steps.status(reader, now=now + 26 * H)).domains[0].standing.state is DomainState.PENDING
+    dns.publish(NAME, again.record_value)
+    assert (await verify(ledger, dns, now + 27 * H)).standing.state is DomainState.VERIFIED
+
+
+async def test_a_look_with_the_value_before_is_not_recorded(
+    ledger: Ledger, dns: NameServers, now: datetime, proved: steps.Challenge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dns.nothing()
+    await verify(ledger, dns, now + H)
+    dns.publish(NAME, proved.record_value)
+    look_up = domain_steps.look_up
+
+    async def and_meanwhile(*args: object) -> object:
+        found = await look_up(*args)  # type: ignore[arg-type]
+        await add(ledger, now + 2 * H)
+        return found
+
+    monkeypatch.setattr(domain_steps, "look_up", and_meanwhile)
+    with pytest.raises(Stale):
+        await verify(ledger, dns, now + 2 * H)
+
+
+async def test_turning_on_says_of_a_lost_domain_what_status_says(
+    ledger: Ledger, dns: NameServers, now: datetime, proved: steps.Challenge
+) -> None:
+    text = metadata("https://idp.acme.example/metadata", Key.make(now))
+    await steps.connect(ledger, ORG, text, settings=SsoSettings(), actor="ada", now=now)
+    dns.nothing()
+    await verify(ledger, dns, now + H)
+    await verify(ledger, dns, now + 2 * H)
+    with pytest.raises(Refused) as refused:
+        await steps.turn_on(ledger, ORG, actor="ada", now=now + 26 * H)
+    async with ledger.read(ORG) as reader:
+        (lost, *_) = (await steps.status(reader, now=now + 26 * H)).domains[0].missing
+    assert "(domain_lost)" in lost
+    assert lost in refused.value.what

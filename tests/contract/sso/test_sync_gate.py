@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
 
 import pytest
 
-from connector.sso import evidence, steps, sync
-from connector.sso.connection_steps import MAIN
-from connector.sso.gate import GateState
-from connector.sso.sync import SyncState
+from connector.reconcile.state import gate
+from connector.sso import steps
+from connector.sso.gate import evidence, sync
+from connector.sso.gate.decision import GateState
+from connector.sso.gate.sync import SyncState
+from connector.sso.provider.connection_steps import MAIN
 from ledger.errors import Busy, Refused
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
+from ledger.store.tables.audit import outbox
 from tests.parts.fences import ALONE
 from tests.parts.sso_organization import prove
 
@@ -98,6 +104,44 @@ async def test_after_seven_days_an_admin_confirms(acme: Ledger) -> None:
     assert (await state(acme)).state is SyncState.ENABLED
 
 
+async def test_r5_without_any_domain_sync_is_suspended_and_an_admin_confirms_after_seven_days(acme: Ledger) -> None:
+    """Releasing the only domain is a lapse like any other: R5 holds continuously, not only where there is a gate."""
+    await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
+    await steps.release_domain(acme, ORG, DOMAIN, actor="ada", now=NOW + H, confirmed=True)
+    assert await state(acme) == sync.SyncStatus(SyncState.SUSPENDED, ("domain_unverified",), NOW + H)
+    [(kind, payload)] = await told(acme)
+    assert (kind, payload["next"]) == ("sync.suspended", "rosterd sso status")
+    assert payload["missing"][0] == "no domain is registered → rosterd sso add DOMAIN"
+    back = NOW + 40 * DAY
+    await steps.add_domain(acme, ORG, DOMAIN, actor="ada", now=back)
+    facts = {"attempt": 2, "answer": "found", "why": "", "resolvers": []}
+    async with acme.write(ORG, ALONE, at=back) as book:
+        await evidence.record(book, evidence.DOMAIN_CHECKED, DOMAIN, actor="ada", facts=facts, domains=[DOMAIN])
+        await rows.link(book, DOMAIN, MAIN)
+        assert (await sync.follow_gate(book))[DOMAIN].state is GateState.OPEN
+        with pytest.raises(Refused, match="an admin confirms"):
+            await gate.resume(book)
+    async with acme.read(ORG) as reader:
+        found = await sync.sync_status(reader, now=back)
+    assert found.state is SyncState.SUSPENDED
+    assert [step for step in found.missing if step.endswith("→ rosterd sync enable")]
+    await sync.enable_sync(acme, ORG, actor="ada", now=back)
+    assert (await state(acme)).state is SyncState.ENABLED
+
+
+async def test_r5_a_run_without_any_domain_suspends(acme: Ledger) -> None:
+    """As the ledger of before finds it: released while that suspended nothing."""
+    await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
+    async with acme.write(ORG, ALONE, at=NOW + H) as book:
+        row = await rows.domain(book, DOMAIN)
+        assert row is not None
+        await rows.put_domain(book, replace(row, released_at=book.at))
+        found = await gate.look(book, book.at)
+        assert gate.shut(found) == ("no domain is registered",)
+        await gate.suspend(book, found)
+    assert await state(acme) == sync.SyncStatus(SyncState.SUSPENDED, ("domain_unverified",), NOW + H)
+
+
 async def test_suspending_twice_keeps_the_first_instant(acme: Ledger) -> None:
     await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
     async with acme.write(ORG, ALONE, at=NOW + H) as book:
@@ -109,6 +153,51 @@ async def test_suspending_twice_keeps_the_first_instant(acme: Ledger) -> None:
     async with acme.write(ORG, ALONE, at=NOW + 3 * H) as book:
         assert await sync.resume(book)
         assert not await sync.resume(book)
+
+
+async def missed(ledger: Ledger, at: datetime) -> None:
+    """A look that did not find the record."""
+    facts = {"attempt": 1, "answer": "absent", "why": "the name does not exist (NXDOMAIN)", "resolvers": []}
+    async with ledger.write(ORG, ALONE, at=at) as book:
+        await evidence.record(book, evidence.DOMAIN_CHECKED, DOMAIN, actor="ada", facts=facts, domains=[DOMAIN])
+        await sync.follow_gate(book)
+
+
+async def told(ledger: Ledger) -> list[tuple[str, dict[str, Any]]]:
+    """What the outbox tells of sync, oldest first."""
+    async with ledger.read(ORG) as reader:
+        found = await reader.all(reader.select(outbox).order_by(outbox.c.id))
+    return [(row.kind, row.payload) for row in found if row.kind.startswith("sync.")]
+
+
+async def test_one_lapse_is_told_once_however_its_reasons_change(acme: Ledger) -> None:
+    """Stale, lost, off, on, its certificate at its end, and runs between: one suspension, one message."""
+    await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
+    for hours in (1, 2, 26):
+        await missed(acme, NOW + hours * H)
+    assert (await state(acme)).reasons == ("domain_lost",)
+    for number, on in enumerate((False, True, False)):
+        await switch(acme, on=on, at=NOW + (27 + number) * H)
+    for number in range(3):
+        async with acme.write(ORG, ALONE, at=NOW + (31 + number) * H) as book:  # as a run that finds the gate shut
+            await gate.suspend(book, await gate.look(book, book.at))
+    await missed(acme, NOW + 700 * DAY)  # the certificate ended meanwhile
+    assert (await state(acme)).since == NOW + 26 * H
+    [(kind, payload)] = await told(acme)
+    assert (kind, payload["reasons"], payload["next"]) == ("sync.suspended", ["domain_lost"], "rosterd sso status")
+    assert "its proof is gone: the name does not exist (NXDOMAIN)" in payload["missing"][0]
+    async with acme.read(ORG) as reader:
+        recorded = [fact.facts["reasons"] for fact in await rows.evidence(reader, [evidence.SYNC_SUSPENDED])]
+    assert recorded[0] == ["domain_lost"]
+    assert all(one != other for one, other in pairwise(recorded)), "and only what changed is recorded"
+    assert len(recorded) > 2
+
+
+async def test_the_next_lapse_is_told_again(acme: Ledger) -> None:
+    await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
+    for number, on in enumerate((False, True, False)):
+        await switch(acme, on=on, at=NOW + (number + 1) * H)
+    assert [kind for kind, _ in await told(acme)] == ["sync.suspended", "sync.resumed", "sync.suspended"]
 
 
 async def test_an_organization_that_never_enabled_sync_is_never_suspended(acme: Ledger) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from connector.sso import domains
 from connector.sso.domain_names import normalise, overlaps, require_registrable
-from connector.sso.settings import DnsSettings, DomainSettings
+from connector.sso.settings import DnsSettings, DomainSettings, Resolver
 from ledger.errors import Refused
 
 
@@ -64,22 +63,29 @@ def test_overlaps_are_equal_parent_and_child() -> None:
     assert not overlaps("notacme.com", "acme.com")
 
 
-def test_tokens_are_52_letters_and_found_whatever_stands_around_them() -> None:
-    token = domains.make_token(bytes(range(32)))
-    assert len(token) == 52
-    expected = domains.token_hash(token)
-    assert domains.holds_token([domains.record_value(token)], expected)
-    assert domains.holds_token(["x", f"token={token.upper()}"], expected)
-    assert not domains.holds_token([token, f"xtoken={token}", f"token={token}x", f"token={token[:-1]}"], expected)
-    assert not domains.holds_token([domains.record_value(domains.make_token(bytes(32)))], expected)
-
-
 def test_settings_refuse_one_resolver_and_long_grace() -> None:
-    assert DnsSettings(resolvers=("9.9.9.9", "[2620:fe::fe]:5353")).addresses() == (
-        ("9.9.9.9", 53),
-        ("2620:fe::fe", 5353),
+    settings = DnsSettings(resolvers=("9.9.9.9", "[2620:fe::fe]:5353", "tls://1.1.1.1#one.one.one.one", "[::1]"))
+    assert settings.each() == (
+        Resolver("9.9.9.9", 53),
+        Resolver("2620:fe::fe", 5353),
+        Resolver("1.1.1.1", 853, "one.one.one.one"),
+        Resolver("::1", 53),
     )
-    for wrong in (("9.9.9.9:53",), ("9.9.9.9", "9.9.9.9:53"), ("dns.example:53", "1.1.1.1")):
+    assert [item.where for item in settings.each()][1:] == [
+        "[2620:fe::fe]:5353",
+        "tls://1.1.1.1:853#one.one.one.one",
+        "[::1]:53",
+    ]
+    for wrong in (
+        ("9.9.9.9:53",),
+        ("9.9.9.9", "9.9.9.9:53"),
+        ("9.9.9.9", "9.9.9.9:5353"),
+        ("9.9.9.9", "tls://9.9.9.9#dns.quad9.net"),  # one resolver asked in two ways is one resolver
+        ("dns.example:53", "1.1.1.1"),
+        ("2620:fe::fe:53", "1.1.1.1"),  # port 53 of one, or another address
+        ("tls://2620:fe::fe:853#dns.quad9.net", "1.1.1.1"),
+        ("tls://9.9.9.9:853", "1.1.1.1"),  # nothing says whose certificate it has to be
+    ):
         with pytest.raises(ValueError, match="resolvers"):
             DnsSettings(resolvers=wrong)
     assert DomainSettings(name="Acme.Example").name == "acme.example"

@@ -8,11 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from connector.sso import connections, domains
-from connector.sso.connections import Certificate, ConnectionEvidence, ConnectionState, Probe, Switch, Test, Version
-from connector.sso.domains import Answer, Check, DomainEvidence, DomainState
-from connector.sso.explain_gate import missing_steps
-from connector.sso.gate import CLOSED_REASONS, UNKNOWN_REASONS, Gate, GateState, decide
+from connector.sso.gate import connections, domains
+from connector.sso.gate.connections import (
+    Certificate,
+    ConnectionEvidence,
+    ConnectionState,
+    Probe,
+    Switch,
+    Test,
+    Version,
+)
+from connector.sso.gate.decision import CLOSED_REASONS, UNKNOWN_REASONS, Gate, GateState, decide
+from connector.sso.gate.domains import Answer, Check, DomainEvidence, DomainState
+from connector.sso.gate.explain_gate import missing_steps
 
 T0 = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 H = timedelta(hours=1)

@@ -10,7 +10,7 @@ import pytest
 from connector.reconcile import run
 from connector.reconcile.apply import notices
 from connector.reconcile.show.outcome import RunState
-from connector.sso import sync
+from connector.sso.gate import sync
 from ledger.store import outbox, runs
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger

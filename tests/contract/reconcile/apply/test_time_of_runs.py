@@ -11,8 +11,8 @@ import pytest
 from connector.directory.base import Reading, ReadRequest
 from connector.reconcile import run
 from connector.reconcile.by_hand.sign_in import Arrival, claim
-from connector.sso import evidence
-from connector.sso.evidence import DOMAIN_CHECKED
+from connector.sso.gate import evidence
+from connector.sso.gate.evidence import DOMAIN_CHECKED
 from ledger.book_time import HostTime
 from ledger.identity import Email
 from ledger.store import sso

@@ -6,8 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from access.principal import operator
 from connector.reconcile import run
-from connector.reconcile.by_hand.sign_in import Arrival, claim
+from connector.reconcile.by_hand.bonds import approve_relink
+from connector.reconcile.by_hand.sign_in import Arrival, RelinkHeld, claim
+from connector.sso.saml.subject import SubjectKind
 from ledger.errors import Refused
 from ledger.identity import Email
 from ledger.store.engine import Ledger
@@ -39,8 +42,8 @@ async def seat_states(ledger: Ledger) -> list[str]:
         return [row.state for row in await reader.all(reader.open(seats.seat, "state"))]
 
 
-def arrival(mail: str = MAIL, subject: str = "s-1") -> Arrival:
-    return Arrival(Email.parse(mail), ENTITY, subject)
+def arrival(mail: str = MAIL, subject: str = "s-1", kind: SubjectKind = SubjectKind.OTHER) -> Arrival:
+    return Arrival(Email.parse(mail), ENTITY, subject, kind)
 
 
 async def test_d9_a_first_sign_in_activates_the_seat_and_a_second_changes_nothing(
@@ -62,7 +65,7 @@ async def test_d9_a_recycled_address_with_another_subject_is_refused_and_nothing
     await person(ledger, now)
     await claim(ledger, "acme", arrival(), now=now + timedelta(hours=1))
     await seat(ledger, now + timedelta(hours=2))
-    with pytest.raises(Refused, match="another subject"):
+    with pytest.raises(RelinkHeld, match="by another account of your identity provider"):
         await claim(ledger, "acme", arrival(subject="s-2"), now=now + timedelta(hours=3))
     assert await seat_states(ledger) == ["invited"]
 
@@ -71,9 +74,9 @@ async def test_d9_a_rename_by_the_directory_lets_the_subject_made_of_the_address
     ledger: Ledger, now: datetime
 ) -> None:
     await person(ledger, now)
-    await claim(ledger, "acme", arrival(), now=now + timedelta(hours=1))
+    await claim(ledger, "acme", arrival(kind=SubjectKind.MAIL), now=now + timedelta(hours=1))
     await person(ledger, now + timedelta(hours=2), mail="ewa.krol@acme.example")
-    renamed = arrival("ewa.krol@acme.example", "s-2")
+    renamed = arrival("ewa.krol@acme.example", "s-2", SubjectKind.MAIL)
     claimed = await claim(ledger, "acme", renamed, now=now + timedelta(hours=3))
     assert claimed.identity_id == "i1"
 
@@ -115,7 +118,8 @@ async def test_e6_while_a_person_decides_only_the_subject_that_was_bound_signs_i
     world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=3)
     world.source.put("bo", "anna", groups=["design"])
     await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
-    arriving = Arrival(Email.parse("bo@acme.example"), ENTITY, "s-1", by_address)
+    kind = SubjectKind.MAIL if by_address else SubjectKind.OTHER
+    arriving = arrival("bo@acme.example", "s-1", kind)
     if bound:
         await claim(ledger, "acme", arriving, now=world.later(minutes=1))
     world.source.drop("bo")
@@ -130,3 +134,20 @@ async def test_e6_while_a_person_decides_only_the_subject_that_was_bound_signs_i
     at = world.later(minutes=1)
     await run.approve(ledger, world.setup, held.held, reason="the same person", actor="ada", fence=ALONE, now=at)
     await claim(ledger, "acme", arriving, now=at)
+
+
+async def test_e6_while_a_person_decides_no_relink_is_approved(
+    ledger: Ledger, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in_gate(monkeypatch)
+    world = await make_world(ledger, now, policy(mapping("design", "Design", "CAD")), Design_CAD=3)
+    world.source.put("bo", "anna", groups=["design"])
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.now, actor="test", auto=True)
+    await claim(ledger, "acme", arrival("bo@acme.example", "s-1"), now=world.later(minutes=1))
+    with pytest.raises(RelinkHeld) as held:
+        await claim(ledger, "acme", arrival("bo@acme.example", "s-2"), now=world.later(minutes=1))
+    world.source.drop("bo")
+    world.source.put(Somebody("other", mail="bo@acme.example"), groups=["design"])
+    await run.apply(ledger, world.setup, fence=ALONE, now=world.later(hours=1), actor="test", auto=True)
+    with pytest.raises(Refused, match="a person has to decide first"):
+        await approve_relink(ledger, "acme", held.value.reference, operator("acme", "ada"), "x", world.later(minutes=1))

@@ -1,0 +1,1 @@
+"""Proves that a mail domain is the organization's own (R1)."""

@@ -1,0 +1,1 @@
+"""SAML documents: metadata, responses, signatures, and our own side as a service provider."""

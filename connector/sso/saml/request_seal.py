@@ -1,0 +1,76 @@
+"""A sign-in request as the browser that began it keeps it: a sealed text in a cookie, and no row here (N10).
+
+Whoever may not have the key can read a request but cannot make or change one. Pure: no I/O, no clock here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from ledger.instant import from_micros, to_micros
+
+TEST, LOGIN = "test", "login"
+"""Purposes: of an admin who tries a connection, of anybody who signs in."""
+MAX_SEALED = 3000
+"""Characters of one sealed request; browsers keep cookies up to 4096, and none of ours comes near that."""
+
+_LABEL = b"rosterd sso: requests in cookies, 1"
+"""Another label, another key: what one release sealed in a form that the next does not read is refused by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A request that went out and has not been answered. Instants are of the clock of the host that sent it."""
+
+    id: str
+    organization: str
+    purpose: str
+    connection_id: str
+    version: int
+    domain: str
+    relay_state: str
+    actor: str
+    begun_at: datetime
+    expires_at: datetime
+
+
+class RequestSeal:
+    """Seals requests and opens what was sealed, for every organization of an installation."""
+
+    def __init__(self, secret: bytes) -> None:
+        """``secret``: a secret of the installation; the key is derived from it (HKDF) and used for nothing else."""
+        self._key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_LABEL).derive(secret)
+
+    def seal(self, request: OpenRequest) -> str:
+        """The text of a cookie: letters, digits, ``-``, ``_`` and one dot."""
+        fields = [getattr(request, name) for name in OpenRequest.__slots__]
+        fields[-2:] = to_micros(request.begun_at), to_micros(request.expires_at)
+        body = _base64(json.dumps(fields, separators=(",", ":")).encode())
+        return f"{body}.{self._mark(body)}"
+
+    def opened(self, text: str, organization: str) -> OpenRequest | None:
+        """The request that was sealed for this organization; None for whatever else, changed or cut."""
+        if len(text) > MAX_SEALED or not text.isascii():
+            return None
+        body, _, mark = text.partition(".")
+        if not hmac.compare_digest(mark, self._mark(body)):
+            return None
+        fields = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        fields[-2:] = from_micros(fields[-2]), from_micros(fields[-1])
+        request = OpenRequest(*fields)
+        return request if request.organization == organization else None
+
+    def _mark(self, body: str) -> str:
+        return _base64(hmac.digest(self._key, body.encode(), hashlib.sha256))
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

@@ -1,0 +1,129 @@
+"""lab: an identity provider and name servers on this machine, to try single sign-on with one's own configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from ledger.errors import BadInput, Unavailable
+from rosterd.verbs.console import Json, OneOrganization, Session, Shown, answer, choose, write_json, write_lines
+
+lab = typer.Typer(
+    help="An identity provider and name servers on this machine, to try single sign-on without the world.",
+    invoke_without_command=True,
+)
+Folder = Annotated[
+    Path | None, typer.Option("--folder", help="Where the lab keeps its files; lab beside rosterd.toml if not named.")
+]
+Port = Annotated[int, typer.Option("--idp-port", min=1, max=65535, help="Port of the identity provider.")]
+DnsPort = Annotated[
+    int, typer.Option("--dns-port", min=1, max=65534, help="Port of one name server; the other has the next one.")
+]
+
+
+@lab.callback()
+def run(
+    context: typer.Context,
+    folder: Folder = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Copy the configuration into the lab's folder, with all of this set.")
+    ] = False,
+    idp_port: Port = 8090,
+    dns_port: DnsPort = 8053,
+    organization: OneOrganization = "",
+    as_json: Json = False,
+) -> None:
+    """Run an identity provider and two name servers until Ctrl-C, and print the commands from here to directory sync.
+
+    It proves nothing to the world: whoever can reach it signs in as anybody.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from rosterd.lab import place
+    from rosterd.lab.run import run as run_lab
+    from rosterd.lab.words import Running
+
+    session: Session = context.obj
+    session.as_json = session.as_json or as_json
+    settings = session.load()
+    planned = place.planned(
+        settings, choose(settings, organization), folder=folder, idp_port=idp_port, dns_port=dns_port
+    )
+
+    def say(running: Running) -> None:
+        if session.as_json:
+            write_json(running.to_json())
+        else:
+            write_lines(running.lines)
+
+    asyncio.run(run_lab(planned, settings, write=write, say=say))
+
+
+@lab.command()
+def publish(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As rosterd sso add printed it.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="As rosterd sso add printed it, in quotes.")],
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Publish a TXT record in the lab's own zone; its name servers show it at once."""
+    from rosterd.lab import place
+
+    session: Session = context.obj
+    session.as_json = session.as_json or as_json
+    records = place.publish(place.folder_of(session.config, folder), name, value)
+    lines = (f"published: {name}  TXT  {value}", "  → then: rosterd sso verify DOMAIN")
+    answer(session, Shown(lines, {"name": name, "records": list(records)}))
+
+
+@lab.command()
+def withdraw(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the record.")],
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Take a TXT record out of the lab's own zone, to see what happens when a proof is gone."""
+    from rosterd.lab import place
+
+    session: Session = context.obj
+    session.as_json = session.as_json or as_json
+    gone = place.withdraw(place.folder_of(session.config, folder), name)
+    answer(session, Shown((f"withdrawn: {name}" if gone else "it was not there",), {"name": name, "changed": gone}))
+
+
+@lab.command("sign-in")
+def sign_in(
+    context: typer.Context,
+    url: Annotated[str, typer.Argument(metavar="URL", help="The page that rosterd sso test printed, in quotes.")],
+    mail: Annotated[str, typer.Argument(metavar="MAIL", help="Whom the lab's identity provider vouches for.")],
+    as_json: Json = False,
+) -> None:
+    """Sign in at the lab as a browser would, where there is no browser, and print the page that it ends at."""
+    import aiohttp
+
+    from rosterd.checks import is_loopback
+    from rosterd.demo.signon_acts import sign_in as browse
+
+    session: Session = context.obj
+    session.as_json = session.as_json or as_json
+    if not is_loopback(urlsplit(url).hostname or ""):
+        raise BadInput(f"{url} is not on this machine", where="URL", next_step="give the page of rosterd sso test")
+    try:
+        page = asyncio.run(browse(url, mail))
+    except (aiohttp.ClientError, OSError) as error:
+        raise Unavailable(
+            f"nobody answers: {error}", where=url, next_step="start rosterd serve and rosterd lab, each in a terminal"
+        ) from error
+    done = "passed" in page or "Welcome" in page
+    answer(session, Shown((page,), {"page": page, "signed_in": done}, exit_code=0 if done else 3))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verbs."""
+    app.add_typer(lab, name="lab")
