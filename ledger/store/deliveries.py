@@ -47,9 +47,18 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """One receiver is done with: it took the batch, or will never take it. ``note``: in its words."""
+
+    receiver: str
+    taken: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """Messages of one kind in somebody's hands, told together; ``id`` is the first one's, and what makes the telling
-    idempotent. ``done``: the receivers that have it already. ``claims`` fences earlier hands."""
+    idempotent. ``done``: the receivers that are not asked again. ``claims`` fences earlier hands."""
 
     organization: str
     target: str
@@ -59,7 +68,7 @@ class Batch:
     claims: int
     attempts: int
     begun_at: datetime | None
-    done: tuple[str, ...]
+    done: tuple[Receipt, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +163,11 @@ async def claim(
         return found
 
 
-async def progress(ledger: Ledger, batch: Batch, done: Iterable[str], *, now: datetime, hold: timedelta) -> Batch:
-    """Note which receivers have it, and hold it further. Raises ``Stale`` as ``settle``."""
-    after = tuple(done)
+async def progress(ledger: Ledger, batch: Batch, *, now: datetime, hold: timedelta) -> None:
+    """Keep what ``batch.done`` says now, and hold it further. Raises ``Stale`` as ``settle``."""
     async with ledger.unscoped_write() as connection:
         until = await ledger.moment(connection, now) + hold
-        await _change(connection, batch, [told.id for told in batch.messages], {"done": list(after), "next_at": until})
-    return replace(batch, done=after)
+        await _change(connection, batch, [told.id for told in batch.messages], {"done": _kept(batch), "next_at": until})
 
 
 async def settle(
@@ -171,7 +178,7 @@ async def settle(
     chosen = [told.id for told in batch.messages if ids is None or told.id in ids]
     async with ledger.unscoped_write() as connection:
         at = await ledger.moment(connection, now)
-        values = {"state": state.value, "settled_at": at, "next_at": None, "note": note}
+        values = {"state": state.value, "settled_at": at, "next_at": None, "note": note, "done": _kept(batch)}
         await _change(connection, batch, chosen, values)
     return replace(batch, messages=tuple(told for told in batch.messages if told.id not in chosen))
 
@@ -182,7 +189,7 @@ async def put_off(
     """Due again after ``wait``. ``counts``: it was an attempt. Raises ``Stale`` as ``settle``."""
     async with ledger.unscoped_write() as connection:
         now = await ledger.moment(connection, now)
-        values: dict[str, Any] = {"next_at": now + wait, "note": note}
+        values: dict[str, Any] = {"next_at": now + wait, "note": note, "done": _kept(batch)}
         if counts:
             values |= {"attempts": batch.attempts + 1, "begun_at": batch.begun_at or now}
         await _change(connection, batch, [told.id for told in batch.messages], values)
@@ -202,7 +209,7 @@ class Delivery:
     attempts: int
     settled_at: datetime | None
     batch: str
-    done: tuple[str, ...]
+    done: tuple[Receipt, ...]
     note: str
     payload: Any = None
 
@@ -329,7 +336,7 @@ class _Taking:
         told = tuple(Told(row.message_id, row.subject, found.get(row.message_id, {}), row.created_at) for row in rows)
         return Batch(
             head.organization_id, self._target, batch or head.message_id, head.kind, told, claims, head.attempts,
-            head.begun_at, tuple(head.done),
+            head.begun_at, _receipts(head.done),
         )  # fmt: skip
 
     async def _rows(self, which: ColumnElement[bool], organization: str) -> list[Row[Any]]:
@@ -388,8 +395,16 @@ async def _change(connection: AsyncConnection, batch: Batch, ids: Sequence[str],
         raise Stale(f"message {batch.id} is no longer in these hands", where=batch.organization)
 
 
+def _kept(batch: Batch) -> list[list[Any]]:
+    return [[item.receiver, item.taken, item.note] for item in batch.done]
+
+
+def _receipts(kept: Iterable[Sequence[Any]]) -> tuple[Receipt, ...]:
+    return tuple(Receipt(*item) for item in kept)
+
+
 def _shown(row: Row[Any]) -> Delivery:
     return Delivery(
         row.message_id, row.target, row.kind, row.subject, row.created_at, DeliveryState(row.state), row.next_at,
-        row.attempts, row.settled_at, row.batch, tuple(row.done), row.note,
+        row.attempts, row.settled_at, row.batch, _receipts(row.done), row.note,
     )  # fmt: skip

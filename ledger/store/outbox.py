@@ -12,7 +12,7 @@ from typing import Any
 
 from ledger.instant import new_ids
 from ledger.store import deliveries
-from ledger.store.book import Book
+from ledger.store.book import Book, Reader
 from ledger.store.tables import outbox
 
 _COLUMNS = ("id", "kind", "subject", "payload")
@@ -40,3 +40,12 @@ async def append(book: Book, messages: Sequence[Message]) -> list[str]:
         written = [(row[0], row[1], row[2], book.at) for row in rows]
         await deliveries.address(book, written)
     return ids
+
+
+async def newer(reader: Reader, message_id: str, subject: str, kind: str) -> bool:
+    """Whether a later message says the same about the same subject."""
+    table = outbox.outbox
+    own = reader.select(table, "created_at").where(table.c.id == message_id)
+    written = await reader.scalar(own)
+    later = reader.select(table, "id").where(table.c.kind == kind, table.c.subject == subject)
+    return await reader.first(later.where(table.c.created_at > written)) is not None

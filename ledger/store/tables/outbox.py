@@ -15,7 +15,7 @@ outbox = plain(
     text("run_id"),
     instant("created_at"),
     key=("id",),
-    indexes=(("kind",),),
+    indexes=(("kind", "subject"),),
 )
 
 delivery_target = plain(

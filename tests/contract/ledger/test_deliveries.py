@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from ledger.errors import Stale
 from ledger.store import deliveries, outbox
-from ledger.store.deliveries import Batch, DeliveryState, Digest
+from ledger.store.deliveries import Batch, DeliveryState, Digest, Receipt
 from ledger.store.engine import Ledger
 from ledger.store.outbox import Message
 from tests.parts.fences import ALONE
@@ -101,7 +102,7 @@ async def test_l1_a_hold_that_ends_is_due_again_and_fences_the_first_hands(ledge
     for late in (
         deliveries.settle(ledger, first, DeliveryState.SENT, note="", now=now),
         deliveries.put_off(ledger, first, wait=MINUTE, note="", now=now),
-        deliveries.progress(ledger, first, ["ada@acme.example"], now=now, hold=HOLD),
+        deliveries.progress(ledger, first, now=now, hold=HOLD),
     ):
         with pytest.raises(Stale):
             await late
@@ -145,10 +146,11 @@ async def test_l5_a_digest_is_one_batch_that_stays_as_it_was_and_the_next_waits(
     first = await written(ledger, now, "d1", "d2", "d1", kind="plan.held")
     [batch] = await claimed(ledger, now, digest=HELD)
     assert [told.id for told in batch.messages] == first
-    batch = await deliveries.progress(ledger, batch, ["ada"], now=now, hold=HOLD)
+    ada = Receipt("ada@acme.example", True, "250 OK")
+    await deliveries.progress(ledger, replace(batch, done=(ada,)), now=now, hold=HOLD)
     late = await written(ledger, now + MINUTE, "d3", "d1", kind="plan.held")
     [apart, again] = await claimed(ledger, now + HOLD, digest=HELD)
-    assert ([told.id for told in again.messages], again.done) == (first, ("ada",)), "what was begun stays what it was"
+    assert ([told.id for told in again.messages], again.done) == (first, (ada,)), "what was begun stays what it was"
     assert [told.id for told in apart.messages] == late[:1], "what came since is told apart"
     await sent(ledger, now + HOLD, again)
     await deliveries.put_off(ledger, apart, wait=timedelta(0), note="", now=now + HOLD, counts=False)

@@ -19,7 +19,7 @@ def upgrade() -> None:
     op.drop_index("ix_outbox_due", table_name="outbox")
     for column in ("state", "attempts", "next_at", "last_error"):
         op.drop_column("outbox", column)
-    op.create_index("ix_outbox_0", "outbox", ["organization_id", "kind"])
+    op.create_index("ix_outbox_0", "outbox", ["organization_id", "kind", "subject"])
     op.create_table(
         "delivery_target",
         sa.Column("organization_id", TEXT, nullable=False),

@@ -1,0 +1,236 @@
+"""Carries what waits to one target: claims, checks that it is still true, sends, notes what became of it (L1, L2).
+
+At least once: what was accepted and not noted before the process ended is sent again, with the same idempotency key.
+Prohibition: knows nothing of mail; what a receiver's answer means is said by the target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from connector.delivery import obsolete
+from connector.delivery.outcome import Later, Never, Outcome, Sent, Shut
+from connector.delivery.target import Parcel, Target
+from connector.delivery.waits import Breaker, Turns, backoff
+from ledger.errors import RosterdError, Stale
+from ledger.store import deliveries
+from ledger.store.deliveries import Batch, DeliveryState, Receipt
+from ledger.store.engine import Ledger
+
+_log = logging.getLogger("rosterd.delivery")
+_LOOK_EVERY = 2.0  # seconds: what other processes write is found by looking
+_HOLD = timedelta(minutes=5)
+
+
+class Tally(Protocol):
+    """Counts for whoever watches."""
+
+    def settled(self, target: str, kind: str, state: str) -> None:
+        """A batch ended so."""
+
+    def tried(self, target: str, outcome: str) -> None:
+        """A parcel was tried."""
+
+    def shut(self, target: str, *, is_shut: bool) -> None:
+        """The target takes nothing at present, or does again."""
+
+
+class Engine:
+    """Delivers to one target until it is stopped. Several may run on one ledger; each message is in one's hands."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        target: Target,
+        *,
+        organizations: Callable[[], Collection[str]],
+        clock: Callable[[], datetime],
+        tally: Tally,
+    ) -> None:
+        self._ledger = ledger
+        self._target = target
+        self._organizations = organizations
+        self._clock = clock
+        self._tally = tally
+        self._breaker = Breaker()
+        self._turns = Turns(target.pace.per_minute)
+        self._stopping = asyncio.Event()
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Until ``stop``; then what is being sent ends, and what was not begun is given back."""
+        try:
+            while not self._stopping.is_set():
+                wait = await self._round()
+                await self._rest(wait)
+        finally:
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self._stopping.set()
+
+    async def _round(self) -> float:
+        """Take in hand what there is room for; returns how long to rest, in seconds."""
+        shut = self._breaker.left(self._steady())
+        room = (1 if self._breaker.tripped else self._target.pace.at_once) - len(self._under_way)
+        if shut or room <= 0:
+            return min(shut or _LOOK_EVERY, _LOOK_EVERY)
+        name, now = self._target.name, self._clock()
+        if not await deliveries.any_due(self._ledger, name, now=now):
+            return _LOOK_EVERY
+        taken = await deliveries.claim(
+            self._ledger,
+            name,
+            self._organizations(),
+            now=now,
+            hold=_HOLD,
+            limit=room,
+            digest=self._target.digest,
+        )
+        for batch in taken:
+            task = asyncio.ensure_future(self._carry(batch))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        return 0.0 if taken else _LOOK_EVERY
+
+    async def _rest(self, seconds: float) -> None:
+        """Until something that is under way has ended, ``stop``, or so long."""
+        if not seconds:
+            room = self._target.pace.at_once - len(self._under_way)
+            seconds = 0.0 if room > 0 else _LOOK_EVERY
+        waiting = {asyncio.ensure_future(self._stopping.wait()), *self._under_way}
+        stop = next(iter(waiting - self._under_way))
+        try:
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+
+    async def _carry(self, batch: Batch) -> None:
+        """One batch, from the claim to its note. What goes wrong with it stops no other."""
+        try:
+            await self._deliver(batch)
+        except Stale:
+            _log.info("delivery.overtaken target=%s message=%s", batch.target, batch.id)
+        except Exception as error:  # a fault of ours or of the ledger: the message waits for its hold to end
+            _log.exception("delivery.failed target=%s message=%s error=%r", batch.target, batch.id, error)
+
+    async def _deliver(self, batch: Batch) -> None:
+        async with self._ledger.read(batch.organization) as reader:
+            gone = await obsolete.found(reader, batch, self._clock())
+            kept = replace(batch, messages=tuple(told for told in batch.messages if told.id not in gone))
+            try:
+                parcels = await self._target.prepare(reader, kept) if kept.messages else []
+                why = "nobody is there to be told"
+            except RosterdError as error:
+                parcels, why = [], error.what
+        for note in sorted(set(gone.values())):
+            ids = {message for message, said in gone.items() if said == note}
+            batch = await self._settle(batch, DeliveryState.OBSOLETE, note, ids)
+        if not batch.messages:
+            return
+        if not parcels:
+            await self._settle(batch, DeliveryState.DEAD, why)
+            return
+        await self._send(batch, parcels)
+
+    async def _send(self, batch: Batch, parcels: list[Parcel]) -> None:
+        """Each receiver that is not done with; those that are put off hold up no other."""
+        done = {receipt.receiver for receipt in batch.done}
+        later: Later | None = None
+        left = [parcel for parcel in parcels if parcel.receiver not in done]
+        for position, parcel in enumerate(left):
+            if not await self._turn():
+                await self._put_off(batch, timedelta(0), "the service was stopped", counts=False)
+                return
+            outcome = await self._target.send(parcel)
+            self._tally.tried(batch.target, type(outcome).__name__.lower())
+            self._note(outcome)
+            if isinstance(outcome, Shut):
+                wait = timedelta(seconds=self._breaker.left(self._steady()))
+                await self._put_off(batch, wait, outcome.why, counts=False)
+                return
+            if isinstance(outcome, Later):
+                later = outcome
+                continue
+            receipt = Receipt(parcel.receiver, isinstance(outcome, Sent), _said(outcome))
+            batch = replace(batch, done=(*batch.done, receipt))
+            if position + 1 < len(left):
+                await deliveries.progress(self._ledger, batch, now=self._clock(), hold=_HOLD)
+        if later is not None:
+            await self._again(batch, later)
+            return
+        await self._end(batch)
+
+    async def _again(self, batch: Batch, later: Later) -> None:
+        """Put it off, or give it up when it has been tried for long enough."""
+        wait = max(later.after or timedelta(0), backoff(batch.attempts + 1, random.random()))  # noqa: S311
+        now = self._clock()
+        if batch.begun_at is not None and now + wait - batch.begun_at > self._target.pace.retry_for:
+            hours = self._target.pace.retry_for.total_seconds() / 3600
+            note = f"tried for {hours:g} hours, {batch.attempts + 1} times; last: {later.why}"
+            await self._settle(batch, DeliveryState.DEAD, note)
+            return
+        await self._put_off(batch, wait, later.why, counts=True)
+
+    async def _end(self, batch: Batch) -> None:
+        """Every receiver is done with: sent, or dead when none took it."""
+        taken = [receipt for receipt in batch.done if receipt.taken]
+        refused = [receipt for receipt in batch.done if not receipt.taken]
+        note = "; ".join(dict.fromkeys(receipt.note for receipt in refused or taken if receipt.note))
+        await self._settle(batch, DeliveryState.SENT if taken else DeliveryState.DEAD, note)
+
+    def _note(self, outcome: Outcome) -> None:
+        """What an answer says about the target itself."""
+        if isinstance(outcome, Shut):
+            if not self._breaker.left(self._steady()):  # those that were under way together trip it once
+                wait = self._breaker.trip(self._steady(), outcome.why, outcome.after)
+                _log.warning("delivery.shut target=%s seconds=%.0f why=%s", self._target.name, wait, outcome.why)
+                self._tally.shut(self._target.name, is_shut=True)
+        elif isinstance(outcome, Sent) and self._breaker.tripped:
+            self._breaker.mend()
+            _log.info("delivery.open target=%s", self._target.name)
+            self._tally.shut(self._target.name, is_shut=False)
+
+    async def _settle(self, batch: Batch, state: DeliveryState, note: str, ids: Collection[str] | None = None) -> Batch:
+        after = await deliveries.settle(self._ledger, batch, state, note=note[:500], now=self._clock(), ids=ids)
+        level = logging.WARNING if state is DeliveryState.DEAD else logging.INFO
+        _log.log(
+            level,
+            "delivery.%s target=%s organization=%s kind=%s message=%s",
+            state.value,
+            batch.target,
+            batch.organization,
+            batch.kind,
+            batch.id,
+        )
+        self._tally.settled(batch.target, batch.kind, state.value)
+        return after
+
+    async def _put_off(self, batch: Batch, wait: timedelta, note: str, *, counts: bool) -> None:
+        await deliveries.put_off(self._ledger, batch, wait=wait, note=note[:500], now=self._clock(), counts=counts)
+
+    async def _turn(self) -> bool:
+        """Wait for this parcel's turn; false when the engine is being stopped."""
+        wait = self._turns.take(self._steady())
+        if wait and not self._stopping.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait)
+        return not self._stopping.is_set()
+
+    @staticmethod
+    def _steady() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _said(outcome: Outcome) -> str:
+    if isinstance(outcome, Never):
+        return outcome.why
+    return outcome.note if isinstance(outcome, Sent) else ""
