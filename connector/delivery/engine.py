@@ -25,7 +25,6 @@ from ledger.store.deliveries import Batch, DeliveryState, Receipt
 from ledger.store.engine import Ledger
 
 _log = logging.getLogger("rosterd.delivery")
-_LOOK_EVERY = 2.0  # seconds: what other processes write is found by looking
 _HOLD = timedelta(minutes=5)
 
 
@@ -53,12 +52,15 @@ class Engine:
         organizations: Callable[[], Collection[str]],
         clock: Callable[[], datetime],
         tally: Tally,
+        look_every: float = 2.0,
     ) -> None:
+        """``look_every``: seconds after which it looks again for what other processes have written."""
         self._ledger = ledger
         self._target = target
         self._organizations = organizations
         self._clock = clock
         self._tally = tally
+        self._look_every = look_every
         self._breaker = Breaker()
         self._turns = Turns(target.pace.per_minute)
         self._stopping = asyncio.Event()
@@ -82,10 +84,10 @@ class Engine:
         shut = self._breaker.left(self._steady())
         room = (1 if self._breaker.tripped else self._target.pace.at_once) - len(self._under_way)
         if shut or room <= 0:
-            return min(shut or _LOOK_EVERY, _LOOK_EVERY)
+            return min(shut or self._look_every, self._look_every)
         name, now = self._target.name, self._clock()
         if not await deliveries.any_due(self._ledger, name, now=now):
-            return _LOOK_EVERY
+            return self._look_every
         taken = await deliveries.claim(
             self._ledger,
             name,
@@ -99,13 +101,13 @@ class Engine:
             task = asyncio.ensure_future(self._carry(batch))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-        return 0.0 if taken else _LOOK_EVERY
+        return 0.0 if taken else self._look_every
 
     async def _rest(self, seconds: float) -> None:
         """Until something that is under way has ended, ``stop``, or so long."""
         if not seconds:
             room = self._target.pace.at_once - len(self._under_way)
-            seconds = 0.0 if room > 0 else _LOOK_EVERY
+            seconds = 0.0 if room > 0 else self._look_every
         waiting = {asyncio.ensure_future(self._stopping.wait()), *self._under_way}
         stop = next(iter(waiting - self._under_way))
         try:
