@@ -206,7 +206,6 @@ _ALL = (
             "team": "Design",
             "unpaid": 4,
             "renews_on": "2026-09-30",
-            "next": "rosterd report run coverage",
         },
         raised=False,
         digest=True,
