@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
-from typing import cast
+from typing import Any, cast
 
 from aiosmtplib import SMTPException, SMTPResponse, SMTPResponseException
 from aiosmtplib.auth import auth_crammd5_verify, auth_login_encode, auth_plain_encode
@@ -24,7 +24,7 @@ from aiosmtplib.esmtp import parse_esmtp_extensions
 from aiosmtplib.protocol import SMTPProtocol
 
 from connector.delivery.mail.octets import Octets
-from connector.delivery.mail.replies import Reply, Stage, go_on, refusal, sender_refused, shown, taken
+from connector.delivery.mail.replies import Reply, Stage, Untaken, go_on, refusal, sender_refused, shown, taken
 from connector.delivery.mail.settings import MailSettings
 from connector.delivery.outcome import Later, Never, Outcome, Shut
 from ledger.identity import Email, a_label
@@ -46,10 +46,10 @@ _SIGN_IN = "correct username and password in [mail] of rosterd.toml"
 _LOOK = "look into the server's log"
 
 
-class Halt(Exception):  # noqa: N818  # it ends a dialogue and is seen by nobody else
+class Halt(Exception):  # it ends a dialogue and is seen by nobody else
     """The dialogue goes no further. ``next_step``: for the operator who asked."""
 
-    def __init__(self, outcome: Outcome, next_step: str = _LOOK) -> None:
+    def __init__(self, outcome: Untaken, next_step: str = _LOOK) -> None:
         super().__init__(outcome)
         self.outcome = outcome
         self.next_step = next_step
@@ -102,6 +102,10 @@ class _Wire(SMTPProtocol):
         )
         self._over_ssl = True
 
+    def known(self, name: str) -> Any:
+        """What the transport knows of the connection, as ``peername`` and ``ssl_object``; None when it is lost."""
+        return self.transport.get_extra_info(name) if self.transport is not None else None
+
     def abort(self) -> None:
         """Close at once, whatever is still to be sent."""
         if self.transport is not None:
@@ -109,7 +113,7 @@ class _Wire(SMTPProtocol):
 
 
 class Dialogue:
-    """A connection that is ready for mails. ``idle_since``: the loop's time when it was last used."""
+    """A connection that is ready for mails. ``mails``: so many were handed over, whatever became of them."""
 
     def __init__(self, settings: MailSettings, trust: ssl.SSLContext | None) -> None:
         self._settings = settings
@@ -117,12 +121,12 @@ class Dialogue:
         self._answer = settings.timeout.total_seconds()
         self._wire = _Wire()
         self._extensions: dict[str, str] = {}
+        self._methods: frozenset[str] = frozenset()
         self._broken = False
         self._begun = False
         self._handed = False
         self._refusals = 0
         self.mails = 0
-        self.idle_since = 0.0
         self.gone = False
         """The server had hung up before a mail was whole: another connection may be tried."""
 
@@ -176,7 +180,8 @@ class Dialogue:
             raise Halt(Shut("the server's name cannot be looked up"), _REACH) from error
         except (OSError, EOFError) as error:
             raise self._unreached(error) from error
-        if settings.security == "none" and not ip_address(self._wire.peer()).is_loopback:
+        peer = self._wire.known("peername")
+        if settings.security == "none" and (not peer or not ip_address(peer[0]).is_loopback):
             raise Halt(Shut("the server is not on this machine, and security is none"), _SECURE)
 
     def _name(self) -> str:
@@ -198,7 +203,8 @@ class Dialogue:
             reason = getattr(error, "reason", None) or type(error).__name__
             return Halt(Shut(f"TLS cannot be agreed on with the server: {reason}"), _SECURE)
         number = getattr(error, "errno", None)
-        return Halt(Shut(f"the server cannot be reached: {os.strerror(number) if number else 'no connection'}"), _REACH)
+        late = "no answer in time" if isinstance(error, TimeoutError) else "no connection"
+        return Halt(Shut(f"the server cannot be reached: {os.strerror(number) if number else late}"), _REACH)
 
     async def _hello(self) -> None:
         reply = await self._ask(Stage.HELLO, b"EHLO", self._own_name().encode("ascii"))
@@ -287,7 +293,7 @@ class Dialogue:
         self._begun = False
         return taken(reply, _written(octets.recipient))
 
-    def _missing(self, octets: Octets) -> Outcome | None:
+    def _missing(self, octets: Octets) -> Untaken | None:
         """What the mail needs and the server does not offer."""
         most = self._most_bytes()
         if 0 < most < len(octets.content):
@@ -345,7 +351,7 @@ class Dialogue:
         if reply.code == wanted if wanted else go_on(stage, reply):
             return reply
         hung_up = reply.code == 421
-        self._broken |= hung_up or not 400 <= reply.code < 600
+        self._broken |= hung_up or stage is Stage.RESET or not 400 <= reply.code < 600
         self.gone |= stage is Stage.RESET or (hung_up and not self._handed)
         kept = shown(reply, _written(octets.recipient) if octets else (), secrets)
         outcome = refusal(stage, reply, kept, own_sender=octets is not None and self._own(octets))
@@ -359,7 +365,7 @@ class Dialogue:
     async def capabilities(self) -> Capabilities:
         """What the server offered, after it answered once more; raises ``Halt``."""
         await self._ask(Stage.NOOP, b"NOOP")
-        found = self._wire.ssl_object()
+        found = self._wire.known("ssl_object")
         until = found.getpeercert() if found else None
         ends = str(until["notAfter"]) if until else ""
         return Capabilities(
@@ -385,7 +391,7 @@ class Dialogue:
         self._wire.abort()
 
 
-def _unanswered(stage: Stage, how: str) -> Outcome:
+def _unanswered(stage: Stage, how: str) -> Untaken:
     why = f"{how} {stage}"
     if stage is Stage.END:
         return Later(f"in doubt: {why}")

@@ -69,19 +69,23 @@ class Relay:
             finally:
                 await dialogue.quit()
         except Halt as halt:
-            why = "" if isinstance(halt.outcome, Sent) else halt.outcome.why
-            raise Unavailable(why, where=where, next_step=halt.next_step) from halt
+            raise Unavailable(halt.outcome.why, where=where, next_step=halt.next_step) from halt
 
     async def close(self) -> None:
         """Let the mails under way end, for the time of one answer; then part from the server."""
         self._closed = True
+        taken = 0
         try:
             async with asyncio.timeout(self._settings.timeout.total_seconds()):
-                for _ in range(self._settings.connections):
+                while taken < self._settings.connections:
                     await self._slots.acquire()
+                    taken += 1
         except TimeoutError:
             for dialogue in self._busy:
                 dialogue.abort()
+        finally:
+            for _ in range(taken):
+                self._slots.release()
         for dialogue in self._kept:
             self._part(dialogue)
         self._kept.clear()
@@ -120,17 +124,13 @@ class Relay:
         if self._closed or not dialogue.usable or dialogue.mails >= self._mails:
             self._part(dialogue)
         else:
-            loop = asyncio.get_running_loop()
-            dialogue.idle_since = loop.time()
             self._kept.append(dialogue)
-            loop.call_later(self._idle, self._part_idle)
+            asyncio.get_running_loop().call_later(self._idle, self._part_idle, dialogue, dialogue.mails)
         return outcome
 
-    def _part_idle(self) -> None:
-        since = asyncio.get_running_loop().time() - self._idle
-        idle = [dialogue for dialogue in self._kept if dialogue.idle_since <= since]
-        self._kept = [dialogue for dialogue in self._kept if dialogue.idle_since > since]
-        for dialogue in idle:
+    def _part_idle(self, dialogue: Dialogue, mails: int) -> None:
+        if dialogue in self._kept and dialogue.mails == mails:
+            self._kept.remove(dialogue)
             self._part(dialogue)
 
     def _part(self, dialogue: Dialogue) -> None:

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
-from connector.delivery.outcome import Later, Never, Outcome, Sent, Shut
+from connector.delivery.outcome import Later, Never, Sent, Shut
+
+Untaken = Later | Shut | Never
+"""How a mail may end that the server did not take."""
 
 MOST_CHARACTERS = 200
 """Of a server's words, so many are kept."""
@@ -57,7 +60,7 @@ def go_on(stage: Stage, reply: Reply) -> bool:
     return 200 <= reply.code < 300
 
 
-def refusal(stage: Stage, reply: Reply, shown: str, *, own_sender: bool = True) -> Outcome:
+def refusal(stage: Stage, reply: Reply, shown: str, *, own_sender: bool = True) -> Untaken:
     """What a reply means with which the dialogue does not go on. ``shown``: the reply as it may be kept.
 
     ``own_sender``: the envelope's sender is the installation's, so that whoever refuses it refuses every mail.
@@ -86,7 +89,7 @@ def refusal(stage: Stage, reply: Reply, shown: str, *, own_sender: bool = True) 
     return Later(said)
 
 
-def sender_refused(said: str, *, own_sender: bool) -> Outcome:
+def sender_refused(said: str, *, own_sender: bool) -> Untaken:
     """Nobody's mail goes while the installation's sender is refused; an organization's sender stops only its own."""
     if own_sender:
         return Shut(f"{said}: correct sender or return_path in [mail] of rosterd.toml")
