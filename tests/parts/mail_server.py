@@ -195,18 +195,19 @@ def mail_server(
         return AuthResult(success=right, handled=right, auth_data=data)
 
     def connection() -> _Smtp:
-        return _Smtp(
+        made = _Smtp(
             server,
             hostname="mail.test",
             enable_SMTPUTF8=international,
             data_size_limit=most_bytes,
             tls_context=tls if security == "starttls" else None,
             require_starttls=security == "starttls",
-            auth_required=accounts is not None,
             auth_require_tls=security == "starttls",
             authenticator=authenticate,
             loop=loop,
         )
+        made._auth_required = accounts is not None  # aiosmtpd warns of it without STARTTLS, which is an error here
+        return made
 
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -221,6 +222,9 @@ def mail_server(
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)
+        # also those whose TLS handshake is under way, which nobody else knows
+        for transport in list(loop._transports.values()):  # type: ignore[attr-defined]
+            transport.abort()
         await asyncio.sleep(0.01)
 
     listening = asyncio.run_coroutine_threadsafe(start(), loop).result(10)

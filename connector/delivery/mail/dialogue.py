@@ -178,7 +178,7 @@ class Dialogue:
                 )
         except socket.gaierror as error:
             raise Halt(Shut("the server's name cannot be looked up"), _REACH) from error
-        except (OSError, EOFError) as error:
+        except OSError as error:
             raise self._unreached(error) from error
         peer = self._wire.known("peername")
         if settings.security == "none" and (not peer or not ip_address(peer[0]).is_loopback):
@@ -196,15 +196,16 @@ class Dialogue:
         except ValueError as error:
             raise Halt(Shut("the server's name is no host name"), _REACH) from error
 
-    def _unreached(self, error: OSError | EOFError) -> Halt:
+    def _unreached(self, error: OSError) -> Halt:
         if isinstance(error, ssl.SSLCertVerificationError):
             return Halt(Shut(f"the server's certificate is not accepted: {error.verify_message}"), _TRUST)
-        if isinstance(error, ssl.SSLError | ConnectionAbortedError | EOFError) or self._wire.transport is not None:
+        if isinstance(error, ssl.SSLError | ConnectionAbortedError):
             reason = getattr(error, "reason", None) or type(error).__name__
             return Halt(Shut(f"TLS cannot be agreed on with the server: {reason}"), _SECURE)
-        number = getattr(error, "errno", None)
+        if isinstance(error, ConnectionError) and not error.errno:
+            return Halt(Shut("the server hung up before the connection was ready"), _REACH)
         late = "no answer in time" if isinstance(error, TimeoutError) else "no connection"
-        return Halt(Shut(f"the server cannot be reached: {os.strerror(number) if number else late}"), _REACH)
+        return Halt(Shut(f"the server cannot be reached: {os.strerror(error.errno) if error.errno else late}"), _REACH)
 
     async def _hello(self) -> None:
         reply = await self._ask(Stage.HELLO, b"EHLO", self._own_name().encode("ascii"))
@@ -228,7 +229,7 @@ class Dialogue:
         assert self._trust is not None  # noqa: S101  # the relay makes it for every security but none
         try:
             await self._wire.secure(self._trust, self._name(), self._answer)
-        except (OSError, EOFError) as error:
+        except OSError as error:
             raise self._unreached(error) from error
 
     async def _sign_in(self) -> None:
