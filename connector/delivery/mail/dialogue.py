@@ -288,6 +288,8 @@ class Dialogue:
         await self._ask(Stage.SENDER, *words, octets=octets)
         await self._ask(Stage.RECIPIENT, b"RCPT", b"TO:<" + octets.recipient.encode() + b">", octets=octets)
         await self._ask(Stage.START, b"DATA", octets=octets)
+        if not self._wire.in_step:  # a reply that came early would be taken for the one to the mail
+            raise self._lost(Stage.START, "the connection was lost, or the server spoke unasked, behind the answer to")
         self._handed = True
         limit = _LAST_ANSWER * self._answer
         reply = await self._step(Stage.END, self._wire.whole_mail(octets.stuffed, limit), octets, limit=limit)
