@@ -121,8 +121,10 @@ class Engine:
             await self._deliver(batch)
         except Stale:
             _log.info("delivery.overtaken target=%s message=%s", batch.target, batch.id)
-        except Exception as error:  # a fault of ours or of the ledger: the message waits for its hold to end
+        except Exception as error:  # a fault of ours or of the ledger: it is tried as often as what its target puts off
             _log.exception("delivery.failed target=%s message=%s error=%r", batch.target, batch.id, error)
+            with suppress(RosterdError):
+                await self._again(batch, Later(f"a fault of rosterd: {type(error).__name__}"))
 
     async def _deliver(self, batch: Batch) -> None:
         async with self._ledger.read(batch.organization) as reader:

@@ -262,8 +262,8 @@ async def test_a_fault_of_ours_stops_no_other(world: World, caplog: pytest.LogCa
     world.target.answers = answers
     bad, *_ = await world.write("t0", "t1", "t2")
     async with world.delivering():
-        rows = await world.until(lambda rows: sum(bool(row.settled_at) for row in rows.values()) == 2)
-    assert rows[bad].state is DeliveryState.WAITING
+        rows = await world.until(lambda rows: rows[bad].attempts == 1 and len(world.tally.ends) == 2)
+    assert (rows[bad].state, rows[bad].note) == (DeliveryState.WAITING, "a fault of rosterd: LookupError")
     assert "a fault" in caplog.text
 
 

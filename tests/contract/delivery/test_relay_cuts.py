@@ -126,7 +126,7 @@ def places(total: Counter[str], step: int) -> list[tuple[Direction, int]]:
 
 
 def check(outcomes: dict[str, Outcome], server: MailServer) -> None:
-    """The laws: sent is taken; taken and not sent is in doubt; a call hands a mail over once at most; never is never."""
+    """The laws: sent is taken; taken and not sent is in doubt; a call hands a mail over once; never is never."""
     taken = Counter(str(delivered.message["Message-ID"]).partition("@")[0][1:] for delivered in server.mails)
     for name, outcome in outcomes.items():
         assert taken[name] <= 1, name
