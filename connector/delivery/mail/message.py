@@ -92,12 +92,12 @@ def compose(
         ("Date", *(format_datetime(require_aware(date)),) * 2),
         ("Message-ID", *(f"<{message_id}@{a_label(sender.rpartition('@')[2])}>",) * 2),
         ("Auto-Submitted", *("auto-generated",) * 2),
-        ("Content-Language", *(language,) * 2),
     ]
     for title, value, wire in headers:
         message[title] = _header(title, value, wire)
     message.set_content(_lines(rendered.text), cte="quoted-printable")
     message.add_alternative(_lines(rendered.html), subtype="html", cte="quoted-printable")
+    message["Content-Language"] = language  # after the parts, which take what begins with Content-
     # no line of a part can begin so: in quoted-printable the sign = is written =3D
     message.set_boundary(f"=_{hashlib.sha256(message_id.encode()).hexdigest()[:40]}")
     return message

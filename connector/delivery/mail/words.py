@@ -220,7 +220,8 @@ class Templates:
         """The fault with file and line, as far as Jinja2 knows them."""
         what = str(getattr(error, "message", "") or error or type(error).__name__)
         if isinstance(error, TemplateSyntaxError):
-            return _fault(what, f"{error.filename or origin}:{error.lineno}")
+            file = error.filename if error.filename and error.filename.endswith(".j2") else origin
+            return _fault(what, f"{file}:{error.lineno}")
         homes = [str(_BUILT_IN), *([str(self._folder)] if self._folder else [])]
         places = [(frame.filename, frame.lineno) for frame in extract_tb(error.__traceback__)]
         lines = [place for place in places if place[0].endswith(".j2") and place[0].startswith(tuple(homes))]
