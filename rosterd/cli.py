@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "byhand": ("invite", "relink", "rename", "restrict", "lift"),
     "granting": ("team", "seat"),
     "imports": ("import",),
+    "outbox": ("outbox",),
     "usage": ("usage",),
     "tokens": ("token",),
     "reports": ("publish", "report"),
