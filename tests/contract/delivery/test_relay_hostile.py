@@ -23,7 +23,7 @@ from tests.parts.https import Authority
 
 FROM, TO = "accounts@vendor.example", "jane.doe@acme.example"
 WAIT = 0.25
-BOTH_LOOPS = pytest.mark.parametrize("event_loop_policy", ["asyncio", "uvloop"], indirect=True)
+BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 pytestmark = BOTH_LOOPS
 Talk = Callable[["Line"], Awaitable[None]]
 
@@ -165,6 +165,7 @@ async def reset_after_the_mail(line: Line) -> None:
 async def reset_in_the_mail(line: Line) -> None:
     await line.say("220 mail.test")
     await line.answers("250 mail.test", "250 ok", "250 ok", "354 go on")
+    await line.hear()
     line.reset()
 
 
