@@ -134,7 +134,6 @@ def _states(found: Collection[Delivery]) -> str:
 
 
 def _next(found: Collection[Delivery]) -> str:
-    kept = next((item for item in found if item.state is DeliveryState.KEPT), None)
-    return (
-        f"rosterd outbox release --kind {kept.kind}" if kept else f"rosterd outbox show {next(iter(found)).message_id}"
-    )
+    first = next(iter(found))
+    kept = first.state is DeliveryState.KEPT
+    return f"rosterd outbox release --kind {first.kind}" if kept else f"rosterd outbox show {first.message_id}"

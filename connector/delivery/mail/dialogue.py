@@ -224,8 +224,10 @@ class Dialogue:
         if "starttls" not in self._extensions:
             raise Halt(Shut("the server does not offer STARTTLS; nothing is sent in the clear"), _SECURE)
         await self._ask(Stage.STARTTLS, b"STARTTLS")
-        if not self._wire.in_step:
+        if self._wire.is_connected and not self._wire.in_step:
             raise Halt(Shut("something spoke in the clear after STARTTLS, as somebody in between would"), _REACH)
+        if not self._wire.is_connected:
+            raise self._lost(Stage.STARTTLS, "the connection was lost behind the answer to")
         assert self._trust is not None  # noqa: S101  # the relay makes it for every security but none
         try:
             await self._wire.secure(self._trust, self._name(), self._answer)

@@ -1,16 +1,17 @@
-"""Mails are sent on the loop that the daemon runs on, and where a test asks for both, on asyncio's own too."""
+"""What is delivered is delivered on uvloop, as by the daemon; where a test names loops, on asyncio's own too."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Mapping
 
 import pytest
 import uvloop
 
 
-@pytest.fixture
-def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
-    """uvloop's, unless the test asks for ``asyncio``."""
-    if getattr(request, "param", "uvloop") == "asyncio":
-        return asyncio.DefaultEventLoopPolicy()
-    return uvloop.EventLoopPolicy()
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """uvloop; a test that is marked with ``asyncio(loop_factories=[...])`` chooses."""
+    found: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"uvloop": uvloop.new_event_loop}
+    if any("loop_factories" in marker.kwargs for marker in item.iter_markers("asyncio")):
+        found["asyncio"] = asyncio.new_event_loop
+    return found

@@ -24,7 +24,7 @@ from tests.parts.mail_server import MailServer, Security, Step, mail_server, set
 
 FROM, TO = "accounts@vendor.example", "jane.doe@acme.example"
 GUARD = 20.0
-BOTH_LOOPS = pytest.mark.parametrize("event_loop_policy", ["asyncio", "uvloop"], indirect=True)
+BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tests.parts.https import Authority
 
 FROM, TO = "accounts@vendor.example", "jane.doe@acme.example"
 WAIT = 0.25
-BOTH_LOOPS = pytest.mark.parametrize("event_loop_policy", ["asyncio", "uvloop"], indirect=True)
+BOTH_LOOPS = pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
 pytestmark = BOTH_LOOPS
 Talk = Callable[["Line"], Awaitable[None]]
 
@@ -165,6 +165,7 @@ async def reset_after_the_mail(line: Line) -> None:
 async def reset_in_the_mail(line: Line) -> None:
     await line.say("220 mail.test")
     await line.answers("250 mail.test", "250 ok", "250 ok", "354 go on")
+    await line.hear()
     line.reset()
 
 
@@ -339,3 +340,27 @@ async def test_l6_what_was_offered_before_tls_does_not_count(tmp_path: Path, mon
         outcome = await send(relay)
     assert outcome == Shut("the server offers no sign-in by password, and [mail] names a username")
     assert [line.partition(" ")[0] for line in server.heard if line] == ["EHLO", "STARTTLS", "EHLO"]
+
+
+async def test_a_server_that_knows_only_cram_md5_is_signed_in_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def talk(line: Line, challenge: str = "PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+") -> None:
+        await line.say("220 mail.test")
+        await line.answers("250-mail.test\r\n250 AUTH CRAM-MD5", f"334 {challenge}", "235 ok", "250 ok")
+
+    async def wrong(line: Line) -> None:
+        await talk(line, "a")
+
+    # the example of RFC 2195
+    monkeypatch.setenv("MAIL_PASSWORD", "tanstaaftanstaaf")
+    async with raw(talk, wrong, username="tim", password="env:MAIL_PASSWORD") as (server, relay):
+        assert (await relay.probe()).signed_in
+        assert server.heard[2] == "dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw"
+        assert await send(relay) == Shut("the server's challenge to AUTH CRAM-MD5 cannot be read")
+
+
+async def test_l6_localhost_that_is_elsewhere_is_not_spoken_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with raw(usual) as (server, relay):
+        monkeypatch.setattr(dialogue._Wire, "known", lambda _wire, _name: ("192.0.2.1", 25))
+        assert await send(relay) == Shut("the server is not on this machine, and security is none")
+        monkeypatch.undo()
+        assert not any(server.heard)
