@@ -230,7 +230,9 @@ class Dialogue:
             raise self._lost(Stage.STARTTLS, "the connection was lost behind the answer to")
         assert self._trust is not None  # noqa: S101  # the relay makes it for every security but none
         try:
-            await self._wire.secure(self._trust, self._name(), self._answer)
+            # on a connection that is lost at this instant, start_tls waits for ever, its handshake's limit too
+            async with asyncio.timeout(self._answer):
+                await self._wire.secure(self._trust, self._name(), self._answer)
         except OSError as error:
             raise self._unreached(error) from error
 

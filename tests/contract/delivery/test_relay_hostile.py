@@ -323,6 +323,24 @@ async def test_l6_nothing_counts_that_was_said_before_tls(
     assert not any("AUTH" in line or "MAIL" in line for line in server.heard)
 
 
+@pytest.mark.parametrize("how", ["reset", "end", "reset at the hello", "end at the hello"])
+async def test_l6_a_connection_that_is_lost_while_tls_begins(tmp_path: Path, how: str) -> None:
+    async def talk(line: Line) -> None:
+        await line.say("220 mail.test")
+        await line.answers("250-mail.test\r\n250 STARTTLS", "220 go on")
+        if "hello" in how:
+            await line.reader.read(20)
+        if "reset" in how:
+            line.reset()
+
+    loop = asyncio.get_running_loop()
+    async with raw(talk, ca_file=str(Authority(tmp_path).file), security="starttls") as (_, relay):
+        began = loop.time()
+        for _ in range(3):
+            assert isinstance(await send(relay), Shut)
+        assert loop.time() - began < 3
+
+
 async def test_l6_what_was_offered_before_tls_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tls = Authority(tmp_path)
     context = tls.issue("127.0.0.1")
