@@ -348,7 +348,7 @@ def _check_tree(tree: nodes.Template, refuse: Callable[[str, int], TemplateSynta
             raise refuse(f"block {node.name}: the blocks are {', '.join(_PARTS)}, and none stands in a loop", line)
         if isinstance(node, nodes.Extends) and getattr(node.template, "value", None) not in parents:
             raise refuse(f"a template extends {' or '.join(sorted(parents))}", line)
-        if isinstance(node, nodes.Filter) and not all(isinstance(one, nodes.Const) for one in node.args):
+        if isinstance(node, nodes.Filter) and not _written_out(node):
             raise refuse("what is given to a filter is written out: a text or a number", line)
         if isinstance(node, nodes.For):
             loops += 1
@@ -366,6 +366,11 @@ def _check_tree(tree: nodes.Template, refuse: Callable[[str, int], TemplateSynta
 def _is_super(node: nodes.Call) -> bool:
     given = (node.args, node.kwargs, node.dyn_args, node.dyn_kwargs)
     return isinstance(node.node, nodes.Name) and node.node.name == "super" and not any(given)
+
+
+def _written_out(node: nodes.Filter) -> bool:
+    given = [*node.args, *(keyword.value for keyword in node.kwargs)]
+    return all(isinstance(one, nodes.Const) for one in given) and not (node.dyn_args or node.dyn_kwargs)
 
 
 def _refuse(what: str, line: int, *, name: str | None, filename: str | None) -> TemplateSyntaxError:

@@ -25,6 +25,7 @@ READERS = {
     Readers.OPERATOR: "the operator, `[mail] operator`",
     Readers.ASKED: "the address that was given",
 }
+MADE = {"Message", "outbox.Message"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -47,7 +48,7 @@ class Code:
         for module, tree in self.sources.items():
             for function in self._functions(tree):
                 for call in ast.walk(function):
-                    if isinstance(call, ast.Call) and ast.unparse(call.func) in {"Message", "outbox.Message"}:
+                    if isinstance(call, ast.Call) and call.args and ast.unparse(call.func) in MADE:
                         kind, _, payload = call.args
                         yield from self._read(Place(kind, function, module), Place(payload, function, module))
 

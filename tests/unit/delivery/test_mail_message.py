@@ -5,7 +5,9 @@ from __future__ import annotations
 import email
 from datetime import UTC, datetime, timedelta, timezone
 from email import policy
+from email.header import decode_header, make_header
 from email.message import EmailMessage
+from email.utils import parseaddr
 from typing import Any
 
 import pytest
@@ -21,15 +23,42 @@ from connector.delivery.mail.words import Rendered, Templates
 AT = datetime(2026, 7, 23, 16, 5, tzinfo=timezone(timedelta(hours=2)))
 WORDS = Rendered("Zażółć", "Dzień dobry\n.\nFrom here\n", "<p>Dzień dobry</p>\n")
 ANY = st.text(st.characters(), max_size=300)
-HOSTILE = st.lists(
-    st.one_of(
-        st.sampled_from(["\r\n", "\n", "\r", "Bcc: x@evil.example", "=?utf-8?q?a?=", "=?", "?=", ",", '"', "\\", "<", ">",
-                         "@evil.example", ":", ";", "(", ")", "\u202e", "\u2066", "\u200f", "😀", "👩‍👩‍👧", "ż", " ", "  ", "\t",
-                         "\x00", "\ud800", "\u2028", "\u0085", "a" * 998, "x@evil.example, ", "é", "e\u0301", "\ufeff"]),
-        st.text(max_size=9),
+PIECES = [
+    *(
+        "\r\n",
+        "\n",
+        "\r",
+        "Bcc: x@evil.example",
+        "=?utf-8?q?a?=",
+        "=?",
+        "?=",
+        ",",
+        '"',
+        "\\",
+        "<",
+        ">",
+        ":",
+        ";",
+        "(",
+        ")",
     ),
-    max_size=12,
-).map("".join)  # fmt: skip
+    *(
+        "@evil.example",
+        "x@evil.example, ",
+        "\u202e",
+        "\u2066",
+        "\u200f",
+        "😀",
+        "👩\u200d👧",
+        "ż",
+        " ",
+        "  ",
+        "\t",
+        "\x00",
+    ),
+    *("\ud800", "\u2028", "\u0085", "a" * 998, "é", "e\u0301", "\ufeff"),
+]
+HOSTILE = st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=9)), max_size=12).map("".join)
 
 
 def made(**given: Any) -> EmailMessage:
@@ -45,6 +74,18 @@ def made(**given: Any) -> EmailMessage:
     }
     rendered = given.pop("rendered", WORDS)
     return compose(rendered, **{**values, **given})
+
+
+def display_name(message: EmailMessage, title: str) -> str:
+    """The name in a header as a mail program reads it. (The parser of the standard library puts a blank between two
+    encoded words of a name.)"""
+    raw = email.message_from_bytes(message.as_bytes())[title]
+    return str(make_header(decode_header(parseaddr(raw)[0])))
+
+
+def bodies(message: EmailMessage) -> list[str]:
+    """Text and HTML as they arrive."""
+    return [part.get_content().replace("\r\n", "\n") for part in message.iter_parts()]  # type: ignore[attr-defined]
 
 
 def parsed(message: EmailMessage) -> EmailMessage:
@@ -72,7 +113,7 @@ def test_l6_a_mail_says_what_it_is() -> None:
     assert isinstance(text, EmailMessage)
     assert isinstance(html, EmailMessage)
     assert (text.get_content_type(), html.get_content_type()) == ("text/plain", "text/html")
-    assert (text.get_content(), html.get_content()) == (WORDS.text, WORDS.html)
+    assert bodies(read) == [WORDS.text, WORDS.html]
 
 
 def test_l6_the_same_mail_is_the_same_bytes() -> None:
@@ -85,10 +126,7 @@ def test_l6_every_line_is_short_enough() -> None:
     long = "x" * 5000 + " " + "ż" * 5000
     message = made(rendered=Rendered(long, long, f"<p>{long}</p>"), sender_name=long, recipient_name=long)
     assert max(map(len, message.as_bytes().split(b"\r\n"))) <= 78
-    text, html = parsed(message).iter_parts()
-    assert isinstance(text, EmailMessage)
-    assert isinstance(html, EmailMessage)
-    assert (text.get_content(), html.get_content()) == (f"{long}\n", f"<p>{long}</p>\n")
+    assert bodies(parsed(message)) == [f"{long}\n", f"<p>{long}</p>\n"]
     assert parsed(message)["Subject"] == long
 
 
@@ -115,7 +153,7 @@ def test_l6_what_is_no_address_is_refused(which: str, value: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "a b", "a@b", "a>b", "ż", "a" * 101])
 def test_l6_what_is_no_id_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="^message_id is letters"):
+    with pytest.raises(ValueError, match=r"^message_id is letters"):
         made(message_id=value)
 
 
@@ -154,8 +192,9 @@ def test_l6_an_address_beyond_ascii_needs_smtputf8() -> None:
 )
 def test_l6_a_name_is_shown_as_it_is_and_is_no_address(given: str, shown: str) -> None:
     for title, which in (("From", "sender_name"), ("To", "recipient_name")):
-        [one] = parsed(made(**{which: given}))[title].addresses
-        assert one.display_name == shown
+        message = made(**{which: given})
+        [one] = parsed(message)[title].addresses
+        assert display_name(message, title) == shown
         assert one.addr_spec in {"accounts@vendor.example", "jane.doe@acme.example"}
 
 
@@ -179,10 +218,10 @@ def test_l6_no_name_and_no_subject_adds_a_header_or_an_address(shown: str, subje
     for title, address in (("From", "accounts@vendor.example"), ("To", "jane.doe@acme.example")):
         [one] = read[title].addresses
         assert one.addr_spec == address
-        assert one.display_name == name(shown)
-        assert len(one.display_name) <= NAME_LIMIT
+        assert display_name(message, title) == name(shown)
+        assert len(name(shown)) <= NAME_LIMIT
         assert DIRECTIONS.isdisjoint(str(read[title]))
-    assert [part.get_content() for part in read.iter_parts()] == [rendered.text, rendered.html]  # type: ignore[attr-defined]
+    assert bodies(read) == [rendered.text, rendered.html]
 
 
 @given(HOSTILE | ANY, HOSTILE | ANY)
@@ -198,7 +237,7 @@ def test_l6_whatever_people_and_organizations_are_called_a_mail_is_made(organiza
     rendered = Templates().render(kind, "en", letter)
     read = parsed(made(rendered=rendered))
     assert read["Subject"] == rendered.subject
-    assert [part.get_content() for part in read.iter_parts()] == [rendered.text, rendered.html]  # type: ignore[attr-defined]
+    assert bodies(read) == [rendered.text, rendered.html]
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=400))
@@ -206,4 +245,4 @@ def test_l6_words_arrive_as_they_were(text: str) -> None:
     rendered = Rendered("s", text, text)
     kept = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n") + "\n"
     read = parsed(made(rendered=rendered))
-    assert [part.get_content() for part in read.iter_parts()] == [kept, kept]  # type: ignore[attr-defined]
+    assert bodies(read) == [kept, kept]
