@@ -19,7 +19,7 @@ from connector.delivery import obsolete
 from connector.delivery.outcome import Later, Never, Outcome, Sent, Shut
 from connector.delivery.target import Parcel, Target
 from connector.delivery.waits import Breaker, Turns, backoff
-from ledger.errors import RosterdError, Stale
+from ledger.errors import NotFound, RosterdError, Stale
 from ledger.store import deliveries
 from ledger.store.deliveries import Batch, DeliveryState, Receipt
 from ledger.store.engine import Ledger
@@ -130,20 +130,22 @@ class Engine:
         async with self._ledger.read(batch.organization) as reader:
             gone = await obsolete.found(reader, batch, self._clock())
             kept = replace(batch, messages=tuple(told for told in batch.messages if told.id not in gone))
+            parcels, wrong = list[Parcel](), ""
             try:
                 parcels = await self._target.prepare(reader, kept) if kept.messages else []
-                why = "nobody is there to be told"
             except RosterdError as error:
-                parcels, why = [], error.what
+                wrong, mendable = error.what, not isinstance(error, NotFound)
         for note in sorted(set(gone.values())):
             ids = {message for message, said in gone.items() if said == note}
             batch = await self._settle(batch, DeliveryState.OBSOLETE, note, ids)
         if not batch.messages:
             return
-        if not parcels:
-            await self._settle(batch, DeliveryState.DEAD, why)
-            return
-        await self._send(batch, parcels)
+        if wrong and mendable:
+            await self._again(batch, Later(wrong))
+        elif not parcels:
+            await self._settle(batch, DeliveryState.DEAD, wrong or "nobody is there to be told")
+        else:
+            await self._send(batch, parcels)
 
     async def _send(self, batch: Batch, parcels: list[Parcel]) -> None:
         """Each receiver that is not done with; those that are put off hold up no other."""

@@ -49,8 +49,8 @@ class Target(Protocol):
         """How fast it may be told things."""
 
     async def prepare(self, reader: Reader, batch: Batch) -> list[Parcel]:
-        """The batch for each of its receivers, as the book is now. Raises ``RosterdError`` when it can be made for
-        nobody: that is a dead letter which says so."""
+        """The batch for each of its receivers, as the book is now. Raises ``NotFound`` when there is nobody to tell,
+        which makes a dead letter, and another ``RosterdError`` for what somebody can mend: then it is tried again."""
 
     async def send(self, parcel: Parcel) -> Outcome:
         """One try; never raises for what the receiver or the way to it does."""

@@ -168,7 +168,7 @@ def preview(
     session.as_json = session.as_json or as_json
     settings = session.load()
     if not kind:
-        rows = tuple((item.name, item.readers.value, "" if item.raised else "not sent yet") for item in KINDS.values())
+        rows = tuple((item.name, item.readers.value, "" if item.sent else "not sent yet") for item in KINDS.values())
         document = {"kinds": [dict(zip(("kind", "to", "note"), row, strict=True)) for row in rows]}
         answer(session, Shown((), document, Grid(("kind", "to", ""), rows)))
         return

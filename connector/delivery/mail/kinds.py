@@ -45,6 +45,11 @@ class MailKind:
     raised: bool = True
     digest: bool = False
 
+    @property
+    def sent(self) -> bool:
+        """Whether anything sends it today: a message of the outbox, or somebody who asks for it."""
+        return self.raised or self.readers is Readers.ASKED
+
     def __post_init__(self) -> None:
         """A person is told of their own matters one by one."""
         if self.digest and self.readers in {Readers.PERSON, Readers.ASKED}:

@@ -15,7 +15,7 @@ from connector.delivery.mail.message import compose
 from connector.delivery.mail.recipients import Recipient
 from connector.delivery.mail.relay import Relay
 from connector.delivery.mail.settings import MailSettings, OrganizationMailSettings
-from connector.delivery.mail.words import MOST_ITEMS, Item, Letter, Templates
+from connector.delivery.mail.words import MOST_ITEMS, Item, Letter, Rendered, Templates
 from connector.delivery.outcome import Outcome
 from connector.delivery.target import Pace, Parcel
 from ledger.errors import BadInput
@@ -82,16 +82,9 @@ class MailTarget:
         parcels = []
         for recipient in found:
             try:
-                message = compose(
-                    words.render(kind, language, letter(recipient)),
-                    message_id=_message_id(kind, batch, recipient),
-                    sender=sender.settings.sender or self.settings.sender,
-                    sender_name=sender.settings.sender_name or self.settings.sender_name or sender.organization,
-                    recipient=recipient.mail,
-                    recipient_name=recipient.name,
-                    reply_to=sender.settings.reply_to,
-                    date=self.clock(),
-                    language=language,
+                rendered = words.render(kind, language, letter(recipient))
+                message = composed(
+                    rendered, _message_id(kind, batch, recipient), self.settings, sender, recipient, self.clock()
                 )
             except ValueError as error:
                 raise BadInput(str(error), where=kind.name) from error
@@ -122,6 +115,23 @@ class MailTarget:
                 "expires_at": due.get(identity),
             }
         return lambda recipient: Letter(organization=sender.organization, items=items, person=recipient.name, **values)
+
+
+def composed(
+    rendered: Rendered, message_id: str, settings: MailSettings, sender: Sender, recipient: Recipient, now: datetime
+) -> EmailMessage:
+    """A mail in the name of one organization. Raises ``ValueError`` for what no mail may hold."""
+    return compose(
+        rendered,
+        message_id=message_id,
+        sender=sender.settings.sender or settings.sender,
+        sender_name=sender.settings.sender_name or settings.sender_name or sender.organization,
+        recipient=recipient.mail,
+        recipient_name=recipient.name,
+        reply_to=sender.settings.reply_to,
+        date=now,
+        language=sender.settings.language or settings.language,
+    )
 
 
 def _message_id(kind: MailKind, batch: Batch, recipient: Recipient) -> str:

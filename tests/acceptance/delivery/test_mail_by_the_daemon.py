@@ -32,6 +32,7 @@ FAST = {"rate": 100_000, "timeout": "5s"}
 def acme(tmp_path: Path) -> Installation:
     made = Installation.make(tmp_path / "etc")
     made.edit("rosterd.toml", "[database]", QUIET)
+    made.append('\n[invites]\ndomains = ["acme.example"]\n')
     return made
 
 

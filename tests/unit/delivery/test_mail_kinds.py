@@ -172,7 +172,7 @@ def test_l7_the_document_says_what_is_sent_when_to_whom() -> None:
     sent, _, fields = tables(DOCUMENT)
     assert sent == [
         [f"`{kind.name}`", kind.when, READERS[kind.readers], "yes" if kind.digest else "no",
-         "sent today" if kind.raised else "not sent yet"]
+         "sent today" if kind.sent else "not sent yet"]
         for kind in KINDS.values()
     ]  # fmt: skip
     assert fields == [[f"`{kind.name}`", ", ".join(f"`{key}`" for key in kind.example)] for kind in KINDS.values()]
