@@ -11,7 +11,7 @@ from email.utils import parseaddr
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from connector.delivery.mail import words
@@ -22,6 +22,8 @@ from connector.delivery.mail.words import Rendered, Templates
 
 AT = datetime(2026, 7, 23, 16, 5, tzinfo=timezone(timedelta(hours=2)))
 WORDS = Rendered("Zażółć", "Dzień dobry\n.\nFrom here\n", "<p>Dzień dobry</p>\n")
+TEMPLATES = Templates()
+"""Compiled once, as in a daemon."""
 ANY = st.text(st.characters(), max_size=300)
 PIECES = [
     *(
@@ -198,6 +200,7 @@ def test_l6_a_name_is_shown_as_it_is_and_is_no_address(given: str, shown: str) -
         assert one.addr_spec in {"accounts@vendor.example", "jane.doe@acme.example"}
 
 
+@settings(deadline=None)
 @given(HOSTILE | ANY, HOSTILE | ANY)
 @example("Żółw, x@evil.example", "=?utf-8?b?ZQ==?=")
 @example('a"b\\', "  a   b ")
@@ -224,6 +227,7 @@ def test_l6_no_name_and_no_subject_adds_a_header_or_an_address(shown: str, subje
     assert bodies(read) == [rendered.text, rendered.html]
 
 
+@settings(deadline=None)
 @given(HOSTILE | ANY, HOSTILE | ANY)
 def test_l6_whatever_people_and_organizations_are_called_a_mail_is_made(organization: str, person: str) -> None:
     kind = KINDS["invite.mail"]
@@ -234,12 +238,13 @@ def test_l6_whatever_people_and_organizations_are_called_a_mail_is_made(organiza
         teams=(person,),
         link="https://accounts.vendor.example/login",
     )
-    rendered = Templates().render(kind, "en", letter)
+    rendered = TEMPLATES.render(kind, "en", letter)
     read = parsed(made(rendered=rendered))
     assert read["Subject"] == rendered.subject
     assert bodies(read) == [rendered.text, rendered.html]
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=400))
 def test_l6_words_arrive_as_they_were(text: str) -> None:
     rendered = Rendered("s", text, text)
