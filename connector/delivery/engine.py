@@ -120,9 +120,9 @@ class Engine:
         try:
             await self._deliver(batch)
         except Stale:
-            _log.info("delivery.overtaken target=%s message=%s", batch.target, batch.id)
+            _log.info("event=delivery.overtaken target=%s message=%s", batch.target, batch.id)
         except Exception as error:  # a fault of ours or of the ledger: it is tried as often as what its target puts off
-            _log.exception("delivery.failed target=%s message=%s error=%r", batch.target, batch.id, error)
+            _log.exception("event=delivery.failed target=%s message=%s error=%r", batch.target, batch.id, error)
             with suppress(RosterdError):
                 await self._again(batch, Later(f"a fault of rosterd: {type(error).__name__}"))
 
@@ -198,11 +198,11 @@ class Engine:
         if isinstance(outcome, Shut):
             if not self._breaker.left(self._steady()):  # those that were under way together trip it once
                 wait = self._breaker.trip(self._steady(), outcome.why, outcome.after)
-                _log.warning("delivery.shut target=%s seconds=%.0f why=%s", self._target.name, wait, outcome.why)
+                _log.warning("event=delivery.shut target=%s seconds=%.0f why=%s", self._target.name, wait, outcome.why)
                 self._tally.shut(self._target.name, is_shut=True)
         elif isinstance(outcome, Sent) and self._breaker.tripped:
             self._breaker.mend()
-            _log.info("delivery.open target=%s", self._target.name)
+            _log.info("event=delivery.open target=%s", self._target.name)
             self._tally.shut(self._target.name, is_shut=False)
 
     async def _settle(self, batch: Batch, state: DeliveryState, note: str, ids: Collection[str] | None = None) -> Batch:
@@ -210,7 +210,7 @@ class Engine:
         level = logging.WARNING if state is DeliveryState.DEAD else logging.INFO
         _log.log(
             level,
-            "delivery.%s target=%s organization=%s kind=%s message=%s",
+            "event=delivery.%s target=%s organization=%s kind=%s message=%s",
             state.value,
             batch.target,
             batch.organization,

@@ -243,10 +243,14 @@ async def counts(reader: Reader) -> dict[tuple[str, str, DeliveryState], int]:
 
 
 async def retry(book: Book, message_id: str, target: str) -> bool:
-    """A dead, dropped or waiting delivery is due at once, with its attempts forgotten; false where it is neither."""
+    """A dead, dropped or waiting delivery is due at once, its attempts and refusals forgotten; false where it is
+    neither."""
+    row = await book.first(book.select(delivery).where(*_one(message_id, target)))
+    if row is None:
+        return False
     values = {
         "state": DeliveryState.WAITING.value, "next_at": book.at, "attempts": 0, "begun_at": None, "settled_at": None,
-        "claims": delivery.c.claims + 1,
+        "claims": delivery.c.claims + 1, "done": [item for item in row.done if Receipt(*item).taken],
     }  # fmt: skip
     again = delivery.c.state.in_([DeliveryState.DEAD, DeliveryState.DROPPED, DeliveryState.WAITING])
     return bool(await book.update(delivery, values, *_one(message_id, target), again))

@@ -50,7 +50,7 @@ def mails_by(acme: Installation, server: MailServer, authority: Authority | None
         handle.write("\n[mail]\n" + "\n".join(lines) + "\n")
 
 
-def until(so: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(so: Callable[[], bool], seconds: float = 120.0) -> None:
     end = time.monotonic() + seconds
     while not so():
         assert time.monotonic() < end, "it did not happen"
