@@ -26,6 +26,24 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).strip()
 
 
+_ASCII_BY_NFC = re.compile("([\u037e\u1fef\u212a])")
+"""Every sign that NFC alone turns into an ASCII one: the Greek question mark, the varia, the Kelvin sign."""
+
+
+def caseless(text: str) -> str:
+    """Two texts in one letter case are equal; no two letters become one, as ``ß`` and ``ss`` do in ``fold``: for what
+    somebody else says of a person. NFC, outer space off."""
+    parts = _ASCII_BY_NFC.split(text.strip())
+    parts[::2] = (unicodedata.normalize("NFC", part) for part in parts[::2])
+    return "".join(map(_lower, "".join(parts)))
+
+
+def _lower(letter: str) -> str:
+    """In lower case where that is one letter and on the same side of the ASCII border; else as it is."""
+    lower = letter.lower()
+    return lower if len(lower) == 1 and lower.isascii() == letter.isascii() else letter
+
+
 @lru_cache(maxsize=4096)
 def a_label(domain: str) -> str:
     """The ASCII form of a domain (IDNA 2008, UTS 46 mapping); ``faß.de`` and ``fass.de`` stay two owners.
@@ -76,6 +94,23 @@ class Email:
         if len(clean) > 254 or not local.isprintable() or clean.split() != [clean]:
             raise ValueError(f"{text!r} is not a mail address: too long, or it holds spaces or control characters")
         return cls(clean, f"{fold(local)}@{a_label(domain)}")
+
+    @classmethod
+    def asserted(cls, text: str) -> Email:
+        """Parse what an identity provider says; ``ValueError`` also where NFC alone would make an ASCII letter of
+        another one (the Kelvin sign, a ``K``): those are two mailboxes."""
+        if _ASCII_BY_NFC.search(text.rpartition("@")[0]):
+            raise ValueError(f"{text!r} is not a mail address: it holds a letter that is written as another one")
+        return cls.parse(text)
+
+    @property
+    def mailbox(self) -> str:
+        """What says whose mail it is: as ``key``, but two letters are one only if they differ in nothing but case.
+
+        ``key`` also folds ``ß`` to ``ss`` and ``ſ`` to ``s``, so that a directory never has both; at a provider they
+        are two accounts, and who has one is not who has the other.
+        """
+        return f"{caseless(self.text.rpartition('@')[0])}@{self.domain}"
 
     @property
     def refused_by_relays(self) -> str:

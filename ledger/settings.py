@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from ipaddress import ip_network
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
@@ -46,6 +47,25 @@ def show_duration(value: timedelta) -> str:
         if seconds and seconds % size == 0:
             return f"{seconds // size}{unit}"
     return f"{seconds}s" if seconds else "0"
+
+
+def require_clear_port(text: str) -> None:
+    """Raise ``ValueError`` with what could be meant where an IPv6 address without brackets may end in a port."""
+    host, _, port = text.rpartition(":")
+    if ":" not in host or "]" in text or not re.fullmatch(r"[0-9]{1,5}", port) or not _is_network(host):
+        return
+    meanings = f"write [{host}]:{port} for port {port}"
+    if _is_network(text):
+        meanings = f"write [{text}] for the address {text}, or [{host}]:{port} for port {port} of {host}"
+    raise ValueError(f"{text!r} may be an address or end in a port: {meanings}")
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 Duration = Annotated[

@@ -232,7 +232,7 @@ def _sign_on(service: Service, organization: str) -> admin.OwnSignOn:
         {item.name: item.grace for item in customer.settings.domains},
         service.provider(),
         metadata,
-        service.door().get,
+        service.fetch_proof,
     )
 
 

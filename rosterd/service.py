@@ -26,7 +26,7 @@ from rosterd.logs import event
 from rosterd.settings import Customer, InstallationSettings, Settings
 
 if TYPE_CHECKING:
-    from access.outbound.door import Door
+    from access.outbound.door import Door, Fetched
     from connector.directory.scim.inbox import Mailbox
     from connector.reconcile.explain.ask import ConfiguredFinder
     from connector.reconcile.policy.policy import Policy
@@ -128,6 +128,12 @@ class Service:
         from access.outbound.door import Door
 
         return Door(self.settings.installation.outbound)
+
+    async def fetch_proof(self, url: str) -> Fetched:
+        """The file that proves a domain: as ``door``, but by public authorities alone (N13)."""
+        from access.outbound.door import Door
+
+        return await Door(self.settings.installation.outbound.without_ca()).get(url)
 
     async def fetch_metadata(self, url: str) -> bytes:
         """An identity provider's metadata, through the one way out."""

@@ -109,13 +109,9 @@ async def evidence(service: Service, task: Handover) -> dict[str, Any]:
     """Look again at every domain that is or was proved and is due, and at the metadata of the live connection; the next
     look is enqueued for when it is."""
     from connector.sso.proof.domain_steps import recheck_domains
-    from connector.sso.proof.web import Page
     from connector.sso.provider.refresh import refresh
     from connector.sso.settings import SsoSettings
     from rosterd.looks import enqueue_next
-
-    async def ask(address: str) -> Page:  # what fetches is loaded when there is something to fetch
-        return await service.door().get(address)
 
     installation = service.settings.installation
     fence = Errand(Unleased.EVIDENCE, task.claim)
@@ -123,7 +119,7 @@ async def evidence(service: Service, task: Handover) -> dict[str, Any]:
         service.ledger,
         task.organization,
         dns=installation.dns,
-        fetch=ask,
+        fetch=service.fetch_proof,
         every=installation.schedule.evidence_every,
         now=service.clock(),
         fence=fence,

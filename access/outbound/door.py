@@ -11,7 +11,7 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -45,11 +45,12 @@ SMALL = Caps()
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A whole document. ``content_type``: in lower case without parameters, empty when none was said; ``address``:
-    the one that was connected to."""
+    the one that was connected to; ``own_ca``: authorities of the operator's own were believed too."""
 
     body: bytes
     content_type: str
     address: Address
+    own_ca: bool = False
 
 
 class Resolver(Protocol):
@@ -111,7 +112,8 @@ class Door:
             unreached: Exception | None = None
             for address in addresses[:_MOST_TRIED]:
                 try:
-                    return await _asked(session, target, address, caps)
+                    found = await _asked(session, target, address, caps)
+                    return replace(found, own_ca=bool(self._ca))
                 except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                     unreached = error
                 except aiohttp.ClientError as error:

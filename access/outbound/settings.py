@@ -11,7 +11,7 @@ from pydantic import AfterValidator
 
 from access.outbound.addresses import Address, Network
 from access.outbound.urls import host_name
-from ledger.settings import SettingsModel
+from ledger.settings import SettingsModel, require_clear_port
 
 _ENTRY = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\]|(?P<plain>[^\[\]:]+))(?::(?P<port>[0-9]{1,5}))?")
 
@@ -26,7 +26,8 @@ class Opening:
 
     @classmethod
     def parse(cls, text: str) -> Opening:
-        """Read an entry; raises ``ValueError`` with the forms."""
+        """Read an entry; raises ``ValueError`` with the forms, and with both meanings where there are two."""
+        require_clear_port(text)
         found = _ENTRY.fullmatch(text)
         host = (found["bracketed"] or found["plain"]) if found else text
         port = int(found["port"]) if found and found["port"] else None
@@ -82,11 +83,17 @@ class OutboundSettings(SettingsModel):
 
     allow: tuple[Annotated[str, AfterValidator(_opening)], ...] = ()
     """Exceptions: NETWORK or ADDRESS (10.1.2.0/24: hosts may be there), HOST:PORT (a port other than 443 of a host that
-    is public or in such a network), ADDRESS:PORT or [ADDRESS]:PORT (both at once; at a loopback address also http, for
-    tests). Only this file can open anything, and what it opens is open to the addresses in every customer's file."""
+    is public or in such a network), ADDRESS:PORT, for IPv6 [ADDRESS]:PORT (both at once; at a loopback address also
+    http, for tests). Only this file can open anything, and what it opens is open to the addresses in every customer's
+    file."""
 
     ca: str = ""
-    """PEM file of your own certificate authorities, relative to this file; they count beside those of the system."""
+    """PEM file of your own certificate authorities, relative to this file; they count beside those of the system, but
+    not where a file proves a domain: whoever issues certificates in your network owns no domain."""
+
+    def without_ca(self) -> OutboundSettings:
+        """The same openings, and nobody believed but the system's authorities: for proofs (N13)."""
+        return self.model_copy(update={"ca": ""})
 
     def openings(self) -> tuple[Opening, ...]:
         """``allow``, read."""

@@ -260,7 +260,7 @@ class SignOn(Answering):
     async def turn_off(self, request: web.Request) -> web.Response:
         """Whether it was on before."""
         who = await self.may_see_all(request, Scope.SSO_WRITE)
-        reason = (await body(request, TurnedOff)).reason.strip()
+        reason = (await body(request, TurnedOff)).reason
         done = await steps.turn_off(
             self.ledger, who.organization, reason=reason, actor=who.actor, now=self.acts.clock()
         )

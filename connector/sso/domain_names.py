@@ -106,11 +106,17 @@ def require_registrable(raw: str) -> str:
     return domain
 
 
+def registered(domain: str) -> str:
+    """The part of an A-label that somebody registered with a registry: acme.co.uk of mail.acme.co.uk. Suffixes of
+    companies are none here: who rents a.s3.amazonaws.com has registered nothing."""
+    return _suffixes(icann=True).privatesuffix(domain) or domain
+
+
 def overlaps(one: str, other: str) -> bool:
     """Equal, or one lies below the other."""
     return one == other or one.endswith(f".{other}") or other.endswith(f".{one}")
 
 
-@lru_cache(maxsize=1)
-def _suffixes() -> PublicSuffixList:
-    return PublicSuffixList()
+@lru_cache(maxsize=2)
+def _suffixes(*, icann: bool = False) -> PublicSuffixList:
+    return PublicSuffixList(only_icann=icann)

@@ -1,6 +1,7 @@
 """Refused sign-ins: kept where an admin finds them by the reference that the person was shown (N2, N17).
 
-Prohibition: anonymous input never fills the audit and never says anything about a gate.
+Prohibition: anonymous input never fills the audit, never says anything about a gate, and takes no place of what a
+provider has signed.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from ledger.store.engine import Ledger
 
 REFUSED = "sign_in.refused"
 MOST_TOLD, TOLD_WITHIN = 100, timedelta(hours=1)
-"""Anybody can have a login refused, so the audit tells of so many in that time; the log has every one."""
+"""Anybody can have a login refused, so the audit tells of so many in that time, and of as many more that the provider
+signed: those are real people's, and nobody else can use their places up. The log has every one."""
+_SIGNED, _UNSIGNED = "signed", "unsigned"
 
 
 def reference() -> str:
@@ -48,15 +51,18 @@ def refusal(request: OpenRequest, error: SignInRefused, carried: Carried, at: da
 
 
 async def keep(ledger: Ledger, organization: str, found: Refusal, actor: str) -> Refusal:
-    """Audit a refusal, of logins so many in an hour; of a test, which an admin began, it is evidence too (N17)."""
+    """Audit a refusal, of logins so many of each kind in an hour; of a test, which an admin began, it is evidence too
+    (N17)."""
     async with ledger.write(organization, Unleased.SIGN_IN, at=found.at) as book:
         kept = replace(found, at=book.at)
         facts = kept.facts()
         if found.purpose == TEST:
             # it says nothing about the gate, which therefore does not change
             await evidence.record(book, evidence.TEST_FAILED, kept.connection_id, actor=actor, facts=facts, domains=())
-        elif not await rows.tell(book, kept.reference, book.at + TOLD_WITHIN, MOST_TOLD):
-            return kept
+        else:
+            kind = _SIGNED if kept.signed else _UNSIGNED
+            if not await rows.tell(book, kind, kept.reference, book.at + TOLD_WITHIN, MOST_TOLD):
+                return kept
         event = AuditEvent(actor, REFUSED, _subject(kept.reference), kept.reason, after=facts)
         await audit.append(book, [event])
     return kept
@@ -68,7 +74,8 @@ async def explain(reader: Reader, name: str) -> Refusal:
     if not found or not found[0].payload:
         raise NotFound(
             "the audit has no refused sign-in with this reference: it answered no open request of ours, or came"
-            f" while very many were refused ({MOST_TOLD} an hour are kept)",
+            f" while very many were refused ({MOST_TOLD} an hour are kept of those that the provider signed, and"
+            " as many of the others)",
             where=name,
             next_step="rosterd sso status; the log has every refusal: look there for this reference",
         )

@@ -21,6 +21,7 @@ from aiohttp import web
 from access.bodies import FORM, STATUS, read_body
 from connector.sso import refusals, sign_in
 from connector.sso.gate.explain_refusal import warning_in_words
+from connector.sso.saml.posting_page import POLICY
 from connector.sso.saml.request_seal import TEST
 from connector.sso.saml.response import MAX_BASE64, SignInRefused
 from connector.sso.saml.service_provider import ServiceProvider
@@ -40,7 +41,6 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _PLAIN = "default-src 'none'; frame-ancestors 'none'"
-_POSTING = "default-src 'none'; script-src 'unsafe-inline'; form-action *; frame-ancestors 'none'"
 _MAX_BODY, _MAX_FIELDS = MAX_BASE64 * 2, 8
 _MAX_ESCAPED = MAX_BASE64 // 10  # of base64 one character in thirty is, and unescaping many keeps everybody waiting
 _MOST_COOKIES = 6
@@ -62,8 +62,9 @@ class Entrance:
         prefix = "/sso/{organization}"
         return [
             web.get(f"{prefix}/metadata", self.metadata),
-            web.get(f"{prefix}/login", self.login),
-            web.get(f"{prefix}/test", self.test),
+            # they act: who only looks (HEAD: mail scanners, previews) must not spend a ticket
+            web.get(f"{prefix}/login", self.login, allow_head=False),
+            web.get(f"{prefix}/test", self.test, allow_head=False),
             web.post(f"{prefix}/acs", self.acs),
         ]
 
@@ -162,7 +163,7 @@ class Entrance:
         if going.location:
             answer = web.Response(status=303, headers={**_HEADERS, "Location": going.location})
         else:
-            headers = {**_HEADERS, "Content-Security-Policy": _POSTING}
+            headers = {**_HEADERS, "Content-Security-Policy": POLICY}
             answer = web.Response(text=going.form, content_type="text/html", headers=headers)
         for name in self._outworn(request, organization):
             self._set(answer, name, "", 0)

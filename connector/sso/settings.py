@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, field_validator
 
 from connector.sso.domain_names import normalise
 from ledger.secret import SecretRef
-from ledger.settings import Duration, SettingsModel
+from ledger.settings import Duration, SettingsModel, require_clear_port
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ def parse_resolver(text: str) -> Resolver:
         usual = "853"
         if not name:
             raise ValueError(f"{text!r} lacks the name in its certificate, for example tls://9.9.9.9:853#dns.quad9.net")
+    require_clear_port(rest)
     host, separator, port = rest.rpartition(":")
     if not separator or rest.endswith("]") or (":" in host and not host.startswith("[")):
         host, port = rest, usual
@@ -141,7 +142,8 @@ class SsoSettings(SettingsModel):
     """For identity providers that sign the Response and not the Assertion (PingFederate): then the Response must be."""
 
     second_approver: bool = False
-    """True: `rosterd sso on` by one person asks, by another within a day turns it on."""
+    """True: `rosterd sso on` by one person asks, by another within a day turns it on; so it is with metadata
+    given by hand that adds a certificate or another address."""
 
     @field_validator("metadata")
     @classmethod

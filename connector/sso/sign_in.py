@@ -21,7 +21,13 @@ from connector.sso import refusals
 from connector.sso.domain_names import normalise
 from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.gate.connections import ConnectionEvidence
-from connector.sso.gate.explain_refusal import NOT_CLAIMED, REAUTH_NOT_HONOURED, Carried, Refusal
+from connector.sso.gate.explain_refusal import (
+    CERTIFICATE_NEW,
+    NOT_CLAIMED,
+    REAUTH_NOT_HONOURED,
+    Carried,
+    Refusal,
+)
 from connector.sso.provider.connection_steps import MAIN, load_peer
 from connector.sso.saml.metadata import Peer
 from connector.sso.saml.request_seal import LOGIN, TEST, OpenRequest
@@ -321,7 +327,7 @@ async def _accept(
         if request.purpose == LOGIN:
             _require_live(connection, request, book.at)
         elif held is not None:
-            raise SignInRefused(4, "certificate_new", f"it was added by a refresh and counts from {to_text(held)} on")
+            raise SignInRefused(4, CERTIFICATE_NEW, f"it was added by a refresh and counts from {to_text(held)} on")
         entity_id = peer.metadata.entity_id
         until = book.at + (accepted.valid_until - now)  # a book that is ahead forgets no assertion sooner
         if not await rows.remember_assertion(book, entity_id, accepted.assertion_id, until):
@@ -349,7 +355,7 @@ async def _accept(
             await sync.follow_gate(book)
         actor = request.actor or f"subject:{accepted.subject.key[:16]}"
         await audit.append(book, [AuditEvent(actor, verb, request.connection_id, after=facts)])
-        return bool(accepted.signer) and accepted.signer not in proved, held
+        return bool(accepted.signer) and accepted.signer not in proved and held is None, held
 
 
 def _require_live(connection: ConnectionEvidence | None, request: OpenRequest, now: datetime) -> None:

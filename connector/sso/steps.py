@@ -28,6 +28,7 @@ from connector.sso.provider.connection_steps import (
     turn_on,
 )
 from connector.sso.provider.refresh import RefreshReport, refresh
+from connector.sso.provider.release import release_provider
 from connector.sso.refusals import explain
 from connector.sso.sign_in import SignedIn, TestTicket, begin_test
 from connector.sso.sign_in import finish as finish_test
@@ -54,6 +55,7 @@ __all__ = [
     "recheck_domains",
     "refresh",
     "release_domain",
+    "release_provider",
     "status",
     "sync_status",
     "turn_off",

@@ -12,18 +12,21 @@ from typing import Any
 
 from sqlalchemy import Row, func, select
 
+from ledger.identity import Email
 from ledger.seat import SeatState
 from ledger.store.book import Book, Reader
 from ledger.store.seats import SEAT, begin_seats, end_seats
 from ledger.store.tables import people, seats
 
 _SAML = "saml"
-_BOND = ("row_id", "identity_id", "source_id", "anchor", "subject_kind", "valid_from")
+_LINK = ("identity_id", "kind", "source_id", "anchor", "fingerprint", "subject_kind", "bonded_at")
+_BOND = ("row_id", "identity_id", "source_id", "anchor", "subject_kind", "bonded_at", "valid_from")
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The open row of an identity; ``mail_since``: when it got the address it has; ``mails``: every address it ever
+    """The open row of an identity; ``mail_since``: when it got the address it has, whatever its
+    letter case (another mailbox that folds to the same key is another address); ``mails``: every address it ever
     had, as written and as compared."""
 
     id: str
@@ -37,7 +40,8 @@ class Person:
 @dataclass(frozen=True, slots=True)
 class Bond:
     """A link of a SAML subject. ``kind``: what the subject is made of; empty: a raw NameID, from before that was kept
-    (N3)."""
+    (N3). ``since``: when the subject was bound; another key for the same subject (N3) leaves it, so that what is
+    asked of a bond's age is asked of the act, not of the row."""
 
     row_id: str
     identity_id: str
@@ -45,6 +49,9 @@ class Bond:
     subject: str
     kind: str
     since: datetime
+
+
+_bound_at = func.coalesce(people.identity_link.c.bonded_at, people.identity_link.c.valid_from)
 
 
 async def person_by_id(reader: Reader, identity_id: str) -> Person | None:
@@ -55,7 +62,8 @@ async def person_by_id(reader: Reader, identity_id: str) -> Person | None:
         return None
     history = reader.select(table, "mail", "mail_key", "valid_from").where(table.c.id == row.id)
     rows = await reader.all(history.order_by(table.c.valid_from.desc()))
-    same = itertools.takewhile(lambda past: past.mail_key == row.mail_key, rows)
+    mailbox = Email(row.mail, row.mail_key).mailbox
+    same = itertools.takewhile(lambda past: Email(past.mail, past.mail_key).mailbox == mailbox, rows)
     mails = frozenset(text for past in rows for text in (past.mail, past.mail_key))
     return Person(row.id, row.state, row.mail, row.mail_key, min(past.valid_from for past in same), mails)
 
@@ -69,7 +77,8 @@ async def persons_by_mail(reader: Reader, mail_key: str) -> list[Person]:
 
 
 def _made(row: Row[Any]) -> Bond:
-    return Bond(row.row_id, row.identity_id, row.source_id, row.anchor, row.subject_kind, row.valid_from)
+    since = row.bonded_at or row.valid_from
+    return Bond(row.row_id, row.identity_id, row.source_id, row.anchor, row.subject_kind, since)
 
 
 async def bond_of_subject(reader: Reader, entity_id: str, subject: str) -> Bond | None:
@@ -84,7 +93,9 @@ async def bonds_of_person(reader: Reader, identity_id: str) -> list[Bond]:
     """The subjects that this person is bound to, of whatever identity provider, oldest first."""
     table = people.identity_link
     chosen = (table.c.kind == _SAML) & (table.c.identity_id == identity_id)
-    rows = await reader.all(reader.open(table, *_BOND).where(chosen).order_by(table.c.valid_from, table.c.row_id))
+    rows = await reader.all(
+        reader.open(table, *_BOND).where(chosen).order_by(_bound_at, table.c.valid_from, table.c.row_id)
+    )
     return [_made(row) for row in rows]
 
 
@@ -92,7 +103,11 @@ async def last_bond(reader: Reader, identity_id: str) -> Bond | None:
     """The bond that this person had last, whether it stands or not."""
     table = people.identity_link
     chosen = (table.c.kind == _SAML) & (table.c.identity_id == identity_id)
-    newest = reader.select(table, *_BOND).where(chosen).order_by(table.c.valid_from.desc(), table.c.row_id.desc())
+    newest = (
+        reader.select(table, *_BOND)
+        .where(chosen)
+        .order_by(_bound_at.desc(), table.c.valid_from.desc(), table.c.row_id.desc())
+    )
     row = await reader.first(newest)
     return None if row is None else _made(row)
 
@@ -101,8 +116,8 @@ async def count_bound_before(reader: Reader, at: datetime) -> int:
     """How many people were last bound before an instant, of those who are bound."""
     table = people.identity_link
     bound = reader.open(table, "identity_id").where(table.c.kind == _SAML)
-    since = bound.where(table.c.valid_from >= at)
-    older = bound.where(table.c.valid_from < at, table.c.identity_id.not_in(since)).distinct().subquery()
+    since = bound.where(_bound_at >= at)
+    older = bound.where(_bound_at < at, table.c.identity_id.not_in(since)).distinct().subquery()
     return int(await reader.scalar(select(func.count()).select_from(older)) or 0)
 
 
@@ -113,8 +128,14 @@ async def unbind(book: Book, bond: Bond) -> None:
 
 async def bind(book: Book, entity_id: str, subject: str, kind: str, identity_id: str) -> None:
     """Bind a subject to a person."""
-    columns = ("identity_id", "kind", "source_id", "anchor", "fingerprint", "subject_kind")
-    await book.begin(people.identity_link, columns, [(identity_id, _SAML, entity_id, subject, "", kind)])
+    await book.begin(people.identity_link, _LINK, [(identity_id, _SAML, entity_id, subject, "", kind, None)])
+
+
+async def rekey(book: Book, bond: Bond, subject: str, kind: str) -> None:
+    """Keep a bond under another key; it is as old as it was."""
+    await unbind(book, bond)
+    row = (bond.identity_id, _SAML, bond.entity_id, subject, "", kind, bond.since)
+    await book.begin(people.identity_link, _LINK, [row])
 
 
 async def activate_seats(book: Book, identity_id: str) -> list[str]:

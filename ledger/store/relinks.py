@@ -18,7 +18,8 @@ from ledger.store.tables.sso import sso_relink
 @dataclass(frozen=True, slots=True)
 class RelinkRow:
     """A held relink. ``was_…``: the bond that stands, or that stood last; ``mail_since``: since when the person has the
-    address; ``refused_at``: it was refused, and stays so until it runs out."""
+    address; ``refused_at``: it was refused, and stays so until it runs out or the bond that
+    it asked for is ended by an administrator; ``refused_by`` then stays, and no sign-in binds it by itself."""
 
     id: str
     identity_id: str
@@ -68,8 +69,13 @@ async def put(book: Book, row: RelinkRow) -> None:
 
 
 async def end_waiting(book: Book, identity_id: str) -> None:
-    """Forget what waits about a person: it rested on a bond that stands no more. Refusals stay."""
-    await book.delete(sso_relink, sso_relink.c.identity_id == identity_id, sso_relink.c.refused_at.is_(None))
+    """Forget what waits about a person: it rested on a bond that stands no more. What was ever refused stays."""
+    await book.delete(sso_relink, sso_relink.c.identity_id == identity_id, sso_relink.c.refused_by == "")
+
+
+async def ask_again(book: Book, identity_id: str) -> None:
+    """What was refused about a person waits again: an administrator has decided anew about their bond."""
+    await book.update(sso_relink, {"refused_at": None}, sso_relink.c.identity_id == identity_id)
 
 
 async def drop(book: Book, relink_id: str) -> None:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, and_, delete, or_, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.store.book import Book, Reader
 from ledger.store.tables.sso import sso_claim, sso_replay, sso_spent, sso_ticket
@@ -66,6 +67,27 @@ async def end_claim(book: Book, kind: str, name: str, *, until: datetime) -> Non
     )
 
 
+async def holder(connection: AsyncConnection, kind: str, name: str, now: datetime) -> str:
+    """Which organization holds ``name``, empty for none: for the operator, of all organizations."""
+    held = or_(sso_claim.c.until.is_(None), sso_claim.c.until > now)
+    statement = select(sso_claim.c.organization_id).where(sso_claim.c.kind == kind, sso_claim.c.name == name, held)
+    found = (await connection.execute(statement)).first()
+    return str(found.organization_id) if found else ""
+
+
+async def give_up(book: Book, kind: str, name: str) -> bool:
+    """Hold ``name`` no longer, at once; False when it was not held (any more)."""
+    held = and_(
+        sso_claim.c.kind == kind,
+        sso_claim.c.name == name,
+        or_(sso_claim.c.until.is_(None), sso_claim.c.until > book.at),
+    )
+    if await book.first(book.select(sso_claim).where(held)) is None:
+        return False
+    await book.update(sso_claim, {"until": book.at}, held)
+    return True
+
+
 async def put_ticket(book: Book, row: TicketRow) -> None:
     """Keep a ticket, and forget those that have run out."""
     await book.delete(sso_ticket, sso_ticket.c.expires_at <= book.at)
@@ -102,12 +124,14 @@ async def spend(book: Book, request_id: str, until: datetime) -> bool:
     return await book.insert_new(sso_spent, ("id",), {"id": request_id, "until": until, "told": False})
 
 
-async def tell(book: Book, request_id: str, until: datetime, most: int) -> bool:
-    """Count a refusal that the audit is to tell of until ``until``; False when ``most`` count already."""
-    counted = book.select(sso_spent, "id").where(sso_spent.c.told.is_(True), sso_spent.c.until > book.at)
+async def tell(book: Book, kind: str, reference: str, until: datetime, most: int) -> bool:
+    """Count a refusal that the audit is to tell of until ``until``; False when ``most`` of its kind count already."""
+    counted = book.select(sso_spent, "id").where(
+        sso_spent.c.told.is_(True), sso_spent.c.until > book.at, sso_spent.c.id.startswith(f"{kind}:")
+    )
     if len(await book.all(counted.limit(most))) >= most:
         return False
-    row = {"id": request_id, "until": until, "told": True}
+    row = {"id": f"{kind}:{reference}", "until": until, "told": True}
     await book.upsert(sso_spent, ("id",), [row])
     return True
 

@@ -59,7 +59,13 @@ def disable(context: typer.Context, organization: OneOrganization = "", as_json:
 
 
 def _sync(found: SyncStatus) -> Shown:
-    return Shown((f"sync: {found.state.value}", *(f"  {reason}" for reason in found.reasons)), found.to_json())
+    return Shown(sync_lines(found), found.to_json())
+
+
+def sync_lines(found: SyncStatus) -> tuple[str, ...]:
+    """The state, why, and while it is suspended what ends that."""
+    said = (*found.reasons, *(f"missing: {step}" for step in found.missing))
+    return (f"sync: {found.state.value}", *(f"  {line}" for line in said))
 
 
 def add_to(root: typer.Typer) -> None:

@@ -92,6 +92,7 @@ async def approve_relink(
         await claims.bind(book, row.entity_id, row.subject, row.kind, person.id)
         await relinks.end_waiting(book, person.id)
         await relinks.drop(book, row.id)
+        await relinks.ask_again(book, person.id)
         await _witness(book, who, "relink.approved", row, reason)
     return Edited(person.id, True, f"{person.mail} signs in as the other subject from now on")
 
@@ -99,7 +100,8 @@ async def approve_relink(
 async def refuse_relink(
     ledger: Ledger, organization: str, relink_id: str, who: Principal, reason: str, now: datetime
 ) -> Edited:
-    """Refuse it: the bond stays, and the same subject is turned away until the relink runs out. Idempotent.
+    """Refuse it: the bond stays, and the same subject is turned away until the relink runs out, or an administrator
+    unbinds the person or approves another subject: then it waits again. Idempotent.
 
     Raises ``NotFound``, ``Forbidden``, ``BadInput`` (reason), ``Refused`` for the person themselves.
     """
@@ -134,6 +136,7 @@ async def unbind(
         for bond in bonds:
             await claims.unbind(book, bond)
         await relinks.end_waiting(book, identity_id)
+        await relinks.ask_again(book, identity_id)
         before = [{"entity_id": bond.entity_id, "subject": bond.subject, "kind": bond.kind} for bond in bonds]
         await audit.append(book, [AuditEvent(who.actor, "bond.ended", identity_id, reason, before=before)])
         await last_readings.forget_base(book)

@@ -8,13 +8,14 @@ in ``bonds``.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from connector.reconcile.by_hand import invites
 from connector.reconcile.plan.changes import A_PERSON_DECIDES
 from connector.sso.gate import rebind_window
-from connector.sso.saml.subject import SubjectKind, raw_keys
+from connector.sso.saml.subject import SubjectKind, key_of_mailbox, raw_keys
 from ledger.audit import AuditEvent
 from ledger.errors import Refused
 from ledger.identity import Email, IdentityState
@@ -51,6 +52,15 @@ class Arrival:
     earlier_by_address: bool = False
     signer: str = ""
     no_first: Refused | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Keys of before N3 that are the asserted address in some writing, and nothing else."""
+        return self.earlier if self.earlier_by_address else ()
+
+    def is_of(self, person: Person) -> bool:
+        """Whether the asserted address is theirs: the same mailbox, of which a key folds more than case."""
+        return self.mail.mailbox == Email(person.mail, person.mail_key).mailbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +108,12 @@ async def _find(book: Book, arrival: Arrival) -> Claimed | RelinkHeld:
     """Who it is; or what waits, for which the transaction has to be committed."""
     bond, bound = await _bond(book, arrival)
     person = bound or await _invited(book, arrival)
+    if bound is None and not arrival.is_of(person) and arrival.kind is SubjectKind.MAIL:
+        arrival = replace(arrival, subject=key_of_mailbox(arrival.entity_id, arrival.mail))
     bond = bond or await _bond_of_before(book, arrival, person)
     if person.state != IdentityState.ACTIVE.value:
         raise Refused(f"{arrival.mail} is {person.state}: ask your administrator", where=book.organization)
-    known_before = bond is not None and bond.subject != arrival.subject
+    known_before = bond is not None and not bond.kind
     if bond is None or arrival.kind is SubjectKind.MAIL or (known_before and arrival.earlier_by_address):
         await _require_decided(book, arrival, person)
     if bond is None:
@@ -111,7 +123,7 @@ async def _find(book: Book, arrival: Arrival) -> Claimed | RelinkHeld:
         if held is not None:
             return held
         await invites.claimed(book, person.id)
-    elif known_before:
+    elif known_before and (arrival.kind is not SubjectKind.MAIL or arrival.is_of(person)):
         await _rekey(book, arrival, bond)
     offerings = await claims.activate_seats(book, person.id)
     if bond is None or offerings:
@@ -121,48 +133,61 @@ async def _find(book: Book, arrival: Arrival) -> Claimed | RelinkHeld:
 
 
 async def _bond(book: Book, arrival: Arrival) -> tuple[Bond | None, Person | None]:
-    """The bond of this subject, under its key or one of before (N3), and its person. What is over is ended."""
-    for key in dict.fromkeys((arrival.subject, *arrival.earlier)):
+    """The bond of this subject, under its key or one of before (N3), and its person. What is over is ended.
+
+    A key that is made of the address finds whoever has it in the directory, as that mailbox, and nobody else; one that
+    an administrator let in all the same has a key of its own.
+    """
+    other = key_of_mailbox(arrival.entity_id, arrival.mail) if arrival.kind is SubjectKind.MAIL else arrival.subject
+    for key in dict.fromkeys((other, arrival.subject, *arrival.earlier)):
         bond = await claims.bond_of_subject(book, arrival.entity_id, key)
         person = await claims.person_by_id(book, bond.identity_id) if bond else None
         if bond is None:
             continue
-        if person is not None and not _over(bond, person):
+        on_mail = bond.kind == SubjectKind.MAIL.value  # another address, though no later: renamed as they were bound
+        if (
+            person is None
+            or _over(bond, person, arrival.addresses)
+            or (on_mail and arrival.mail.key != person.mail_key)
+        ):
+            await claims.unbind(book, bond)
+        elif key == other or key not in (arrival.subject, *arrival.addresses) or arrival.is_of(person):
             return bond, person
-        await claims.unbind(book, bond)
     return None, None
 
 
 async def _bond_of_before(book: Book, arrival: Arrival, person: Person) -> Bond | None:
     """The bond of before N3 that was made of this address, however the provider wrote it then."""
-    if arrival.kind is SubjectKind.MAIL or arrival.earlier_by_address:
+    if (arrival.kind is SubjectKind.MAIL or arrival.earlier_by_address) and arrival.is_of(person):
         for bond in await claims.bonds_of_person(book, person.id):
-            if (bond.entity_id, bond.kind) == (arrival.entity_id, "") and _on_mail(bond, person):
-                return None if _over(bond, person) else bond
+            if (bond.entity_id, bond.kind) == (arrival.entity_id, "") and _on_mail(bond, person, arrival.addresses):
+                return None if _over(bond, person, arrival.addresses) else bond
     return None
 
 
-def _over(bond: Bond, person: Person) -> bool:
+def _over(bond: Bond, person: Person, addresses: Sequence[str] = ()) -> bool:
     """A bond ends with its identity; one on mail also when the directory changes the address (N3)."""
     if person.state == IdentityState.REMOVED.value:
         return True
-    return person.mail_since > bond.since and _on_mail(bond, person)
+    return person.mail_since > bond.since and _on_mail(bond, person, addresses)
 
 
-def _on_mail(bond: Bond, person: Person) -> bool:
-    """Whether the bound subject is nothing but an address; of a bond of before N3, whether it was one of theirs."""
+def _on_mail(bond: Bond, person: Person, addresses: Sequence[str] = ()) -> bool:
+    """Whether the bound subject is nothing but an address; of a bond of before N3, whether it was one of theirs as the
+    directory wrote it, or one of ``addresses``: the asserted one, as this provider writes it."""
     if bond.kind:
         return bond.kind == SubjectKind.MAIL.value
-    return bond.subject in raw_keys(bond.entity_id, sorted(person.mails))
+    return bond.subject in addresses or bond.subject in raw_keys(bond.entity_id, sorted(person.mails))
 
 
 async def _invited(book: Book, arrival: Arrival) -> Person:
-    """The one person with this address who is not removed."""
+    """The one person with this address who is not removed. Whoever comes from another mailbox that folds to the same
+    key is nobody who was invited; where the person is bound already, an administrator may say who it is."""
     found = await claims.persons_by_mail(book, arrival.mail.key)
     present = [person for person in found if person.state != IdentityState.REMOVED.value]
-    if len(present) != 1:
-        raise Refused(f"{arrival.mail} was not invited: ask your administrator", where=book.organization)
-    return present[0]
+    if len(present) == 1 and (arrival.is_of(present[0]) or await claims.last_bond(book, present[0].id) is not None):
+        return present[0]
+    raise Refused(f"{arrival.mail} was not invited: ask your administrator", where=book.organization)
 
 
 async def _require_decided(book: Book, arrival: Arrival, person: Person) -> None:
@@ -185,15 +210,15 @@ async def undecided(book: Book, mail_key: str) -> str:
 
 
 async def _bind(book: Book, arrival: Arrival, person: Person) -> RelinkHeld | None:
-    """Bind whoever is not bound; or hold the relink of whoever is (N4)."""
+    """Bind whoever is not bound; or hold the relink of whoever is (N4). What was refused once is bound by nothing but
+    an approval, for as long as its row stands."""
     reference = _reference(arrival, person)
     known = await relinks.find(book, reference, book.at)
-    if known is not None and known.refused_at is not None:
-        return RelinkHeld(arrival.mail, book.organization, reference, refused=True)
-    standing, last = await standing_bonds(book, person)
+    standing, last = await standing_bonds(book, person, arrival.addresses)
     same = next((bond for bond in standing if bond.entity_id == arrival.entity_id), None)
-    if last is not None and (standing or not may_bind_again(last, person)):
-        if not standing or not await _in_window(book, last, person):
+    free = arrival.is_of(person) and (known is None or not known.refused_by)
+    if last is not None and (standing or not free or not may_bind_again(last, person, arrival.addresses)):
+        if not standing or not free or not await _in_window(book, last, person):
             return await _hold(book, arrival, person, last, reference)
         await _moved(book, arrival, person, last)
     if same is not None:
@@ -202,21 +227,21 @@ async def _bind(book: Book, arrival: Arrival, person: Person) -> RelinkHeld | No
     return None
 
 
-async def standing_bonds(book: Book, person: Person) -> tuple[list[Bond], Bond | None]:
+async def standing_bonds(book: Book, person: Person, addresses: Sequence[str] = ()) -> tuple[list[Bond], Bond | None]:
     """The bonds of somebody that stand (what is over is ended), and the one that counts: the last of them, or where
-    none stands the last there was."""
+    none stands the last there was. ``addresses``: as of ``_on_mail``."""
     standing: list[Bond] = []
     for bond in await claims.bonds_of_person(book, person.id):
-        if _over(bond, person):
+        if _over(bond, person, addresses):
             await claims.unbind(book, bond)
         else:
             standing.append(bond)
     return standing, standing[-1] if standing else await claims.last_bond(book, person.id)
 
 
-def may_bind_again(last: Bond, person: Person) -> bool:
+def may_bind_again(last: Bond, person: Person, addresses: Sequence[str] = ()) -> bool:
     """Whose bond was ended may be bound while their address is the one they had then; one on mail ends with it."""
-    return person.mail_since <= last.since or _on_mail(last, person)
+    return person.mail_since <= last.since or _on_mail(last, person, addresses)
 
 
 async def _in_window(book: Book, last: Bond, person: Person) -> bool:
@@ -235,40 +260,49 @@ async def _moved(book: Book, arrival: Arrival, person: Person, last: Bond) -> No
 
 
 async def _rekey(book: Book, arrival: Arrival, bond: Bond) -> None:
-    """The same subject under the key it has now (N3)."""
-    await claims.unbind(book, bond)
-    await claims.bind(book, bond.entity_id, arrival.subject, arrival.kind.value, bond.identity_id)
+    """The same subject under the key it has now (N3). It is no new bond: what an address has to be unchanged since
+    (N4) stays the day of the bond, and the turn that a window gives is not used."""
+    await claims.rekey(book, bond, arrival.subject, arrival.kind.value)
     before, after = {"subject": bond.subject}, {"subject": arrival.subject, "kind": arrival.kind.value}
     actor = f"identity:{bond.identity_id}"
     await audit.append(book, [AuditEvent(actor, "bond.rekeyed", bond.identity_id, before=before, after=after)])
 
 
 async def _hold(book: Book, arrival: Arrival, person: Person, last: Bond, reference: str) -> RelinkHeld:
-    """Keep the relink for an administrator; the same again, and too many about one person, write nothing."""
-    if await relinks.find(book, reference, book.at) is None:
-        if await relinks.count_waiting(book, book.at, person.id) >= MOST_WAITING:
-            return RelinkHeld(arrival.mail, book.organization, "")
+    """Keep the relink for an administrator; the same again, and too many about one person, write nothing.
+
+    What is held already is put anew where bond or address are others now, so that it can be decided (``bonds``); a
+    refusal stays one, and as long as it was.
+    """
+    known = await relinks.find(book, reference, book.at)
+    refused = known is not None and known.refused_at is not None
+    if known is None and await relinks.count_waiting(book, book.at, person.id) >= MOST_WAITING:
+        return RelinkHeld(arrival.mail, book.organization, "")
+    seen = (last.subject, last.kind, last.since, person.mail_since)
+    if known is None or seen != (known.was_subject, known.was_kind, known.bonded_at, known.mail_since):
         row = RelinkRow(
             reference,
             person.id,
             arrival.entity_id,
             arrival.subject,
             arrival.kind.value,
-            last.subject,
-            last.kind,
-            last.since,
-            person.mail_since,
+            *seen,
             arrival.signer,
             book.at,
             book.at + RELINK_LIFE,
         )
+        if known is not None:
+            row = replace(row, refused_by=known.refused_by)
+        if known is not None and refused:
+            row = replace(row, held_at=known.held_at, expires_at=known.expires_at, refused_at=known.refused_at)
         await relinks.put(book, row)
         before, after = {"subject": row.was_subject, "kind": row.was_kind}, {"subject": row.subject, "kind": row.kind}
         actor = f"subject:{row.subject[:16]}"
         await audit.append(book, [AuditEvent(actor, HELD, person.id, before=before, after={**after, "id": reference})])
-        payload = {"id": reference, "expires_at": to_text(row.expires_at), "next": "rosterd sso relinks"}
-        await outbox.append(book, [Message(HELD, person.id, payload)])
-    return RelinkHeld(arrival.mail, book.organization, reference)
+        if not refused:
+            payload = {"id": reference, "expires_at": to_text(row.expires_at), "next": "rosterd sso relinks"}
+            await outbox.append(book, [Message(HELD, person.id, payload)])
+    return RelinkHeld(arrival.mail, book.organization, reference, refused=refused)
 
 
 def _reference(arrival: Arrival, person: Person) -> str:

@@ -18,7 +18,7 @@ async def look(reader: Reader, now: datetime) -> Domains:
 
 
 def judge(gates: Mapping[str, Gate]) -> Domains:
-    """Gates → open domains and reasons; unknown is not open (it pauses, G5)."""
+    """Gates → open domains and reasons; unknown is not open (it pauses, G5). No gate at all is a lapse too (R5)."""
     shut = {name: gate for name, gate in gates.items() if gate.state is not GateState.OPEN}
     texts = {
         name: f"domain {name} is {gate.state.value}: {', '.join(gate.reasons) or 'no reason given'}"
@@ -50,7 +50,7 @@ async def require_enabled(reader: Reader, now: datetime) -> bool:
 
 
 async def suspend(book: Book, domains: Domains) -> None:
-    """Record that sync is suspended, given evidence of a lapse; what cannot be read only pauses the run (G5)."""
+    """Record that sync is suspended, given evidence of a lapse or no domain; what cannot be read only pauses (G5)."""
     if domains.lapsed:
         await sync.suspend(book, domains.lapsed)
 

@@ -213,8 +213,9 @@ class ConnectionEvidence:
         return max(found, default=None)
 
     def proved(self, now: datetime) -> frozenset[str]:
-        """Keys that signed a test, or a sign-in of somebody who was bound already."""
-        found = {fact.spki for fact in self.proofs if fact.at <= now}
+        """Keys that signed a test, or a sign-in of somebody who was bound already: not one that was held then, or
+        whoever has the address of the metadata would bring in a key and drive the others out with it."""
+        found = {fact.spki for fact in self.proofs if fact.at <= now and not self.held_until(fact.spki, fact.at)}
         for test in self.tests:
             if test.at <= now:
                 found.update(test.signers or [key for version in self._tested_with(test) for key in version.keys])

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from connector.sso.domain_names import registered
+
 TOKEN_LIFE = timedelta(days=30)
 """A token that proved nothing for so long is FAILED."""
 NEGATIVES_APART = timedelta(hours=1)
@@ -241,6 +243,18 @@ def record_value(token: str) -> str:
 def file_url(domain: str) -> str:
     """Where the file belongs: at the domain's own host, not at www. (apex only)."""
     return f"https://{domain}{FILE_PATH}"
+
+
+def file_counts(domain: str) -> bool:
+    """Whether a file can prove a domain: a registered one itself, no name below it (N13: apex only). Whoever keeps one
+    host of acme.com is not its owner, and the claim to that host would shut the owner of acme.com out."""
+    return registered(domain) == domain
+
+
+def proof_place(domain: str, way: Way) -> str:
+    """Where the proof of a domain belongs that was seen by ``way``, in words; what a file proved before it had to be
+    the registered domain's own goes on in DNS."""
+    return file_url(domain) if way is Way.WEB and file_counts(domain) else f"the TXT record {record_name(domain)}"
 
 
 def token_hash(token: str) -> str:

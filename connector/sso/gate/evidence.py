@@ -28,6 +28,7 @@ from connector.sso.gate.connections import (
 )
 from connector.sso.gate.decision import Gate, decide
 from connector.sso.gate.domains import Answer, Check, DomainEvidence, Way
+from ledger.errors import BadInput
 from ledger.instant import to_text
 from ledger.store import sso as rows
 from ledger.store.book import Book, Reader
@@ -150,6 +151,13 @@ async def record(
     return number
 
 
+def given_reason(reason: str, what: str = "this is kept in the audit: it needs a reason") -> str:
+    """The reason without outer space; raises ``BadInput`` for one that says nothing."""
+    if not reason.strip():
+        raise BadInput(what, where="reason", next_step="say why")
+    return reason.strip()
+
+
 def _domain(
     row: DomainRow, token: TokenRow | None, checks: Sequence[EvidenceRow], in_file: EvidenceRow | None, version: int
 ) -> DomainEvidence:
@@ -228,7 +236,7 @@ def _test(fact: EvidenceRow, versions: Sequence[Version], stored: Mapping[str, i
 
 def version_of(row: VersionRow) -> Version:
     """The pure value of a stored version. Its fingerprint is computed from its facts: the stored one is of its day."""
-    ends = row.facts.get("valid_until")
+    ends, source = row.facts.get("valid_until"), row.facts.get("source")
     return Version(
         row.version,
         fingerprint(row.entity_id, row.facts),
@@ -236,9 +244,14 @@ def version_of(row: VersionRow) -> Version:
         tuple(certificate_of(found) for found in row.facts["certificates"]),
         row.created_at,
         datetime.fromisoformat(ends) if ends else None,
-        row.facts.get("source"),
+        fetchable(source) if source is not None else None,
         row.facts.get("refreshed", False),
     )
+
+
+def fetchable(reference: str) -> str:
+    """Where metadata came from, as far as it can be fetched from there again: https, nothing else."""
+    return reference if reference.lower().startswith("https://") else ""
 
 
 def certificate_of(facts: Mapping[str, str]) -> Certificate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from connector.sso.gate.domains import DomainStanding, DomainState, Way, file_url, record_name
+from connector.sso.gate.domains import DomainStanding, DomainState, proof_place
 from ledger.instant import to_text
 
 _STEPS: dict[str, tuple[str, str]] = {
@@ -98,7 +98,7 @@ def warning_in_words(warning: str) -> str:
 def _of_domain(domain: str, reason: str, standing: DomainStanding) -> tuple[str, str] | None:
     """What is said of a domain that is not proved (any more), when its checks tell more than the reason does."""
     if reason == "domain_lost":
-        place = file_url(domain) if standing.way is Way.WEB else f"the TXT record {record_name(domain)}"
+        place = proof_place(domain, standing.way)
         if not standing.silent:
             return f"its proof is gone: {standing.why}", f"publish {place} again, then: rosterd sso verify {{domain}}"
         what = f"its proof could not be seen for 7 days: {standing.why}"

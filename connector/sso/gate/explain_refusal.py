@@ -12,8 +12,13 @@ from typing import Any
 
 from ledger.instant import to_text
 
+LONGEST_SHOWN = 200
+"""How much is shown of one text that somebody else wrote."""
 NOT_CLAIMED = "not_claimed"
 """The response was right, and the person may not come in: not invited, paused, or bound to another subject."""
+CERTIFICATE_NEW = "certificate_new"
+_SIGNATURE = 5
+"""The last step of judging a response before its signature is known to be right."""
 REAUTH_NOT_HONOURED = "reauth_not_honoured"
 TRANSIENT_NAME_ID = "transient_name_id"
 
@@ -68,6 +73,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
     "assertion_count": ("the response does not hold exactly one assertion", _PLAIN),
     "assertion_place": ("the assertion is not where it belongs", _HOSTILE),
     "ids": ("elements share an ID, or have none", _HOSTILE),
+    "long_id": ("an ID is longer than 256 bytes", _HOSTILE),
     # ③ ④ ⑤ signatures
     "signature_place": ("a signature is not where it belongs", _HOSTILE),
     "signature_shape": ("a signature has parts that it must not have", _HOSTILE),
@@ -120,7 +126,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "the mail address is of no proved domain of this connection (in a test: not of the tested domain)",
         "sign in as somebody of {domain}, or prove the other domain: rosterd sso status",
     ),
-    "certificate_new": (
+    CERTIFICATE_NEW: (
         "it is signed with a certificate that a refresh of the metadata added less than a day ago",
         "compare its SHA-256 with what the provider shows, rosterd sso confirm-certificate SHA256, then: " + _TEST,
     ),
@@ -145,6 +151,12 @@ WARNINGS: Mapping[str, str] = {
     REAUTH_NOT_HONOURED: "the provider did not ask the person to sign in anew, though the test asked for it"
     " (ForceAuthn): a fresh sign-in proves nothing here, and will not count as one",
 }
+
+
+def one_line(text: str, most: int = LONGEST_SHOWN) -> str:
+    """What somebody else wrote, as a part of one line that an admin reads in a terminal: nothing in it begins a line,
+    moves the cursor or turns the direction of reading (controls, separators, bidi and zero-width characters)."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text[:most])
 
 
 def warning_in_words(code: str) -> str:
@@ -180,6 +192,11 @@ class Refusal:
     detail: str = ""
     carried: Carried = Carried()
 
+    @property
+    def signed(self) -> bool:
+        """Whether the provider signed what was refused: all that comes after ⑤, and what is said of its signer."""
+        return self.step > _SIGNATURE or self.reason == CERTIFICATE_NEW
+
     def in_words(self) -> tuple[str, ...]:
         """What happened, what came, and what to do next; a line each."""
         meaning, step = WORDS.get(self.reason, (self.reason, "rosterd sso status"))  # kept by another release
@@ -212,6 +229,7 @@ class Refusal:
 def refusal_of(at: datetime, facts: Mapping[str, Any]) -> Refusal:
     """Back from ``Refusal.facts``."""
     names = ("purpose", "version", "domain", "step", "reason", "detail")
-    carried = Carried(tuple(facts["attributes"]), facts["name_id_format"])
-    known = {name: facts[name] for name in names}
+    # what was kept before it was made one line then
+    carried = Carried(tuple(one_line(name) for name in facts["attributes"]), one_line(facts["name_id_format"]))
+    known = {name: facts[name] for name in names} | {"detail": one_line(facts["detail"], 2 * LONGEST_SHOWN)}
     return Refusal(reference=facts["reference"], at=at, connection_id=facts["connection"], carried=carried, **known)

@@ -28,6 +28,7 @@ from ledger.store.engine import Ledger
 OPENED = "rebind_window.opened"
 CLOSED = "rebind_window.closed"
 MOST_DAYS = 30
+_WHY = "this lets people be bound anew: it needs a reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ async def open_window(
     """
     who.require(Scope.SSO_WRITE)
     who.require_every_team()
-    _require_reason(reason)
+    reason = evidence.given_reason(reason, _WHY)
     if not 1 <= days <= MOST_DAYS:
         raise BadInput(f"a window is open for 1 to {MOST_DAYS} days", where="days", next_step="--days 14")
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
@@ -101,7 +102,7 @@ async def close_window(ledger: Ledger, organization: str, *, reason: str, who: P
     """Close the window before its time; who was bound anew stays so. False when none was open."""
     who.require(Scope.SSO_WRITE)
     who.require_every_team()
-    _require_reason(reason)
+    reason = evidence.given_reason(reason, _WHY)
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         window = await open_now(book, book.at)
         if window is None:
@@ -151,8 +152,3 @@ def _require_tested(
             where=live.entity_id,
             next_step=f"rosterd sso test {next(iter(domains), 'DOMAIN')}",
         )
-
-
-def _require_reason(reason: str) -> None:
-    if not reason.strip():
-        raise BadInput("this lets people be bound anew: it needs a reason", where="reason", next_step="say why")

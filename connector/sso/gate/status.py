@@ -294,7 +294,7 @@ def _forecast(known: Known, now: datetime) -> tuple[str, ...]:
             found.append((live.works_until, f"{what}: sync would suspend"))
     for name, domain in known.domains.items():
         standing = domains.standing(domain, now)
-        proof = "file" if standing.way is Way.WEB else "TXT record"
+        proof = "file" if standing.way is Way.WEB and domains.file_counts(name) else "TXT record"
         why = f" ({standing.why})" if standing.why else ""
         if standing.state is DomainState.STALE and standing.lost_at is not None:
             found.append((standing.lost_at, f"the proof of {name} is lost unless its {proof} is back{why}"))

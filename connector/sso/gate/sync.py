@@ -43,23 +43,34 @@ class SyncState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyncStatus:
-    """``reasons``: why it is suspended (codes, as given to ``suspend``), or while OFF every missing step in words."""
+    """``reasons``: why it is suspended (codes, as given to ``suspend``), or while OFF every missing step in words.
+    ``missing``: what ends a suspension, in words with the next command; empty where the next run ends it."""
 
     state: SyncState
     reasons: tuple[str, ...] = ()
     since: datetime | None = None
+    missing: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
         since = to_text(self.since) if self.since else None
-        return {"state": self.state.value, "reasons": list(self.reasons), "since": since}
+        return {
+            "state": self.state.value,
+            "reasons": list(self.reasons),
+            "since": since,
+            "missing": list(self.missing),
+        }
 
 
 async def sync_status(reader: Reader, *, now: datetime | None = None) -> SyncStatus:
-    """The state of directory sync. ``now`` is needed only to tell READY from OFF; without it both are OFF."""
+    """The state of directory sync. ``now`` is needed only to tell READY from OFF, without it both are OFF, and what
+    ends a suspension."""
     row = await rows.sync_row(reader)
     if row is not None and row.enabled:
-        return SyncStatus(SyncState.SUSPENDED if row.reasons else SyncState.ENABLED, row.reasons, row.since)
+        if not row.reasons or now is None:
+            return SyncStatus(SyncState.SUSPENDED if row.reasons else SyncState.ENABLED, row.reasons, row.since)
+        gates = await evidence.gates(reader, now=now)
+        return SyncStatus(SyncState.SUSPENDED, row.reasons, row.since, _to_resume(gates, row.since, now))
     since = row.since if row else None
     if now is None:
         return SyncStatus(SyncState.OFF, (), since)
@@ -82,8 +93,22 @@ def every_missing_step(gates: dict[str, Gate]) -> tuple[str, ...]:
     return tuple(step for gate in gates.values() for step in whole_way(gate.domain, gate.reasons, gate.standing))
 
 
+def _to_resume(gates: dict[str, Gate], suspended_at: datetime, now: datetime) -> tuple[str, ...]:
+    """What ends a suspension: the missing steps, and after seven days an admin's word."""
+    steps = () if any_open(gates) else every_missing_step(gates)
+    if not needs_confirmation(suspended_at, now):
+        return steps
+    days = ADMIN_CONFIRMS_AFTER.days
+    return (*steps, f"it was suspended for more than {days} days: an admin confirms its return → rosterd sync enable")
+
+
 def lapse(gates: Mapping[str, Gate]) -> tuple[str, ...]:
-    """The reasons that sync is suspended for when every gate is shut: those of the closed ones, each once."""
+    """The reasons that sync is suspended for when every gate is shut: those of the closed ones, each once.
+
+    Without any domain, nothing is proved to be the organization's: R5 holds as long as sync is enabled.
+    """
+    if not gates:
+        return ("domain_unverified",)
     shut = [gate for gate in gates.values() if gate.state is GateState.CLOSED]
     return tuple(dict.fromkeys(reason for gate in shut for reason in gate.reasons))
 
@@ -163,14 +188,15 @@ async def resume(book: Book, *, actor: str = "gate") -> bool:
 async def follow_gate(book: Book) -> dict[str, Gate]:
     """Suspend or resume after a change of evidence, in the transaction that records it; the gates as they are now.
 
-    Closed everywhere suspends; unknown does not (a run pauses by itself); open again resumes within seven days.
+    Closed everywhere suspends, and so does no domain at all (the last one was released); unknown does not (a run pauses
+    by itself); open again resumes within seven days.
     """
     found = await evidence.gates(book, now=book.at)
     if any_open(found):
         row = await rows.sync_row(book)
         if row is not None and row.reasons and not needs_confirmation(row.since, book.at):
             await resume(book)
-    elif found and all(gate.state is GateState.CLOSED for gate in found.values()):
+    elif all(gate.state is GateState.CLOSED for gate in found.values()):
         await suspend(book, lapse(found))
     return found
 

@@ -21,7 +21,8 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 
-from connector.sso.gate.domains import Answer, Finding, record_name, tokens_of
+from connector.sso.domain_names import registered
+from connector.sso.gate.domains import Answer, Finding, file_counts, record_name, tokens_of
 from connector.sso.settings import DnsSettings, Resolver
 
 NEEDED = 2
@@ -156,9 +157,15 @@ def shows(answer: ResolverAnswer, expected_hash: str) -> bool:
     return expected_hash in tokens_of(answer.texts)
 
 
-def why_not_web(answers: Sequence[ResolverAnswer]) -> str:
-    """Why a file at the web server may not speak for the domain, empty when it may: TXT has the last word (N13), so
-    that it must have been read, and no resolver may show another token. Pure."""
+def why_not_web(domain: str, answers: Sequence[ResolverAnswer]) -> str:
+    """Why a file at the web server may not speak for the domain, empty when it may: it proves a registered domain
+    alone, and TXT has the last word (N13), so that it must have been read, and no resolver may show another token.
+    Pure."""
+    if not file_counts(domain):
+        return (
+            f"the file was not asked for, because a file proves no name below {registered(domain)}: publish the same"
+            f" token as the TXT record {record_name(domain)}"
+        )
     if other := next((answer for answer in answers if tokens_of(answer.texts)), None):
         return f"the file was not asked for, because {other.resolver} shows a TXT record with another token"
     if all(answer.outcome is Outcome.UNREADABLE for answer in answers):

@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Challenge:
     """What to publish, as a record or as a file. ``record_value`` and ``file_body`` hold the token and are shown once:
-    only its hash is kept."""
+    only its hash is kept. ``file_url`` is empty for a name below a registered domain, which no file proves."""
 
     domain: str
     record_name: str
@@ -57,9 +57,9 @@ class Challenge:
             "record_name": self.record_name,
             "record_type": "TXT",
             "record_value": self.record_value,
-            "file_url": self.file_url,
-            "file_type": "text/plain",
-            "file_body": self.file_body,
+            "file_url": self.file_url or None,
+            "file_type": "text/plain" if self.file_url else None,
+            "file_body": self.file_body or None,
             "expires_at": to_text(self.expires_at),
         }
 
@@ -168,12 +168,13 @@ async def add_domain(
             await _record(book, evidence.DOMAIN_ADDED, domain, actor, added)
         facts = {"attempt": attempt, "token_hash": domains.token_hash(token), "expires_at": to_text(expires)}
         await _record(book, evidence.DOMAIN_TOKEN, domain, actor, facts)
+    by_file = domains.file_counts(domain)
     return Challenge(
         domain,
         domains.record_name(domain),
         domains.record_value(token),
-        domains.file_url(domain),
-        token,
+        domains.file_url(domain) if by_file else "",
+        token if by_file else "",
         expires,
     )
 
@@ -329,11 +330,11 @@ async def release_domain(
 
 
 async def _look(row: DomainRow, token: TokenRow, dns: DnsSettings, fetch: Fetch | None, at: datetime) -> _Look:
-    """DNS, then, unless TXT has said all there is to say, the file."""
+    """DNS, then, unless TXT has said all there is to say, the file of a registered domain."""
     answers = await look_up(row.domain, dns)
     found, file = judge(answers, token.token_hash), None
     if found.answer is not Answer.FOUND and fetch is not None:
-        if why := why_not_web(answers):
+        if why := why_not_web(row.domain, answers):
             file = Finding(Answer.UNREADABLE, why)
         else:
             file = await web.look_at(row.domain, fetch, token.token_hash)

@@ -1,7 +1,8 @@
-"""Reads the file at a domain's own web server that proves it, for whoever cannot write DNS (N13).
+"""Reads the file at a registered domain's own web server that proves it, for whoever cannot write DNS (N13).
 
 Prohibition: opens no connection itself. ``Fetch`` is the one door out (N12), which follows no redirect, reaches no
-private address and believes public authorities only. A 404 is the only negative: everything else proves nothing.
+private address and, for proofs, believes public authorities only. A 404 is the only negative: everything else proves
+nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ class Page(Protocol):
     def content_type(self) -> str:
         """What it is said to be."""
 
+    @property
+    def own_ca(self) -> bool:
+        """Whether other authorities than the public ones were believed."""
+
 
 Fetch = Callable[[str], Awaitable[Page]]
 """Address → document (status 200). Raises ``NotFound`` for a 404, another ``RosterdError`` for everything else."""
@@ -40,6 +45,8 @@ async def look_at(domain: str, fetch: Fetch, expected_hash: str) -> Finding:
         return Finding(Answer.ABSENT, f"{url} answers 404")
     except RosterdError as error:
         return Finding(Answer.UNREADABLE, f"{url}: {error.what}")
+    if page.own_ca:
+        return Finding(Answer.UNREADABLE, f"{url} was fetched with authorities of our own, which prove no domain")
     if page.content_type != _KIND:
         said = page.content_type or "of no kind"
         return Finding(Answer.UNREADABLE, f"{url} is {said}, not {_KIND}")

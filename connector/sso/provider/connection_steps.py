@@ -29,8 +29,10 @@ from ledger.store.engine import Ledger
 
 MAIN = "main"
 """The connection of the organization file; later ones get names."""
-_ENTITY = "entity"
+ENTITY = "entity"
+"""The kind of claim that an organization has to its provider's entityID."""
 _SHORTEST = 8
+_ON = "rosterd sso on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,12 @@ async def connect(
 ) -> ConnectionReport:
     """Take in an identity provider's metadata and link domains to it (None: every registered one).
 
-    ``source``: the https address it was fetched from, for a refresh to come back to. The same metadata again changes
-    nothing. Where only certificates or validUntil differ from the live version, and a proved certificate stands in
-    both, it goes live at once; else it is a draft, tested beside the live version. Raises ``ManyErrors`` with every
-    fault of the metadata, ``Refused`` when another organization uses this identity provider.
+    ``source``: where it was read; to an https address a refresh comes back, to nothing else. The same metadata again
+    changes nothing. Where only certificates or validUntil differ from the live version, and a proved certificate
+    stands in both, it goes live at once; else it is a draft, tested beside the live version. So it is, with
+    ``settings.second_approver``, when it adds a key or an address to fetch from: two people turn it on. A file while
+    the live version's address shows another provider is a version that is not fetched again. Raises ``ManyErrors`` with
+    every fault of the metadata, ``Refused`` when another organization uses this identity provider.
     """
     wants = Wants(
         settings.mail_attribute, settings.response_signed_only, settings.subject_attribute, settings.fold_subject
@@ -101,7 +105,7 @@ async def connect(
         metadata,
         wants,
         now=now,
-        source=source,
+        source=evidence.fetchable(source),
         entity_id=settings.entity_id,
         allow_http_on_loopback=allow_http_on_loopback,
     )
@@ -184,12 +188,16 @@ async def turn_on(
             live=asked is None,
             missing=tuple(step for name in linked for step in missing.get(name, ())),
             asked=asked,
-            next_step="rosterd sso on" if asked else "",
+            next_step=_ON if asked else "",
         )
 
 
 async def turn_off(ledger: Ledger, organization: str, *, reason: str, actor: str, now: datetime) -> bool:
-    """Turn single sign-on off; sync is suspended with it and nobody loses anything. False when it was off already."""
+    """Turn single sign-on off; sync is suspended with it and nobody loses anything. False when it was off already.
+
+    Nobody else may take the identity provider for 30 days. Raises ``BadInput`` without a reason.
+    """
+    reason = evidence.given_reason(reason)
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         now = book.at
         known = await evidence.known(book)
@@ -197,7 +205,7 @@ async def turn_off(ledger: Ledger, organization: str, *, reason: str, actor: str
         live = found.live(now) if found else None
         if live is None:
             return False
-        await sso_requests.end_claim(book, _ENTITY, live.entity_id, until=now)
+        await sso_requests.end_claim(book, ENTITY, live.entity_id, until=now + domains.HOLD)
         facts = {"version": live.number, "reason": reason}
         await versions.record(book, known, evidence.TURNED_OFF, MAIN, actor, facts, reason)
         await sync.follow_gate(book)
@@ -220,16 +228,17 @@ async def confirm_certificate(
     """Say that a certificate which a refresh added is the provider's: it counts for tests and first sign-ins at once.
 
     ``certificate``: at least the first eight digits of its SHA-256, as ``sso status`` shows it and the provider's own
-    page or administrator tells it. Raises ``NotFound`` unless exactly one that is held begins so.
+    page or administrator tells it; of the live version, or of the one that a test would use. Raises ``NotFound`` unless
+    exactly one that is held begins so.
     """
     wanted = "".join(certificate.lower().replace(":", "").split())
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         known = await evidence.known(book)
         connection = known.connections.get(MAIN)
-        live = connection.live(book.at) if connection else None
+        known_to = (connection.live(book.at), connection.newest) if connection else ()
         held = [
             one
-            for one in (live.certificates if live else ())
+            for one in dict.fromkeys(one for version in known_to if version for one in version.certificates)
             if connection and connection.held_until(one.spki, book.at) and one.thumbprint.startswith(wanted)
         ]
         if len(wanted) < _SHORTEST or len(held) != 1:
@@ -245,11 +254,13 @@ async def confirm_certificate(
 
 async def prove_key(ledger: Ledger, organization: str, connection_id: str, spki: str, *, now: datetime) -> bool:
     """Somebody who was bound already signed in with an assertion that this key signed: from now on it hands the
-    connection on (N1). Written once; False when it is known."""
+    connection on (N1). Written once; False when it is known, and while the key is held: then it proves nothing."""
     async with ledger.write(organization, Unleased.SIGN_IN, at=now) as book:
         found = (await evidence.known(book)).connections.get(connection_id)
         live = found.live(book.at) if found else None
         if found is None or live is None or spki not in live.keys or spki in found.proved(book.at):
+            return False
+        if found.held_until(spki, book.at):
             return False
         facts = {"spki": spki, "version": live.number}
         await evidence.record(book, evidence.KEY_PROVED, connection_id, actor="sign-in", facts=facts, domains=())
@@ -265,6 +276,8 @@ async def _take_in(book: Book, offered: Offered, settings: SsoSettings, actor: s
     for known_version in filter(None, (newest, live)):
         if offered.is_in(known_version, book.at) and _same_source(known_version, offered, settings):
             if known_version is live:
+                if not offered.source and connection.differing(live, book.at) and source_of(live, settings):
+                    break  # its address shows another provider: it goes on as a file, and nothing is fetched from there
                 await versions.looked_right(book, known, connection, live, actor)
                 await versions.drop_drafts(book, known, connection, actor, connection.drafts)
             return known_version, False
@@ -278,9 +291,18 @@ async def _take_in(book: Book, offered: Offered, settings: SsoSettings, actor: s
         "warnings": list(offered.warnings),
     }
     await versions.record(book, known, evidence.CONFIGURED, MAIN, actor, facts)
-    if live is not None and connection.continues(live, version, book.at):
+    if (
+        live is not None
+        and connection.continues(live, version, book.at)
+        and not (settings.second_approver and _brings_in(version, live, settings))
+    ):
         await versions.go_on_with(book, known, live, version, connection_id=MAIN, actor=actor, by_hand=True)
     return version, True
+
+
+def _brings_in(version: Version, live: Version, settings: SsoSettings) -> bool:
+    """Whether whoever gave it could sign people in by it: with a key of their own, now or from an address of theirs."""
+    return bool(version.keys - live.keys) or version.source not in {"", source_of(live, settings)}
 
 
 def _same_source(version: Version, offered: Offered, settings: SsoSettings) -> bool:
@@ -292,13 +314,15 @@ def _same_source(version: Version, offered: Offered, settings: SsoSettings) -> b
 
 def source_of(version: Version, settings: SsoSettings) -> str:
     """The https address that an admin entered and a version came from; empty when it was a file."""
-    declared = settings.metadata if settings.metadata.startswith("https://") else ""
-    return declared if version.source is None else version.source
+    return evidence.fetchable(settings.metadata) if version.source is None else version.source
 
 
 async def _left_to_do(book: Book, linked: Sequence[str], *, is_live: bool) -> str:
     """The one command that is left after connecting."""
     if not is_live:
+        ready, _ = _ready(await evidence.known(book), linked, book.at)
+        if linked and ready == list(linked):
+            return _ON
         return f"rosterd sso test {linked[0]}" if linked else "rosterd sso add DOMAIN"
     row = await rows.sync_row(book)
     gates = await evidence.gates(book, now=book.at)
@@ -310,9 +334,9 @@ async def _switch_on(
 ) -> None:
     live = known.connections[MAIN].live(book.at)
     await _refuse_used(book, newest.entity_id)
-    await sso_requests.claim(book, _ENTITY, newest.entity_id)
+    await sso_requests.claim(book, ENTITY, newest.entity_id)
     if live is not None and live.entity_id != newest.entity_id:
-        await sso_requests.end_claim(book, _ENTITY, live.entity_id, until=book.at)
+        await sso_requests.end_claim(book, ENTITY, live.entity_id, until=book.at + domains.HOLD)
     facts: dict[str, Any] = {
         "version": newest.number,
         "fingerprint": newest.fingerprint,
@@ -368,9 +392,11 @@ async def _link(book: Book, known: Known, wanted: Sequence[str] | None, actor: s
 
 async def _refuse_used(book: Book, entity_id: str) -> None:
     await sso_requests.lock_claims(book)
-    if await sso_requests.other_claims(book, _ENTITY, [entity_id]):
+    for _, until in await sso_requests.other_claims(book, ENTITY, [entity_id]):
+        held = f", or did lately, and holds it until {to_text(until)}" if until else ""
         raise Refused(
-            "another organization signs in through this identity provider (the same entityID)",
+            f"another organization signs in through this identity provider (the same entityID){held}",
             where=entity_id,
-            next_step="give this application its own entityID in the identity provider",
+            next_step="give this application its own entityID in the identity provider; where it is yours alone, the"
+            " operator of this installation frees it: rosterd sso release-provider ENTITY_ID --reason TEXT",
         )

@@ -12,7 +12,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from connector.sso.gate import connections
 from connector.sso.gate.connections import Certificate
+from connector.sso.gate.explain_refusal import one_line
 from connector.sso.saml.subject import SubjectPolicy
 from connector.sso.saml.xml_scan import BadXml, Limits, read
 from ledger.errors import BadInput, ManyErrors
@@ -39,8 +40,15 @@ POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 
 METADATA_LIMITS = Limits(characters=1_000_000, elements=20_000, allow_comments=True)
 """How much metadata may hold; written by hand it has comments."""
+MOST_CERTIFICATES = 10
+"""How many signing certificates that can be used are taken, and how many keys a response may be tried with: each costs
+xmlsec1 once for whatever an anonymous posts."""
 _INSTANT = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_LONGEST_ENTITY = 1024
+"""Characters by SAML core §8.3.6; bytes, since it is part of keys in the database, and a URI has no others."""
 _MIDNIGHT = "24:00:00"
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
+"""The characters of RFC 3986: what else stands in an address is read by each program in its own way."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 _WEAK_HASHES = (hashes.MD5, hashes.SHA1)
 
@@ -101,16 +109,14 @@ class Peer:
         valid = (found.base64 for found in self.metadata.certificates if found.value.valid(now))
         return (self.organization, self.fingerprint, *sorted(valid))
 
-    def by_key(self, now: datetime) -> dict[str, Peer]:
-        """The same with the certificates of one public key each, by ``spki``; only those valid at ``now``."""
-        valid = [found for found in self.metadata.certificates if found.value.valid(now)]
-        return {
-            key: replace(
-                self,
-                metadata=replace(self.metadata, certificates=tuple(one for one in valid if one.value.spki == key)),
-            )
-            for key in dict.fromkeys(found.value.spki for found in valid)
-        }
+    def keys(self, now: datetime) -> tuple[str, ...]:
+        """Its public keys (``spki``) whose certificates are valid at ``now``, in the order of the document."""
+        return tuple(dict.fromkeys(one.value.spki for one in self.metadata.certificates if one.value.valid(now)))
+
+    def with_keys(self, keys: Collection[str]) -> Peer:
+        """The same with the certificates of these public keys alone."""
+        kept = tuple(one for one in self.metadata.certificates if one.value.spki in keys)
+        return replace(self, metadata=replace(self.metadata, certificates=kept))
 
 
 def parse(data: bytes, now: datetime, *, entity_id: str = "", allow_http_on_loopback: bool = False) -> IdpMetadata:
@@ -154,10 +160,12 @@ def parse(data: bytes, now: datetime, *, entity_id: str = "", allow_http_on_loop
 
 def _lint(found: IdpMetadata, left_out: Sequence[str], now: datetime, expected: str) -> list[str]:
     faults = []
-    if not found.entity_id or len(found.entity_id) > 1024:
-        faults.append("entityID is missing or longer than 1024 characters")
+    if not found.entity_id or len(found.entity_id.encode()) > _LONGEST_ENTITY:
+        faults.append(f"entityID is missing or longer than {_LONGEST_ENTITY} bytes")
+    if not found.entity_id.isprintable():
+        faults.append(f"entityID {one_line(found.entity_id)!r} holds characters that cannot be shown")
     if expected and found.entity_id != expected:
-        faults.append(f"entityID is {found.entity_id!r}, the organization file names {expected!r}")
+        faults.append(f"entityID is {one_line(found.entity_id)!r}, the organization file names {expected!r}")
     if not found.services:
         faults.append("there is no SingleSignOnService for HTTP-Redirect or HTTP-POST")
     if not any(certificate.value.valid(now) for certificate in found.certificates):
@@ -166,6 +174,11 @@ def _lint(found: IdpMetadata, left_out: Sequence[str], now: datetime, expected: 
             faults.append("every signing certificate that could be used is not valid yet")
         elif not left_out:
             faults.append("there is no signing certificate")
+    if len(found.certificates) > MOST_CERTIFICATES:
+        faults.append(
+            f"{len(found.certificates)} signing certificates can be used, at most {MOST_CERTIFICATES} are taken"
+            " (two are usual, Google takes three): let the identity provider publish those alone that sign"
+        )
     if found.valid_until is not None and found.valid_until <= now:
         faults.append(f"validUntil has passed ({to_text(found.valid_until)})")
     return faults
@@ -188,19 +201,21 @@ def _services(descriptor: Element, faults: list[str], allow_http_on_loopback: bo
             continue
         fault = _address_fault(address, allow_http_on_loopback)
         if fault:
-            faults.append(f"SingleSignOnService {address!r}: {fault}")
+            faults.append(f"SingleSignOnService {one_line(address)!r}: {fault}")
         services.setdefault(binding, address)
     return services
 
 
 def _address_fault(address: str, allow_http_on_loopback: bool) -> str:
+    if not _ADDRESS.fullmatch(address):
+        return "holds characters that no address has (RFC 3986)" if address else "is not an address"
     try:
         parts = urlsplit(address)
         host = parts.hostname or ""
         _ = parts.port
     except ValueError:
         return "is not an address"
-    if not host or parts.username or parts.password or parts.fragment or not address.isprintable():
+    if not host or parts.username or parts.password or parts.fragment:
         return "is not a plain address"
     if parts.scheme == "https" or (parts.scheme == "http" and allow_http_on_loopback and host in _LOOPBACK):
         return ""
@@ -215,7 +230,7 @@ def _valid_until(nodes: Sequence[Element], faults: list[str]) -> datetime | None
             try:
                 found.append(parse_instant(text))
             except ValueError:
-                faults.append(f"validUntil {text!r} is not an instant in UTC")
+                faults.append(f"validUntil {one_line(text)!r} is not an instant in UTC")
     return min(found, default=None)
 
 

@@ -24,6 +24,7 @@ from connector.sso.saml.xml_scan import read
 from ledger.errors import Unavailable
 
 _SECONDS = 10.0
+_MOST_TRIED = 5  # a chain is as long; each costs xmlsec1 once
 _METADATA = "urn:oasis:names:tc:SAML:2.0:metadata"
 
 
@@ -32,19 +33,19 @@ class NotSigned(ValueError):
 
 
 async def signer_of(document: bytes) -> str:
-    """The certificate (base64) inside the document whose key verifies its signature; empty for an unsigned one.
+    """The certificate (base64) in the document's signature whose key verifies it; empty for an unsigned document.
 
-    Raises ``NotSigned`` when there is a signature and no certificate of the document verifies it.
+    Raises ``NotSigned`` when there is a signature and none of the first few certificates in it verifies it.
     """
     root = read(document, METADATA_LIMITS)
     if not _signatures(root):
         return ""
     _require_whole(root)
-    for node in root.iter(f"{DS}X509Certificate"):
-        certificate = "".join((node.text or "").split())
+    found = root.findall(f"{DS}Signature/{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate")
+    for certificate in list(dict.fromkeys("".join((node.text or "").split()) for node in found))[:_MOST_TRIED]:
         if await asyncio.to_thread(_verifies, document, local_name(root), certificate):
             return certificate
-    raise NotSigned("no certificate in the document verifies its signature")
+    raise NotSigned("no certificate in its signature verifies it")
 
 
 async def signed_by(document: bytes, certificate: str) -> bool:

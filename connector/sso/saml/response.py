@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from xml.etree.ElementTree import Element
 
-from connector.sso.gate.explain_refusal import Carried
+from connector.sso.gate.explain_refusal import LONGEST_SHOWN, Carried, one_line
 from connector.sso.saml.metadata import DS, parse_instant
 from connector.sso.saml.subject import NameId, NoSubject, Subject, SubjectPolicy, decide
 from connector.sso.saml.xml_scan import BadXml, Limits, read
@@ -31,16 +31,18 @@ MAX_CONDITIONS = timedelta(hours=24)
 MAX_CONFIRMATION = timedelta(hours=1)
 _LIMITS = Limits(characters=MAX_BASE64, elements=2000)
 _MOST_NAMES, _LONGEST_NAME = 40, 100
+_LONGEST_ID = 256  # bytes; providers send about forty
 
 
 class SignInRefused(Refused):
-    """A sign-in response was refused. ``reason`` goes to the audit log; people are told one generic sentence."""
+    """A sign-in response was refused. ``reason`` goes to the audit log; people are told one generic sentence.
+    ``detail`` is made one printable line: a part of it may be an anonymous's."""
 
     def __init__(self, step: int, reason: str, detail: str = "") -> None:
         super().__init__("the sign-in response was refused", next_step="start the sign-in again")
         self.step = step
         self.reason = reason
-        self.detail = detail
+        self.detail = one_line(detail, 2 * LONGEST_SHOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +131,12 @@ def check_envelope(document: Document, expected: Expected) -> None:
     codes = [node.get("Value", "") for node in root.findall(f"{SAMLP}Status/{SAMLP}StatusCode")]
     if codes != [SUCCESS]:
         inner = [node.get("Value", "") for node in root.findall(f"{SAMLP}Status/{SAMLP}StatusCode/{SAMLP}StatusCode")]
-        raise SignInRefused(2, "status", " ".join(codes + inner)[:200])
+        raise SignInRefused(2, "status", one_line(" ".join(codes + inner)))
 
 
 def check_shape(document: Document) -> None:
-    """② Exactly one Assertion in the whole tree, directly in the Response; no two elements share an ID (case 1)."""
+    """② Exactly one Assertion in the whole tree, directly in the Response; no two elements share an ID (case 1), and
+    none is longer than any provider's."""
     names = [local_name(node) for node in document.root.iter()]
     if "EncryptedAssertion" in names:
         raise SignInRefused(2, "encrypted_assertion")
@@ -144,6 +147,8 @@ def check_shape(document: Document) -> None:
     found = [value for node in document.root.iter() for name, value in node.attrib.items() if _is_id(name)]
     if len(set(found)) != len(found) or not document.root.get("ID") or not document.assertion.get("ID"):
         raise SignInRefused(2, "ids")
+    if any(len(value.encode()) > _LONGEST_ID for value in found):
+        raise SignInRefused(2, "long_id")  # it is remembered against replay, by a key that a database can hold
 
 
 def check_verified(document: Document, verified_id: str, signed: bool) -> None:
@@ -157,7 +162,7 @@ def check_verified(document: Document, verified_id: str, signed: bool) -> None:
 def check_issuer(document: Document, expected: Expected) -> None:
     """⑥ The assertion is one of SAML 2.0, by the identity provider of this connection (case 7)."""
     if document.assertion.get("Version") != "2.0":
-        raise SignInRefused(6, "assertion_version", document.assertion.get("Version", "")[:_LONGEST_NAME])
+        raise SignInRefused(6, "assertion_version", one_line(document.assertion.get("Version", ""), _LONGEST_NAME))
     issuers = document.assertion.findall(f"{SAML}Issuer")
     if len(issuers) != 1 or _text(issuers[0]) != expected.issuer:
         raise SignInRefused(6, "assertion_issuer")
@@ -232,11 +237,11 @@ def read_mail(document: Document, expected: Expected) -> Email:
     found: dict[str, Email | None] = {}
     for value in values:
         try:
-            mail = Email.parse(value)
+            mail = Email.asserted(value)
         except ValueError:
             found.setdefault(value, None)
         else:
-            found.setdefault(mail.key, mail)  # the same address twice, in whatever case, is one address
+            found.setdefault(mail.mailbox, mail)  # the same address twice, in whatever case, is one address
     if len(found) != 1:
         raise SignInRefused(11, "mail_count", f"{len(found)} values in {where}")
     (only,) = found.values()
@@ -266,13 +271,14 @@ def accepted(document: Document, expected: Expected, ends: datetime, at: datetim
 
 
 def carried_by(document: Document) -> Carried:
-    """What came, by name only: for the admin who tests. Whatever the response claims, believed or not, but short."""
+    """What came, by name only: for the admin who tests. Whatever the response claims, believed or not, but short
+    and printable."""
     names = [
-        (node.get("FriendlyName") or node.get("Name") or "")[:_LONGEST_NAME]
+        one_line(node.get("FriendlyName") or node.get("Name") or "", _LONGEST_NAME)
         for node in document.root.iter(f"{SAML}Attribute")
     ]
     formats = [node.get("Format", "unspecified") for node in document.root.iter(f"{SAML}NameID")]
-    return Carried(tuple(dict.fromkeys(names))[:_MOST_NAMES], formats[0][:_LONGEST_NAME] if formats else "")
+    return Carried(tuple(dict.fromkeys(names))[:_MOST_NAMES], one_line(formats[0], _LONGEST_NAME) if formats else "")
 
 
 def _subject(assertion: Element, expected: Expected, mail: Email) -> Subject:

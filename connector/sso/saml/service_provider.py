@@ -14,24 +14,27 @@ import os
 import secrets
 import shutil
 import traceback
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, TypeVar
 
-from saml2 import BINDING_HTTP_POST
+from saml2 import BINDING_HTTP_POST, class_name
 from saml2.client import Saml2Client
 from saml2.config import SPConfig
+from saml2.samlp import response_from_string
+from saml2.sigver import SigverError
 
 from connector.sso.saml import response as steps
-from connector.sso.saml.metadata import Peer, Wants, clean_copy
+from connector.sso.saml.metadata import MOST_CERTIFICATES, Peer, Wants, clean_copy
 from connector.sso.saml.own_metadata import OwnSide
+from connector.sso.saml.posting_page import posting_page
 from connector.sso.saml.request_seal import RequestSeal
 from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused
-from connector.sso.saml.signatures import check_signatures
+from connector.sso.saml.signatures import check_signatures, named_certificates
 from connector.sso.saml.signing import OwnKeys, Pair, read_keys
 from connector.sso.settings import SamlSettings, SsoSettings
 from ledger.errors import BadInput, Busy, Unavailable
@@ -42,7 +45,9 @@ _log = logging.getLogger("rosterd.sso")
 T = TypeVar("T")
 
 _CLIENTS = 256
-_WAITING = 64
+_WAITING = 128
+_OF_ONE = _WAITING // 2
+"""How many may wait, and how many of them of one organization."""
 _OWN_CLOCK = int(timedelta(days=3650).total_seconds())
 """pysaml2 reads the machine's clock; we check every instant ourselves, against ours, so its checks never bind."""
 
@@ -54,6 +59,14 @@ class SignInRequest:
     id: str
     location: str = ""
     form: str = ""
+
+
+@dataclass
+class _Share:
+    """What one organization has of the workers: how many are free for it, and how many calls wait or are at work."""
+
+    workers: asyncio.Semaphore
+    waiting: int = 0
 
 
 class _NoMemory:
@@ -82,9 +95,9 @@ class ServiceProvider:
         self.seal = RequestSeal(secret or secrets.token_bytes(32))
         self.settings = settings
         self._sso_of = sso_of
-        count = workers or min(8, os.cpu_count() or 2)
+        count = workers or min(8, max(2, os.cpu_count() or 2))
         self._executor = ThreadPoolExecutor(max_workers=count, thread_name_prefix="saml")
-        self._waiting = 0
+        self._shares: defaultdict[str, _Share] = defaultdict(lambda: _Share(asyncio.Semaphore(max(1, count - 1))))
         self._lock = Lock()
         self._signers: dict[str, str] = {}  # organization → the key that signed last
         self._clients: OrderedDict[tuple[str, ...], Saml2Client] = OrderedDict()
@@ -102,15 +115,17 @@ class ServiceProvider:
     async def metadata(self, organization: str) -> bytes:
         """Our metadata for one organization, with every certificate that is published now (N17)."""
         own = self._own(organization)
-        return await self._run(lambda: own.metadata([one.base64 for one in self._keyring.keys().certificates]))
+        return await self._run(
+            organization, lambda _: own.metadata([one.base64 for one in self._keyring.keys().certificates])
+        )
 
     async def request(self, peer: Peer, *, relay_state: str, force: bool, now: datetime) -> SignInRequest:
         """A signed request to the identity provider; ``force`` asks it to authenticate anew (tests)."""
-        return await self._run(lambda: self._request(peer, relay_state, force, now))
+        return await self._run(peer.organization, lambda _: self._request(peer, relay_state, force, now))
 
     async def judge(self, peer: Peer, document: Document, expected: Expected) -> Accepted:
         """Steps ② to ⑨ and ⑪ (⑩, replay, is the ledger's). Raises ``SignInRefused`` with the reason, ``Busy``."""
-        return await self._run(lambda: self._judge(peer, document, expected))
+        return await self._run(peer.organization, lambda given_up: self._judge(peer, document, expected, given_up))
 
     async def close(self) -> None:
         """End the threads once what runs is done, and let go of the keys."""
@@ -120,50 +135,79 @@ class ServiceProvider:
     def _own(self, organization: str) -> OwnSide:
         return OwnSide(self.public_url, organization, self._sso_of(organization))
 
-    async def _run(self, work: Callable[[], T]) -> T:
-        if self._waiting >= _WAITING:
+    async def _run(self, organization: str, work: Callable[[Event], T]) -> T:
+        """Have it done by a worker. ``work`` is handed what is set once nobody waits for it any more.
+
+        One organization has all workers but one at most, until they are really done: whatever its identity provider
+        or its responses cost, somebody else's sign-in finds one free.
+        """
+        share, given_up = self._shares[organization], Event()
+        if share.waiting >= _OF_ONE or sum(one.waiting for one in self._shares.values()) >= _WAITING:
             raise Busy("too many sign-ins are being judged", next_step="try again in a moment")
-        self._waiting += 1
+        share.waiting += 1
         try:
             async with asyncio.timeout(self.settings.deadline.total_seconds()):
-                return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+                await share.workers.acquire()
+                return await asyncio.wrap_future(self._begin(share, lambda: work(given_up)))
         except TimeoutError as error:
             raise Busy("judging a sign-in took too long", next_step="try again in a moment") from error
         finally:
-            self._waiting -= 1
+            given_up.set()
+            share.waiting -= 1
 
-    def _judge(self, peer: Peer, document: Document, expected: Expected) -> Accepted:
+    def _begin(self, share: _Share, work: Callable[[], T]) -> Future[T]:
+        """Hand it to the executor; the worker counts as the organization's until it is done or was never begun."""
+        loop = asyncio.get_running_loop()
+        try:
+            begun = self._executor.submit(work)
+        except BaseException:
+            share.workers.release()
+            raise
+
+        def release(_: Future[T]) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+                loop.call_soon_threadsafe(share.workers.release)
+
+        begun.add_done_callback(release)
+        return begun
+
+    def _judge(self, peer: Peer, document: Document, expected: Expected, given_up: Event) -> Accepted:
         steps.check_envelope(document, expected)
         steps.check_shape(document)
         check_signatures(document, expected)
-        verified_id, signed, signer = self._verify(peer, document, expected)
+        verified_id, signed, signer = self._verify(peer, document, expected, given_up)
         steps.check_verified(document, verified_id, signed)
-        steps.check_issuer(document, expected)
-        steps.check_conditions(document, expected)
-        ends = steps.check_subject(document, expected)
-        at = steps.check_authentication(document, expected)
-        return replace(steps.accepted(document, expected, ends, at), signer=signer)
+        return replace(_claims(document, expected), signer=signer)
 
-    def _verify(self, peer: Peer, document: Document, expected: Expected) -> tuple[str, bool, str]:
+    def _verify(self, peer: Peer, document: Document, expected: Expected, given_up: Event) -> tuple[str, bool, str]:
         """④ Is the signature right, and by which key of this identity provider (``spki``)?
 
-        The key that signed last is tried alone first; what none of them signed costs one more try, by all together.
+        First alone: the key that the response names, or else the one that signed last. Then the others together, so
+        that what none of them signed costs each key once; ten keys at most, however many an older version has.
         """
-        keys = peer.by_key(expected.now)
+        named = named_certificates(document)
+        hinted = {one.value.spki for one in peer.metadata.certificates if one.base64 in named}
+        last = self._signers.get(peer.organization, "")
+        keys = sorted(peer.keys(expected.now), key=lambda key: (key not in hinted, key != last))[:MOST_CERTIFICATES]
         if len(keys) < 2:
             return (*self._verify_by(peer, document, expected), next(iter(keys), ""))
-        last = self._signers.get(peer.organization, "")
-        first, *others = sorted(keys, key=lambda key: key != last)
-        try:
-            return (*self._verify_by(keys[first], document, expected), first)
-        except SignInRefused:
-            self._verify_by(peer, document, expected)  # refuses what none of them signed
-        for key in others:
+        first, *others = keys
+        with contextlib.suppress(SignInRefused):
+            return (*self._verified_alone(peer, first, document, expected), first)
+        if len(others) > 1:
+            _require_awaited(given_up)
+            self._verify_by(peer.with_keys(others), document, expected)  # refuses what none of them signed
+        for key in others[:-1]:
+            _require_awaited(given_up)
             with contextlib.suppress(SignInRefused):
-                found = self._verify_by(keys[key], document, expected)
-                self._signers[peer.organization] = key
-                return (*found, key)
-        raise SignInRefused(4, "not_verified", "signed by several keys")
+                return (*self._verified_alone(peer, key, document, expected), key)
+        _require_awaited(given_up)
+        return (*self._verified_alone(peer, others[-1], document, expected), others[-1])
+
+    def _verified_alone(self, peer: Peer, key: str, document: Document, expected: Expected) -> tuple[str, bool]:
+        found = self._verify_by(peer.with_keys({key}), document, expected)
+        self._signers[peer.organization] = key
+        return found
 
     def _verify_by(self, peer: Peer, document: Document, expected: Expected) -> tuple[str, bool]:
         """pysaml2 and xmlsec1, with every key of ``peer``."""
@@ -177,6 +221,8 @@ class ServiceProvider:
             )
         except Exception as error:  # a dozen own types, and AttributeError, RecursionError … on junk
             _forget_frames(error)
+            if not isinstance(error, SigverError) and _is_signed(client, peer, document):
+                _claims(document, expected)  # pysaml2 judges them too, and does not say which it refused
             raise SignInRefused(4, "not_verified", type(error).__name__) from error
         if found is None or found.assertion is None:
             raise SignInRefused(4, "not_verified", "no assertion")
@@ -186,6 +232,13 @@ class ServiceProvider:
     def _request(self, peer: Peer, relay_state: str, force: bool, now: datetime) -> SignInRequest:
         client = self._client(peer, now)
         more = {"force_authn": "true"} if force else {}
+        if peer.metadata.binding == BINDING_HTTP_POST:
+            # a page of our own: pysaml2's does not escape the address
+            address = peer.metadata.services[BINDING_HTTP_POST]
+            request_id, message = client.create_authn_request(address, sign=True, **more)
+            posted = base64.b64encode(str(message).encode()).decode("ascii")
+            page = posting_page(address, {"SAMLRequest": posted, "RelayState": relay_state})
+            return SignInRequest(str(request_id), form=page)
         request_id, info = client.prepare_for_authenticate(
             entityid=peer.metadata.entity_id,
             binding=peer.metadata.binding,
@@ -193,8 +246,7 @@ class ServiceProvider:
             sign=True,
             **more,
         )
-        location = dict(info.get("headers", ())).get("Location", "")
-        return SignInRequest(str(request_id), location, "" if location else str(info["data"]))
+        return SignInRequest(str(request_id), dict(info["headers"])["Location"])
 
     def _client(self, peer: Peer, now: datetime) -> Saml2Client:
         signing = self._keyring.keys().signing
@@ -237,6 +289,27 @@ class ServiceProvider:
             "metadata": {"inline": [idp]},
         }
         return SPConfig().load(values)
+
+
+def _claims(document: Document, expected: Expected) -> Accepted:
+    """⑥ to ⑨ and ⑪: what a response says whose signature is right."""
+    steps.check_issuer(document, expected)
+    steps.check_conditions(document, expected)
+    ends = steps.check_subject(document, expected)
+    at = steps.check_authentication(document, expected)
+    return steps.accepted(document, expected, ends, at)
+
+
+def _is_signed(client: Saml2Client, peer: Peer, document: Document) -> bool:
+    """Whether the signature is right, where pysaml2 refused a response for something else, or for who knows what."""
+    text = document.data.decode("utf-8", "replace")
+    try:
+        whole = response_from_string(document.data)
+        item = whole if peer.wants.response_signed_only else whole.assertion[0]
+        return bool(item.signature) and bool(client.sec.check_signature(item, class_name(item), text))
+    except Exception as error:  # as in ``_verify_by``
+        _forget_frames(error)
+        return False
 
 
 class _Keyring:
@@ -282,6 +355,12 @@ class _Keyring:
             while self._open:
                 for descriptor in self._open.popitem()[1]:
                     os.close(descriptor)
+
+
+def _require_awaited(given_up: Event) -> None:
+    """Go on with nothing that nobody waits for."""
+    if given_up.is_set():
+        raise Busy("judging a sign-in took too long", next_step="try again in a moment")
 
 
 def _stamp(reference: SecretRef) -> object:

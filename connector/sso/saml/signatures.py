@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
+from connector.sso.gate.explain_refusal import one_line
 from connector.sso.saml.metadata import DS
 from connector.sso.saml.response import Document, Expected, SignInRefused, local_name
 
@@ -38,6 +39,13 @@ def check_signatures(document: Document, expected: Expected) -> None:
         raise SignInRefused(3, "unsigned")
 
 
+def named_certificates(document: Document) -> frozenset[str]:
+    """Certificates (base64) that its signatures say they were made with: a hint where to look first, never a key."""
+    path = f"{DS}Signature/{DS}KeyInfo/{DS}X509Data/{DS}X509Certificate"
+    found = [node for parent in (document.root, document.assertion) for node in parent.findall(path)]
+    return frozenset("".join((node.text or "").split()) for node in found)
+
+
 def check_signature(parent: Element, signature: Element) -> None:
     """One signature that covers its parent whole, with sound algorithms; raises ``SignInRefused``."""
     if signature.findall(f"{DS}Object") or signature.findall(f".//{DS}RetrievalMethod"):
@@ -56,10 +64,10 @@ def check_signature(parent: Element, signature: Element) -> None:
         raise SignInRefused(3, "transform")
     methods = _algorithms(info, "SignatureMethod")
     if len(methods) != 1 or methods[0] not in SIGNATURE_METHODS:
-        raise SignInRefused(3, "signature_algorithm", " ".join(methods)[:200])
+        raise SignInRefused(3, "signature_algorithm", one_line(" ".join(methods)))
     digests = _algorithms(reference, "DigestMethod")
     if len(digests) != 1 or digests[0] not in DIGEST_METHODS:
-        raise SignInRefused(3, "digest_algorithm", " ".join(digests)[:200])
+        raise SignInRefused(3, "digest_algorithm", one_line(" ".join(digests)))
 
 
 def _algorithms(node: Element, path: str) -> list[str]:

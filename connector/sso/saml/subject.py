@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ledger.identity import Email, fold
+from ledger.identity import Email, caseless
 
 PERSISTENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent"
 TRANSIENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
@@ -99,7 +99,13 @@ def decide(
         return made(SubjectKind.PERSISTENT, *("" if said == own else said for said, own in qualifiers), name.value)
     if name.format == TRANSIENT:
         return made(SubjectKind.MAIL, mail.key, warning=ON_MAIL_FOR_TRANSIENT)
-    return made(SubjectKind.OTHER, fold(name.value) if policy.fold_case else name.value.strip())
+    return made(SubjectKind.OTHER, caseless(name.value) if policy.fold_case else name.value.strip())
+
+
+def key_of_mailbox(issuer: str, mail: Email) -> str:
+    """The key of an address that somebody signs in with whose address in the directory is another mailbox, though the
+    two fold to one: an administrator may let it in (N4), and it is never the key of the directory's own."""
+    return _key(SubjectKind.MAIL, issuer, mail.key, mail.mailbox)
 
 
 def raw_keys(issuer: str, texts: Sequence[str]) -> tuple[str, ...]:
@@ -113,8 +119,8 @@ def _key(kind: SubjectKind, *parts: str) -> str:
 
 def _only(given: Sequence[str], attribute: str) -> str:
     """The one value of the subject attribute; the same value twice is one."""
-    caseless = attribute.rpartition(":")[2] in _CASELESS
-    values = {fold(value) if caseless else value.strip() for value in given}
+    any_case = attribute.rpartition(":")[2] in _CASELESS
+    values = {caseless(value) if any_case else value.strip() for value in given}
     if not values - {""}:
         raise NoSubject(
             "subject_attribute_missing",
@@ -131,8 +137,8 @@ def _only(given: Sequence[str], attribute: str) -> str:
 
 
 def _is(text: str, mail: Email) -> bool:
-    """Whether a text is that address, compared as addresses are."""
+    """Whether a text is that address: the same mailbox (a key folds more than case)."""
     try:
-        return Email.parse(text) == mail
+        return Email.asserted(text).mailbox == mail.mailbox
     except ValueError:
         return False

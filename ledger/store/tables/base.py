@@ -138,7 +138,7 @@ def interval(
     """An interval table; at most one open row per ``(organization_id, *key)`` unless ``unique`` is false.
 
     ``indexes``: further column lists indexed over open rows only. ``later``: columns that a later revision added, each
-    with a server default; they stand last, as in the database.
+    with a server default or nullable; they stand last, as in the database.
     """
     table = Table(
         name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ledger.store.tables import base
-from ledger.store.tables.base import Column, Json, Text, instant, interval, plain, text
+from ledger.store.tables.base import Column, Instant, Json, Text, instant, interval, plain, text
 
 organization = plain("organization", text("name"), text("report_zone"), instant("created_at"), key=())
 
@@ -33,10 +33,14 @@ identity_link = interval(
     text("fingerprint"),  # of the entry's mapped attributes (D14); empty for saml
     key=("kind", "source_id", "anchor"),
     indexes=(("identity_id",),),
-    later=(Column("subject_kind", Text, nullable=False, server_default=""),),
+    later=(
+        Column("subject_kind", Text, nullable=False, server_default=""),
+        Column("bonded_at", Instant, nullable=True),
+    ),
 )
 """``subject_kind`` of a bond: what the subject is made of (attribute, persistent, mail, other); empty: a directory
-link, or a bond of before 0015, whose anchor is the hash of the raw NameID (N3)."""
+link, or a bond of before 0015, whose anchor is the hash of the raw NameID (N3). ``bonded_at``: since when the subject
+is bound, where the row is younger because the subject only got another key; else it is ``valid_from``."""
 
 absence = plain(
     "absence",

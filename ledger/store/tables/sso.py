@@ -113,7 +113,7 @@ sso_spent = plain(
     "sso_spent",
     text(
         "id"
-    ),  # ID of an AuthnRequest that was answered; where told, the reference of a refusal that the audit tells of
+    ),  # ID of an AuthnRequest that was answered; where told, KIND:REFERENCE of a refusal that the audit tells of
     instant("until"),  # how long it has to be remembered
     Column("told", Boolean, nullable=False),
     key=("id",),

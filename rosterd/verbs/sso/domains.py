@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def add(context: typer.Context, domain: Domain, organization: OneOrganization = "", as_json: Json = False) -> None:
-    """Register a domain and print the DNS record, or the file, that proves it (its token is shown this once)."""
+    """Register a domain and print the DNS record that proves it, or the file, which does so for a registered domain and
+    nothing below it (the token is shown this once)."""
 
     async def work(service: Service) -> Result:
         from connector.sso.proof import domain_steps
@@ -35,21 +36,18 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
         made = await domain_steps.add_domain(
             service.ledger, name, key, actor=actor(), now=service.clock(), grace=listed[key].grace
         )
-        lines = (
-            "publish this record in DNS:",
-            f"  {made.record_name}  TXT  {made.record_value}",
-            "or, if you cannot write DNS, this file at the domain's own web server (https, text/plain, nothing else):",
-            f"  {made.file_url}",
-            f"  {made.file_body}",
-            f"  → then: rosterd sso verify {made.domain}",
-        )
-        return Shown(lines, made.to_json())
+        lines = ["publish this record in DNS:", f"  {made.record_name}  TXT  {made.record_value}"]
+        if made.file_url:
+            file = "this file at the domain's own web server (https, text/plain, nothing else)"
+            lines += [f"or, if you cannot write DNS, {file}:", f"  {made.file_url}", f"  {made.file_body}"]
+        lines.append(f"  → then: rosterd sso verify {made.domain}")
+        return Shown(tuple(lines), made.to_json())
 
     perform(context, as_json, work)
 
 
 def verify(context: typer.Context, domain: Domain, organization: OneOrganization = "", as_json: Json = False) -> None:
-    """Look for the record by every resolver, then for the file; at most once a minute."""
+    """Look for the record by every resolver, then for a registered domain's file; at most once a minute."""
 
     async def work(service: Service) -> Result:
         from connector.sso.proof import domain_steps
@@ -59,7 +57,7 @@ def verify(context: typer.Context, domain: Domain, organization: OneOrganization
         name = choose(service.settings, organization)
         dns = service.settings.installation.dns
         report = await domain_steps.verify_domain(
-            service.ledger, name, domain, dns=dns, fetch=service.door().get, actor=actor(), now=service.clock()
+            service.ledger, name, domain, dns=dns, fetch=service.fetch_proof, actor=actor(), now=service.clock()
         )
         await enqueue_next(service, name)
         why = f": {report.why}" if report.why else ""

@@ -31,7 +31,6 @@ def connect(
         name = choose(service.settings, organization)
         customer = service.settings.customer(name)
         settings = customer.settings.sso or SsoSettings()
-        reference = metadata or settings.metadata
         if metadata:
             document = await provider_metadata.given(service, metadata, Path.cwd())
         else:
@@ -44,7 +43,7 @@ def connect(
             settings=settings,
             actor=actor(),
             now=service.clock(),
-            source=reference if reference.startswith("https://") else "",
+            source=metadata or settings.metadata,
             allow_http_on_loopback=loopback,
         )
         lines = [f"{report.entity_id}, version {report.version}, fingerprint {report.fingerprint[:16]}"]
@@ -52,6 +51,8 @@ def connect(
         if report.live:
             lines.append("  it judges sign-ins now" if report.new else "  it judges sign-ins already; nothing changed")
             lines += [f"  → {report.next_step}"] if report.next_step else []
+        elif report.next_step == "rosterd sso on":
+            lines.append(f"  it is a draft, tested already → {report.next_step}")
         else:
             lines.append(f"  → give it ours: {service.provider().entity_id(name)}")
             lines += [f"  → then: rosterd sso test {domain}" for domain in report.domains]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
 
 from ledger.errors import RosterdError
 from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
+from rosterd.verbs.directory_sync import sync_lines
 from rosterd.verbs.sso.words import moment
 
 if TYPE_CHECKING:
@@ -40,13 +42,14 @@ def _status(found: SsoStatus) -> Shown:
         lines.append(f"{domain.domain}: {domain.standing.state.value}, gate {domain.gate.state.value}{warnings}")
         lines += [f"  missing: {step}" for step in domain.missing]
     lines += found.differences
-    if not found.domains and not found.differences:
+    if not found.domains and not found.differences and not found.sync.missing:
         lines.append("no domain is registered\n  → rosterd sso add DOMAIN")
     lines += [line for item in found.connections for line in _connection(item)]
     for test in found.tests:
         lines += [f"  {line}" for line in test.in_words()]
     lines += found.bonds.lines
-    lines.append(f"sync: {found.sync.state.value}")
+    said = {step for domain in found.domains for step in domain.missing}
+    lines += sync_lines(replace(found.sync, missing=tuple(step for step in found.sync.missing if step not in said)))
     lines += [f"  forecast: {sentence}" for sentence in found.forecast]
     return Shown(tuple(lines), found.to_json())
 

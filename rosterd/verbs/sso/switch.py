@@ -1,4 +1,4 @@
-"""sso test · explain · on · off: one real sign-in, and then with exactly that."""
+"""sso test · explain · on · off · release-provider: one real sign-in, and then with exactly that."""
 
 from __future__ import annotations
 
@@ -106,9 +106,27 @@ def off(context: typer.Context, reason: Reason, organization: OneOrganization = 
     perform(context, as_json, work)
 
 
+def release_provider(
+    context: typer.Context,
+    entity_id: Annotated[str, typer.Argument(metavar="ENTITY_ID", help="As `rosterd sso connect` or `on` refused it.")],
+    reason: Reason,
+    as_json: Json = False,
+) -> None:
+    """Free an identity provider that the wrong organization holds; what is on by it there is turned off."""
+
+    async def work(service: Service) -> Result:
+        from connector.sso.provider.release import release_provider as release
+        from rosterd.service import actor
+
+        return await release(service.ledger, entity_id, reason=reason, actor=actor(), now=service.clock())
+
+    perform(context, as_json, work)
+
+
 def add_to(sso: typer.Typer) -> None:
     """Register the verbs."""
     sso.command("test")(begin_test)
     sso.command()(explain)
     sso.command()(on)
     sso.command()(off)
+    sso.command("release-provider")(release_provider)

@@ -131,3 +131,15 @@ def test_on_names_what_is_missing_and_who_has_to_complete_it(acme: Installation)
     assert done.code == 0
     assert "single sign-on is on for acme.example\n" in done.out
     assert "not on: acme-labs.example: nobody of the domain has passed a test" in done.out
+
+
+def test_the_operator_frees_an_entity_id(acme: Installation) -> None:
+    """Whoever holds it; nobody is told of it but the operator and the audit."""
+    walk(acme, _on)
+    free = ("sso", "release-provider", IDP, "--reason")
+    assert "needs a reason" in acme.rosterd(*free, " ").err
+    done = acme.rosterd(*free, "it is another's")
+    assert done.code == 0
+    assert f"acme no longer holds {IDP}; its single sign-on is off" in done.out
+    assert "it is another's" in acme.rosterd("sso", "status").out
+    assert "no organization holds" in acme.rosterd(*free, "again").err

@@ -65,6 +65,9 @@ async def test_what_is_not_declared_or_not_given_is_a_problem(admin: Admin) -> N
     for domain in ("localhost", "a b", "-x.example", "*.acme.example"):
         assert (await admin.ask("POST", "/sso/domains", {"domain": domain}))[0] == 400
         assert (await admin.ask("POST", f"/sso/domains/{domain}/verify"))[0] == 404
+    for reason in (" ", "\t\n"):
+        status, problem = await admin.ask("POST", "/sso/off", {"reason": reason})
+        assert (status, problem["where"]) == (400, "reason")
     both = {"metadata": "<a/>", "url": "https://idp.example/metadata"}
     status, problem = await admin.ask("POST", "/sso/connection", both)
     assert (status, problem["where"]) == (400, "url")

@@ -173,6 +173,27 @@ async def test_n3_another_subject_policy_is_another_fingerprint_and_needs_a_test
     assert not (await replace(acme, settings=SsoSettings(fold_subject=True)).reconnect(NOW)).new
 
 
+async def test_n3_an_address_in_other_letters_that_fold_to_somebody_s_is_nobody_s(
+    acme: SsoOrganization, sign: SignIn
+) -> None:
+    await acme.turned_on(NOW)
+    await knows(acme, "kate.weiss@acme.example")
+    assert (await sign(1, name_id="\u212aate.weiss@acme.example"))[0] == 400  # NFC makes a K of it
+    status, page = await sign(2, name_id="kate.wei\u00df@acme.example")
+    assert (status, "was not invited" in page) == (403, True), page
+    assert (await sign(3, name_id="KATE.WEISS@acme.example"))[0] == 200
+    status, page = await sign(4, name_id="kate.wei\u00df@acme.example")
+    assert (status, "about relink" in page) == (403, True), page
+
+
+async def test_n3_two_mailboxes_in_the_attribute_are_two_addresses(acme: SsoOrganization, sign: SignIn) -> None:
+    acme = replace(acme, settings=SsoSettings(mail_attribute="mail"))
+    await acme.turned_on(NOW, attributes={"mail": (MAIL,)})
+    await knows(acme, "sam@acme.example")
+    assert (await sign(1, attributes={"mail": ("sam@acme.example", "\u017fam@acme.example")}))[0] == 400
+    assert (await sign(2, attributes={"mail": ("sam@acme.example", "SAM@acme.example")}))[0] == 200
+
+
 async def test_n4_a_persistent_name_that_is_another_one_waits_for_an_administrator(
     acme: SsoOrganization, sign: SignIn
 ) -> None:

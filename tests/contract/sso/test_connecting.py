@@ -11,11 +11,13 @@ from connector.sso import steps
 from connector.sso.gate import evidence, sync
 from connector.sso.gate.decision import Gate, GateState
 from connector.sso.gate.sync import SyncState
+from connector.sso.saml.response import SignInRefused
 from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings, SsoSettings
 from ledger.errors import BadInput, Refused
 from ledger.secret import SecretRef
+from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from tests.parts.fences import ALONE
 from tests.parts.idp import Key, metadata
@@ -146,6 +148,46 @@ async def test_n1_an_admins_own_certificate_counts_at_once(acme: SsoOrganization
     going = await acme.start_test(NOW + H)
     posted = acme.forged(going, NOW + H, key=keys[1], assertion_id="_second").post()
     assert (await acme.finish(going, posted, NOW + H)).held_until is None
+
+
+async def test_with_two_people_a_key_given_by_hand_is_turned_on_by_both(
+    acme: SsoOrganization, keys: tuple[Key, Key]
+) -> None:
+    """Otherwise one person signs in whom they like: the same metadata, with a key of their own, was live at once."""
+    await enabled(acme, ends=None)
+    two = SsoSettings(second_approver=True)
+
+    async def given(text: bytes, at: datetime, source: str = "") -> steps.ConnectionReport:
+        return await steps.connect(acme.ledger, "acme", text, settings=two, actor="mallory", now=at, source=source)
+
+    async def on(actor: str, at: datetime) -> steps.ConnectionReport:
+        return await steps.turn_on(acme.ledger, "acme", actor=actor, now=at, second_approver=True)
+
+    report = await given(metadata(IDP, *keys), NOW + H)
+    assert (report.live, report.version, report.next_step) == (False, 2, "rosterd sso on")
+    going = await acme.start_login(NOW + H)
+    with pytest.raises(SignInRefused):
+        await acme.finish(going, acme.forged(going, NOW + H, key=keys[1], assertion_id="_own").post(), NOW + H)
+    assert not (await given(metadata(IDP, *keys), NOW + H)).live  # nor the second time
+    assert (await on("mallory", NOW + 2 * H)).asked is not None
+    assert (await on("ada", NOW + 3 * H)).live
+    later = metadata(IDP, *keys, extra='validUntil="2026-06-01T00:00:00Z"')
+    moved = await given(later, NOW + 4 * H, "https://mallory.example/metadata.xml")
+    assert not moved.live, "an address of one person's own would bring in their keys by itself"
+    fewer = await given(metadata(IDP, keys[0]), NOW + 5 * H)
+    assert fewer.live, "what takes a key away waits for nobody"
+
+
+async def test_turning_off_needs_a_reason_that_says_something(acme: SsoOrganization) -> None:
+    await enabled(acme, ends=None)
+    for reason in ("", " \t\n"):
+        with pytest.raises(BadInput, match="needs a reason"):
+            await steps.turn_off(acme.ledger, "acme", reason=reason, actor="ada", now=NOW + H)
+    assert (await gate(acme, NOW + H)).state is GateState.OPEN
+    assert await steps.turn_off(acme.ledger, "acme", reason=" a  thief ", actor="ada", now=NOW + H)
+    async with acme.ledger.read("acme") as reader:
+        [fact] = [one for one in await rows.evidence(reader) if one.kind == evidence.TURNED_OFF]
+    assert fact.facts["reason"] == "a  thief"
 
 
 async def test_on_says_only_what_is_on(acme: SsoOrganization) -> None:

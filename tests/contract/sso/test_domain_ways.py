@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from access.outbound.door import Door
+from access.outbound import door
+from access.outbound.door import Door, Fetched
 from access.outbound.settings import OutboundSettings
 from connector.sso import steps
 from connector.sso.gate import evidence
@@ -25,6 +29,8 @@ from ledger.errors import NotFound, Refused, Retryable
 from ledger.store import audit
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
+from rosterd.service import Service
+from rosterd.settings import Settings
 from tests.parts.dns import NameServers, changing_names, name_servers, tls_name_server
 from tests.parts.fences import ALONE
 from tests.parts.https import Authority, Parts, document, listening
@@ -213,18 +219,50 @@ async def through_the_door(
     Only the port is another than in the field: 443 is not ours to listen on.
     """
     authority = Authority(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(authority.file))  # a public authority, as this process sees it
+        async with (
+            listening(answer, authority.issue(*names)) as server,
+            changing_names({DOMAIN: [["127.0.0.1"]]}) as resolver,
+        ):
+            await use(at_port(Door(OutboundSettings(allow=(f"127.0.0.1:{server.port}",)), resolver).get, server.port))  # type: ignore[misc]
+    return server.heads
+
+
+def at_port(get: Fetch, port: int) -> Fetch:
+    """``get`` for the proof of ``DOMAIN``, at the port where the test may listen."""
+
+    async def fetch(url: str) -> Page:
+        assert url == f"https://{DOMAIN}/.well-known/rosterd-challenge"
+        return await get(url.replace(DOMAIN, f"{DOMAIN}:{port}"))
+
+    return fetch
+
+
+async def test_n13_an_authority_of_the_operators_own_proves_no_domain(
+    ledger: Ledger, dns: NameServers, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``[outbound] ca`` is for metadata in the operator's network: a proof takes public authorities alone, and whoever
+    hands it a door that believes others gets nothing."""
+    challenge = await add(ledger, now)
+    authority = Authority(tmp_path)
     async with (
-        listening(answer, authority.issue(*names)) as server,
+        listening(document(challenge.file_body.encode()), authority.issue(DOMAIN)) as server,
         changing_names({DOMAIN: [["127.0.0.1"]]}) as resolver,
     ):
-        door = Door(OutboundSettings(allow=(f"127.0.0.1:{server.port}",), ca=str(authority.file)), resolver)
-
-        async def fetch(url: str) -> Page:
-            assert url == f"https://{DOMAIN}/.well-known/rosterd-challenge"
-            return await door.get(url.replace(DOMAIN, f"{DOMAIN}:{server.port}"))
-
-        await use(fetch)  # type: ignore[misc]
-    return server.heads
+        monkeypatch.setattr(door, "HostResolver", lambda: resolver)
+        outbound = OutboundSettings(allow=(f"127.0.0.1:{server.port}",), ca=str(authority.file))
+        settings = cast(Settings, SimpleNamespace(installation=SimpleNamespace(outbound=outbound)))
+        service = Service(settings, ledger, lambda: now)
+        for minute, (get, why) in enumerate(
+            (
+                (service.fetch_proof, "its certificate is not accepted"),
+                (service.door().get, "authorities of our own, which prove no domain"),
+            )
+        ):
+            report = await verify(ledger, dns, now + minute * MINUTE, fetch=at_port(get, server.port))
+            assert (report.proved, why in report.why) == (False, True), report.why
+    assert len(server.heads) == 1, "metadata may be fetched so"
 
 
 async def test_n13_a_file_proves_is_lost_by_404_only_and_says_web(
@@ -296,6 +334,59 @@ async def test_n13_a_certificate_of_www_alone_proves_nothing(
         assert "its certificate is not accepted" in report.why
 
     await through_the_door(tmp_path, document(challenge.file_body.encode()), use, names=(f"www.{DOMAIN}",))
+
+
+@pytest.mark.parametrize("below", ["www.acme.example", "shop.acme.example"])
+async def test_n13_a_file_below_a_registered_domain_proves_nothing_and_shuts_nobody_out(
+    ledger: Ledger, dns: NameServers, now: datetime, below: str
+) -> None:
+    """Whoever keeps one host of acme.example is not its owner: apex only."""
+    challenge = await steps.add_domain(ledger, "rival", below, actor="mallory", now=now)
+    assert (challenge.file_url, challenge.file_body, challenge.to_json()["file_url"]) == ("", "", None)
+    asked: list[str] = []
+
+    async def fetch(url: str) -> Page:
+        asked.append(url)
+        return Fetched(challenge.record_value[6:58].encode(), "text/plain", ip_address("192.0.2.1"))
+
+    settings = dns.settings(timeout=0.3)
+    looked = steps.verify_domain(ledger, "rival", below, dns=settings, actor="mallory", now=now, fetch=fetch)
+    report = await looked
+    assert (report.proved, asked) == (False, [])
+    assert f"publish the same token as the TXT record _rosterd-challenge.{below}" in report.why
+    await add(ledger, now + H)  # not refused: nobody holds a part of it
+    dns.publish(f"_rosterd-challenge.{below}", challenge.record_value)
+    later = now + 2 * H
+    assert (
+        await steps.verify_domain(ledger, "rival", below, dns=settings, actor="mallory", now=later, fetch=fetch)
+    ).way is Way.DNS
+
+
+async def test_n13_what_a_file_proved_below_a_registered_domain_goes_on_by_the_record(
+    ledger: Ledger, dns: NameServers, now: datetime
+) -> None:
+    """Evidence of before: nothing is lost at once, and what to do stands in the report, the forecast and the step."""
+    below = f"www.{DOMAIN}"
+    challenge = await add(ledger, now, name=below)
+    facts = {"attempt": 1, "answer": "found", "why": "", "method": "web", "resolvers": []}
+    async with ledger.write(ORG, ALONE, at=now) as book:
+        await evidence.record(book, evidence.DOMAIN_CHECKED, below, actor="ada", facts=facts, domains=[below])
+
+    async def fetch(_: str) -> Page:
+        raise AssertionError("the file is not asked for")
+
+    report = await verify(ledger, dns, now + H, name=below, fetch=fetch)
+    assert (report.answer, report.standing.state) == (Answer.UNREADABLE, DomainState.VERIFIED)
+    async with ledger.read(ORG) as reader:
+        [forecast] = (await steps.status(reader, now=now + H)).forecast
+    assert "unless its TXT record can be read again" in forecast
+    assert f"publish the same token as the TXT record _rosterd-challenge.{below}" in forecast
+    lost = await verify(ledger, dns, now + timedelta(days=8), name=below, fetch=fetch)
+    assert lost.standing.state is DomainState.LOST
+    assert f"can read the TXT record _rosterd-challenge.{below}" in lost.missing[0]
+    dns.publish(f"_rosterd-challenge.{below}", challenge.record_value)
+    back = await verify(ledger, dns, now + timedelta(days=9), name=below, fetch=fetch)
+    assert (back.way, back.proved) == (Way.DNS, True)
 
 
 async def test_n13_another_token_in_txt_wins_over_the_file(

@@ -14,6 +14,7 @@ from connector.sso.gate import evidence
 from connector.sso.gate.decision import Gate, GateState
 from connector.sso.gate.sync import SyncState
 from connector.sso.provider.refresh import Outcome, RefreshReport, next_refresh
+from connector.sso.saml import metadata_signature
 from connector.sso.saml.metadata_signature import NotSigned, signed_by, signer_of
 from connector.sso.saml.response import SignInRefused
 from connector.sso.saml.service_provider import ServiceProvider
@@ -27,6 +28,7 @@ from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from ledger.store.tables import people
 from ledger.store.tables.outbox import outbox
+from ledger.store.tables.sso import sso_version
 from rosterd.faces import arrive
 from rosterd.service import Service
 from rosterd.settings import Settings
@@ -180,6 +182,7 @@ async def test_n1_row_16_a_rollover_goes_through_by_itself(acme: Company, keys: 
     assert str(told["next"]) == f"rosterd sso confirm-certificate {report.added[0].thumbprint[:16]}"
     for key in (old, new, old):
         assert (await acme.arrives(NOW + DAY, key))[0] == 200
+    assert (await acme.arrives(NOW + 2 * DAY, new))[0] == 200  # a day later it proves the new key
     report = await acme.refresh(NOW + 2 * DAY, metadata(IDP, new))
     assert (report.outcome, report.version, len(report.removed)) == (Outcome.LIVE, 3, 1)
     assert (await acme.arrives(NOW + 2 * DAY, new))[0] == 200
@@ -236,6 +239,58 @@ async def test_n1_after_a_day_it_counts_unconfirmed(acme: Company, keys: tuple[K
     assert (await acme.arrives(NOW + 2 * DAY, keys[1]))[0] == 200
 
 
+async def test_n1_a_key_that_is_held_proves_nothing(acme: Company, keys: tuple[Key, Key, Key]) -> None:
+    """Else whoever has the address brings in a key and drives the tested one out within minutes."""
+    old, new, _ = keys
+    assert (await acme.arrives(NOW, old))[0] == 200  # Anna is bound
+    await acme.refresh(NOW + DAY, metadata(IDP, old, new))
+    before = await acme.count()
+    assert (await acme.arrives(NOW + DAY + H / 6, new))[0] == 200
+    assert await acme.count() == before
+    async with acme.ledger.read("acme") as reader:
+        live = (await evidence.known(reader)).connections["main"].live(NOW + DAY)
+    assert live is not None
+    spki = live.certificates[1].spki
+    facts = {"spki": spki, "version": 2}  # as it was written before
+    async with acme.ledger.write("acme", ALONE, at=NOW + DAY + H / 6) as book:
+        await evidence.record(book, evidence.KEY_PROVED, "main", actor="sign-in", facts=facts, domains=())
+    assert not await steps.prove_key(acme.ledger, "acme", "main", spki, now=NOW + DAY + H / 6)
+    report = await acme.refresh(NOW + DAY + H / 3, metadata(IDP, new))
+    assert report.outcome is Outcome.DRAFT
+    assert (await acme.signs_in(NOW + DAY + H / 2, old)).mail.text == ANNA
+    await steps.confirm_certificate(
+        acme.ledger, "acme", live.certificates[1].thumbprint, actor="ada", now=NOW + DAY + H
+    )
+    assert (await acme.arrives(NOW + DAY + H, new))[0] == 200
+    assert (await acme.refresh(NOW + DAY + 2 * H)).outcome is Outcome.LIVE
+
+
+async def test_n1_a_certificate_is_confirmed_also_while_single_sign_on_is_off(
+    acme: Company, keys: tuple[Key, Key, Key]
+) -> None:
+    report = await acme.refresh(NOW + DAY, metadata(IDP, keys[0], keys[1]))
+    await steps.turn_off(acme.ledger, "acme", reason="a test", actor="ada", now=NOW + DAY + H)
+    with pytest.raises(SignInRefused) as refused:
+        await acme.test_by(NOW + DAY + 2 * H, keys[1])
+    assert refused.value.reason == "certificate_new"
+    await steps.confirm_certificate(acme.ledger, "acme", report.added[0].thumbprint, actor="ada", now=NOW + DAY + 2 * H)
+    await acme.test_by(NOW + DAY + 2 * H, keys[1])
+
+
+@pytest.mark.parametrize("source", ["file:idp.xml", "http://idp.acme.example/metadata.xml", "idp.xml"])
+async def test_only_an_https_address_is_come_back_to(acme: Company, source: str) -> None:
+    """Whoever connects, and where a version of before has something else written down."""
+    await acme.connect(NOW + H, metadata(IDP, acme.organization.key, sso="https://idp.acme.example/b"), source=source)
+    async with acme.ledger.write("acme", ALONE, at=NOW + H) as book:
+        row = await rows.version(book, "main", 1)
+        assert row is not None
+        facts = {"facts": {**row.facts, "source": source}}
+        await book.update(sso_version, facts, sso_version.c.version == 1)
+    async with acme.ledger.read("acme") as reader:
+        found = (await evidence.known(reader)).connections["main"]
+    assert [version.source for version in found.versions] == ["", ""]
+
+
 async def test_n1_only_what_waits_can_be_confirmed(acme: Company, keys: tuple[Key, Key, Key]) -> None:
     report = await acme.refresh(NOW + DAY, metadata(IDP, keys[0], keys[1]))
     thumb = report.added[0].thumbprint
@@ -253,7 +308,7 @@ async def test_the_key_that_signed_is_evidence(acme: Company, keys: tuple[Key, K
     await acme.arrives(NOW + DAY, old)
     before = await acme.count()
     for _ in range(2):
-        await acme.arrives(NOW + DAY, third)
+        await acme.arrives(NOW + 2 * DAY, third)
     async with acme.ledger.read("acme") as reader:
         proofs = await rows.evidence(reader, [evidence.KEY_PROVED])
         tests = await rows.evidence(reader, [evidence.TESTED])
@@ -377,7 +432,7 @@ async def test_n2_the_right_metadata_by_hand_opens_again(acme: Company, keys: tu
     right = acme.published
     await acme.refresh(NOW + DAY, metadata(IDP, keys[2]))
     await acme.refresh(NOW + 2 * DAY)
-    report = await acme.connect(NOW + 2 * DAY, right, source="")
+    report = await acme.connect(NOW + 2 * DAY, right)
     assert (report.new, report.live, report.version) == (False, True, 1)
     assert (await acme.gate(NOW + 2 * DAY)).state is GateState.OPEN
     assert await acme.sync() is SyncState.ENABLED
@@ -433,6 +488,30 @@ async def test_n1_a_key_inside_the_signature_is_not_believed(keys: tuple[Key, Ke
     with pytest.raises(NotSigned, match="no certificate in the document"):
         await signer_of(signed.replace(b"/sso", b"/evil"))
     assert await signer_of(metadata(IDP, keys[0])) == ""
+
+
+async def test_few_certificates_are_tried_and_only_those_in_the_signature(
+    keys: tuple[Key, Key, Key], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each costs a process: a megabyte of copies kept xmlsec1 busy for a minute."""
+    tried: list[str] = []
+
+    def verifies(_document: bytes, _root: str, certificate: str) -> bool:
+        tried.append(certificate)
+        return False
+
+    monkeypatch.setattr(metadata_signature, "_verifies", verifies)
+    one = "<ds:X509Certificate>{}</ds:X509Certificate>"
+    inside = "".join(one.format(text) for text in ("AAAA",) * 300 + ("BBBB", "CCCC", "DDDD", "EEEE", "FFFF")).encode()
+    outside = one.format("ZZZZ").encode() * 300
+    signed = signed_metadata(metadata(IDP, keys[0]), keys[1])
+    signed = signed.replace(b"</ds:X509Certificate>", b"</ds:X509Certificate>" + inside, 1)
+    signed = signed.replace(
+        b"</md:IDPSSODescriptor>", b"</md:IDPSSODescriptor><md:Extensions>" + outside + b"</md:Extensions>"
+    )
+    with pytest.raises(NotSigned):
+        await signer_of(signed)
+    assert tried == [keys[1].base64, "AAAA", "BBBB", "CCCC", "DDDD"]
 
 
 async def test_a_later_end_is_taken_over_before_the_old_one_is_near(
@@ -493,3 +572,29 @@ async def test_upgrade_what_was_tested_and_on_stays_on(
     )
     assert (found.outcome if found else None) == (Outcome.LIVE if declared else None)
     assert (await acme.gate(NOW + DAY)).state is GateState.OPEN
+
+
+async def test_n2_the_right_document_as_a_file_leaves_an_address_that_is_lost(
+    acme: Company, keys: tuple[Key, Key, Key]
+) -> None:
+    """What closed for ``idp_changed`` opens, and stays so: nothing is fetched any more from where another answers."""
+    right = acme.published
+    other = metadata("https://other.example/idp", keys[2], sso="https://other.example/sso")
+    for day in (1, 2):
+        await acme.refresh(NOW + day * DAY, other)
+        await acme.look_at_dns(NOW + day * DAY)
+    assert (await acme.gate(NOW + 2 * DAY)).reasons == ("idp_changed",)
+    report = await acme.connect(NOW + 2 * DAY + H, right, source="")
+    assert (report.live, report.new) == (True, True)
+    assert (await acme.gate(NOW + 2 * DAY + H)).state is GateState.OPEN
+    for day in (3, 4):
+        await acme.look_at_dns(NOW + day * DAY)
+        fetched = await steps.refresh(
+            acme.ledger, "acme", settings=acme.settings, fetch=acme.fetch, now=NOW + day * DAY, fence=ALONE
+        )
+        assert fetched is None
+    assert (await acme.gate(NOW + 4 * DAY)).state is GateState.OPEN
+    [connection] = (await acme.status(NOW + 4 * DAY)).connections
+    assert connection.source == ""
+    again = await acme.connect(NOW + 4 * DAY, right)  # the address shows the right one again, and is said again
+    assert (again.live, (await acme.status(NOW + 4 * DAY)).connections[0].source) == (True, SOURCE)

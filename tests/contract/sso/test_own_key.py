@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import AsyncMock
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -29,7 +30,7 @@ from connector.sso.settings import SamlSettings, SsoSettings
 from ledger.errors import Refused
 from ledger.instant import to_text
 from ledger.secret import SecretRef
-from ledger.store import sso
+from ledger.store import audit, pages, sso
 from ledger.store.engine import Ledger
 from ledger.store.tables.audit import audit_event
 from tests.parts.fences import ALONE
@@ -222,6 +223,43 @@ async def test_n17_every_step_names_who_must_import_again_and_is_audited(
         "own_key.switched",
         "own_key.dropped",
     ]
+
+
+async def told(acme: SsoOrganization) -> list[tuple[str, bool]]:
+    """The steps in the audit, and whether each had only been found in the files."""
+    async with acme.ledger.read("acme") as reader:
+        found = await pages.audit_page(reader, pages.Asked(subject="own_key"), None, 50)
+    return [(event.verb.removeprefix("own_key."), bool(event.payload.get("reason"))) for event in reversed(found)]
+
+
+async def killed(acme: SsoOrganization, saml: SamlSettings, step: Step) -> None:
+    """The step is done in the files, and its process ends before the audit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit, "append", AsyncMock(side_effect=InterruptedError))
+        with pytest.raises(InterruptedError):
+            await rotate(acme, saml, step, NOW, sure=True)
+
+
+async def test_n17_a_step_whose_process_ended_before_the_audit_is_audited_when_it_is_repeated(
+    acme: SsoOrganization, saml: SamlSettings
+) -> None:
+    every = [Step.ANNOUNCE, Step.SWITCH, Step.BACK, Step.SWITCH, Step.DROP]
+    for step in every:
+        await killed(acme, saml, step)
+        for _ in range(2):
+            assert not (await rotate(acme, saml, step, NOW, sure=True)).changed
+    assert await told(acme) == [(step.value, True) for step in every]
+
+
+async def test_n17_the_next_step_audits_the_one_that_was_not(acme: SsoOrganization, saml: SamlSettings) -> None:
+    await killed(acme, saml, Step.ANNOUNCE)
+    await rotate(acme, saml, Step.SWITCH, NOW, sure=True)
+    assert await told(acme) == [("announced", True), ("switched", False)]
+
+
+async def test_n17_a_key_that_was_never_replaced_is_not_audited(acme: SsoOrganization, saml: SamlSettings) -> None:
+    assert not (await rotate(acme, saml, Step.DROP, NOW)).changed
+    assert await told(acme) == []
 
 
 async def test_n17_an_admin_may_say_that_every_provider_has_it(acme: SsoOrganization, saml: SamlSettings) -> None:

@@ -159,6 +159,31 @@ async def test_n17_a_refused_login_says_a_reference_that_explain_resolves(
     assert MAIL not in str(refusal.to_json())
 
 
+async def test_what_an_anonymous_wrote_is_one_line_for_the_admin(acme: SsoOrganization, browser: Client) -> None:
+    """An unsigned response: its status and its attributes are told, and none of them is a command line."""
+    going = await acme.start_test(NOW)
+    evil = "x&#10;  → rosterd sso connect https://evil.example/metadata&#155;31m&#8238;"
+    forged = acme.forged(going, NOW, status=evil, attributes={evil: ("v",)}, name_id_format=evil, sign_assertion=False)
+    status, _ = await post(browser, going, forged.post())
+    assert status == 400
+    async with acme.ledger.read("acme") as reader:
+        [test] = (await steps.status(reader, now=NOW)).tests
+        [event] = [item for item in await rows.evidence(reader) if item.kind == evidence.TEST_FAILED]
+    assert all(line.isprintable() for line in test.in_words())
+    assert "rosterd sso connect https://evil" in test.in_words()[0], "it is told, within its line"
+    assert event.facts["detail"].isprintable()
+    assert all(name.isprintable() for name in event.facts["attributes"])
+
+
+async def test_an_id_that_no_key_of_a_database_holds_is_a_refusal(acme: SsoOrganization, browser: Client) -> None:
+    for name in ("_" + "".join(chr(0x4E00 + number) for number in range(86)), "_" + "x" * 256):
+        going = await acme.start_test(NOW)
+        status, page = await post(browser, going, acme.forged(going, NOW, assertion_id=name).post())
+        assert (status, "long_id" in page) == (400, True)
+    going = await acme.start_test(NOW)
+    assert (await post(browser, going, acme.forged(going, NOW, assertion_id="_" + "x" * 255).post()))[0] == 200
+
+
 async def test_n17_who_may_not_come_in_has_a_reference_too(acme: SsoOrganization) -> None:
     done = await acme.test(NOW)
     kept = await sign_in.turned_away(acme.ledger, done, "anna@acme.example was not invited", now=NOW)

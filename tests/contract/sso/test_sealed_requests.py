@@ -8,6 +8,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -242,6 +243,33 @@ async def test_what_anybody_can_cause_is_audited_so_many_times_an_hour(
     for _ in range(4):  # a test is an admin's, and each has its ticket
         await refusal(acme.finish(await acme.start_test(NOW), "%%%", NOW))
     assert (await counts(acme.ledger))[1] - before == 8
+
+
+async def test_n17_what_anybody_can_cause_uses_up_no_reference_of_what_the_provider_signed(
+    acme: SsoOrganization, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person who was refused is shown a reference that can be explained, whatever others post meanwhile."""
+    monkeypatch.setattr(refusals, "MOST_TOLD", 3)
+    for _ in range(5):
+        await refusal(acme.finish(await acme.start_login(NOW), "%%%", NOW))
+
+    async def turned_back(**changes: Any) -> str:
+        going = await acme.start_login(NOW)
+        refused = await refusal(acme.finish(going, acme.forged(going, NOW, **changes).post(), NOW))
+        assert isinstance(refused, sign_in.RequestRefused)
+        assert refused.refusal.signed is changes.get("sign_assertion", True)
+        return refused.refusal.reference
+
+    unsigned = await turned_back(sign_assertion=False)
+    signed = [await turned_back(audience="another application") for _ in range(4)]
+    explained = []
+    async with acme.ledger.read("acme") as reader:
+        for name in (unsigned, *signed):
+            try:
+                explained.append((await refusals.explain(reader, name)).reason)
+            except NotFound:
+                explained.append("")
+    assert explained == ["", "audience", "audience", "audience", ""], "these are bounded too"
 
 
 # in a browser ---

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
@@ -19,7 +20,7 @@ from connector.sso.saml.response import SignInRefused
 from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings
-from ledger.errors import NotFound, Refused
+from ledger.errors import BadInput, NotFound, Refused
 from ledger.secret import SecretRef
 from ledger.store import audit
 from ledger.store.engine import Ledger
@@ -251,8 +252,77 @@ async def test_an_identity_provider_in_use_belongs_to_one_organization(
     rival = SsoOrganization(ledger, provider, acme.key, "rival", "rival.example")
     with pytest.raises(Refused, match="same entityID"):
         await rival.connect(NOW)
-    await steps.turn_off(ledger, "acme", reason="moved", actor="ada", now=NOW)
+    await steps.turn_off(ledger, "acme", reason="an hour of maintenance", actor="ada", now=NOW)
+    with pytest.raises(Refused, match="holds it until 2026-04-01"):
+        await rival.reconnect(NOW + timedelta(days=29))
+    await acme.test(NOW + timedelta(days=1), assertion_id="_again")
+    await look_at_dns(acme, NOW + timedelta(days=1))
+    await steps.turn_on(ledger, "acme", actor="ada", now=NOW + timedelta(days=1))  # its own at any time
+    await steps.turn_off(ledger, "acme", reason="moved", actor="ada", now=NOW + timedelta(days=1))
+    await rival.reconnect(NOW + timedelta(days=31))
+
+
+async def test_an_entity_id_that_a_stranger_holds_is_freed_by_the_operator(
+    acme: SsoOrganization, ledger: Ledger, provider: ServiceProvider
+) -> None:
+    rival = SsoOrganization(ledger, provider, acme.key, "rival", "rival.example")
+    await rival.turned_on(NOW)
+    await steps.enable_sync(ledger, "rival", actor="eve", now=NOW)
+    with pytest.raises(Refused, match="rosterd sso release-provider") as refused:
+        await acme.connect(NOW)
+    assert "rival" not in str(refused.value), "no customer is told who holds it"
+    with pytest.raises(BadInput, match="needs a reason"):
+        await steps.release_provider(ledger, rival.idp, reason=" ", actor="operator:root", now=NOW)
+    with pytest.raises(NotFound):
+        await steps.release_provider(ledger, "https://other.example", reason="x", actor="operator:root", now=NOW)
+    done = await steps.release_provider(ledger, rival.idp, reason="acme's own", actor="operator:root", now=NOW)
+    assert (done.organization, done.turned_off) == ("rival", True)
+    async with ledger.read("rival") as reader:
+        [connection] = (await steps.status(reader, now=NOW)).connections
+        assert (connection.live, connection.reasons) == (0, ("acme's own",))
+        assert (await steps.sync_status(reader)).state is SyncState.SUSPENDED
+        told = await reader.all(reader.select(audit_event).where(audit_event.c.verb == "connection.provider_released"))
+    assert [row.actor for row in told] == ["operator:root"]
+    await acme.reconnect(NOW)
+    await acme.test(NOW)
+    await steps.turn_on(ledger, "acme", actor="ada", now=NOW)
+    with pytest.raises(Refused, match="same entityID"):
+        await steps.turn_on(ledger, "rival", actor="eve", now=NOW)
+    released = await steps.release_provider(ledger, rival.idp, reason="both", actor="operator:root", now=NOW)
+    assert released.organization == "acme", "whoever holds it now"
+
+
+@pytest.mark.parametrize("held", ["off", "moved"])
+async def test_a_held_entity_id_is_freed_too(
+    acme: SsoOrganization, ledger: Ledger, provider: ServiceProvider, held: str
+) -> None:
+    await acme.turned_on(NOW)
+    if held == "off":
+        await steps.turn_off(ledger, "acme", reason="moved", actor="ada", now=NOW)
+    else:
+        await acme_moves(acme)
+    rival = SsoOrganization(ledger, provider, acme.key, "rival", "rival.example")
+    with pytest.raises(Refused, match="holds it until"):
+        await rival.connect(NOW)
+    done = await steps.release_provider(ledger, acme.idp, reason="moved", actor="operator:root", now=NOW)
+    assert (done.organization, done.turned_off) == ("acme", False)
     await rival.reconnect(NOW)
+
+
+async def acme_moves(acme: SsoOrganization) -> None:
+    """To another identity provider, tested and on."""
+    other = replace(acme, idp="https://next.acme.example/metadata")
+    await other.reconnect(NOW)
+    await other.test(NOW, assertion_id="_next")
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+
+
+async def look_at_dns(acme: SsoOrganization, at: datetime) -> None:
+    facts = {"attempt": 1, "answer": "found", "why": "", "resolvers": []}
+    async with acme.ledger.write("acme", ALONE, at=at) as book:
+        await evidence.record(
+            book, evidence.DOMAIN_CHECKED, "acme.example", actor="ada", facts=facts, domains=["acme.example"]
+        )
 
 
 async def test_status_names_what_is_missing_and_forecasts_the_lapse(acme: SsoOrganization) -> None:

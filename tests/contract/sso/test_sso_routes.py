@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,14 +17,18 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from connector.sso import sign_in, steps
 from connector.sso.routes import Entrance, _form
+from connector.sso.saml.metadata import POST
 from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.saml.signing import ensure_key
 from connector.sso.settings import SamlSettings
 from connector.sso.sign_in import Outgoing, SignedIn
 from ledger.errors import BadInput
 from ledger.secret import SecretRef
+from ledger.store import sso as rows
 from ledger.store.engine import Ledger
-from tests.parts.idp import Key
+from ledger.store.tables.sso import sso_version
+from tests.parts.fences import ALONE
+from tests.parts.idp import Key, posted_form
 from tests.parts.sso_organization import SsoOrganization, relay_state
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -79,6 +85,31 @@ async def test_metadata_names_us_and_our_key_and_nothing_to_encrypt_for(browser:
     assert 'use="encryption"' not in text
 
 
+async def test_a_posted_request_runs_no_script_but_ours_whatever_the_address_holds(
+    acme: SsoOrganization, browser: Client
+) -> None:
+    """Versions of before may hold an address with markup: the page escapes it, and its policy names one script."""
+    await acme.connect(NOW)
+    ticket = await steps.begin_test(acme.ledger, acme.provider, "acme", "acme.example", actor="ada", now=NOW)
+    evil = 'https://idp.acme.example/sso"><script>alert(1)</script><i x="'
+    async with acme.ledger.write("acme", ALONE, at=NOW) as book:
+        row = await rows.version(book, "main", 1)
+        assert row is not None
+        await book.update(sso_version, {"facts": {**row.facts, "services": {POST: evil}}}, sso_version.c.version == 1)
+    async with browser.get(ticket.url.removeprefix("https://rosterd.example"), allow_redirects=False) as answer:
+        page, policy = await answer.text(), answer.headers["Content-Security-Policy"]
+    assert answer.status == 200
+    action, fields = posted_form(page)
+    assert action == evil
+    assert fields.keys() == {"SAMLRequest", "RelayState"}
+    assert b"AuthnRequest" in base64.b64decode(fields["SAMLRequest"])
+    assert b"SignatureValue" in base64.b64decode(fields["SAMLRequest"])
+    [script] = re.findall(r"<script>(.*?)</script>", page)
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{allowed}';" in policy
+    assert "unsafe" not in policy
+
+
 async def test_organizations_that_do_not_exist(browser: Client) -> None:
     for path in ("/sso/other/metadata", "/sso/other/login", "/sso/other/test?ticket=x"):
         async with browser.get(path) as answer:
@@ -107,6 +138,19 @@ async def test_test_sign_in_sets_a_cookie_no_other_site_can_plant(acme: SsoOrgan
         }
     async with browser.get(path, allow_redirects=False) as answer:
         assert answer.status == 400  # a ticket is good once
+
+
+async def test_who_only_looks_spends_no_ticket(acme: SsoOrganization, browser: Client) -> None:
+    """Mail scanners and previews send HEAD."""
+    await acme.connect(NOW)
+    ticket = await steps.begin_test(acme.ledger, acme.provider, "acme", "acme.example", actor="ada", now=NOW)
+    path = ticket.url.removeprefix("https://rosterd.example")
+    for page in (path, "/sso/acme/login"):
+        async with browser.head(page, allow_redirects=False) as answer:
+            assert answer.status == 405
+            assert "Set-Cookie" not in answer.headers
+    async with browser.get(path, allow_redirects=False) as answer:
+        assert answer.status == 303
 
 
 @pytest.mark.parametrize(

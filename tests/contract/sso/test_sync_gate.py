@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -101,6 +102,44 @@ async def test_after_seven_days_an_admin_confirms(acme: Ledger) -> None:
             await sync.resume(book)
     await sync.enable_sync(acme, ORG, actor="ada", now=back)
     assert (await state(acme)).state is SyncState.ENABLED
+
+
+async def test_r5_without_any_domain_sync_is_suspended_and_an_admin_confirms_after_seven_days(acme: Ledger) -> None:
+    """Releasing the only domain is a lapse like any other: R5 holds continuously, not only where there is a gate."""
+    await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
+    await steps.release_domain(acme, ORG, DOMAIN, actor="ada", now=NOW + H, confirmed=True)
+    assert await state(acme) == sync.SyncStatus(SyncState.SUSPENDED, ("domain_unverified",), NOW + H)
+    [(kind, payload)] = await told(acme)
+    assert (kind, payload["next"]) == ("sync.suspended", "rosterd sso status")
+    assert payload["missing"][0] == "no domain is registered → rosterd sso add DOMAIN"
+    back = NOW + 40 * DAY
+    await steps.add_domain(acme, ORG, DOMAIN, actor="ada", now=back)
+    facts = {"attempt": 2, "answer": "found", "why": "", "resolvers": []}
+    async with acme.write(ORG, ALONE, at=back) as book:
+        await evidence.record(book, evidence.DOMAIN_CHECKED, DOMAIN, actor="ada", facts=facts, domains=[DOMAIN])
+        await rows.link(book, DOMAIN, MAIN)
+        assert (await sync.follow_gate(book))[DOMAIN].state is GateState.OPEN
+        with pytest.raises(Refused, match="an admin confirms"):
+            await gate.resume(book)
+    async with acme.read(ORG) as reader:
+        found = await sync.sync_status(reader, now=back)
+    assert found.state is SyncState.SUSPENDED
+    assert [step for step in found.missing if step.endswith("→ rosterd sync enable")]
+    await sync.enable_sync(acme, ORG, actor="ada", now=back)
+    assert (await state(acme)).state is SyncState.ENABLED
+
+
+async def test_r5_a_run_without_any_domain_suspends(acme: Ledger) -> None:
+    """As the ledger of before finds it: released while that suspended nothing."""
+    await sync.enable_sync(acme, ORG, actor="ada", now=NOW)
+    async with acme.write(ORG, ALONE, at=NOW + H) as book:
+        row = await rows.domain(book, DOMAIN)
+        assert row is not None
+        await rows.put_domain(book, replace(row, released_at=book.at))
+        found = await gate.look(book, book.at)
+        assert gate.shut(found) == ("no domain is registered",)
+        await gate.suspend(book, found)
+    assert await state(acme) == sync.SyncStatus(SyncState.SUSPENDED, ("domain_unverified",), NOW + H)
 
 
 async def test_suspending_twice_keeps_the_first_instant(acme: Ledger) -> None:

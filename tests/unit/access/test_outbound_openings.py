@@ -106,6 +106,31 @@ def test_n12_an_entry_that_means_nothing_is_an_error(entry: str) -> None:
         OutboundSettings(allow=(entry,))
 
 
+@pytest.mark.parametrize(
+    ("entry", "meanings"),
+    [
+        ("::1:8443", ("write [::1:8443] for the address ::1:8443", "[::1]:8443 for port 8443 of ::1")),
+        ("fd00:1::4:443", ("[fd00:1::4:443] for", "[fd00:1::4]:443 for")),
+        ("2a00::1:2", ("[2a00::1:2] for", "[2a00::1]:2 for")),
+        ("::1:18443", ("write [::1]:18443",)),
+        ("fd00::/64:8443", ("write [fd00::/64]:8443",)),
+    ],
+)
+def test_n12_an_ipv6_address_that_may_end_in_a_port_is_asked_about(entry: str, meanings: tuple[str, ...]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        OutboundSettings(allow=(entry,))
+    assert all(meaning in str(caught.value) for meaning in meanings)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["::1", "fd00::1", "fd00:1::", "fd00:1:2:3:4:5:6:7", "2a00::1:a1", "[::1:8443]", "[::1]:8443", "::ffff:10.0.0.1"],
+)
+def test_n12_an_ipv6_address_that_cannot_end_in_a_port_needs_no_brackets(entry: str) -> None:
+    [opening] = OutboundSettings(allow=(entry,)).openings()
+    assert opening.port == (8443 if entry == "[::1]:8443" else None)
+
+
 def test_n12_the_operators_file_opens_and_paths_are_relative_to_it(tmp_path: Path) -> None:
     file = tmp_path / "rosterd.toml"
     file.write_text('[outbound]\nallow = ["10.1.2.0/24", "host:8443"]\nca = "ca.pem"\n', encoding="utf-8")

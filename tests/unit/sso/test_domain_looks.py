@@ -159,7 +159,7 @@ def test_n13_stale_and_lost_over_a_mixed_history(
     ],
 )
 def test_n13_txt_has_the_last_word(answers: Sequence[str], why: str) -> None:
-    said = why_not_web([says(what, f"r{number}") for number, what in enumerate(answers)])
+    said = why_not_web(DOMAIN, [says(what, f"r{number}") for number, what in enumerate(answers)])
     assert (why in said) if why else said == ""
     assert judge([says("other"), says("other", "s")], EXPECTED).otherwise
     assert not judge([says("other"), says("none", "s")], EXPECTED).otherwise
@@ -273,6 +273,22 @@ def test_the_words_of_a_lost_domain_follow_from_how_it_was_lost() -> None:
     failed = decide(DomainEvidence(DOMAIN, T0, D, T0, T0 + 30 * D), None, T0 + 31 * D)
     [said] = missing_steps(DOMAIN, failed.reasons[:1], failed.standing)
     assert said.endswith(f"its token ran out on 2026-04-01T09:00:00Z (domain_unverified) → rosterd sso add {DOMAIN}")
+
+
+def test_n13_below_a_registered_domain_the_words_name_the_record_though_a_file_proved_it() -> None:
+    below = f"www.{DOMAIN}"
+    nobody = [says("none"), says("none", "s")]
+    why = why_not_web(below, nobody)
+    assert why.endswith(f"a file proves no name below {DOMAIN}: publish the same token as the TXT record "
+                        f"_rosterd-challenge.{below}")  # fmt: skip
+    assert why_not_web("acme.co.uk", nobody) == why_not_web("xn--fa-hia.de", nobody) == ""
+    for rented in ("mail.acme.co.uk", "acme.github.io", "a.s3.amazonaws.com"):  # of amazonaws.com, which is Amazon's
+        assert why_not_web(rented, nobody)
+    before = replace(seen((0 * H, D_GONE, W_FOUND), (H, D_GONE, Finding(UNREADABLE, why))), domain=below)
+    assert domains.standing(before, T0 + H).proved, "nothing is taken away at once"
+    gate = decide(before, None, T0 + 8 * D)
+    [said] = missing_steps(below, gate.reasons[:1], gate.standing)
+    assert f"can read the TXT record _rosterd-challenge.{below}, then: rosterd sso verify {below}" in said
 
 
 def test_n13_a_domain_that_left_the_file_is_frozen_and_stays_proved() -> None:

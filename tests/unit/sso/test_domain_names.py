@@ -82,6 +82,8 @@ def test_settings_refuse_one_resolver_and_long_grace() -> None:
         ("9.9.9.9", "9.9.9.9:5353"),
         ("9.9.9.9", "tls://9.9.9.9#dns.quad9.net"),  # one resolver asked in two ways is one resolver
         ("dns.example:53", "1.1.1.1"),
+        ("2620:fe::fe:53", "1.1.1.1"),  # port 53 of one, or another address
+        ("tls://2620:fe::fe:853#dns.quad9.net", "1.1.1.1"),
         ("tls://9.9.9.9:853", "1.1.1.1"),  # nothing says whose certificate it has to be
     ):
         with pytest.raises(ValueError, match="resolvers"):

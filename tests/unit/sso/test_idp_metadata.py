@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import escape
 
 import pytest
 
-from connector.sso.saml.metadata import REDIRECT, Wants, clean_copy, fingerprint, parse, parse_instant
+from connector.sso.saml.metadata import (
+    MOST_CERTIFICATES,
+    REDIRECT,
+    Wants,
+    clean_copy,
+    fingerprint,
+    parse,
+    parse_instant,
+)
 from ledger.errors import BadInput, ManyErrors
 from tests.parts.idp import Key, metadata
 
@@ -43,9 +52,41 @@ def test_every_fault_at_once(expired: Key) -> None:
 
 
 @pytest.mark.parametrize("sso", ["ftp://x/", "https://u:p@x/", "javascript:alert(1)", "https://", "http://127.0.0.1/"])
-def test_addresses_that_are_refused(key: Key, sso: str) -> None:
+@pytest.mark.parametrize("binding", ["HTTP-Redirect", "HTTP-POST"])
+def test_addresses_that_are_refused(key: Key, binding: str, sso: str) -> None:
     with pytest.raises(ManyErrors, match="SingleSignOnService"):
-        parse(metadata(IDP, key, sso=sso), NOW)
+        parse(metadata(IDP, key, sso=sso).replace(b"HTTP-Redirect", binding.encode()), NOW)
+
+
+@pytest.mark.parametrize(
+    "more",
+    ['"><script>alert(1)</script>', "<", "\\@evil.example/", " x", "\u00e4", "\u202e", "%", "%zz", "`", "{x}"],
+)
+def test_an_address_holds_nothing_but_characters_of_addresses(key: Key, more: str) -> None:
+    """What one program reads as markup, or drops, another follows (RFC 3986)."""
+    with pytest.raises(ManyErrors, match="RFC 3986"):
+        parse(metadata(IDP, key, sso=escape(f"https://idp.acme.example/sso{more}")), NOW)
+
+
+def test_every_character_of_an_address_is_taken(key: Key) -> None:
+    sso = "https://idp.acme.example:8443/a-._~!$&'()*+,;=:@%2F[1]/?b=c&d=/?"
+    assert parse(metadata(IDP, key, sso=escape(sso)), NOW).services[REDIRECT] == sso
+
+
+@pytest.mark.parametrize(
+    ("entity_id", "said"),
+    [
+        ("https://x\u009b31m", "cannot be shown"),
+        ("https://x\u202eevil", "cannot be shown"),
+        ("urn:" + "x" * 1021, "longer than 1024"),
+        ("urn:" + "\u4e00" * 400, "longer than 1024"),  # by bytes: it is part of keys in the database
+    ],
+)
+def test_an_entity_id_can_be_shown_and_kept(key: Key, entity_id: str, said: str) -> None:
+    with pytest.raises(ManyErrors, match=said) as errors:
+        parse(metadata(entity_id, key), NOW)
+    assert str(errors.value).replace("\n", "").isprintable()
+    assert parse(metadata("urn:" + "x" * 1020, key), NOW).entity_id
 
 
 def test_http_only_on_loopback_and_only_when_allowed(key: Key) -> None:
@@ -71,6 +112,14 @@ def test_an_expired_certificate_is_stripped_and_told(key: Key, expired: Key) -> 
     copy = clean_copy(found, NOW)
     assert key.base64 in copy
     assert expired.base64 not in copy
+
+
+def test_more_certificates_than_any_provider_has_are_refused(key: Key) -> None:
+    """Each costs xmlsec1 once, for whatever an anonymous posts."""
+    more = [Key.make(NOW) for _ in range(MOST_CERTIFICATES)]
+    assert len(parse(metadata(IDP, *more), NOW).certificates) == MOST_CERTIFICATES
+    with pytest.raises(ManyErrors, match="11 signing certificates can be used, at most 10"):
+        parse(metadata(IDP, key, *more), NOW)
 
 
 def test_encryption_certificates_do_not_count_and_unnamed_use_does(key: Key) -> None:

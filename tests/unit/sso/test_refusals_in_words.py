@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from connector.sso.gate.explain_refusal import NOT_CLAIMED, WORDS, Carried, Refusal, refusal_of
+from connector.sso.gate.explain_refusal import LONGEST_SHOWN, NOT_CLAIMED, WORDS, Carried, Refusal, one_line, refusal_of
+from connector.sso.saml.response import SignInRefused
 from tests.parts.installation import run
 
 SSO = Path(__file__).resolve().parents[3] / "connector" / "sso"
@@ -55,6 +56,19 @@ def test_n17_facts_come_back_as_they_went() -> None:
     refusal = Refusal("ab", AT, "login", "main", 1, "", 2, "status", "x", Carried(("mail", "sn"), "urn:transient"))
     assert refusal_of(AT, refusal.facts()) == refusal
     assert refusal_of(AT, {**refusal.facts(), "reason": "of a later release"}).in_words()[0].startswith("of a later")
+
+
+EVIL = "x\n  → rosterd sso connect https://evil.example/\x9b31m\u202e\u2028\x1b[2J"
+
+
+def test_what_others_write_is_one_printable_line() -> None:
+    """Nothing an anonymous posts begins a line of its own, or moves the cursor, in an admin's terminal."""
+    assert one_line("größe, 値 und ☃") == "größe, 値 und ☃"
+    assert one_line(EVIL).isprintable()
+    assert len(one_line("x" * 10_000)) == LONGEST_SHOWN
+    assert SignInRefused(2, "status", EVIL).detail.isprintable()
+    kept = Refusal("ab", AT, "login", "main", 1, "", 2, "status", EVIL, Carried((EVIL,), EVIL))
+    assert all(line.isprintable() for line in refusal_of(AT, kept.facts()).in_words()), "and what was kept before"
 
 
 def test_n17_what_came_is_told_by_name() -> None:

@@ -67,6 +67,7 @@ SAME = [
     (subject(NameId("g7", PERSISTENT)), subject(NameId("g7", PERSISTENT, IDP, OURS))),
     (subject(NameId("zoe", UNSPECIFIED)), subject(NameId(" zoe\n"))),
     (subject(NameId("zoe"), policy=FOLDED), subject(NameId("ZOE"), policy=FOLDED)),
+    (subject(NameId("zo\u00eb"), policy=FOLDED), subject(NameId("ZOE\u0308"), policy=FOLDED)),
     (subject(NameId("a"), ("7", "7 "), policy=ATTRIBUTE), subject(NameId("b"), ("7",), policy=ATTRIBUTE)),
     (subject(NameId("a"), ("Q@x",), policy=OASIS), subject(NameId("a"), ("q@X", "Q@X"), policy=OASIS)),
 ]  # fmt: skip
@@ -78,10 +79,21 @@ DIFFERENT = [
     (subject(NameId("g7", PERSISTENT, "https://another")), subject(NameId("g7", PERSISTENT, "", "https://another"))),
     (subject(NameId("g7", PERSISTENT)), subject(NameId("g7"))),
     (subject(NameId("zoe")), subject(NameId("ZOE"))),
+    (subject(NameId("wei\u00df"), policy=FOLDED), subject(NameId("weiss"), policy=FOLDED)),
+    (subject(NameId("\u212aate"), policy=FOLDED), subject(NameId("kate"), policy=FOLDED)),
+    (subject(NameId("a"), ("\u017fam@x",), policy=OASIS), subject(NameId("a"), ("sam@x",), policy=OASIS)),
     (subject(NameId("zoe")), subject(NameId("zoe"), issuer="https://idp.other.example")),
     (subject(NameId("a"), ("QQ==",), policy=ATTRIBUTE), subject(NameId("a"), ("qq==",), policy=ATTRIBUTE)),
     (subject(NameId("a"), ("7",), policy=ATTRIBUTE), subject(NameId("a"), ("7",), policy=SubjectPolicy("number"))),
     (subject(NameId(MAIL)), subject(NameId("bo@acme.example"), mail="bo@acme.example")),
+    (
+        subject(NameId("wei\u00df@x.example"), mail="weiss@x.example"),
+        subject(NameId("weiss@x.example"), mail="weiss@x.example"),
+    ),
+    (
+        subject(NameId("\u212aate@x.example"), mail="kate@x.example"),
+        subject(NameId("kate@x.example"), mail="kate@x.example"),
+    ),
     (subject(NameId("x"), ("zoë.nowak@acme.example",), policy=ATTRIBUTE), subject(NameId(MAIL))),
 ]
 

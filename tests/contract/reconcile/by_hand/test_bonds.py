@@ -16,7 +16,7 @@ from access.principal import Principal, Scope, operator
 from connector.reconcile.by_hand import bonds
 from connector.reconcile.by_hand.sign_in import HELD, MOST_WAITING, RELINK_LIFE, Arrival, Claimed, RelinkHeld, claim
 from connector.sso.gate import evidence, rebind_window, status
-from connector.sso.saml.subject import SubjectKind
+from connector.sso.saml.subject import NameId, SubjectKind, SubjectPolicy, decide
 from ledger.errors import BadInput, NotFound, Refused, Stale
 from ledger.identity import Email
 from ledger.store import people, relinks, sso
@@ -49,6 +49,13 @@ def on_mail(mail: str = EWA, **more: Any) -> Arrival:
 
 def named(name: str, mail: str = EWA, kind: SubjectKind = PERSISTENT, **more: Any) -> Arrival:
     return Arrival(Email.parse(mail), ENTITY, name, kind, **more)
+
+
+def asserted(name: str, mail: str = "") -> Arrival:
+    """As the ACS makes it of a NameID that is an address, or has one beside it."""
+    address = Email.parse(mail or name)
+    who = decide(ENTITY, "https://rosterd.example/sso/acme/metadata", NameId(name), (), address, SubjectPolicy())
+    return Arrival(address, ENTITY, who.key, who.kind, who.earlier, who.earlier_by_address)
 
 
 def before_n3(text: str) -> str:
@@ -124,6 +131,117 @@ async def test_n3_a_bond_of_before_on_an_address_ends_when_the_directory_changes
     assert await standing(ledger) == [("i1", "mail ewa.krol@acme.example", "mail")]
 
 
+async def test_n3_a_bond_of_before_on_an_address_in_the_provider_s_writing_ends_with_it(
+    ledger: Ledger, now: datetime
+) -> None:
+    """The provider never wrote it as the directory does; whoever gets the address is not who had it."""
+    await person(ledger, now)
+    await bound_before_n3(ledger, now + H, "Ewa@Acme.example")
+    await person(ledger, now + 2 * H, mail="ewa.krol@acme.example")
+    with pytest.raises(Refused, match="was not invited"):
+        await claim(ledger, "acme", asserted("Ewa@Acme.example"), now=now + 3 * H)
+    await person(ledger, now + 4 * H, "i2")
+    assert await sign(ledger, asserted("Ewa@Acme.example"), now + 5 * H) == "i2"
+    assert {row[0] for row in await standing(ledger)} == {"i2"}
+
+
+async def test_n3_a_bond_of_before_in_the_provider_s_writing_and_an_address_that_comes_back(
+    ledger: Ledger, now: datetime
+) -> None:
+    await person(ledger, now)
+    await bound_before_n3(ledger, now + H, "Ewa@Acme.example")
+    await person(ledger, now + 2 * H, mail="ewa.krol@acme.example")
+    await person(ledger, now + 3 * H)
+    assert (await claim(ledger, "acme", asserted("Ewa@Acme.example"), now=now + 4 * H)).first
+
+
+async def test_n3_a_name_of_before_that_is_an_address_now_is_whose_the_directory_says(
+    ledger: Ledger, now: datetime
+) -> None:
+    """Ewa's raw name was an address that the directory never gave her; later it is somebody else's."""
+    await person(ledger, now)
+    await bound_before_n3(ledger, now + H, "e7@acme.example")
+    assert await sign(ledger, asserted("e7@acme.example", EWA), now + 2 * H) == "i1"
+    with pytest.raises(Refused, match="was not invited"):
+        await claim(ledger, "acme", asserted("x7@acme.example"), now=now + 3 * H)
+    await person(ledger, now, "i2", BO)
+    await bound_before_n3(ledger, now + 4 * H, "b7@acme.example", "i2")
+    await person(ledger, now + 5 * H, "i3", "b7@acme.example")
+    assert await sign(ledger, asserted("b7@acme.example"), now + 6 * H) == "i3"
+
+
+TWO_MAILBOXES = [
+    ("\u017fam@acme.example", "sam@acme.example"),
+    ("wei\u00df@acme.example", "weiss@acme.example"),
+    ("\ufb01n@acme.example", "fin@acme.example"),
+    ("\u212aate@acme.example", "kate@acme.example"),
+    ("weiss@acme.example", "wei\u00df@acme.example"),
+    ("\u03c3\u03c2@acme.example", "\u03c3\u03c3@acme.example"),
+]
+
+
+@pytest.mark.parametrize(("came", "known"), TWO_MAILBOXES)
+async def test_n3_two_mailboxes_that_fold_to_one_key_are_two_people(
+    ledger: Ledger, now: datetime, came: str, known: str
+) -> None:
+    await known_as(ledger, now, known)
+    if came[0] != "\u212a":  # which no response gets as far as here with: the ACS refuses it
+        with pytest.raises(Refused, match="was not invited"):
+            await claim(ledger, "acme", asserted(came), now=now + H)
+    assert await sign(ledger, asserted(known), now + 2 * H) == "i1"
+    before = await standing(ledger)
+    reference = await held(claim(ledger, "acme", asserted(came), now=now + 3 * H))
+    assert await standing(ledger) == before
+    assert await sign(ledger, asserted(known), now + 4 * H) == "i1"
+    await bonds.unbind(ledger, "acme", "i1", OPERATOR, "a lost phone", now + 5 * H)
+    if came[0] != "\u212a":
+        assert await held(claim(ledger, "acme", asserted(came), now=now + 6 * H)) == reference
+        await bonds.approve_relink(ledger, "acme", reference, OPERATOR, "it is theirs", now + 7 * H)
+        assert await sign(ledger, asserted(came), now + 8 * H) == "i1"
+        await held(claim(ledger, "acme", asserted(known), now=now + 9 * H))
+        await known_as(ledger, now + 10 * H, BO)
+        with pytest.raises(Refused, match="was not invited"):
+            await claim(ledger, "acme", asserted(came), now=now + 11 * H)
+
+
+async def known_as(ledger: Ledger, at: datetime, mail: str, identity: str = "i1") -> None:
+    """The directory's address of somebody, with its key."""
+    address = Email.parse(mail)
+    async with ledger.write("acme", ALONE, at=at) as book:
+        rows = await people.open_of(book, [identity])
+        await people.end_identities(book, [row.row_id for row in rows["identity"]])
+        row = (identity, address.text, address.key, "E", "N", "E N", "active", "7", {})
+        await people.begin_identities(book, [row])
+
+
+async def test_n3_a_bond_of_before_is_not_found_by_another_mailbox_of_the_same_key(
+    ledger: Ledger, now: datetime
+) -> None:
+    await known_as(ledger, now, "weiss@acme.example")
+    await bound_before_n3(ledger, now + H, "weiss@acme.example")
+    await held(claim(ledger, "acme", asserted("wei\u00df@acme.example"), now=now + 2 * H))
+    assert await sign(ledger, asserted("Weiss@acme.example"), now + 3 * H) == "i1"
+
+
+async def test_n3_another_mailbox_of_the_same_key_is_another_address_of_the_directory(
+    ledger: Ledger, now: datetime
+) -> None:
+    await known_as(ledger, now, "wei\u00df@acme.example")
+    assert await sign(ledger, asserted("Wei\u00df@acme.example"), now + H) == "i1"
+    await known_as(ledger, now + 2 * H, "weiss@acme.example")
+    with pytest.raises(RelinkHeld):
+        await claim(ledger, "acme", asserted("wei\u00df@acme.example"), now=now + 3 * H)
+    assert await sign(ledger, asserted("WEISS@acme.example"), now + 4 * H) == "i1"
+
+
+async def test_n3_another_letter_case_is_the_same_mailbox_beyond_ascii_too(ledger: Ledger, now: datetime) -> None:
+    await known_as(ledger, now, "\u0142ukasz@acme.example")
+    for number, mail in enumerate(
+        ("\u0141UKASZ@acme.example", "\u0142ukasz@ACME.example.", "\u0141ukasz@acme.example")
+    ):
+        assert await sign(ledger, asserted(mail), now + (1 + number) * H) == "i1"
+
+
 async def test_n4_a_bond_of_before_on_something_else_does_not_end_with_the_address(
     ledger: Ledger, now: datetime
 ) -> None:
@@ -158,6 +276,43 @@ async def test_n3_two_people_who_swap_their_addresses_stay_who_they_are(ledger: 
     await person(ledger, now + 2 * H, "i2", EWA)
     assert await sign(ledger, on_mail(), now + 3 * H) == "i2"
     assert await sign(ledger, on_mail(BO), now + 3 * H) == "i1"
+
+
+async def test_n3_two_bonds_of_before_in_the_provider_s_writing_never_cross_in_a_swap(
+    ledger: Ledger, now: datetime
+) -> None:
+    await person(ledger, now)
+    await person(ledger, now, "i2", BO)
+    await bound_before_n3(ledger, now + H, "Ewa@acme.example")
+    await bound_before_n3(ledger, now + H, "Bo@acme.example", "i2")
+    await person(ledger, now + 2 * H, "i1", BO)
+    await person(ledger, now + 2 * H, "i2", EWA)
+    for name, who in (("Ewa@acme.example", "i2"), ("Bo@acme.example", "i1")):
+        reference = await held(claim(ledger, "acme", asserted(name), now=now + 3 * H))  # their own bond may be a name
+        await bonds.approve_relink(ledger, "acme", reference, OPERATOR, "they swapped", now + 3 * H)
+        assert await sign(ledger, asserted(name), now + 4 * H) == who
+
+
+async def test_n3_a_chain_of_renames_leaves_nobody_under_another_s_address(ledger: Ledger, now: datetime) -> None:
+    mails = ["a@acme.example", "b@acme.example", "c@acme.example"]
+    for number, mail in enumerate(mails):
+        await person(ledger, now, f"i{number}", mail)
+        await sign(ledger, asserted(mail), now + H)
+    for number in (2, 1, 0):
+        await person(ledger, now + (4 - number) * H, f"i{number}", [*mails, "d@acme.example"][number + 1])
+    for number, mail in enumerate(["b@Acme.Example.", "C@acme.example", "d@acme.example"]):
+        assert await sign(ledger, asserted(mail), now + 6 * H) == f"i{number}"
+    with pytest.raises(Refused, match="was not invited"):
+        await claim(ledger, "acme", asserted("a@acme.example"), now=now + 7 * H)
+
+
+async def test_n3_a_rename_in_the_very_instant_of_the_bond_ends_it(ledger: Ledger, now: datetime) -> None:
+    await person(ledger, now)
+    await sign(ledger, asserted(EWA), now + H)
+    await person(ledger, now + H, mail="ewa.krol@acme.example")
+    await person(ledger, now + H, "i2")
+    assert await sign(ledger, asserted(EWA), now + H) == "i2"
+    assert await sign(ledger, asserted("ewa.krol@acme.example"), now + H) == "i1"
 
 
 async def test_n3_a_lasting_subject_keeps_its_person_through_a_swap(ledger: Ledger, now: datetime) -> None:
@@ -238,9 +393,12 @@ async def test_n4_a_refused_relink_is_turned_away_until_it_runs_out(ledger: Ledg
     reference = await held(claim(ledger, "acme", named("y"), now=now + 2 * H))
     assert (await bonds.refuse_relink(ledger, "acme", reference, OPERATOR, "a thief", now + 3 * H)).changed
     assert not (await bonds.refuse_relink(ledger, "acme", reference, OPERATOR, "a thief", now + 3 * H)).changed
-    await bonds.unbind(ledger, "acme", "i1", OPERATOR, "to be sure", now + 4 * H)
     with pytest.raises(RelinkHeld, match="an administrator refused it"):
-        await claim(ledger, "acme", named("y"), now=now + 5 * H)
+        await claim(ledger, "acme", named("y"), now=now + 4 * H)
+    await bonds.unbind(ledger, "acme", "i1", OPERATOR, "to be sure", now + 4 * H)
+    for _ in range(2):
+        with pytest.raises(RelinkHeld, match="an administrator has to approve it"):  # a question again, never a bind
+            await claim(ledger, "acme", named("y"), now=now + 5 * H)
     assert await standing(ledger) == []
     late = now + 2 * H + RELINK_LIFE
     with pytest.raises(NotFound):
@@ -307,6 +465,122 @@ async def test_n4_a_relink_after_the_address_changed_says_so(ledger: Ledger, now
     async with ledger.read("acme") as reader:
         [row] = await bonds.held_relinks(reader, now + 4 * H)
     assert row.mail_changed
+
+
+async def rekeyed_after_the_address_changed(ledger: Ledger, now: datetime) -> None:
+    """Ewa, bound before N3, got Bo's address; she came once since and has the new key."""
+    await person(ledger, now)
+    await bound_before_n3(ledger, now + H, "g7f")
+    await person(ledger, now + 2 * H, mail=BO)
+    assert await sign(ledger, named("new key", earlier=(before_n3("g7f"),)), now + 3 * H) == "i1"
+    assert await standing(ledger) == [("i1", "new key", "persistent")]
+
+
+async def test_n4_another_key_makes_no_bond_younger_for_the_administrator(ledger: Ledger, now: datetime) -> None:
+    await rekeyed_after_the_address_changed(ledger, now)
+    await held(claim(ledger, "acme", named("bo's own", BO), now=now + 4 * H))
+    async with ledger.read("acme") as reader:
+        [row] = await bonds.held_relinks(reader, now + 5 * H)
+    assert (row.mail_changed, row.row.bonded_at) == (True, now + H)
+
+
+async def test_n4_another_key_makes_no_bond_younger_for_an_unbind(ledger: Ledger, now: datetime) -> None:
+    await rekeyed_after_the_address_changed(ledger, now)
+    done = await bonds.unbind(ledger, "acme", "i1", OPERATOR, "a lost phone", now + 4 * H)
+    assert "held for approval" in done.notes[0]
+    await held(claim(ledger, "acme", named("bo's own", BO), now=now + 5 * H))
+    assert await standing(ledger) == []
+
+
+async def test_n4_another_key_makes_no_bond_younger_for_a_window(ledger: Ledger, now: datetime) -> None:
+    await connected(ledger, now)
+    await rekeyed_after_the_address_changed(ledger, now)
+    await opened(ledger, now + 4 * H)
+    await held(claim(ledger, "acme", named("bo's own", BO), now=now + 5 * H))
+
+
+async def test_n4_another_key_does_not_use_up_the_turn_of_a_window(ledger: Ledger, now: datetime) -> None:
+    await connected(ledger, now)
+    await person(ledger, now)
+    await bound_before_n3(ledger, now + H, "g7f")
+    await opened(ledger, now + 2 * H)
+    await sign(ledger, named("k1", earlier=(before_n3("g7f"),)), now + 3 * H)
+    async with ledger.read("acme") as reader:
+        assert (await status.status(reader, now=now + 3 * H)).bonds.left == 1
+    assert await sign(ledger, named("k2", kind=ATTRIBUTE), now + 4 * H) == "i1"
+    await held(claim(ledger, "acme", named("k3", kind=ATTRIBUTE), now=now + 5 * H))
+
+
+# --- a held relink can be decided ---
+
+
+async def there_and_back(ledger: Ledger, at: datetime) -> None:
+    await person(ledger, at, mail="typo@acme.example")
+    await person(ledger, at + H / 2)
+
+
+async def test_n4_a_relink_is_put_anew_when_the_address_changed_and_came_back(ledger: Ledger, now: datetime) -> None:
+    await person(ledger, now)
+    await sign(ledger, named("x"), now + H)
+    reference = await held(claim(ledger, "acme", named("y"), now=now + 2 * H))
+    await there_and_back(ledger, now + 3 * H)
+    with pytest.raises(Stale, match="has changed since"):
+        await bonds.approve_relink(ledger, "acme", reference, OPERATOR, "x", now + 4 * H)
+    for _ in range(2):
+        assert await held(claim(ledger, "acme", named("y"), now=now + 5 * H)) == reference
+    async with ledger.read("acme") as reader:
+        [row] = await bonds.held_relinks(reader, now + 5 * H)
+    assert (row.mail_changed, row.row.expires_at) == (True, now + 5 * H + RELINK_LIFE)
+    assert (await verbs(ledger)).count(HELD) == 2
+    await bonds.approve_relink(ledger, "acme", reference, OPERATOR, "by telephone", now + 6 * H)
+    assert await sign(ledger, named("y"), now + 7 * H) == "i1"
+
+
+async def test_n4_a_relink_is_put_anew_when_the_bond_got_another_key(ledger: Ledger, now: datetime) -> None:
+    await person(ledger, now)
+    await bound_before_n3(ledger, now + H, "g7f")
+    reference = await held(claim(ledger, "acme", named("y"), now=now + 2 * H))
+    await sign(ledger, named("new", earlier=(before_n3("g7f"),)), now + 3 * H)
+    assert await held(claim(ledger, "acme", named("y"), now=now + 4 * H)) == reference
+    await bonds.approve_relink(ledger, "acme", reference, OPERATOR, "by telephone", now + 5 * H)
+
+
+async def test_n4_a_refusal_put_anew_stays_one_and_as_long_as_it_was(ledger: Ledger, now: datetime) -> None:
+    await person(ledger, now)
+    await sign(ledger, named("x"), now + H)
+    reference = await held(claim(ledger, "acme", named("y"), now=now + 2 * H))
+    await bonds.refuse_relink(ledger, "acme", reference, OPERATOR, "a mistake", now + 3 * H)
+    await there_and_back(ledger, now + 4 * H)
+    with pytest.raises(RelinkHeld, match="an administrator refused it"):
+        await claim(ledger, "acme", named("y"), now=now + 5 * H)
+    async with ledger.read("acme") as reader:
+        [row] = await relinks.standing(reader, now + 5 * H)
+    assert (row.refused_at, row.refused_by, row.expires_at) == (now + 3 * H, "operator:ada", now + 2 * H + RELINK_LIFE)
+    await bonds.approve_relink(ledger, "acme", reference, OPERATOR, "it was them", now + 6 * H)
+    assert await sign(ledger, named("y"), now + 7 * H) == "i1"
+
+
+async def test_n4_after_an_unbind_or_another_approval_a_refusal_is_a_question_again(
+    ledger: Ledger, now: datetime
+) -> None:
+    await person(ledger, now)
+    await sign(ledger, named("x"), now + H)
+    reference = await held(claim(ledger, "acme", named("y"), now=now + 2 * H))
+    await bonds.refuse_relink(ledger, "acme", reference, OPERATOR, "a mistake", now + 2 * H)
+    await there_and_back(ledger, now + 3 * H)
+    for act in range(2):
+        at = now + (4 + act * 4) * H
+        if act:
+            await bonds.refuse_relink(ledger, "acme", reference, OPERATOR, "again", at)
+            z = await held(claim(ledger, "acme", named("z"), now=at))
+            await bonds.approve_relink(ledger, "acme", z, OPERATOR, "z it is", at + H)
+        else:
+            await bonds.unbind(ledger, "acme", "i1", OPERATOR, "x", at + H)
+        for _ in range(2):
+            with pytest.raises(RelinkHeld, match="has to approve it"):
+                await claim(ledger, "acme", named("y"), now=at + 2 * H)
+    await bonds.approve_relink(ledger, "acme", reference, OPERATOR, "it was them", now + 11 * H)
+    assert await standing(ledger) == [("i1", "y", "persistent")]
 
 
 # --- ended by hand ---
