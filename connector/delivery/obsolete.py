@@ -9,14 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 from connector.sso.gate import evidence
-from ledger.identity import IdentityState
+from ledger.identity import INVITE_EXPIRY, IdentityState
 from ledger.store import claims, outbox, relinks, runs
 from ledger.store import sso as sign_on
 from ledger.store.book import Reader
 from ledger.store.deliveries import Batch, Told
 
-_INVITE_EXPIRY, _SOURCE_TOLD = "invite_expiry", "source_told"
-"""Kinds of due dates, as ``connector.reconcile`` writes them."""
+_SOURCE_TOLD = "source_told"
+"""Kind of the due date that says since when a directory is told to be stale, as ``connector.reconcile`` writes it."""
 
 
 async def found(reader: Reader, batch: Batch, now: datetime) -> dict[str, str]:
@@ -39,7 +39,7 @@ async def _invite(reader: Reader, told: Told, now: datetime) -> str:
         return "the invite was claimed"
     if await outbox.newer(reader, told.id, told.subject, "invite.mail"):
         return "the person was invited again since"
-    due = (await runs.due_dates_of(reader, _INVITE_EXPIRY, [told.subject])).get(told.subject)
+    due = (await runs.due_dates_of(reader, INVITE_EXPIRY, [told.subject])).get(told.subject)
     return "the invite has expired" if due is not None and due <= now else ""
 
 

@@ -19,13 +19,12 @@ from connector.delivery.mail.words import MOST_ITEMS, Item, Letter, Rendered, Te
 from connector.delivery.outcome import Outcome
 from connector.delivery.target import Pace, Parcel
 from ledger.errors import BadInput
-from ledger.identity import Email
+from ledger.identity import INVITE_EXPIRY, Email
 from ledger.store import people, roster, runs
 from ledger.store.book import Reader
 from ledger.store.deliveries import Batch, Digest, Told
 
 TARGET = "mail"
-_INVITE_EXPIRY = "invite_expiry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +107,7 @@ class MailTarget:
         values: dict[str, Any] = {"public_url": self.public_url}
         if kind.readers is Readers.PERSON:
             identity = messages[0].subject
-            due = await runs.due_dates_of(reader, _INVITE_EXPIRY, [identity])
+            due = await runs.due_dates_of(reader, INVITE_EXPIRY, [identity])
             values |= {
                 "teams": await _teams_of(reader, identity),
                 "link": self.links(organization, identity),
