@@ -157,8 +157,9 @@ class _Smtp(SMTP):
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         reply = self._server.otherwise("END")
         self._server.said.append("END")
-        await asyncio.sleep(self._server.delays.get("END", 0))
+        late = self._server.delays.get("END", 0)
         if reply is not None and not reply.startswith("2"):
+            await asyncio.sleep(late)
             return reply
         found = self.transport.get_extra_info("ssl_object") if self.transport is not None else None
         signed_in = session.auth_data.login.decode() if session.auth_data else ""
@@ -173,7 +174,9 @@ class _Smtp(SMTP):
                 tuple(envelope.mail_options),
             )
         )
-        return reply or f"250 2.0.0 Ok: queued as {len(self._server.mails):04}"
+        number = len(self._server.mails)
+        await asyncio.sleep(late)
+        return reply or f"250 2.0.0 Ok: queued as {number:04}"
 
 
 @contextmanager

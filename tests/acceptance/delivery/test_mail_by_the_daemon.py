@@ -153,7 +153,7 @@ def test_l1_a_kill_between_yes_and_note_is_told_again_by_the_same_message_id(
 ) -> None:
     mails_by(acme, server)
     clock, moved = movable(tmp_path)
-    server.delays["END"] = 1.0
+    server.delays["END"] = 5.0
     with acme.serving("--only", "connector", under=moved) as daemon:
         invite(acme, "a@acme.example")
         until(lambda: "DATA" in "".join(server.said).upper())
