@@ -127,10 +127,14 @@ async def own_addresses(service: Service) -> AsyncIterator[CheckLine]:
     for name in service.settings.customers:
         async with service.ledger.read(name) as reader:
             moved = await own_address.moves(reader, own_side(service.settings, name), service.clock())
+            waits = await own_address.waiting(reader, own_side(service.settings, name), service.clock())
         for move in moved:
             fix = "set [server] public_url back; or, when the address moved: rosterd check --moved"
             yield CheckLine(False, f"our address is another than the one that was tested: {move.line}", fix)
-        if not moved:
+        for move in waits:
+            said = f"{name}: its identity provider was not tested under the address that we have since it moved"
+            yield CheckLine(True, said, move.test, note=True)
+        if not moved and not waits:
             yield CheckLine(True, f"{name}: its identity provider was given the address that we have")
 
 
@@ -192,7 +196,8 @@ async def declared_domains(service: Service) -> AsyncIterator[CheckLine]:
                 yield CheckLine(False, f"{name}: {what}", fix)
         for domain in listed:
             if domain not in registered:
-                yield CheckLine(True, f"{name}: {domain} is in its file and was not added: rosterd sso add {domain}")
+                fix = f"rosterd sso add {domain}"
+                yield CheckLine(True, f"{name}: {domain} is in its file and was not added", fix, note=True)
 
 
 async def live(service: Service) -> AsyncIterator[CheckLine]:

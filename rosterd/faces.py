@@ -19,8 +19,9 @@ from access.proven import PROVEN
 from access.trail import Trail
 from connector.admin import routes as admin
 from connector.directory.mapping import rules_by_source
-from connector.reconcile.by_hand.sign_in import Arrival, claim
+from connector.reconcile.by_hand.sign_in import Arrival, RelinkHeld, claim
 from connector.reconcile.plan.words import moment
+from connector.sso.gate.explain_refusal import NOT_CLAIMED, RELINK_HELD
 from connector.sso.invite_link import InviteLinks
 from connector.sso.provider.connection_steps import prove_key
 from connector.sso.routes import Entrance
@@ -188,9 +189,12 @@ async def arrive(service: Service, done: SignedIn) -> web.StreamResponse:
         )
         claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
     except Refused as error:
-        refusal = await turned_away(service.ledger, done, error.what, now=service.clock())
+        held = isinstance(error, RelinkHeld)
+        reason = RELINK_HELD if held else NOT_CLAIMED
+        refusal = await turned_away(service.ledger, done, error.what, now=service.clock(), reason=reason)
         event(_log, "invite.refused", organization=done.organization, why=error.what, reference=refusal.reference)
-        return web.Response(text=f"{error.what}\nReference: {refusal.reference}", status=403, headers=_NO_STORE)
+        what = f"{error.what} ({error.next_step})" if held else error.what
+        return web.Response(text=f"{what}\nReference: {refusal.reference}", status=403, headers=_NO_STORE)
     if done.proves and not claimed.first:
         await prove_key(service.ledger, done.organization, done.connection_id, done.signer, now=service.clock())
     event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))

@@ -174,8 +174,10 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CheckLine:
-    """One step of ``rosterd check --live``: ``fix`` is the exact next step when it is not ``ok``."""
+    """One step of ``rosterd check --live``: ``fix`` is the exact next step when it is not ``ok``, or ``note``: nothing
+    is wrong, and something is left to do."""
 
     ok: bool
     what: str
     fix: str = ""
+    note: bool = False

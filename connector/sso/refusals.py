@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from connector.sso.gate import evidence
 from connector.sso.gate.explain_refusal import Carried, Refusal, refusal_of
+from connector.sso.gate.refused_logins import REFUSED
 from connector.sso.saml.request_seal import TEST, OpenRequest
 from connector.sso.saml.response import SignInRefused
 from ledger.audit import AuditEvent
 from ledger.errors import NotFound
 from ledger.jobs import Unleased
-from ledger.store import audit, pages
+from ledger.store import audit, pages, relinks
+from ledger.store import sso as sso_rows
 from ledger.store import sso_requests as rows
 from ledger.store.book import Reader
 from ledger.store.engine import Ledger
 
-REFUSED = "sign_in.refused"
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_TOLD, TOLD_WITHIN = 100, timedelta(hours=1)
 """Anybody can have a login refused, so the audit tells of so many in that time, and of as many more that the provider
 signed: those are real people's, and nobody else can use their places up. The log has every one."""
@@ -45,7 +47,7 @@ def refusal(request: OpenRequest, error: SignInRefused, carried: Carried, at: da
         request.domain,
         error.step,
         error.reason,
-        error.detail,
+        error.in_test if request.purpose == TEST else error.detail,
         carried,
     )
 
@@ -72,6 +74,12 @@ async def explain(reader: Reader, name: str) -> Refusal:
     """The refused sign-in that a page named by ``reference``, from the audit. Raises ``NotFound``."""
     found = await pages.audit_page(reader, pages.Asked(subject=_subject(name), verb=REFUSED), None, 1)
     if not found or not found[0].payload:
+        if await relinks.find(reader, name.strip().lower(), _EVER) is not None:
+            raise NotFound(
+                "this is the id of a held sign-in by another account, not the reference of a refused one",
+                where=name,
+                next_step="rosterd sso relinks",
+            )
         raise NotFound(
             "the audit has no refused sign-in with this reference: it answered no open request of ours, or came"
             f" while very many were refused ({MOST_TOLD} an hour are kept of those that the provider signed, and"
@@ -79,7 +87,9 @@ async def explain(reader: Reader, name: str) -> Refusal:
             where=name,
             next_step="rosterd sso status; the log has every refusal: look there for this reference",
         )
-    return refusal_of(found[0].at, found[0].payload["after"])
+    refusal = refusal_of(found[0].at, found[0].payload["after"])
+    links = await sso_rows.links(reader)
+    return replace(refusal, linked=tuple(sorted(name for name, of in links.items() if of == refusal.connection_id)))
 
 
 def _subject(name: str) -> str:

@@ -21,13 +21,16 @@ from connector.sso import refusals
 from connector.sso.domain_names import normalise
 from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.gate.connections import ConnectionEvidence
+from connector.sso.gate.explain_gate import missing_steps
 from connector.sso.gate.explain_refusal import (
     CERTIFICATE_NEW,
     NOT_CLAIMED,
     REAUTH_NOT_HONOURED,
     Carried,
     Refusal,
+    clock_off,
 )
+from connector.sso.gate.refused_logins import ACCEPTED
 from connector.sso.provider.connection_steps import MAIN, load_peer
 from connector.sso.saml.metadata import Peer
 from connector.sso.saml.request_seal import LOGIN, TEST, OpenRequest
@@ -220,14 +223,30 @@ async def finish(
         raise RequestRefused(await refusals.keep(ledger, organization, refusal, request.actor or "browser")) from error
 
 
-async def turned_away(ledger: Ledger, done: SignedIn, why: str, *, now: datetime) -> Refusal:
+async def left_after_test(ledger: Ledger, organization: str, domain: str, *, now: datetime) -> tuple[str, ...]:
+    """What is left to do after a test of a domain passed: everything that is missing, or the command that turns on;
+    nothing where what was tested is on."""
+    async with ledger.read(organization) as reader:
+        now = await present(reader, now)
+        known = await evidence.known(reader)
+    connection, gate = known.connection_of(domain), known.gates(now).get(domain)
+    if connection is None or gate is None:
+        return ()
+    own = [reason for reason in gate.reasons if reason.startswith("domain_")]
+    missing = missing_steps(domain, (*own, *connections.missing_for_on(connection, domain, now)), gate.standing)
+    live = connection.live(now)
+    return missing or (() if live is not None and live is connection.newest else (f"→ rosterd sso on {domain}",))
+
+
+async def turned_away(ledger: Ledger, done: SignedIn, why: str, *, now: datetime, reason: str = NOT_CLAIMED) -> Refusal:
     """Keep that somebody whom the provider vouched for may not come in; ``why`` as they are told, without an address.
+    ``reason``: ``RELINK_HELD`` where another account came with somebody's address.
 
     Their page shows the reference (N17).
     """
     told = why.replace(done.mail.text, "the address").replace(done.mail.key, "the address")
     refusal = Refusal(
-        refusals.reference(), now, done.purpose, done.connection_id, 0, done.domain, 12, NOT_CLAIMED, told, Carried()
+        refusals.reference(), now, done.purpose, done.connection_id, 0, done.domain, 12, reason, told, Carried()
     )
     return await refusals.keep(ledger, done.organization, refusal, f"subject:{done.subject.key[:16]}")
 
@@ -278,7 +297,7 @@ async def _judge(
         peer.wants.subject_policy,
     )
     accepted = await provider.judge(peer, document, expected)
-    warnings = _warnings(request, accepted)
+    warnings = _warnings(request, accepted, now)
     proves, held_until = await _accept(ledger, peer, document, request, accepted, warnings, now, ours=expected.audience)
     return SignedIn(
         organization,
@@ -307,12 +326,14 @@ def _judging(connection: ConnectionEvidence | None, request: OpenRequest, now: d
     return live.number
 
 
-def _warnings(request: OpenRequest, accepted: Accepted) -> tuple[str, ...]:
-    """A test asks for a fresh sign-in; a provider that answers with an old one is told of, not refused (N9)."""
-    at = accepted.authenticated_at
+def _warnings(request: OpenRequest, accepted: Accepted, now: datetime) -> tuple[str, ...]:
+    """A test asks for a fresh sign-in; a provider that answers with an old one is told of, not refused (N9). Its clock
+    comes first, because a slow one makes a fresh sign-in look old."""
+    at, off = accepted.authenticated_at, (accepted.issued_at or now) - now
+    clock = (clock_off(off),) if request.purpose == TEST and abs(off) > SKEW else ()
     stale = request.purpose == TEST and (at is None or at < request.begun_at - SKEW)
     subject = (accepted.subject.warning,) if accepted.subject.warning else ()
-    return subject + ((REAUTH_NOT_HONOURED,) if stale else ())
+    return subject + clock + ((REAUTH_NOT_HONOURED,) if stale else ())
 
 
 async def _accept(
@@ -355,7 +376,7 @@ async def _accept(
             "authenticated_at": to_text(accepted.authenticated_at) if accepted.authenticated_at else None,
             "warnings": list(warnings),
         }
-        verb = "sign_in.accepted"
+        verb = ACCEPTED
         if request.purpose == TEST:
             verb = evidence.TESTED
             name, domain = request.connection_id, accepted.mail.domain

@@ -40,7 +40,7 @@ def newest(
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Which events; empty means any. ``since`` ≤ at < ``until``."""
+    """Which events; empty means any. ``since`` ≤ at < ``until``; a greater number than ``after``."""
 
     subject: str = ""
     actor: str = ""
@@ -48,6 +48,7 @@ class Asked:
     run_id: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ async def audit_page(reader: Reader, asked: Asked, before: int | None, limit: in
         statement = statement.where(events.c.at >= asked.since)
     if asked.until is not None:
         statement = statement.where(events.c.at < asked.until)
+    if asked.after:
+        statement = statement.where(events.c.seq > asked.after)
     if before is not None:
         statement = statement.where(events.c.seq < before)
     found = await reader.all(statement.order_by(events.c.seq.desc()).limit(limit))

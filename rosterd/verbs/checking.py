@@ -118,15 +118,17 @@ def _result(settings: Sequence[CheckLine], connected: Sequence[CheckLine] = (), 
     """Exit 0; 2 when something is configured wrongly; 4 when something does not answer."""
     lines: list[str] = []
     for line in (*settings, *connected):
-        lines.append(f"{'ok  ' if line.ok else 'FAIL'}  {line.what}")
-        if not line.ok and line.fix:
+        lines.append(f"{'FAIL' if not line.ok else 'note' if line.note else 'ok  '}  {line.what}")
+        if line.fix and (line.note or not line.ok):
             lines.append(f"      → {line.fix}")
     code = 2 if not all(line.ok for line in settings) else 4 if not all(line.ok for line in connected) else 0
     if not live and code == 0:
         lines.append("The files are good; rosterd check --live really connects.")
     document = {
         "ok": code == 0,
-        "checks": [{"ok": line.ok, "what": line.what, "fix": line.fix} for line in (*settings, *connected)],
+        "checks": [
+            {"ok": line.ok, "what": line.what, "fix": line.fix, "note": line.note} for line in (*settings, *connected)
+        ],
     }
     return Shown(tuple(lines), document, exit_code=code)
 

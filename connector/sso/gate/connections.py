@@ -356,8 +356,9 @@ def _changed(evidence: ConnectionEvidence, live: Version, now: datetime) -> tupl
 
 def _look_warnings(evidence: ConnectionEvidence, live: Version, now: datetime) -> tuple[str, ...]:
     """Codes of what a fetch found: nothing of it closes anything yet (N2)."""
-    seen = ("idp_change_seen",) if evidence.differing(live, now) else ()
-    return seen + (("metadata_unreachable",) if evidence.unreadable_since is not None else ())
+    looks = evidence.differing(live, now)
+    code = "new_certificates_seen" if {look.shown for look in looks} == {"certificates"} else "idp_change_seen"
+    return ((code,) if looks else ()) + (("metadata_unreachable",) if evidence.unreadable_since is not None else ())
 
 
 def expiry_warnings(version: Version, now: datetime) -> tuple[str, ...]:

@@ -75,17 +75,20 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One look, both ways together. ``way``: which decided it; ``why`` says what was unreadable or absent."""
+    """One look, both ways together. ``way``: which decided it; ``why`` says what was unreadable or absent;
+    ``mistake``: what is wrong with what was published."""
 
     at: datetime
     answer: Answer
     why: str = ""
     way: Way = Way.DNS
+    mistake: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class DomainEvidence:
-    """What is known of one domain. ``checks`` are those of the present token, oldest first."""
+    """What is known of one domain. ``checks`` are those of the present token, and of those that it replaced while
+    their proof was missing, oldest first."""
 
     domain: str
     added_at: datetime
@@ -99,9 +102,14 @@ class DomainEvidence:
     """Since when the organization's file no longer names it; it is frozen until the file does, or it is released."""
 
     @property
+    def last_found(self) -> Check | None:
+        """The last look that found the proof."""
+        return next((check for check in reversed(self.checks) if check.answer is Answer.FOUND), None)
+
+    @property
     def proved_by(self) -> Way | None:
         """The way it was last proved."""
-        return next((check.way for check in reversed(self.checks) if check.answer is Answer.FOUND), None)
+        return self.last_found.way if self.last_found else None
 
 
 @dataclass(frozen=True, slots=True)

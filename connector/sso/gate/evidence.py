@@ -63,6 +63,7 @@ SYNC_RESUMED = "sync.resumed"
 _IN_FILE = (DOMAIN_ADDED, DOMAIN_DECLARED, DOMAIN_UNDECLARED)
 _READ = (
     *_IN_FILE,
+    DOMAIN_TOKEN,
     DOMAIN_CHECKED,
     TESTED,
     ON_ASKED,
@@ -114,7 +115,10 @@ async def known(reader: Reader) -> Known:
     versions = await rows.gate_versions(reader)
     checks: dict[str, list[EvidenceRow]] = defaultdict(list)
     in_file: dict[str, EvidenceRow] = {}
+    replaced: dict[tuple[str, int], int] = {}
     for fact in facts:
+        if fact.kind == DOMAIN_TOKEN and "replaces" in fact.facts:
+            replaced[fact.subject, fact.facts["attempt"]] = fact.facts["replaces"]
         if fact.kind == DOMAIN_CHECKED:
             checks[fact.subject].append(fact)
         elif fact.kind in _IN_FILE:
@@ -123,7 +127,7 @@ async def known(reader: Reader) -> Known:
         row.domain: _domain(
             row,
             tokens.get((row.domain, row.attempt)),
-            checks[row.domain],
+            _of_attempts(checks[row.domain], row, replaced),
             in_file.get(row.domain),
             versions.get(row.domain, 0),
         )
@@ -158,6 +162,17 @@ def given_reason(reason: str, what: str = "this is kept in the audit: it needs a
     return reason.strip()
 
 
+def _of_attempts(
+    checks: Sequence[EvidenceRow], row: DomainRow, replaced: Mapping[tuple[str, int], int]
+) -> list[EvidenceRow]:
+    """Checks of the present token, and of those that it replaced while their proof was missing: the domain goes on
+    standing by them."""
+    attempts = [row.attempt]
+    while (row.domain, attempts[-1]) in replaced:
+        attempts.append(replaced[row.domain, attempts[-1]])
+    return [fact for fact in checks if fact.facts["attempt"] in attempts]
+
+
 def _domain(
     row: DomainRow, token: TokenRow | None, checks: Sequence[EvidenceRow], in_file: EvidenceRow | None, version: int
 ) -> DomainEvidence:
@@ -173,9 +188,9 @@ def _domain(
                 Answer(fact.facts["answer"]),
                 fact.facts.get("why", ""),
                 Way(fact.facts.get("method", Way.DNS)),  # before there was another way it was not said
+                fact.facts.get("mistake", ""),
             )
             for fact in checks
-            if fact.facts["attempt"] == row.attempt
         ),
         row.released_at,
         version,

@@ -38,7 +38,8 @@ _STEPS: dict[str, tuple[str, str]] = {
         "get its new metadata, then: rosterd sso connect METADATA",
     ),
     "idp_changed": (
-        "the address of its metadata shows another identity provider than the one that was tested",
+        "the address of its metadata shows another identity provider than the one that was tested, or none of its"
+        " certificates",
         "if that is right: rosterd sso test {domain}, then: rosterd sso on {domain}; if not, correct the address:"
         " rosterd sso connect METADATA",
     ),
@@ -60,11 +61,16 @@ _WARNINGS = {
     " METADATA",
     "idp_change_seen": "the address of the metadata has shown another identity provider; a second look that shows it"
     " closes the gate: rosterd sso status",
+    "new_certificates_seen": "the address of the metadata has shown new certificates only, none of those in force; a"
+    " second look that shows them closes the gate: if the provider exchanged its key, test the version that waits and"
+    " turn it on: rosterd sso status",
     "metadata_unreachable": "the metadata can no longer be fetched; sign-ins go on, and new certificates will not be"
     " seen: correct the address, or rosterd sso connect METADATA",
 }
 
 
+_ANOTHER_VALUE = "another value: rosterd sso add {domain}"
+"""The value is shown once, and only its hash is kept."""
 _ALSO: dict[str, tuple[str, ...]] = {
     "no_connection": ("not_tested", "sso_off"),
     "not_tested": ("sso_off",),
@@ -75,6 +81,10 @@ _ALSO: dict[str, tuple[str, ...]] = {
 
 def whole_way(domain: str, reasons: Iterable[str], standing: DomainStanding | None = None) -> tuple[str, ...]:
     """As ``missing_steps``, with the steps that only come after: everything between here and an open gate (R5)."""
+    reasons = tuple(reasons)
+    if standing and not standing.proved and {"domain_unverified", "domain_undeclared"} <= set(reasons):
+        what = "it was never proved, and the organization's file no longer names it: put it back there, or give it up"
+        return (f"{domain}: {what} (domain_undeclared) → rosterd sso release {domain}",)
     every = [step for reason in reasons for step in (reason, *_ALSO.get(reason, ()))]
     return missing_steps(domain, sorted(dict.fromkeys(every), key=list(_STEPS).index), standing)
 
@@ -89,6 +99,16 @@ def missing_steps(domain: str, reasons: Iterable[str], standing: DomainStanding 
     return tuple(found)
 
 
+def proof_missing(domain: str, standing: DomainStanding) -> str:
+    """What to do about a domain whose proof is missing and that is not lost yet; empty for any other."""
+    if standing.state is not DomainState.STALE or standing.lost_at is None:
+        return ""
+    place = proof_place(domain, standing.way)
+    what = f"{domain}: its proof is missing ({standing.why}) and lost on {standing.lost_at:%Y-%m-%d %H:%M} UTC"
+    another = _ANOTHER_VALUE.format(domain=domain)
+    return f"{what} → publish {place} again ({another}), then: rosterd sso verify {domain}"
+
+
 def warning_in_words(warning: str) -> str:
     """What a warning of a connection means, and what ends it."""
     kind, separator, days = warning.partition("_expires_in_")
@@ -100,7 +120,8 @@ def _of_domain(domain: str, reason: str, standing: DomainStanding) -> tuple[str,
     if reason == "domain_lost":
         place = proof_place(domain, standing.way)
         if not standing.silent:
-            return f"its proof is gone: {standing.why}", f"publish {place} again, then: rosterd sso verify {{domain}}"
+            step = f"publish {place} again ({_ANOTHER_VALUE}), then: rosterd sso verify {{domain}}"
+            return f"its proof is gone: {standing.why}", step
         what = f"its proof could not be seen for 7 days: {standing.why}"
         return what, f"see that every resolver can read {place}, then: rosterd sso verify {{domain}}"
     if reason == "domain_unverified" and standing.state is DomainState.FAILED:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ledger.instant import to_text
@@ -19,14 +19,17 @@ NOT_CLAIMED = "not_claimed"
 CERTIFICATE_NEW = "certificate_new"
 _SIGNATURE = 5
 """The last step of judging a response before its signature is known to be right."""
+RELINK_HELD = "relink_held"
+"""The response was right, and another subject than the bound one came with somebody's address (N4)."""
 REAUTH_NOT_HONOURED = "reauth_not_honoured"
 TRANSIENT_NAME_ID = "transient_name_id"
+_CLOCK_OFF = "clock_off_"
 
 _TEST = "rosterd sso test {domain}"
 _CONNECT = "export its metadata again, rosterd sso connect METADATA, then: rosterd sso test {domain}"
 _PLAIN = "nothing that lies between may change a response; ask the provider's support, then: rosterd sso test {domain}"
 _CLOCK = "set the clocks of both by a time server (timedatectl), then: rosterd sso test {domain}"
-_ACS = "give the provider our addresses again (rosterd sso status), then: rosterd sso test {domain}"
+_ACS = "give the provider our addresses again (rosterd sso metadata), then: rosterd sso test {domain}"
 _FEWER = "have the provider send fewer attributes, groups above all, then: rosterd sso test {domain}"
 _SHORTER = "shorten its life at the provider, then: rosterd sso test {domain}"
 _SHA256 = "choose RSA or ECDSA with SHA-256 at the provider, then: rosterd sso test {domain}"
@@ -90,6 +93,10 @@ WORDS: Mapping[str, tuple[str, str]] = {
         "the signature is not by a valid certificate of the connected metadata, or the response was changed",
         _CONNECT,
     ),
+    "content": (
+        "the signature is right, but the SAML library refuses what the response says",
+        _PLAIN,
+    ),
     "other_assertion": ("the signature covers another assertion than the one that would be read", _HOSTILE),
     # ⑥ ⑦ the assertion
     "assertion_version": ("the assertion is not of SAML 2.0 (Version)", _BEARER),
@@ -140,7 +147,11 @@ WORDS: Mapping[str, tuple[str, str]] = {
     ),
     NOT_CLAIMED: (
         "the provider vouched for the person, who may not come in",
-        "rosterd explain MAIL says what the book and the directory know of them",
+        "ask them for their address (NAME@{domain}); rosterd explain NAME@{domain} says what book and directory know",
+    ),
+    RELINK_HELD: (
+        "the provider vouched for the address, by another account (another NameID) than the one that is bound here",
+        "ask the person, by another way than mail, whether it was them, then: rosterd sso relinks",
     ),
 }  # fmt: skip
 """Reason → what it means → what an admin does next; ``{domain}`` is the domain that was asked for."""
@@ -159,8 +170,27 @@ def one_line(text: str, most: int = LONGEST_SHOWN) -> str:
     return "".join(character if character.isprintable() else "\ufffd" for character in text[:most])
 
 
+def clock_off(off: timedelta) -> str:
+    """The warning of a test that the provider's clock is so much ahead of ours (negative: behind)."""
+    return f"{_CLOCK_OFF}{off.total_seconds():+.0f}s"
+
+
+def minutes(time: timedelta) -> str:
+    """``3 minutes``, and hours and days where it is more; never less than a minute."""
+    whole = max(1, round(abs(time).total_seconds() / 60))
+    for size, word in ((1440, "day"), (60, "hour")):
+        if whole >= 2 * size:
+            return f"{whole // size} {word}s"
+    return "1 minute" if whole == 1 else f"{whole} minutes"
+
+
 def warning_in_words(code: str) -> str:
     """A warning of a test; one without words of its own says itself what it means."""
+    if code.startswith(_CLOCK_OFF):
+        off = timedelta(seconds=float(code.removeprefix(_CLOCK_OFF).removesuffix("s")))
+        way = "behind" if off < timedelta(0) else "ahead of"
+        what = f"the provider's clock is {minutes(off)} {way} ours, so that a fresh sign-in can look old"
+        return f"{what}: set the clocks of both by a time server (timedatectl)"
     return f"{WARNINGS[code]} ({code})" if code in WARNINGS else code
 
 
@@ -191,6 +221,8 @@ class Refusal:
     reason: str
     detail: str = ""
     carried: Carried = Carried()
+    linked: tuple[str, ...] = ()
+    """Domains of the connection, where they are known: for a sign-in that asked for none."""
 
     @property
     def signed(self) -> bool:
@@ -202,9 +234,10 @@ class Refusal:
         meaning, step = WORDS.get(self.reason, (self.reason, "rosterd sso status"))  # kept by another release
         detail = f": {self.detail}" if self.detail else ""
         lines = [f"{meaning} ({self.reason}, step {self.step}{detail})"]
-        if self.reason != NOT_CLAIMED:
+        if self.reason not in {NOT_CLAIMED, RELINK_HELD}:
             lines.append(self.carried.in_words())
-        return (*lines, f"→ {step.format(domain=self.domain or 'DOMAIN')}")
+        domain = self.domain or next(iter(self.linked), "DOMAIN")
+        return (*lines, f"→ {step.format(domain=domain)}")
 
     def facts(self) -> dict[str, Any]:
         """What evidence and audit keep; ``refusal_of`` is its inverse."""

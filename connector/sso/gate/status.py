@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from connector.sso.gate import connections, domains, evidence, rebind_window, sync
-from connector.sso.gate.connections import ASKED_FOR, Asked, Certificate, ConnectionEvidence, ConnectionState, Version
+from connector.sso.gate.connections import (
+    ASKED_FOR,
+    LOOKS_APART,
+    Asked,
+    Certificate,
+    ConnectionEvidence,
+    ConnectionState,
+    Version,
+)
 from connector.sso.gate.decision import Gate
 from connector.sso.gate.domains import DomainEvidence, DomainStanding, DomainState, Way
 from connector.sso.gate.evidence import Known
-from connector.sso.gate.explain_gate import missing_steps, warning_in_words, whole_way
+from connector.sso.gate.explain_gate import missing_steps, proof_missing, warning_in_words, whole_way
 from connector.sso.gate.explain_refusal import Refusal, refusal_of
 from connector.sso.gate.explain_refusal import warning_in_words as test_warning_in_words
 from connector.sso.gate.rebind_window import RebindWindow
+from connector.sso.gate.refused_logins import RefusedLogins, refused_logins
 from connector.sso.gate.sync import SyncStatus
 from ledger.instant import to_text
 from ledger.store import claims, relinks
@@ -34,6 +43,7 @@ class DomainStatus:
     standing: DomainStanding
     gate: Gate
     missing: tuple[str, ...]
+    mistake: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +159,7 @@ class SsoStatus:
     bonds: BondStatus
     differences: tuple[str, ...] = ()
     tests: tuple[TestStatus, ...] = ()
+    refused: RefusedLogins | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -160,6 +171,7 @@ class SsoStatus:
             "differences": list(self.differences),
             "tests": [found.to_json() for found in self.tests],
             "bonds": self.bonds.to_json(),
+            "refused_logins": self.refused.to_json() if self.refused else None,
         }
 
 
@@ -176,7 +188,14 @@ async def status(reader: Reader, *, now: datetime, listed: Collection[str] | Non
         await _bonds(reader, now),
         () if listed is None else differences(known.domains, listed),
         _tests(known, await rows.evidence(reader, (evidence.TESTED, evidence.TEST_FAILED))),
+        await _refused(reader, known, now),
     )
+
+
+async def _refused(reader: Reader, known: Known, now: datetime) -> RefusedLogins | None:
+    """Of connections that are on, since the first of them was turned on as it is."""
+    on = [found.switches[-1].at for found in known.connections.values() if found.live(now)]
+    return await refused_logins(reader, min(on)) if on else None
 
 
 async def _bonds(reader: Reader, now: datetime) -> BondStatus:
@@ -215,12 +234,20 @@ def differences(registered: Mapping[str, DomainEvidence], listed: Collection[str
         for name, found in registered.items()
         if name not in listed and found.undeclared_at is None
     ]
-    return (*added, *gone)
+    back = [
+        f"{name} is back in the organization's file, and frozen until that is read → kill -HUP the daemon or restart it"
+        for name, found in registered.items()
+        if name in listed and found.undeclared_at is not None
+    ]
+    return (*added, *gone, *back)
 
 
 def _domain(known: Known, name: str, gate: Gate, now: datetime) -> DomainStatus:
     found = domains.standing(known.domains[name], now)
-    return DomainStatus(name, domains.record_name(name), found, gate, whole_way(name, gate.reasons, gate.standing))
+    stale, last = proof_missing(name, found), known.domains[name].checks[-1:]
+    missing = (*((stale,) if stale else ()), *whole_way(name, gate.reasons, gate.standing))
+    mistake = last[0].mistake if last else ""
+    return DomainStatus(name, domains.record_name(name), found, gate, missing, mistake)
 
 
 def _connection(known: Known, name: str, fetch: FetchRow | None, now: datetime) -> ConnectionStatus:
@@ -292,6 +319,15 @@ def _forecast(known: Known, now: datetime) -> tuple[str, ...]:
                 else "the metadata's validUntil passes"
             )
             found.append((live.works_until, f"{what}: sync would suspend"))
+        looks = connection.differing(live, now) if live else ()
+        if looks and looks[-1].at - looks[0].at < LOOKS_APART and known.domains_of(name):
+            shows = (
+                "new certificates only" if {look.shown for look in looks} == {"certificates"} else "another provider"
+            )
+            second = max(now, looks[0].at + LOOKS_APART)
+            found.append(
+                (second, f"a look at the metadata that still shows {shows} closes the gate: sync would suspend")
+            )
     for name, domain in known.domains.items():
         standing = domains.standing(domain, now)
         proof = "file" if standing.way is Way.WEB and domains.file_counts(name) else "TXT record"
@@ -300,7 +336,12 @@ def _forecast(known: Known, now: datetime) -> tuple[str, ...]:
             found.append((standing.lost_at, f"the proof of {name} is lost unless its {proof} is back{why}"))
         elif standing.unreadable and standing.lost_at is not None:
             found.append((standing.lost_at, f"the proof of {name} is lost unless its {proof} can be read again{why}"))
-    return tuple(f"on {at.day} {at:%B %Y}, {what}" for at, what in sorted(found))
+    return tuple(f"{_on(at, now)}, {what}" for at, what in sorted(found))
+
+
+def _on(at: datetime, now: datetime) -> str:
+    """The day; within two days the minute too."""
+    return f"on {at.day} {at:%B %Y}" + (f" at {at:%H:%M} UTC" if at - now < timedelta(days=2) else "")
 
 
 def _domain_json(found: DomainStatus) -> dict[str, Any]:
@@ -315,6 +356,7 @@ def _domain_json(found: DomainStatus) -> dict[str, Any]:
         "reasons": list(found.gate.reasons),
         "warnings": list(found.gate.warnings),
         "missing": list(found.missing),
+        "mistake": found.mistake,
     }
 
 

@@ -16,7 +16,7 @@ from connector.sso.domain_names import POLICY_VERSION, normalise, overlaps, requ
 from connector.sso.gate import domains, evidence, sync
 from connector.sso.gate.decision import Gate
 from connector.sso.gate.domains import Answer, DomainStanding, DomainState, Finding, Way
-from connector.sso.gate.explain_gate import missing_steps
+from connector.sso.gate.explain_gate import missing_steps, proof_missing
 from connector.sso.proof import web
 from connector.sso.proof.dns import ResolverAnswer, judge, look_elsewhere, look_up, misplaced, shows, why_not_web
 from connector.sso.proof.web import Fetch
@@ -41,7 +41,9 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Challenge:
     """What to publish, as a record or as a file. ``record_value`` and ``file_body`` hold the token and are shown once:
-    only its hash is kept. ``file_url`` is empty for a name below a registered domain, which no file proves."""
+    only its hash is kept. ``file_url`` is empty for a name below a registered domain, which no file proves.
+    ``replaces``: one was printed before, which counts no more; ``keeps_until``: until then the domain stands by what
+    was seen of it."""
 
     domain: str
     record_name: str
@@ -49,6 +51,8 @@ class Challenge:
     file_url: str
     file_body: str
     expires_at: datetime
+    replaces: bool = False
+    keeps_until: datetime | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -61,6 +65,8 @@ class Challenge:
             "file_type": "text/plain" if self.file_url else None,
             "file_body": self.file_body or None,
             "expires_at": to_text(self.expires_at),
+            "replaces": self.replaces,
+            "keeps_until": to_text(self.keeps_until) if self.keeps_until else None,
         }
 
 
@@ -86,6 +92,8 @@ class _Look:
         }
         if self.web is not None:
             facts["web"] = {"answer": self.web.answer.value, "why": self.web.why}
+        if self.mistake:
+            facts["mistake"] = self.mistake
         return facts
 
 
@@ -104,12 +112,15 @@ class DomainReport:
     standing: DomainStanding
     gate: Gate
     mistake: str = ""
+    found_at: datetime | None = None
+    """The last look that found the proof; this one or an earlier one."""
 
     @property
     def missing(self) -> tuple[str, ...]:
         """Empty for a domain that is proved and in the organization's file."""
         own = [reason for reason in self.gate.reasons if reason.startswith("domain_")]
-        return missing_steps(self.domain, own, self.standing)
+        stale = proof_missing(self.domain, self.standing)
+        return (*((stale,) if stale else ()), *missing_steps(self.domain, own, self.standing))
 
     @property
     def proved(self) -> bool:
@@ -124,6 +135,7 @@ class DomainReport:
             "method": self.way.value,
             "why": self.why,
             "mistake": self.mistake,
+            "found_at": to_text(self.found_at) if self.found_at else None,
             "missing": list(self.missing),
             "state": self.standing.state.value,
             "since": to_text(self.standing.since),
@@ -143,8 +155,9 @@ async def add_domain(
 ) -> Challenge:
     """Register a domain, or begin anew with one that failed, was lost or released; returns the record to publish.
 
-    An earlier unproved token stops counting. Raises ``Refused`` for names nobody may own, for a domain that is proved
-    already, and when another organization holds it, its parent or a part of it.
+    An earlier token stops counting. A domain whose proof is missing (STALE) stands by what was seen of it until it is
+    found or the grace ends: only the token is another. Raises ``Refused`` for names nobody may own, for a domain that
+    is proved already, and when another organization holds it, its parent or a part of it.
     """
     domain = require_registrable(name)
     token = domains.make_token(secrets.token_bytes(32))
@@ -153,7 +166,8 @@ async def add_domain(
         await _refuse_held(book, domain)
         before = await rows.domain(book, domain)
         known = (await evidence.known(book)).domains.get(domain)
-        if known is not None and domains.standing(known, now).proved:
+        stands = domains.standing(known, now) if known else None
+        if stands is not None and stands.state is DomainState.VERIFIED:
             raise Refused(f"{domain} is proved already", where=domain, next_step="rosterd sso status")
         attempt = before.attempt + 1 if before else 1
         anew = before is None or before.released_at is not None
@@ -166,7 +180,14 @@ async def add_domain(
         if anew:
             added = {"raw": name, "domain": domain, "policy": POLICY_VERSION}
             await _record(book, evidence.DOMAIN_ADDED, domain, actor, added)
-        facts = {"attempt": attempt, "token_hash": domains.token_hash(token), "expires_at": to_text(expires)}
+        facts: dict[str, Any] = {
+            "attempt": attempt,
+            "token_hash": domains.token_hash(token),
+            "expires_at": to_text(expires),
+        }
+        stale = stands is not None and stands.state is DomainState.STALE
+        if stale:
+            facts["replaces"] = attempt - 1
         await _record(book, evidence.DOMAIN_TOKEN, domain, actor, facts)
     by_file = domains.file_counts(domain)
     return Challenge(
@@ -176,6 +197,8 @@ async def add_domain(
         domains.file_url(domain) if by_file else "",
         token if by_file else "",
         expires,
+        not anew,
+        stands.lost_at if stands and stale else None,
     )
 
 
@@ -316,7 +339,9 @@ async def release_domain(
         now = book.at
         row, _ = await _registered(book, name)
         status = await sync.sync_status(book)
-        if status.state in {sync.SyncState.ENABLED, sync.SyncState.SUSPENDED} and not confirmed:
+        depends = (await evidence.known(book)).domains[row.domain].proved_by is not None
+        enabled = status.state in {sync.SyncState.ENABLED, sync.SyncState.SUSPENDED}
+        if enabled and depends and not confirmed:
             raise Refused(
                 f"directory sync of {organization} depends on {row.domain}",
                 where=row.domain,
@@ -364,14 +389,16 @@ async def _record_check(book: Book, row: DomainRow, look: _Look, actor: str) -> 
         await sso_requests.claim(book, _DOMAIN, row.domain)
     facts = look.facts(row.attempt, way, found)
     await evidence.record(book, evidence.DOMAIN_CHECKED, row.domain, actor=actor, facts=facts, domains=[row.domain])
-    after = domains.standing((await evidence.known(book)).domains[row.domain], book.at)
+    known = (await evidence.known(book)).domains[row.domain]
+    after, last = domains.standing(known, book.at), known.last_found
     if after.state is DomainState.LOST:
         await sso_requests.end_claim(book, _DOMAIN, row.domain, until=book.at)
     if after.state is not before.state:
         change = AuditEvent(actor, "domain.state", row.domain, found.why, before.state.value, after.state.value)
         await audit.append(book, [change])
     gates = await sync.follow_gate(book)
-    return DomainReport(row.domain, found.answer, way, found.why, after, gates[row.domain], look.mistake)
+    found_at = last.at if last else None
+    return DomainReport(row.domain, found.answer, way, found.why, after, gates[row.domain], look.mistake, found_at)
 
 
 def _require_token(domain: str, found: DomainStanding) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 from connector.sso.gate import connections, domains, evidence, sync
 from connector.sso.gate.connections import ASKED_FOR, Asked, ConnectionEvidence, Version
+from connector.sso.gate.decision import Gate, GateState
+from connector.sso.gate.domains import DomainState
 from connector.sso.gate.evidence import Known
 from connector.sso.gate.explain_gate import missing_steps
 from connector.sso.provider import versions
@@ -42,7 +44,8 @@ class ConnectionReport:
     ``new``: a version was made; else this is what is connected already. ``live``: this version is the one that judges
     sign-ins now. ``domains``: after connecting, those that are linked; after turning on, those that are really on.
     ``missing``: steps of the other domains, in words. ``asked``: somebody asked, another person has to complete it.
-    ``next_step``: the command that is left to type, if any.
+    ``closed``: what keeps gates closed although it is on. ``certificates``: those of the version. ``next_step``: the
+    command that is left to type, if any.
     """
 
     connection_id: str
@@ -57,6 +60,8 @@ class ConnectionReport:
     missing: tuple[str, ...] = ()
     asked: Asked | None = None
     next_step: str = ""
+    closed: tuple[str, ...] = ()
+    certificates: tuple[connections.Certificate, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -70,6 +75,7 @@ class ConnectionReport:
             "works_until": to_text(self.works_until) if self.works_until else None,
             "domains": list(self.domains),
             "missing": list(self.missing),
+            "closed": list(self.closed),
             "warnings": list(self.warnings),
             "asked_by": self.asked.actor if self.asked else None,
             "asked_until": to_text(self.asked.at + ASKED_FOR) if self.asked else None,
@@ -129,6 +135,7 @@ async def connect(
             offered.warnings,
             is_live,
             next_step=await _left_to_do(book, linked, is_live=is_live),
+            certificates=version.certificates,
         )
 
 
@@ -176,7 +183,9 @@ async def turn_on(
             else:
                 await _switch_on(book, known, newest, ready, actor, asked if second_approver else None)
                 asked = None
-        await sync.follow_gate(book)
+        gates = await sync.follow_gate(book)
+        shut = [gates[name] for name in ready if not asked and gates[name].state is not GateState.OPEN]
+        closed = tuple(step for gate in shut for step in missing_steps(gate.domain, gate.reasons, gate.standing))
         return ConnectionReport(
             MAIN,
             newest.number,
@@ -188,7 +197,8 @@ async def turn_on(
             live=asked is None,
             missing=tuple(step for name in linked for step in missing.get(name, ())),
             asked=asked,
-            next_step=_ON if asked else "",
+            next_step=_ON if asked else await _left_for_sync(book, gates),
+            closed=closed,
         )
 
 
@@ -325,8 +335,13 @@ async def _left_to_do(book: Book, linked: Sequence[str], *, is_live: bool) -> st
             return _ON
         return f"rosterd sso test {linked[0]}" if linked else "rosterd sso add DOMAIN"
     row = await rows.sync_row(book)
-    gates = await evidence.gates(book, now=book.at)
-    return "rosterd sync enable" if row is not None and row.reasons and sync.any_open(gates) else ""
+    return await _left_for_sync(book, await evidence.gates(book, now=book.at)) if row and row.reasons else ""
+
+
+async def _left_for_sync(book: Book, gates: dict[str, Gate]) -> str:
+    """To enable sync, where it may run and does not."""
+    runs = (await sync.sync_status(book)).state is sync.SyncState.ENABLED
+    return "rosterd sync enable" if sync.any_open(gates) and not runs else ""
 
 
 async def _switch_on(
@@ -362,12 +377,13 @@ def _ready(known: Known, linked: Sequence[str], now: datetime) -> tuple[list[str
     connection = known.connections[MAIN]
     for name in linked:
         reasons: tuple[str, ...] = ()
-        if not domains.standing(known.domains[name], now).proved:
-            reasons += ("domain_unverified",)
+        stands = domains.standing(known.domains[name], now)
+        if not stands.proved:
+            reasons += ("domain_lost" if stands.state is DomainState.LOST else "domain_unverified",)
         if not _is_on(connection, name, now):
             reasons += connections.missing_for_on(connection, name, now)
         if reasons:
-            missing[name] = missing_steps(name, reasons)
+            missing[name] = missing_steps(name, reasons, stands)
         else:
             ready.append(name)
     return ready, missing

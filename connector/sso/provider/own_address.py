@@ -37,9 +37,13 @@ class Move:
         """What has to be changed, and where."""
         return (
             f"{self.organization}: {self.provider} knows us as {self.before}; change it there to entityID"
-            f" {self.now.entity_id} and ACS {self.now.acs}, then: rosterd sso test {self.domain or 'DOMAIN'}"
-            f" --organization {self.organization}"
+            f" {self.now.entity_id} and ACS {self.now.acs}, then: {self.test}"
         )
+
+    @property
+    def test(self) -> str:
+        """The command that tests it."""
+        return f"rosterd sso test {self.domain or 'DOMAIN'} --organization {self.organization}"
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json`` and the admin API."""
@@ -56,6 +60,17 @@ class Move:
 async def moves(reader: Reader, own: OwnSide, now: datetime) -> tuple[Move, ...]:
     """Connections whose version (the live one, else the newest) was tested under another entityID of ours, and nobody
     has said that it moved. Tests older than the fact say nothing: it is not known what they were made with."""
+    return tuple(move for _, move in await _last(reader, own, now) if move.before != own.entity_id)
+
+
+async def waiting(reader: Reader, own: OwnSide, now: datetime) -> tuple[Move, ...]:
+    """Connections of which somebody said that our address moved, until a test passed under it."""
+    found = await _last(reader, own, now)
+    return tuple(move for kind, move in found if kind == evidence.OWN_ADDRESS_MOVED and move.before == own.entity_id)
+
+
+async def _last(reader: Reader, own: OwnSide, now: datetime) -> list[tuple[str, Move]]:
+    """Per connection the last fact that names an entityID of ours, by its kind."""
     facts = await rows.evidence(reader, (evidence.TESTED, evidence.OWN_ADDRESS_MOVED))
     known = await evidence.known(reader)
     found = []
@@ -63,11 +78,12 @@ async def moves(reader: Reader, own: OwnSide, now: datetime) -> tuple[Move, ...]
         shown = connection.live(now) or connection.newest
         said = [fact for fact in facts if fact.subject == connection.id and "entity_id_of_ours" in fact.facts]
         by_version = [fact for fact in said if fact.facts.get("fingerprint", "") in {"", shown and shown.fingerprint}]
-        before = (by_version or said)[-1].facts["entity_id_of_ours"] if said else own.entity_id
-        if shown is not None and before != own.entity_id:
+        if shown is not None and said:
+            last = (by_version or said)[-1]
             domain = next(iter(known.domains_of(connection.id)), "")
-            found.append(Move(own.organization, connection.id, shown.entity_id, before, own, domain))
-    return tuple(found)
+            move = Move(own.organization, connection.id, shown.entity_id, last.facts["entity_id_of_ours"], own, domain)
+            found.append((last.kind, move))
+    return found
 
 
 async def confirm_moved(ledger: Ledger, own: OwnSide, *, actor: str, now: datetime) -> tuple[Move, ...]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from xml.etree.ElementTree import Element
 
-from connector.sso.gate.explain_refusal import LONGEST_SHOWN, Carried, one_line
+from connector.sso.gate.explain_refusal import LONGEST_SHOWN, Carried, minutes, one_line
 from connector.sso.saml.metadata import DS, parse_instant
 from connector.sso.saml.subject import NameId, NoSubject, Subject, SubjectPolicy, decide
 from connector.sso.saml.xml_scan import BadXml, Limits, read
@@ -36,13 +36,22 @@ _LONGEST_ID = 256  # bytes; providers send about forty
 
 class SignInRefused(Refused):
     """A sign-in response was refused. ``reason`` goes to the audit log; people are told one generic sentence.
-    ``detail`` is made one printable line: a part of it may be an anonymous's."""
+    ``detail`` is made one printable line: a part of it may be an anonymous's. ``came``: what stood where ``detail``
+    says what belongs; it is told of tests only (``in_test``)."""
 
-    def __init__(self, step: int, reason: str, detail: str = "") -> None:
+    def __init__(self, step: int, reason: str, detail: str = "", *, came: str | None = None) -> None:
         super().__init__("the sign-in response was refused", next_step="start the sign-in again")
         self.step = step
         self.reason = reason
         self.detail = one_line(detail, 2 * LONGEST_SHOWN)
+        self.came = came
+
+    @property
+    def in_test(self) -> str:
+        """``detail`` with what came, as one printable line."""
+        if self.came is None:
+            return self.detail
+        return f"{self.detail}; it says {one_line(' '.join(self.came.split())) or 'nothing'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,7 @@ class Accepted:
     algorithm: str
     authenticated_at: datetime | None
     signer: str = ""
+    issued_at: datetime | None = None
 
 
 def read_response(text: str) -> Document:
@@ -120,14 +130,15 @@ def check_envelope(document: Document, expected: Expected) -> None:
     if root.tag != f"{SAMLP}Response" or root.get("Version") != "2.0":
         raise SignInRefused(2, "not_a_response")
     if root.get("Destination") != expected.acs:
-        raise SignInRefused(2, "destination")
+        raise SignInRefused(2, "destination", _ours(expected), came=root.get("Destination", ""))
     if not document.request_id:
         raise SignInRefused(2, "unsolicited")
     if document.request_id != expected.request_id:
         raise SignInRefused(2, "wrong_request")
     _not_from_the_future(2, root, expected.now)
-    if _text(root.find(f"{SAML}Issuer")) != expected.issuer:
-        raise SignInRefused(2, "response_issuer")
+    issuer = _text(root.find(f"{SAML}Issuer"))
+    if issuer != expected.issuer:
+        raise SignInRefused(2, "response_issuer", f"connected is {expected.issuer}", came=issuer)
     codes = [node.get("Value", "") for node in root.findall(f"{SAMLP}Status/{SAMLP}StatusCode")]
     if codes != [SUCCESS]:
         inner = [node.get("Value", "") for node in root.findall(f"{SAMLP}Status/{SAMLP}StatusCode/{SAMLP}StatusCode")]
@@ -164,8 +175,9 @@ def check_issuer(document: Document, expected: Expected) -> None:
     if document.assertion.get("Version") != "2.0":
         raise SignInRefused(6, "assertion_version", one_line(document.assertion.get("Version", ""), _LONGEST_NAME))
     issuers = document.assertion.findall(f"{SAML}Issuer")
-    if len(issuers) != 1 or _text(issuers[0]) != expected.issuer:
-        raise SignInRefused(6, "assertion_issuer")
+    issuer = _text(issuers[0]) if issuers else ""
+    if len(issuers) != 1 or issuer != expected.issuer:
+        raise SignInRefused(6, "assertion_issuer", f"connected is {expected.issuer}", came=issuer)
     _not_from_the_future(6, document.assertion, expected.now)
 
 
@@ -177,15 +189,16 @@ def check_conditions(document: Document, expected: Expected) -> None:
     ends = _required_instant(7, conditions[0], "NotOnOrAfter")
     starts = _instant(7, conditions[0], "NotBefore")
     if ends <= expected.now - SKEW:
-        raise SignInRefused(7, "conditions_expired")
+        raise SignInRefused(7, "conditions_expired", _late(document, expected.now, ends))
     if starts is not None and starts > expected.now + SKEW:
-        raise SignInRefused(7, "conditions_not_yet")
+        raise SignInRefused(7, "conditions_not_yet", f"it begins {minutes(starts - expected.now)} from now")
     if ends > expected.now + MAX_CONDITIONS:
         raise SignInRefused(7, "conditions_too_long")
     restrictions = conditions[0].findall(f"{SAML}AudienceRestriction")
     audiences = [{_text(node) for node in found.findall(f"{SAML}Audience")} for found in restrictions]
     if not audiences or not all(expected.audience in names for names in audiences):
-        raise SignInRefused(7, "audience")
+        named = " and ".join(" or ".join(sorted(names)) for names in audiences)
+        raise SignInRefused(7, "audience", f"our entityID is {expected.audience}", came=named)
 
 
 def check_subject(document: Document, expected: Expected) -> datetime:
@@ -198,14 +211,15 @@ def check_subject(document: Document, expected: Expected) -> datetime:
     if confirmations[0].get("Method") != BEARER or len(found) != 1:
         raise SignInRefused(8, "confirmation_method")
     if found[0].get("Recipient") != expected.acs:
-        raise SignInRefused(8, "recipient")
+        came = found[0].get("Recipient", "")
+        raise SignInRefused(8, "recipient", f"our ACS is {expected.acs}", came=came)
     if found[0].get("InResponseTo") != expected.request_id:
         raise SignInRefused(8, "confirmation_request")
     if found[0].get("NotBefore") is not None:
         raise SignInRefused(8, "confirmation_not_before")
     ends = _required_instant(8, found[0], "NotOnOrAfter")
     if ends <= expected.now - SKEW:
-        raise SignInRefused(8, "confirmation_expired")
+        raise SignInRefused(8, "confirmation_expired", _late(document, expected.now, ends))
     if ends > expected.now + MAX_CONFIRMATION:
         raise SignInRefused(8, "confirmation_too_long")
     return ends
@@ -252,7 +266,8 @@ def read_mail(document: Document, expected: Expected) -> Email:
 
 def _of_ours(mail: Email, expected: Expected) -> Email:
     if mail.domain not in expected.domains:
-        raise SignInRefused(11, "mail_domain")
+        ours = ", ".join(sorted(expected.domains)[:_MOST_NAMES]) or "none"
+        raise SignInRefused(11, "mail_domain", f"it is of {mail.domain}; proved of this connection: {ours}")
     return mail
 
 
@@ -267,6 +282,7 @@ def accepted(document: Document, expected: Expected, ends: datetime, at: datetim
         _subject(document.assertion, expected, mail),
         methods[0].rpartition("#")[2],
         at,
+        issued_at=_instant(6, document.assertion, "IssueInstant"),
     )
 
 
@@ -335,5 +351,19 @@ def _required_instant(step: int, node: Element, name: str) -> datetime:
 
 
 def _not_from_the_future(step: int, node: Element, now: datetime) -> None:
-    if _required_instant(step, node, "IssueInstant") > now + SKEW:
-        raise SignInRefused(step, "issued_in_future")
+    ahead = _required_instant(step, node, "IssueInstant") - now
+    if ahead > SKEW:
+        raise SignInRefused(
+            step, "issued_in_future", f"by its IssueInstant the provider's clock is {minutes(ahead)} ahead of ours"
+        )
+
+
+def _late(document: Document, now: datetime, ends: datetime) -> str:
+    """By how much it came too late, and, where its instant of issue says so too, that it is the clock."""
+    behind = now - _required_instant(6, document.assertion, "IssueInstant")
+    clock = f": the provider's clock is {minutes(behind)} behind ours" if behind > SKEW else ""
+    return f"it ended {minutes(now - ends)} ago{clock}"
+
+
+def _ours(expected: Expected) -> str:
+    return f"our entityID is {expected.audience}, our ACS {expected.acs}"

@@ -44,6 +44,8 @@ _log = logging.getLogger("rosterd.sso")
 
 T = TypeVar("T")
 
+_CONTENT = "content"
+"""The reason of what pysaml2 refused for something else than the signature, which is right."""
 _CLIENTS = 256
 _WAITING = 128
 _OF_ONE = _WAITING // 2
@@ -175,7 +177,12 @@ class ServiceProvider:
         steps.check_envelope(document, expected)
         steps.check_shape(document)
         check_signatures(document, expected)
-        verified_id, signed, signer = self._verify(peer, document, expected, given_up)
+        try:
+            verified_id, signed, signer = self._verify(peer, document, expected, given_up)
+        except SignInRefused as error:
+            if error.reason == _CONTENT:
+                _claims(document, expected)  # our own reason; what pysaml2 refuses stays refused without one
+            raise
         steps.check_verified(document, verified_id, signed)
         return replace(_claims(document, expected), signer=signer)
 
@@ -192,17 +199,28 @@ class ServiceProvider:
         if len(keys) < 2:
             return (*self._verify_by(peer, document, expected), next(iter(keys), ""))
         first, *others = keys
-        with contextlib.suppress(SignInRefused):
-            return (*self._verified_alone(peer, first, document, expected), first)
+        if (found := self._tried_alone(peer, first, document, expected)) is not None:
+            return found
         if len(others) > 1:
             _require_awaited(given_up)
             self._verify_by(peer.with_keys(others), document, expected)  # refuses what none of them signed
         for key in others[:-1]:
             _require_awaited(given_up)
-            with contextlib.suppress(SignInRefused):
-                return (*self._verified_alone(peer, key, document, expected), key)
+            if (found := self._tried_alone(peer, key, document, expected)) is not None:
+                return found
         _require_awaited(given_up)
         return (*self._verified_alone(peer, others[-1], document, expected), others[-1])
+
+    def _tried_alone(
+        self, peer: Peer, key: str, document: Document, expected: Expected
+    ) -> tuple[str, bool, str] | None:
+        """As ``_verify`` by one key; None where it did not sign this."""
+        try:
+            return (*self._verified_alone(peer, key, document, expected), key)
+        except SignInRefused as error:
+            if error.reason == _CONTENT:
+                raise
+            return None
 
     def _verified_alone(self, peer: Peer, key: str, document: Document, expected: Expected) -> tuple[str, bool]:
         found = self._verify_by(peer.with_keys({key}), document, expected)
@@ -221,13 +239,29 @@ class ServiceProvider:
             )
         except Exception as error:  # a dozen own types, and AttributeError, RecursionError … on junk
             _forget_frames(error)
-            if not isinstance(error, SigverError) and _is_signed(client, peer, document):
-                _claims(document, expected)  # pysaml2 judges them too, and does not say which it refused
-            raise SignInRefused(4, "not_verified", type(error).__name__) from error
+            if isinstance(error, SigverError):
+                raise SignInRefused(4, "not_verified", type(error).__name__) from error
+            raise self._why(client, document, type(error).__name__) from error
         if found is None or found.assertion is None:
-            raise SignInRefused(4, "not_verified", "no assertion")
+            raise self._why(client, document, "no assertion")
         signed = found.response if peer.wants.response_signed_only else found.assertion
         return str(found.assertion.id), bool(signed.signature)
+
+    def _why(self, client: Saml2Client, document: Document, detail: str) -> SignInRefused:
+        """What pysaml2 refused without saying whether for its signature or for what it says: the signatures alone are
+        looked at once more. Only where every one of them is right is anything said of the content."""
+        try:
+            text = document.data.decode("utf-8")
+            whole = response_from_string(text)
+            if [item.id for item in whole.assertion] != [document.assertion.get("ID")]:
+                return SignInRefused(4, "not_verified", detail)
+            for item in (whole, *whole.assertion):
+                if item.signature is not None:
+                    client.sec.check_signature(item, class_name(item), text)
+        except Exception as error:
+            _forget_frames(error)
+            return SignInRefused(4, "not_verified", detail)
+        return SignInRefused(4, "content", detail)
 
     def _request(self, peer: Peer, relay_state: str, force: bool, now: datetime) -> SignInRequest:
         client = self._client(peer, now)
@@ -298,18 +332,6 @@ def _claims(document: Document, expected: Expected) -> Accepted:
     ends = steps.check_subject(document, expected)
     at = steps.check_authentication(document, expected)
     return steps.accepted(document, expected, ends, at)
-
-
-def _is_signed(client: Saml2Client, peer: Peer, document: Document) -> bool:
-    """Whether the signature is right, where pysaml2 refused a response for something else, or for who knows what."""
-    text = document.data.decode("utf-8", "replace")
-    try:
-        whole = response_from_string(document.data)
-        item = whole if peer.wants.response_signed_only else whole.assertion[0]
-        return bool(item.signature) and bool(client.sec.check_signature(item, class_name(item), text))
-    except Exception as error:  # as in ``_verify_by``
-        _forget_frames(error)
-        return False
 
 
 class _Keyring:

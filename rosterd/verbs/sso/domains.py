@@ -8,7 +8,7 @@ import typer
 
 from ledger.errors import Refused
 from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
-from rosterd.verbs.sso.words import Domain, label
+from rosterd.verbs.sso.words import Domain, label, moment
 
 if TYPE_CHECKING:
     from rosterd.service import Service
@@ -31,12 +31,17 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
             raise Refused(
                 f"{domain} is not among the organization's domains (it has: {known})",
                 where=str(service.settings.customer(name).file),
-                next_step=f'add [[domains]] name = "{domain}" to the file',
+                next_step=f'add these two lines to the file:\n[[domains]]\nname = "{key}"',
             )
         made = await domain_steps.add_domain(
             service.ledger, name, key, actor=actor(), now=service.clock(), grace=listed[key].grace
         )
-        lines = ["publish this record in DNS:", f"  {made.record_name}  TXT  {made.record_value}"]
+        lines: list[str] = []
+        if made.keeps_until:
+            lines.append(f"its proof is missing; until {moment(made.keeps_until)} it goes on as it is")
+        if made.replaces:
+            lines.append("what was printed before counts no more: put this in its place")
+        lines += ["publish this record in DNS:", f"  {made.record_name}  TXT  {made.record_value}"]
         if made.file_url:
             file = "this file at the domain's own web server (https, text/plain, nothing else)"
             lines += [f"or, if you cannot write DNS, {file}:", f"  {made.file_url}", f"  {made.file_body}"]
@@ -47,9 +52,11 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
 
 
 def verify(context: typer.Context, domain: Domain, organization: OneOrganization = "", as_json: Json = False) -> None:
-    """Look for the record by every resolver, then for a registered domain's file; at most once a minute."""
+    """Look for the record by every resolver, then for a registered domain's file; at most once a minute. Exit 0: this
+    look found it, 3: it is not there, 4: who was asked could not say."""
 
     async def work(service: Service) -> Result:
+        from connector.sso.gate.domains import Answer
         from connector.sso.proof import domain_steps
         from rosterd.looks import enqueue_next
         from rosterd.service import actor
@@ -61,10 +68,14 @@ def verify(context: typer.Context, domain: Domain, organization: OneOrganization
         )
         await enqueue_next(service, name)
         why = f": {report.why}" if report.why else ""
+        unread = report.answer is Answer.UNREADABLE
+        if unread and report.proved and report.found_at:
+            why = f", still by the look of {moment(report.found_at)}; could not look now{why}"
         lines = [f"{report.domain} is {report.standing.state.value}{why}"]
         lines += [f"  mistake: {report.mistake}"] if report.mistake else []
         lines += [f"  missing: {step}" for step in report.missing]
-        return Shown(tuple(lines), report.to_json(), exit_code=0 if report.proved else 3)
+        code = 0 if report.answer is Answer.FOUND else 4 if unread else 3
+        return Shown(tuple(lines), report.to_json(), exit_code=code)
 
     perform(context, as_json, work)
 

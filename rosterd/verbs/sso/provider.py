@@ -46,8 +46,15 @@ def connect(
             source=metadata or settings.metadata,
             allow_http_on_loopback=loopback,
         )
-        lines = [f"{report.entity_id}, version {report.version}, fingerprint {report.fingerprint[:16]}"]
+        lines = [f"{report.entity_id}, version {report.version}"]
+        lines += [
+            f"  certificate SHA-256 {one.thumbprint[:16]}…, {one.not_before:%Y-%m-%d} to {one.not_after:%Y-%m-%d}"
+            for one in report.certificates
+        ]
         lines += [f"  warning: {warning}" for warning in report.warnings]
+        if metadata and settings.metadata and metadata != settings.metadata:
+            said = f"sso.metadata of {customer.file} is another source ({settings.metadata})"
+            lines.append(f"  warning: {said}: the next rosterd sso connect without a name takes that one; correct it")
         if report.live:
             lines.append("  it judges sign-ins now" if report.new else "  it judges sign-ins already; nothing changed")
             lines += [f"  → {report.next_step}"] if report.next_step else []

@@ -40,11 +40,13 @@ def _status(found: SsoStatus) -> Shown:
     for domain in found.domains:
         warnings = f" ({', '.join(domain.gate.warnings)})" if domain.gate.warnings else ""
         lines.append(f"{domain.domain}: {domain.standing.state.value}, gate {domain.gate.state.value}{warnings}")
+        lines += [f"  mistake: {domain.mistake}"] if domain.mistake else []
         lines += [f"  missing: {step}" for step in domain.missing]
     lines += found.differences
     if not found.domains and not found.differences and not found.sync.missing:
         lines.append("no domain is registered\n  → rosterd sso add DOMAIN")
     lines += [line for item in found.connections for line in _connection(item)]
+    lines += [f"  warning: {found.refused.line}"] if found.refused else []
     for test in found.tests:
         lines += [f"  {line}" for line in test.in_words()]
     lines += found.bonds.lines
@@ -65,7 +67,8 @@ def _connection(found: ConnectionStatus) -> Iterator[str]:
         yield f"  version {found.newest} is not on; nobody signs in through it"
     for item in found.certificates:
         said = "its signature was seen in a test or sign-in" if item.proved else "nothing it signed was seen yet"
-        yield f"  certificate {item.certificate.thumbprint[:16]} until {item.certificate.not_after:%Y-%m-%d}: {said}"
+        life = f"{item.certificate.not_before:%Y-%m-%d} to {item.certificate.not_after:%Y-%m-%d}"
+        yield f"  certificate SHA-256 {item.certificate.thumbprint[:16]}…, {life}: {said}"
         if item.held_until:
             yield f"    new: no test and no first sign-in by it before {moment(item.held_until)} → {item.next_step}"
     if found.live:
@@ -85,7 +88,7 @@ def _fetched(found: ConnectionStatus) -> Iterator[str]:
     if found.source is None:
         yield "  metadata: fetched again from [sso] metadata, where that is an https address"
     elif not found.source:
-        yield "  metadata: given as a file, so that new certificates are not fetched → rosterd sso connect https://…"
+        yield "  metadata: not from an https address, so that new certificates are not fetched → rosterd sso connect https://…"
     elif found.fetch is None or (found.fetch.read_at is None and not found.fetch.failures):
         yield f"  metadata: {found.source}, not fetched again yet"
     elif found.fetch.failing_since is None:
@@ -113,9 +116,19 @@ async def _ours(service: Service, organization: str) -> Shown:
         lines, document = list(key.lines if key else ("our key: made at its first use",)), key and key.to_json()
     async with service.ledger.read(organization) as reader:
         moved = await own_address.moves(reader, own, now)
+        waits = await own_address.waiting(reader, own, now)
     lines += [f"our address is another than the one that was tested: {move.line}" for move in moved]
     lines += ["  → rosterd check --moved, when it is meant"] if moved else []
-    return Shown(tuple(lines), {"key": document, "moved": [move.to_json() for move in moved]})
+    lines += [
+        f"{move.provider} waits for a test under the new address ({move.now.entity_id})\n  → {move.test}"
+        for move in waits
+    ]
+    facts = {
+        "key": document,
+        "moved": [move.to_json() for move in moved],
+        "untested": [item.to_json() for item in waits],
+    }
+    return Shown(tuple(lines), facts)
 
 
 def add_to(sso: typer.Typer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,14 +21,17 @@ def begin_test(
 
     async def work(service: Service) -> Result:
         from connector.sso import steps
+        from rosterd.readiness import ask_daemon
         from rosterd.service import actor
 
         name = choose(service.settings, organization)
         ticket = await steps.begin_test(
             service.ledger, service.provider(), name, label(domain), actor=actor(), now=service.clock()
         )
-        lines = (ticket.url, f"  → open it in a browser; after it passed: rosterd sso on {ticket.domain}")
-        return Shown(lines, ticket.to_json())
+        lines = [ticket.url, f"  → open it in a browser; after it passed: rosterd sso on {ticket.domain}"]
+        daemon = await asyncio.to_thread(ask_daemon, service.settings.installation.server, required=True)
+        lines += [] if daemon.ok else [f"  warning: {daemon.what} → {daemon.fix}"]
+        return Shown(tuple(lines), ticket.to_json())
 
     perform(context, as_json, work)
 
@@ -86,8 +90,9 @@ def on(
             return Shown(waits, report.to_json(), exit_code=3)
         lines = [f"single sign-on is on for {', '.join(report.domains)}"]
         lines += [f"  not on: {step}" for step in report.missing]
-        lines.append("  → rosterd sync enable")
-        return Shown(tuple(lines), report.to_json())
+        lines += [f"  the gate is closed: {step}" for step in report.closed]
+        lines += [f"  → {report.next_step}"] if report.next_step else []
+        return Shown(tuple(lines), report.to_json(), exit_code=3 if report.closed else 0)
 
     perform(context, as_json, work)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from connector.sso.proof import domain_steps
 from ledger.jobs import Job
 from ledger.store import jobs
 from rosterd import worker
@@ -67,7 +68,7 @@ def test_n13_add_prints_both_ways_and_verify_says_what_is_wrong(acme: Installati
     before = acme.rosterd("sso", "status").out
     assert f"{DOMAIN} is in the organization's file and was not added → rosterd sso add {DOMAIN}" in before
     checked = acme.rosterd("check", "--live")
-    assert f"rosterd sso add {DOMAIN}" in checked.out
+    assert f"note  acme: {DOMAIN} is in its file and was not added\n      → rosterd sso add {DOMAIN}" in checked.out
     added = acme.rosterd("sso", "add", DOMAIN).out.splitlines()
     value = next(line.split("TXT")[1].strip() for line in added if NAME in line)
     assert f"  https://{DOMAIN}/.well-known/rosterd-challenge" in added
@@ -149,3 +150,44 @@ def test_a_look_enqueues_the_next_one_daily_and_hourly_while_stale(acme: Install
             assert await worker.evidence(service, Handover.of(settings, job)) == {}, "it is not due: nobody is asked"
 
     asyncio.run(walk())
+
+
+def test_verify_says_by_its_exit_what_this_look_found(
+    acme: Installation, dns: NameServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(domain_steps, "AGAIN_AFTER", timedelta(0))
+    assert "counts no more" not in acme.rosterd("sso", "add", DOMAIN).out
+    assert "what was printed before counts no more" in acme.rosterd("sso", "add", DOMAIN).out
+    dns.publish(NAME, acme.rosterd("sso", "add", DOMAIN, "--json").document["record_value"])
+    assert acme.rosterd("sso", "verify", DOMAIN).code == 0
+    for server in dns.servers:
+        server.fault("servfail")
+    unread = acme.rosterd("sso", "verify", DOMAIN)
+    assert unread.code == 4, unread.out
+    assert f"{DOMAIN} is verified, still by the look of " in unread.out
+    assert "; could not look now: " in unread.out
+    dns.nothing()
+    dns.publish(DOMAIN, f"token={'a' * 52}")
+    stale = acme.rosterd("sso", "verify", DOMAIN)
+    assert stale.code == 3, "its proof is absent, though it is still verified by what was seen"
+    assert f"→ publish the TXT record {NAME} again (another value: rosterd sso add {DOMAIN})" in stale.out
+    assert f"→ publish the TXT record {NAME} again" in acme.rosterd("sso", "status").out
+    again = acme.rosterd("sso", "add", DOMAIN)
+    assert "its proof is missing; until " in again.out
+    dns.publish(DOMAIN, again.out.split("TXT")[1].splitlines()[0].strip())
+    mistaken = acme.rosterd("sso", "verify", DOMAIN)
+    assert mistaken.code == 3
+    assert f"mistake: the token stands at {DOMAIN} itself" in acme.rosterd("sso", "status").out
+
+
+def test_a_domain_that_was_never_proved_and_left_the_file_has_one_step(acme: Installation) -> None:
+    acme.rosterd("sso", "add", DOMAIN)
+    acme.organization.write_text(without_its_domain(acme), encoding="utf-8")
+    acme.rosterd("sync", "enable")
+    status = acme.rosterd("sso", "status").out
+    assert status.count("missing:") == 1
+    assert "it was never proved, and the organization's file no longer names it" in status
+    acme.append(f'\n[[domains]]\nname = "{DOMAIN}"\n')
+    back = acme.rosterd("sso", "status").out
+    assert "is back in the organization's file, and frozen until that is read → kill -HUP the daemon" in back
+    assert acme.rosterd("sso", "release", DOMAIN).code == 0

@@ -139,13 +139,19 @@ def test_n17_an_address_that_moved_is_refused_until_it_is_meant(installation: In
             tmp_path / "idp", f"{daemon.url}/sso/acme/metadata", person="anna@acme.example", now=datetime.now(UTC)
         ),
     ):
-        good(installation.rosterd("sso", "connect", str(tmp_path / "idp" / "idp-metadata.xml")))
+        installation.append('\n[sso]\nmetadata = "file:other.xml"\n')
+        connected = good(installation.rosterd("sso", "connect", str(tmp_path / "idp" / "idp-metadata.xml")))
+        assert "  certificate SHA-256 " in connected
+        assert "fingerprint" not in connected
+        assert "is another source (file:other.xml): the next rosterd sso connect" in connected
+        assert "warning" not in good(installation.rosterd("sso", "test", "acme.example"))
         assert "passed" in sign_in_once(installation)
         assert _checked(installation) == [True]
         installation.edit("rosterd.toml", f'public_url = "{before}"', 'public_url = "https://new.acme.example"')
         daemon.signal(signal.SIGHUP)
         assert "server.public_url cannot change while running" in daemon.wait_for("reload.fault")
         assert f'entityID="{before}'.encode() in served(daemon), "what runs goes on as it is"
+    assert "warning: daemon: nothing answers at" in good(installation.rosterd("sso", "test", "acme.example"))
     assert _checked(installation) == [False]
     refused = installation.rosterd("check", "--audit")
     assert refused.code == 2
@@ -157,6 +163,10 @@ def test_n17_an_address_that_moved_is_refused_until_it_is_meant(installation: In
     moved = installation.rosterd("check", "--moved")
     assert "https://new.acme.example/sso/acme/metadata" in good(moved), "which providers have to be changed"
     assert _checked(installation) == [True]
+    assert "waits for a test under the new address" in good(installation.rosterd("sso", "status")), "not silenced"
+    assert "note  acme: its identity provider was not tested under the address" in good(
+        installation.rosterd("check", "--audit")
+    )
 
 
 def _checked(installation: Installation) -> list[bool]:

@@ -39,7 +39,7 @@ def test_n17_status_and_explain_say_why_and_what_to_do(tmp_path: Path) -> None:
     for answer in (installation.rosterd("sso", "status"), installation.rosterd("sso", "explain", reference)):
         assert answer.code == 0, answer.err
         assert "of no proved domain of this connection" in answer.out
-        assert "(mail_domain, step 11)" in answer.out
+        assert "(mail_domain, step 11: it is of other.example; proved of this connection: acme.example)" in answer.out
         assert "NameID format: urn:oasis:names:tc:SAML:1.1:nameid-format:emailAddress" in answer.out
         assert "→ sign in as somebody of acme.example" in answer.out
         assert "ceo" not in answer.out

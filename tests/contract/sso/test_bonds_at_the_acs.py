@@ -24,7 +24,7 @@ from connector.sso.saml.service_provider import ServiceProvider
 from connector.sso.saml.signing import ensure_key
 from connector.sso.saml.subject import ON_MAIL_FOR_TRANSIENT
 from connector.sso.settings import SamlSettings, SsoSettings
-from ledger.errors import Refused
+from ledger.errors import NotFound, Refused
 from ledger.secret import SecretRef
 from ledger.store import people, sso
 from ledger.store.engine import Ledger
@@ -208,6 +208,14 @@ async def test_n4_a_persistent_name_that_is_another_one_waits_for_an_administrat
     status, page = await sign(3, name_id="p1", name_id_qualifiers='SPNameQualifier="https://x"', **persistent)
     assert status == 403
     relink = page.partition("about relink ")[2].split()[0]
+    assert "(rosterd sso relinks)" in page
+    async with acme.ledger.read("acme") as reader:
+        refusal = await steps.explain(reader, page.partition("Reference: ")[2].strip())
+        assert refusal.reason == "relink_held"
+        assert refusal.in_words()[-1].endswith("rosterd sso relinks")
+        with pytest.raises(NotFound, match="the id of a held sign-in") as other:
+            await steps.explain(reader, relink)
+    assert other.value.next_step == "rosterd sso relinks"
     who = operator("acme", "ada")
     await bonds.approve_relink(acme.ledger, "acme", relink, who, "the same", NOW + timedelta(minutes=4))
     assert (await sign(5, name_id="p1", name_id_qualifiers='SPNameQualifier="https://x"', **persistent))[0] == 200

@@ -15,6 +15,7 @@ from connector.sso.gate.sync import SyncState
 from connector.sso.proof import dns as txt
 from connector.sso.proof import domain_steps
 from connector.sso.proof.dns import Outcome
+from connector.sso.settings import SsoSettings
 from ledger.errors import NotFound, Overtaken, Refused, Stale
 from ledger.jobs import Errand, RetryRules, Unleased
 from ledger.store import jobs
@@ -22,6 +23,7 @@ from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from tests.parts.dns import NameServers, name_servers
 from tests.parts.fences import ALONE
+from tests.parts.idp import Key, metadata
 
 ORG, DOMAIN = "acme", "acme.example"
 NAME = f"_rosterd-challenge.{DOMAIN}"
@@ -292,3 +294,84 @@ async def test_a_domain_released_while_it_is_looked_for_keeps_no_other_from_bein
     monkeypatch.setattr(domain_steps, "look_up", releasing)
     reports = await steps.recheck_domains(ledger, ORG, dns=dns.settings(timeout=0.3), now=now + 2 * H, fence=ALONE)
     assert [report.domain for report in reports] == ["zzz.example"]
+
+
+# another value for a proof that is missing ---
+
+
+async def test_a_stale_domain_gets_another_value_and_stands_by_what_was_seen(
+    ledger: Ledger, dns: NameServers, now: datetime, proved: steps.Challenge
+) -> None:
+    dns.nothing()
+    assert (await verify(ledger, dns, now + H)).standing.state is DomainState.STALE
+    again = await add(ledger, now + H + MINUTE)
+    assert again.record_value != proved.record_value
+    assert (again.replaces, again.keeps_until) == (True, now + 25 * H)
+    async with ledger.read(ORG) as reader:
+        found = await steps.status(reader, now=now + H + MINUTE)
+    assert found.domains[0].standing.state is DomainState.STALE
+    (step, *_) = found.domains[0].missing
+    assert f"→ publish the TXT record {NAME} again" in step
+    assert f"rosterd sso add {DOMAIN}" in step
+    dns.publish(NAME, proved.record_value)
+    older = await verify(ledger, dns, now + 2 * H + MINUTE)
+    assert (older.answer, older.standing.state) == (Answer.ABSENT, DomainState.STALE), "the older value counts no more"
+    assert "an earlier token" in older.mistake
+    async with ledger.read(ORG) as reader:
+        assert (await steps.status(reader, now=now + 3 * H)).domains[0].mistake == older.mistake
+    dns.publish(NAME, again.record_value)
+    newer = await verify(ledger, dns, now + 3 * H)
+    assert (newer.answer, newer.standing.state, newer.standing.since) == (Answer.FOUND, DomainState.VERIFIED, now)
+    async with ledger.read(ORG) as reader:
+        assert await rows.broken_evidence(reader) == 0
+
+
+async def test_another_value_buys_no_time_and_a_lost_domain_begins_anew(
+    ledger: Ledger, dns: NameServers, now: datetime, proved: steps.Challenge
+) -> None:
+    dns.nothing()
+    await verify(ledger, dns, now + H)
+    await verify(ledger, dns, now + 2 * H)
+    await add(ledger, now + 24 * H)
+    async with ledger.read(ORG) as reader:
+        assert (await steps.status(reader, now=now + 25 * H)).domains[0].standing.state is DomainState.LOST
+    again = await add(ledger, now + 26 * H)
+    assert (again.replaces, again.keeps_until) == (True, None)
+    async with ledger.read(ORG) as reader:
+        assert (await steps.status(reader, now=now + 26 * H)).domains[0].standing.state is DomainState.PENDING
+    dns.publish(NAME, again.record_value)
+    assert (await verify(ledger, dns, now + 27 * H)).standing.state is DomainState.VERIFIED
+
+
+async def test_a_look_with_the_value_before_is_not_recorded(
+    ledger: Ledger, dns: NameServers, now: datetime, proved: steps.Challenge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dns.nothing()
+    await verify(ledger, dns, now + H)
+    dns.publish(NAME, proved.record_value)
+    look_up = domain_steps.look_up
+
+    async def and_meanwhile(*args: object) -> object:
+        found = await look_up(*args)  # type: ignore[arg-type]
+        await add(ledger, now + 2 * H)
+        return found
+
+    monkeypatch.setattr(domain_steps, "look_up", and_meanwhile)
+    with pytest.raises(Stale):
+        await verify(ledger, dns, now + 2 * H)
+
+
+async def test_turning_on_says_of_a_lost_domain_what_status_says(
+    ledger: Ledger, dns: NameServers, now: datetime, proved: steps.Challenge
+) -> None:
+    text = metadata("https://idp.acme.example/metadata", Key.make(now))
+    await steps.connect(ledger, ORG, text, settings=SsoSettings(), actor="ada", now=now)
+    dns.nothing()
+    await verify(ledger, dns, now + H)
+    await verify(ledger, dns, now + 2 * H)
+    with pytest.raises(Refused) as refused:
+        await steps.turn_on(ledger, ORG, actor="ada", now=now + 26 * H)
+    async with ledger.read(ORG) as reader:
+        (lost, *_) = (await steps.status(reader, now=now + 26 * H)).domains[0].missing
+    assert "(domain_lost)" in lost
+    assert lost in refused.value.what

@@ -15,6 +15,7 @@ from lxml import etree
 from connector.sso import sign_in, steps
 from connector.sso.gate import evidence
 from connector.sso.gate.decision import GateState
+from connector.sso.gate.explain_refusal import warning_in_words
 from connector.sso.routes import Entrance
 from connector.sso.saml.response import SignInRefused
 from connector.sso.saml.service_provider import ServiceProvider
@@ -26,6 +27,7 @@ from ledger.secret import SecretRef
 from ledger.store import audit
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
+from tests.parts.fences import ALONE
 from tests.parts.idp import NS, SAML, Key
 from tests.parts.sso_organization import SsoOrganization, relay_state
 
@@ -94,7 +96,8 @@ async def test_n17_a_refused_test_says_why_and_what_came_and_what_to_do(acme: Ss
     assert "of no proved domain of this connection" in page
     assert "it carried the attributes: givenName, <b>groups</b>; NameID format: " in page
     assert "→ sign in as somebody of acme.example" in page
-    for value in ("Zuzanna", "anna.secret", "other.example"):
+    assert "it is of other.example; proved of this connection: acme.example" in page
+    for value in ("Zuzanna", "anna.secret"):
         assert value not in page, "names, never values"
 
 
@@ -118,7 +121,10 @@ async def test_n17_status_shows_the_last_refused_test_until_one_passes(acme: Sso
     (test,) = found.tests
     assert test.refusal is not None
     assert test.in_words()[0].startswith("last test of acme.example failed on 2026-03-02 09:00 UTC: ")
-    assert "(audience, step 7)" in test.in_words()[0] or "(not_verified, step 4" in test.in_words()[0]
+    wrong = (
+        "(audience, step 7: our entityID is https://rosterd.example/sso/acme/metadata; it says https://other.example)"
+    )
+    assert wrong in test.in_words()[0]
     assert found.to_json()["tests"][0]["refusal"]["name_id_format"].endswith("emailAddress")
     assert gates["acme.example"].state is GateState.CLOSED
     version = gates["acme.example"].version
@@ -127,6 +133,73 @@ async def test_n17_status_shows_the_last_refused_test_until_one_passes(acme: Sso
         after = await steps.status(reader, now=NOW + timedelta(minutes=1))
         assert (await evidence.gates(reader, now=NOW + timedelta(minutes=1)))["acme.example"].version == version + 1
     assert after.tests[0].in_words() == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"audience": "a\u202eb\n" + "x" * 300}, f"it says a\ufffdb {'x' * 196})"),
+        (
+            {"recipient": "https://evil.example/acs"},
+            "our ACS is https://rosterd.example/sso/acme/acs; it says https://ev",
+        ),
+        (
+            {"destination": "https://evil.example/acs"},
+            "our entityID is https://rosterd.example/sso/acme/metadata, our ACS",
+        ),
+        (
+            {"issuer": "https://idp-b.example"},
+            "connected is https://idp.acme.example/metadata; it says https://idp-b.ex",
+        ),
+    ],
+)
+async def test_a_test_shows_what_belongs_there_and_what_came(
+    acme: SsoOrganization, browser: Client, change: dict[str, str], told: str
+) -> None:
+    going = await acme.start_test(NOW)
+    _, page = await post(browser, going, acme.forged(going, NOW, **change).post())
+    assert told in page
+
+
+async def test_a_login_shows_what_belongs_there_only(acme: SsoOrganization) -> None:
+    await acme.test(NOW)
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+    going = await acme.start_login(NOW)
+    with pytest.raises(sign_in.RequestRefused) as refused:
+        await acme.finish(
+            going, acme.forged(going, NOW, audience="https://other.example", assertion_id="_c").post(), NOW
+        )
+    assert refused.value.refusal.detail == "our entityID is https://rosterd.example/sso/acme/metadata"
+
+
+@pytest.mark.parametrize(
+    ("off", "reason", "told"),
+    [
+        (
+            timedelta(minutes=-17),
+            "conditions_expired",
+            "it ended 12 minutes ago: the provider's clock is 17 minutes behind",
+        ),
+        (timedelta(minutes=3), "issued_in_future", "the provider's clock is 3 minutes ahead of ours"),
+    ],
+)
+async def test_a_wrong_clock_is_said_in_minutes(
+    acme: SsoOrganization, browser: Client, off: timedelta, reason: str, told: str
+) -> None:
+    going = await acme.start_test(NOW)
+    _, page = await post(browser, going, acme.forged(going, NOW + off).post())
+    assert reason in page
+    assert told in page
+
+
+async def test_a_test_by_a_slow_clock_warns_of_the_clock_first(acme: SsoOrganization) -> None:
+    going = await acme.start_test(NOW)
+    done = await acme.finish(going, acme.forged(going, NOW - timedelta(minutes=2)).post(), NOW)
+    assert done.warnings == ("clock_off_-120s", "reauth_not_honoured")
+    assert "the provider's clock is 2 minutes behind ours" in warning_in_words(done.warnings[0])
+    going = await acme.start_test(NOW)
+    done = await acme.finish(going, acme.forged(going, NOW - timedelta(seconds=60), assertion_id="_2").post(), NOW)
+    assert done.warnings == ()
 
 
 async def test_n2_a_refused_test_changes_no_gate(acme: SsoOrganization, browser: Client) -> None:
@@ -191,7 +264,7 @@ async def test_n17_who_may_not_come_in_has_a_reference_too(acme: SsoOrganization
         refusal = await steps.explain(reader, kept.reference)
     words = " ".join(refusal.in_words())
     assert "the address was not invited" in words
-    assert "rosterd explain MAIL" in words
+    assert "rosterd explain NAME@acme.example" in words
     assert "anna" not in words
 
 
@@ -259,3 +332,94 @@ async def test_what_cannot_be_read_of_a_test_is_kept_as_evidence_too(acme: SsoOr
         (fact,) = await rows.evidence(reader, (evidence.TEST_FAILED,))
         assert fact.actor == "ada"
         assert fact.facts["attributes"] == []
+
+
+# N2: what status says of refused logins ---
+
+
+async def refused_by_another_key(acme: SsoOrganization, at: datetime, key: Key) -> str:
+    going = await acme.start_login(at)
+    with pytest.raises(sign_in.RequestRefused) as refused:
+        await acme.finish(going, acme.forged(going, at, key=key).post(), at)
+    return refused.value.refusal.reference
+
+
+async def test_n2_status_counts_refused_logins_since_the_last_accepted_one(acme: SsoOrganization) -> None:
+    await acme.test(NOW)
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+    other, minute = Key.make(NOW), timedelta(minutes=1)
+    await refused_by_another_key(acme, NOW + minute, other)
+    reference = await refused_by_another_key(acme, NOW + 2 * minute, other)
+    async with acme.ledger.read("acme") as reader:
+        found = await steps.status(reader, now=NOW + 3 * minute)
+    assert found.refused is not None
+    assert found.refused.line == (
+        "2 sign-in(s) refused since 2026-03-02 09:01 UTC, none accepted; the last on 2026-03-02 09:02 UTC: the"
+        " signature is not by a valid certificate of the connected metadata, or the response was changed (not_verified)"
+        f" → rosterd sso explain {reference}"
+    )
+    assert found.domains[0].gate.state is GateState.OPEN, "what an anonymous can cause closes nothing"
+    document = found.to_json()["refused_logins"]
+    assert (document["count"], document["reason"], document["reference"]) == (2, "not_verified", reference)
+    going = await acme.start_login(NOW + 4 * minute)
+    done = await acme.finish(going, acme.forged(going, NOW + 4 * minute, assertion_id="_ok").post(), NOW + 4 * minute)
+    await sign_in.turned_away(acme.ledger, done, "anna@acme.example was not invited", now=NOW + 4 * minute)
+    async with acme.ledger.read("acme") as reader:
+        assert (await steps.status(reader, now=NOW + 5 * minute)).refused is None
+
+
+async def test_explain_of_a_login_that_asked_for_no_domain_names_the_connections(acme: SsoOrganization) -> None:
+    await acme.test(NOW)
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+    going = await acme.start_login(NOW)
+    with pytest.raises(sign_in.RequestRefused) as refused:
+        await acme.finish(going, acme.forged(going, NOW, name_id=MAIL, assertion_id="_d").post(), NOW)
+    async with acme.ledger.read("acme") as reader:
+        words = " ".join((await steps.explain(reader, refused.value.refusal.reference)).in_words())
+    assert "it is of other.example; proved of this connection: acme.example" in words
+    assert "→ sign in as somebody of acme.example" in words
+    assert "DOMAIN" not in words
+    assert "anna" not in words
+
+
+async def test_n2_what_was_refused_before_it_was_turned_on_anew_is_over(acme: SsoOrganization) -> None:
+    await acme.test(NOW)
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+    await refused_by_another_key(acme, NOW + timedelta(minutes=1), Key.make(NOW))
+    later = NOW + timedelta(hours=1)
+    await steps.turn_off(acme.ledger, "acme", reason="other keys", actor="ada", now=later)
+    async with acme.ledger.read("acme") as reader:
+        assert (await steps.status(reader, now=later)).refused is None
+    await acme.test(later, assertion_id="_later")
+    await steps.turn_on(acme.ledger, "acme", actor="ada", now=later)
+    async with acme.ledger.read("acme") as reader:
+        assert (await steps.status(reader, now=later)).refused is None
+
+
+async def test_the_page_of_a_test_names_what_else_is_missing(acme: SsoOrganization, browser: Client) -> None:
+    going = await acme.start_test(NOW)
+    _, page = await post(browser, going, acme.forged(going, NOW).post())
+    assert "→ rosterd sso on acme.example" in page
+    await steps.declare(acme.ledger, "acme", {}, actor="ada", now=NOW)
+    going = await acme.start_test(NOW)
+    _, page = await post(browser, going, acme.forged(going, NOW, assertion_id="_2").post())
+    assert "passed" in page
+    assert "(domain_undeclared) → put [[domains]]" in page
+    assert "sso on" not in page
+
+
+async def test_turning_on_names_what_keeps_the_gate_closed(acme: SsoOrganization) -> None:
+    await acme.test(NOW)
+    report = await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)
+    assert (report.closed, report.next_step) == ((), "rosterd sync enable")
+    await steps.enable_sync(acme.ledger, "acme", actor="ada", now=NOW)
+    assert (await steps.turn_on(acme.ledger, "acme", actor="ada", now=NOW)).next_step == ""
+    ended = NOW + timedelta(days=6)
+    async with acme.ledger.write("acme", ALONE, at=ended) as book:  # the proof, or the first reason is that it is lost
+        facts = {"attempt": 1, "answer": "found", "why": "", "resolvers": []}
+        await evidence.record(book, evidence.DOMAIN_CHECKED, "acme.example", actor="ada", facts=facts, domains=[])
+    await steps.declare(acme.ledger, "acme", {}, actor="ada", now=ended)
+    report = await steps.turn_on(acme.ledger, "acme", actor="ada", now=ended)
+    assert (report.domains, report.next_step) == (("acme.example",), "")
+    (step,) = report.closed
+    assert "(domain_undeclared) → " in step

@@ -147,6 +147,7 @@ def test_n2_two_looks_an_hour_apart_close(seen: tuple[Look, ...], at: float, clo
     found = connections.standing(known(version(1, "a"), looks=seen), T0 + at * H)
     assert ("idp_changed" in found.reasons) is closed
     assert ("idp_change_seen" in found.warnings) is warned
+    assert "new_certificates_seen" not in found.warnings
     assert found.state is (
         ConnectionState.BROKEN if closed else ConnectionState.ON_WARN if warned else ConnectionState.ON
     )

@@ -261,14 +261,16 @@ def test_the_words_of_a_lost_domain_follow_from_how_it_was_lost() -> None:
         assert gate.reasons[0] == "domain_lost"
         words += missing_steps(DOMAIN, gate.reasons[:1], gate.standing)
     assert words == [
-        f"{DOMAIN}: its proof is gone: no record (domain_lost) → publish the TXT record {WHERE} again, then: "
+        f"{DOMAIN}: its proof is gone: no record (domain_lost) → publish the TXT record {WHERE} again "
+        f"(another value: rosterd sso add {DOMAIN}), then: "
         f"rosterd sso verify {DOMAIN}",
         f"{DOMAIN}: its proof could not be seen for 7 days: {split.why} (domain_lost) → see that every resolver can "
         f"read the TXT record {WHERE}, then: rosterd sso verify {DOMAIN}",
         f"{DOMAIN}: its proof could not be seen for 7 days: nobody looked (domain_lost) → see that every resolver can "
         f"read the TXT record {WHERE}, then: rosterd sso verify {DOMAIN}",
         f"{DOMAIN}: its proof is gone: no record; answers 404 (domain_lost) → publish "
-        f"https://{DOMAIN}/.well-known/rosterd-challenge again, then: rosterd sso verify {DOMAIN}",
+        f"https://{DOMAIN}/.well-known/rosterd-challenge again (another value: rosterd sso add {DOMAIN}), "
+        f"then: rosterd sso verify {DOMAIN}",
     ]
     failed = decide(DomainEvidence(DOMAIN, T0, D, T0, T0 + 30 * D), None, T0 + 31 * D)
     [said] = missing_steps(DOMAIN, failed.reasons[:1], failed.standing)

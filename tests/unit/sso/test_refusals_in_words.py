@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from connector.sso.gate.explain_refusal import LONGEST_SHOWN, NOT_CLAIMED, WORDS, Carried, Refusal, one_line, refusal_of
+from connector.sso.gate.explain_refusal import (
+    CERTIFICATE_NEW,
+    LONGEST_SHOWN,
+    NOT_CLAIMED,
+    RELINK_HELD,
+    WORDS,
+    Carried,
+    Refusal,
+    one_line,
+    refusal_of,
+)
 from connector.sso.saml.response import SignInRefused
 from tests.parts.installation import run
 
@@ -20,7 +30,7 @@ REFUSED = Refusal("ab12cd34ef", AT, "test", "main", 3, "acme.example", 11, "mail
 
 def reasons_in_the_code() -> set[str]:
     """Second argument of every ``SignInRefused``, first of every ``BadXml`` and of what makes one."""
-    found = {NOT_CLAIMED}
+    found = {CERTIFICATE_NEW, NOT_CLAIMED, RELINK_HELD}
     for path in SSO.rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
