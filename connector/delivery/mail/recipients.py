@@ -86,5 +86,6 @@ async def _people(reader: Reader, identities: Iterable[str]) -> list[Recipient]:
     for identity in dict.fromkeys(identities):
         row = await roster.person(reader, identity)
         if row is not None and row.state == IdentityState.ACTIVE and row.mail:
-            found.setdefault(Email.parse(row.mail).key, Recipient(row.mail, row.display_name))
+            name = "" if row.display_name == row.mail else row.display_name
+            found.setdefault(Email.parse(row.mail).key, Recipient(row.mail, name))
     return [found[key] for key in sorted(found)]
