@@ -57,6 +57,7 @@ class MailServer:
     """Seconds that a step's answer is late."""
     _next: dict[Step, deque[str]] = field(default_factory=lambda: defaultdict(deque))
     _always: dict[Step, str] = field(default_factory=dict)
+    _cuts: list[Step] = field(default_factory=list)
 
     def answer(self, step: Step, *replies: str) -> None:
         """The next answers of a step, one each; a 421 hangs up. ``END``: the answer to a whole mail, not kept then."""
@@ -68,6 +69,10 @@ class MailServer:
             self._always.pop(step, None)
         else:
             self._always[step] = reply
+
+    def cut_after(self, step: Step) -> None:
+        """The next answer of a step is never seen: the connection ends in its place."""
+        self._cuts.append(step)
 
     def otherwise(self, step: Step) -> str | None:
         """What to answer instead of the usual."""
@@ -176,6 +181,10 @@ class _Smtp(SMTP):
         )
         number = len(self._server.mails)
         await asyncio.sleep(late)
+        if "END" in self._server._cuts:
+            self._server._cuts.remove("END")
+            assert self.transport is not None
+            self.transport.abort()
         return reply or f"250 2.0.0 Ok: queued as {number:04}"
 
 
