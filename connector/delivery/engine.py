@@ -25,7 +25,8 @@ from ledger.store.deliveries import Batch, DeliveryState, Receipt
 from ledger.store.engine import Ledger
 
 _log = logging.getLogger("rosterd.delivery")
-_HOLD = timedelta(minutes=5)
+_HOLD, _RENEW = timedelta(minutes=2), 40.0
+"""How long a batch is in our hands, and after how many seconds it is held further."""
 
 
 class Tally(Protocol):
@@ -86,16 +87,11 @@ class Engine:
         if shut or room <= 0:
             return min(shut or self._look_every, self._look_every)
         name, now = self._target.name, self._clock()
-        if not await deliveries.any_due(self._ledger, name, now=now):
+        organizations, digest = self._organizations(), self._target.digest
+        if not await deliveries.any_due(self._ledger, name, organizations, now=now, digest=digest):
             return self._look_every
         taken = await deliveries.claim(
-            self._ledger,
-            name,
-            self._organizations(),
-            now=now,
-            hold=_HOLD,
-            limit=room,
-            digest=self._target.digest,
+            self._ledger, name, organizations, now=now, hold=_HOLD, limit=room, digest=digest
         )
         for batch in taken:
             task = asyncio.ensure_future(self._carry(batch))
@@ -117,6 +113,7 @@ class Engine:
 
     async def _carry(self, batch: Batch) -> None:
         """One batch, from the claim to its note. What goes wrong with it stops no other."""
+        held = asyncio.ensure_future(self._hold(batch))
         try:
             await self._deliver(batch)
         except Stale:
@@ -125,6 +122,15 @@ class Engine:
             _log.exception("event=delivery.failed target=%s message=%s error=%r", batch.target, batch.id, error)
             with suppress(RosterdError):
                 await self._again(batch, Later(f"a fault of rosterd: {type(error).__name__}"))
+        finally:
+            held.cancel()
+
+    async def _hold(self, batch: Batch) -> None:
+        """Hold it for as long as a slow receiver takes."""
+        while True:
+            await asyncio.sleep(_RENEW)
+            with suppress(RosterdError):
+                await deliveries.hold_further(self._ledger, batch, now=self._clock(), hold=_HOLD)
 
     async def _deliver(self, batch: Batch) -> None:
         async with self._ledger.read(batch.organization) as reader:

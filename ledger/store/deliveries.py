@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import Stale
@@ -122,12 +122,13 @@ async def started(reader: Reader) -> dict[str, frozenset[str]]:
     return {row.target: frozenset(row.kinds) for row in await reader.all(reader.select(delivery_target))}
 
 
-async def any_due(ledger: Ledger, target: str, *, now: datetime) -> bool:
-    """Whether a claim might find something: asked without a write, which on SQLite waits for whoever writes."""
+async def any_due(
+    ledger: Ledger, target: str, organizations: Collection[str], *, now: datetime, digest: Digest
+) -> bool:
+    """Whether a claim would find something: asked without a write, which on SQLite waits for whoever writes."""
     async with ledger.unscoped_read() as connection:
-        now = await ledger.moment(connection, now)
-        due = select(delivery.c.message_id).where(_due(target, now)).limit(1)
-        return (await connection.execute(due)).first() is not None
+        taking = _Taking(connection, target, await ledger.moment(connection, now), digest)
+        return (await connection.execute(taking.due(organizations, 1))).first() is not None
 
 
 async def claim(
@@ -142,25 +143,26 @@ async def claim(
 ) -> list[Batch]:
     """Take up to ``limit`` batches that are due, longest first, for ``hold``; nobody else gets them meanwhile.
 
-    What is not settled or put off by then is due again: delivery is at least once. Messages of a ``digest`` kind come
-    together, and wait while the last telling of their kind is not ``digest.window`` ago.
+    What is not settled, put off or held further by then is due again: delivery is at least once. Messages of a
+    ``digest`` kind come together, and wait while the last telling of their kind is not ``digest.window`` ago.
     """
     async with ledger.unscoped_write() as connection:
         now = await ledger.moment(connection, now)
         taking = _Taking(connection, target, now, digest)
-        statement = (
-            select(delivery)
-            .where(_due(target, now), delivery.c.organization_id.in_(sorted(organizations)), ~taking.blocked())
-            .order_by(delivery.c.next_at, delivery.c.created_at, delivery.c.message_id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
+        rows = await connection.execute(taking.due(organizations, limit).with_for_update(skip_locked=True))
         found: list[Batch] = []
-        for row in (await connection.execute(statement)).all():
-            rows = await taking.together(row)
-            if rows:
-                found.append(await taking.take(rows, now + hold))
+        for row in rows.all():
+            together = await taking.together(row)
+            if together:
+                found.append(await taking.take(together, now + hold))
         return found
+
+
+async def hold_further(ledger: Ledger, batch: Batch, *, now: datetime, hold: timedelta) -> None:
+    """Hold what is left of it for another while; where somebody else took it since, nothing happens."""
+    async with ledger.unscoped_write() as connection:
+        until = await ledger.moment(connection, now) + hold
+        await connection.execute(update(delivery).where(*_ours(batch)).values(next_at=until))
 
 
 async def progress(ledger: Ledger, batch: Batch, *, now: datetime, hold: timedelta) -> None:
@@ -280,6 +282,13 @@ class _Taking:
         self._digest = digest
         self._taken: set[tuple[str, str]] = set()
 
+    def due(self, organizations: Collection[str], limit: int) -> Select[Any]:
+        """What is due and not held up by an earlier message, longest first."""
+        here = delivery.c.organization_id.in_(sorted(organizations))
+        due = and_(*_waiting(self._target), delivery.c.next_at <= self._now)
+        order = (delivery.c.next_at, delivery.c.created_at, delivery.c.message_id)
+        return select(delivery).where(due, here, ~self.blocked()).order_by(*order).limit(limit)
+
     def blocked(self) -> ColumnElement[bool]:
         """An earlier message of the same subject is not settled yet; one of the same digest kind comes along."""
         earlier = delivery.alias("earlier")
@@ -368,8 +377,11 @@ def _waiting(target: str) -> tuple[ColumnElement[bool], ...]:
     return (delivery.c.target == target, delivery.c.state == DeliveryState.WAITING.value)
 
 
-def _due(target: str, now: datetime) -> ColumnElement[bool]:
-    return and_(*_waiting(target), delivery.c.next_at <= now)
+def _ours(batch: Batch) -> tuple[ColumnElement[bool], ...]:
+    """What is still in the hands that the batch was given to."""
+    ids = [told.id for told in batch.messages]
+    here = (delivery.c.organization_id == batch.organization, *_waiting(batch.target))
+    return (*here, delivery.c.message_id.in_(ids), delivery.c.claims == batch.claims)
 
 
 def _one(message_id: str, target: str) -> tuple[ColumnElement[bool], ...]:
@@ -388,12 +400,7 @@ async def _insert(book: Book, target: str, rows: Sequence[tuple[Any, ...]], stat
 
 
 async def _change(connection: AsyncConnection, batch: Batch, ids: Sequence[str], values: dict[str, Any]) -> None:
-    mine = (
-        delivery.c.organization_id == batch.organization,
-        *_waiting(batch.target),
-        delivery.c.message_id.in_(list(ids)),
-        delivery.c.claims == batch.claims,
-    )
+    mine = (*_ours(batch), delivery.c.message_id.in_(list(ids)))
     changed = (await connection.execute(update(delivery).where(*mine).values(**values))).rowcount
     if changed != len(ids):
         raise Stale(f"message {batch.id} is no longer in these hands", where=batch.organization)

@@ -160,7 +160,7 @@ def test_l1_a_kill_between_yes_and_note_is_told_again_by_the_same_message_id(
         daemon.process.kill()
     until(lambda: len(server.mails) == 1)  # it was taken all the same
     assert totals(acme) == {"waiting": 1}
-    clock.write_text("+6m")
+    clock.write_text("+3m")
     server.delays.clear()
     with acme.serving("--only", "connector", under=moved):
         until(lambda: len(server.mails) == 2)

@@ -41,6 +41,10 @@ async def claimed(ledger: Ledger, now: datetime, limit: int = 100, digest: Diges
     return await deliveries.claim(ledger, "mail", ORGANIZATIONS, now=now, hold=HOLD, limit=limit, digest=digest)
 
 
+async def any_due(ledger: Ledger, now: datetime, digest: Digest = APART) -> bool:
+    return await deliveries.any_due(ledger, "mail", ORGANIZATIONS, now=now, digest=digest)
+
+
 async def sent(ledger: Ledger, now: datetime, batch: Batch) -> None:
     await deliveries.settle(ledger, batch, DeliveryState.SENT, note="250 OK", now=now)
 
@@ -62,7 +66,7 @@ async def test_a1_a_message_and_its_delivery_are_written_with_its_change_or_not_
     await start(ledger, now)
     with pytest.raises(LookupError):
         await write_and_fail()
-    assert not await deliveries.any_due(ledger, "mail", now=now)
+    assert not await any_due(ledger, now)
     assert await claimed(ledger, now) == []
 
 
@@ -72,7 +76,7 @@ async def test_l1_a_message_is_claimed_once_and_told(ledger: Ledger, now: dateti
     ids = await written(ledger, now, "i0", "i1", "i2")
     globex = await written(ledger, now + MINUTE / 60, "i0", organization="globex")
     later = now + MINUTE
-    assert await deliveries.any_due(ledger, "mail", now=later)
+    assert await any_due(ledger, later)
     first = await claimed(ledger, later, limit=2)
     rest = await claimed(ledger, later)
     assert [batch.id for batch in first + rest] == ids + globex
@@ -108,6 +112,28 @@ async def test_l1_a_hold_that_ends_is_due_again_and_fences_the_first_hands(ledge
             await late
     await sent(ledger, now + HOLD, second)
     assert await claimed(ledger, now + 9 * HOLD) == []
+
+
+async def test_l1_a_hold_can_be_made_longer_by_who_has_it(ledger: Ledger, now: datetime) -> None:
+    await start(ledger, now)
+    await written(ledger, now, "i1")
+    [first] = await claimed(ledger, now)
+    await deliveries.hold_further(ledger, first, now=now + HOLD / 2, hold=HOLD)
+    assert await claimed(ledger, now + HOLD) == []
+    [second] = await claimed(ledger, now + 2 * HOLD)
+    await deliveries.hold_further(ledger, first, now=now + 2 * HOLD, hold=9 * HOLD)
+    [third] = await claimed(ledger, now + 3 * HOLD)
+    assert third.claims == second.claims + 1, "who has lost it holds nothing"
+
+
+async def test_l1_nothing_is_due_behind_what_waits_and_where_nobody_asks(ledger: Ledger, now: datetime) -> None:
+    await start(ledger, now)
+    await written(ledger, now, "i1", "i1")
+    [first] = await claimed(ledger, now)
+    await deliveries.put_off(ledger, first, wait=DAY, note="451", now=now)
+    assert not await any_due(ledger, now + MINUTE)
+    assert await any_due(ledger, now + DAY)
+    assert not await deliveries.any_due(ledger, "mail", ["globex"], now=now + DAY, digest=APART)
 
 
 async def test_l1_put_off_counts_or_does_not(ledger: Ledger, now: datetime) -> None:
