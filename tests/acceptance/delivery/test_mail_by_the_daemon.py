@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import signal
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from ledger.jobs import Unleased
 from ledger.store import outbox, people
 from ledger.store.engine import Ledger
 from ledger.store.outbox import Message
+from tests.parts.apart import apart
 from tests.parts.https import Authority
 from tests.parts.installation import Installation
 from tests.parts.mail_server import MailServer, mail_server, settings_for
@@ -197,8 +196,7 @@ def invite_many(acme: Installation, number: int) -> None:
         finally:
             await ledger.close()
 
-    with ThreadPoolExecutor(1) as apart:
-        apart.submit(asyncio.run, write()).result()
+    apart(write())
 
 
 def read(url: str) -> tuple[int, str]:
