@@ -20,7 +20,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "starting": ("init",),
     "checking": ("check", "clock"),
     "sso.group": ("sso",),
-    "directory_sync": ("sync",),
+    "sso.directory_sync": ("sync",),
     "reconcile": ("plan", "apply", "approve", "undo"),
     "explaining": ("explain",),
     "adopting": ("adopt",),
