@@ -97,10 +97,10 @@ def test_check_tries_the_mail_server_and_sends_one_mail_where_it_is_told_to(acme
     assert "set [mail] host and sender in rosterd.toml" in unset.out
     with mail_server() as server:
         mails_by(acme, "\n".join(f"{key} = {value!r}" for key, value in settings_for(server).items()).replace("'", '"'))
-        server.answer("RCPT", "250 ok", "550 5.1.1 no such user")
         good = acme.rosterd("check", "--live", "--mail-to", "ada@acme.example")
         assert "answers (in the clear, on this machine, no account)" in good.out
         assert "the mail server took a test mail to ada@acme.example: 250" in good.out
+        server.answer("RCPT", "550 5.1.1 no such user")
         bad = acme.rosterd("check", "--live", "--mail-to", "nobody@acme.example")
         assert "the test mail was not taken: the server answered RCPT TO with 550" in bad.out
         assert bad.code == 4
