@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 from connector.delivery.mail import recipients
@@ -59,6 +60,7 @@ class MailTarget:
     digest: Digest = field(init=False)
     pace: Pace = field(init=False)
     _relay: Relay = field(init=False)
+    _templates: dict[Path | None, Templates] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """What the settings say of pace and digests."""
@@ -76,7 +78,7 @@ class MailTarget:
             raise BadInput("the organization's file has gone", where=batch.organization)
         found = await recipients.of_batch(reader, kind, batch.messages, self.settings.operator)
         letter = await self._letter(reader, kind, batch.messages, sender, batch.organization)
-        words = Templates(sender.settings.templates)
+        words = self._words(sender.settings.templates)
         language = sender.settings.language or self.settings.language
         parcels = []
         for recipient in found:
@@ -98,6 +100,12 @@ class MailTarget:
     async def close(self) -> None:
         """Hang up."""
         await self._relay.close()
+
+    def _words(self, folder: Path | None) -> Templates:
+        """The templates of a folder, compiled once: that takes longer than a mail."""
+        if folder not in self._templates:
+            self._templates[folder] = Templates(folder)
+        return self._templates[folder]
 
     async def _letter(
         self, reader: Reader, kind: MailKind, messages: tuple[Told, ...], sender: Sender, organization: str
