@@ -93,7 +93,7 @@ def is_loopback(host: str) -> bool:
 def own_certificate(settings: Settings) -> CheckLine:
     """The key that signs our sign-in requests has its certificate, and when that ends."""
     from connector.sso.saml.key_status import KeyStatus
-    from rosterd.service import own_keys
+    from rosterd.own_side import own_keys
 
     try:
         keys = own_keys(settings)
@@ -111,7 +111,8 @@ def own_certificate(settings: Settings) -> CheckLine:
 async def confirm_moved(service: Service) -> AsyncIterator[CheckLine]:
     """Write down that our address is another now; which providers have to be changed."""
     from connector.sso.provider import own_address
-    from rosterd.service import actor, own_side
+    from rosterd.own_side import own_side
+    from rosterd.service import actor
 
     for name in service.settings.customers:
         own = own_side(service.settings, name)
@@ -122,7 +123,7 @@ async def confirm_moved(service: Service) -> AsyncIterator[CheckLine]:
 async def own_addresses(service: Service) -> AsyncIterator[CheckLine]:
     """Every provider knows us under the address that we have (N17)."""
     from connector.sso.provider import own_address
-    from rosterd.service import own_side
+    from rosterd.own_side import own_side
 
     for name in service.settings.customers:
         async with service.ledger.read(name) as reader:

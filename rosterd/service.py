@@ -12,9 +12,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from access.principal import Principal, operator
 from ledger.errors import BadInput
@@ -23,6 +21,7 @@ from ledger.store.engine import Ledger
 from rosterd.clock import Clock, host_clock, utc_now
 from rosterd.leasing import leased
 from rosterd.logs import event
+from rosterd.own_side import ensure_own_key, own_side
 from rosterd.settings import Customer, InstallationSettings, Settings
 
 if TYPE_CHECKING:
@@ -31,9 +30,7 @@ if TYPE_CHECKING:
     from connector.reconcile.explain.ask import ConfiguredFinder
     from connector.reconcile.policy.policy import Policy
     from connector.reconcile.run import Setup
-    from connector.sso.saml.own_metadata import OwnSide
     from connector.sso.saml.service_provider import ServiceProvider
-    from connector.sso.saml.signing import OwnKeys
     from ledger.published.iceberg import Warehouse
     from ledger.store.inbox import Inbox
 
@@ -293,44 +290,6 @@ def policy(customer: Customer) -> Policy:
         domains=[item.name for item in settings.domains],
         invites=settings.invites,
     )
-
-
-def own_side(settings: Settings, organization: str) -> OwnSide:
-    """Us towards an organization's identity provider, as the files say; the defaults when its file has gone."""
-    from connector.sso.saml.own_metadata import OwnSide
-    from connector.sso.settings import SsoSettings
-
-    customer = settings.customers.get(organization)
-    sso = customer.settings.sso if customer else None
-    return OwnSide(settings.installation.server.public_url, organization, sso or SsoSettings())
-
-
-def ensure_own_key(settings: Settings) -> None:
-    """Make the key that signs our sign-in requests, where it is to be in two files and is not there yet."""
-    from connector.sso.saml.signing import ensure_key
-
-    saml = settings.installation.saml
-    if saml.signing_key.scheme == saml.signing_certificate.scheme == "file":
-        files = (Path(saml.signing_key.name), Path(saml.signing_certificate.name))
-        ensure_key(*files, name=own_name(settings), now=utc_now())
-
-
-def own_keys(settings: Settings) -> OwnKeys | None:
-    """Our keys as they are; None where they are to be made at their first use. Raises ``BadInput``."""
-    from connector.sso.saml.signing import read_keys
-
-    saml = settings.installation.saml
-    if (
-        saml.signing_key.scheme == saml.signing_certificate.scheme == "file"
-        and not Path(saml.signing_key.name).exists()
-    ):
-        return None
-    return read_keys(saml)
-
-
-def own_name(settings: Settings) -> str:
-    """The common name of our certificates: the host of our address."""
-    return urlsplit(settings.installation.server.public_url).hostname or "rosterd"
 
 
 def _kept_beside(installation: InstallationSettings) -> list[str]:

@@ -30,7 +30,7 @@ def guide(
     as_json: Json = False,
 ) -> None:
     """Print how one identity provider is set up, with your own addresses in it; needs neither daemon nor ledger."""
-    from rosterd.service import own_side
+    from rosterd.own_side import own_side
 
     session: Session = context.obj
     session.as_json = session.as_json or as_json

@@ -100,7 +100,7 @@ def own_metadata(
 ) -> None:
     """Print our SAML metadata, to hand to the identity provider; needs neither daemon nor ledger."""
     from connector.sso.saml.signing import read_keys
-    from rosterd.service import ensure_own_key, own_side
+    from rosterd.own_side import ensure_own_key, own_side
 
     session: Session = context.obj
     session.as_json = session.as_json or as_json
@@ -144,7 +144,8 @@ def rotate_key(
 
     async def work(service: Service) -> Result:
         from connector.sso.provider import own_key
-        from rosterd.service import actor, ensure_own_key, own_name, own_side
+        from rosterd.own_side import ensure_own_key, own_name, own_side
+        from rosterd.service import actor
 
         settings = service.settings
         await service.register()

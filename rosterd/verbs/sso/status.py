@@ -104,7 +104,7 @@ async def _ours(service: Service, organization: str) -> Shown:
     """Our own side: the key that signs, when it ends, and whether providers know us under another address."""
     from connector.sso.provider import own_address
     from connector.sso.saml.key_status import KeyStatus
-    from rosterd.service import own_keys, own_side
+    from rosterd.own_side import own_keys, own_side
 
     own, now = own_side(service.settings, organization), service.clock()
     try:
