@@ -14,6 +14,7 @@ from datetime import timedelta
 from connector.delivery.engine import Engine
 from connector.delivery.mail.settings import MailSettings
 from connector.delivery.mail.target import TARGET, MailTarget, Sender
+from ledger.errors import Busy
 from ledger.jobs import Unleased
 from ledger.store import deliveries
 from rosterd.health import Metrics
@@ -22,6 +23,7 @@ from rosterd.service import Service
 from rosterd.settings import Settings
 
 _log = logging.getLogger(__name__)
+_AGAIN = 5.0  # seconds
 _KEPT_AFTER = timedelta(hours=24)
 """What is older when a target begins waits for somebody's release (L3)."""
 
@@ -43,7 +45,11 @@ class Delivery:
         while not self._stopping:
             self._changed.clear()
             settings = self._service.settings
-            await settle_targets(self._service, settings)
+            try:
+                await settle_targets(self._service, settings)
+            except Busy:  # a long run writes
+                await asyncio.sleep(_AGAIN)
+                continue
             if not settings.installation.mail.host:
                 await self._changed.wait()
                 continue

@@ -9,22 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from connector.delivery import obsolete
 from connector.delivery.outcome import Later, Never, Outcome, Sent, Shut
 from connector.delivery.target import Parcel, Target
 from connector.delivery.waits import Breaker, Turns, backoff
-from ledger.errors import NotFound, RosterdError, Stale
+from ledger.errors import Busy, NotFound, RosterdError, Stale
 from ledger.store import deliveries
 from ledger.store.deliveries import Batch, DeliveryState, Receipt
 from ledger.store.engine import Ledger
 
 _log = logging.getLogger("rosterd.delivery")
+T = TypeVar("T")
+_PATIENCE = 20  # times that a ledger is asked again, each of which waits for its writer
 _HOLD, _RENEW = timedelta(minutes=2), 40.0
 """How long a batch is in our hands, and after how many seconds it is held further."""
 
@@ -88,11 +91,14 @@ class Engine:
             return min(shut or self._look_every, self._look_every)
         name, now = self._target.name, self._clock()
         organizations, digest = self._organizations(), self._target.digest
-        if not await deliveries.any_due(self._ledger, name, organizations, now=now, digest=digest):
+        try:
+            if not await deliveries.any_due(self._ledger, name, organizations, now=now, digest=digest):
+                return self._look_every
+            taken = await deliveries.claim(
+                self._ledger, name, organizations, now=now, hold=_HOLD, limit=room, digest=digest
+            )
+        except Busy:  # a long run writes; what waits can wait
             return self._look_every
-        taken = await deliveries.claim(
-            self._ledger, name, organizations, now=now, hold=_HOLD, limit=room, digest=digest
-        )
         for batch in taken:
             task = asyncio.ensure_future(self._carry(batch))
             self._under_way.add(task)
@@ -118,10 +124,8 @@ class Engine:
             await self._deliver(batch)
         except Stale:
             _log.info("event=delivery.overtaken target=%s message=%s", batch.target, batch.id)
-        except Exception as error:  # a fault of ours or of the ledger: it is tried as often as what its target puts off
+        except Exception as error:  # of the ledger: the batch is due again when its hold ends
             _log.exception("event=delivery.failed target=%s message=%s error=%r", batch.target, batch.id, error)
-            with suppress(RosterdError):
-                await self._again(batch, Later(f"a fault of rosterd: {type(error).__name__}"))
         finally:
             held.cancel()
 
@@ -141,6 +145,8 @@ class Engine:
                 parcels = await self._target.prepare(reader, kept) if kept.messages else []
             except RosterdError as error:
                 wrong, mendable = error.what, not isinstance(error, NotFound)
+            except Exception as error:
+                wrong, mendable = self._fault(batch, error), True
         for note in sorted(set(gone.values())):
             ids = {message for message, said in gone.items() if said == note}
             batch = await self._settle(batch, DeliveryState.OBSOLETE, note, ids)
@@ -162,7 +168,7 @@ class Engine:
             if not await self._turn():
                 await self._put_off(batch, timedelta(0), "the service was stopped", counts=False)
                 return
-            outcome = await self._target.send(parcel)
+            outcome = await self._try(batch, parcel)
             self._tally.tried(batch.target, type(outcome).__name__.lower())
             self._note(outcome)
             if isinstance(outcome, Shut):
@@ -175,11 +181,23 @@ class Engine:
             receipt = Receipt(parcel.receiver, isinstance(outcome, Sent), _said(outcome))
             batch = replace(batch, done=(*batch.done, receipt))
             if position + 1 < len(left):
-                await deliveries.progress(self._ledger, batch, now=self._clock(), hold=_HOLD)
+                await _insist(partial(deliveries.progress, self._ledger, batch, now=self._clock(), hold=_HOLD))
         if later is not None:
             await self._again(batch, later)
             return
         await self._end(batch)
+
+    async def _try(self, batch: Batch, parcel: Parcel) -> Outcome:
+        """Send it; a fault of ours is one more reason to try again, as often as what a receiver puts off."""
+        try:
+            return await self._target.send(parcel)
+        except Exception as error:
+            return Later(self._fault(batch, error))
+
+    @staticmethod
+    def _fault(batch: Batch, error: Exception) -> str:
+        _log.exception("event=delivery.failed target=%s message=%s error=%r", batch.target, batch.id, error)
+        return f"a fault of rosterd: {type(error).__name__}"
 
     async def _again(self, batch: Batch, later: Later) -> None:
         """Put it off, or give it up when it has been tried for long enough."""
@@ -212,7 +230,8 @@ class Engine:
             self._tally.shut(self._target.name, is_shut=False)
 
     async def _settle(self, batch: Batch, state: DeliveryState, note: str, ids: Collection[str] | None = None) -> Batch:
-        after = await deliveries.settle(self._ledger, batch, state, note=note[:500], now=self._clock(), ids=ids)
+        settle = partial(deliveries.settle, self._ledger, batch, state, note=note[:500], now=self._clock(), ids=ids)
+        after = await _insist(settle)
         level = logging.WARNING if state is DeliveryState.DEAD else logging.INFO
         _log.log(
             level,
@@ -227,7 +246,8 @@ class Engine:
         return after
 
     async def _put_off(self, batch: Batch, wait: timedelta, note: str, *, counts: bool) -> None:
-        await deliveries.put_off(self._ledger, batch, wait=wait, note=note[:500], now=self._clock(), counts=counts)
+        put_off = partial(deliveries.put_off, self._ledger, batch, wait=wait, note=note[:500])
+        await _insist(partial(put_off, now=self._clock(), counts=counts))
 
     async def _turn(self) -> bool:
         """Wait for this parcel's turn; false when the engine is being stopped."""
@@ -240,6 +260,14 @@ class Engine:
     @staticmethod
     def _steady() -> float:
         return asyncio.get_running_loop().time()
+
+
+async def _insist(write: Callable[[], Awaitable[T]]) -> T:
+    """What a receiver took has to be noted: a ledger in which a long run writes is asked again."""
+    for _ in range(_PATIENCE):
+        with suppress(Busy):
+            return await write()
+    return await write()
 
 
 def _said(outcome: Outcome) -> str:

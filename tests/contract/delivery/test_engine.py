@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from connector.delivery.engine import Engine
 from connector.delivery.outcome import Later, Never, Outcome, Sent, Shut
 from connector.delivery.target import Pace
+from ledger.errors import Busy
 from ledger.store import deliveries, outbox
 from ledger.store.deliveries import Batch, Delivery, DeliveryState, Digest
 from ledger.store.engine import Ledger
@@ -287,3 +289,40 @@ async def test_l5_a_digest_is_one_parcel_and_keeps_its_window(world: World) -> N
         world.now += timedelta(minutes=2)
         await world.settled()
     assert [given[2] for given in world.target.given] == [("t1", "t2"), ("t3", "t4")]
+
+
+async def test_l1_a_fault_after_some_have_it_asks_only_the_others_again(world: World) -> None:
+    world.target.receivers = ("ada", "bo")
+    broken = [True]
+
+    def answers(batch: Batch, receiver: str) -> Outcome:
+        if receiver == "bo" and broken:
+            broken.clear()
+            raise LookupError("a fault")
+        return Sent("taken")
+
+    world.target.answers = answers
+    [message] = await world.write("t1")
+    async with world.delivering():
+        await world.until(lambda rows: rows[message].attempts == 1)
+        world.now += timedelta(minutes=5)
+        await world.settled()
+    assert [given[1] for given in world.target.given] == ["ada", "bo", "bo"]
+
+
+async def test_l1_a_ledger_in_which_a_long_run_writes_is_asked_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A yes is noted however long a writer is in the way: it would be told twice."""
+    settle, left = deliveries.settle, [Busy("a run writes")] * 3
+
+    async def busy(*values: Any, **more: Any) -> Batch:
+        if left:
+            raise left.pop()
+        return await settle(*values, **more)
+
+    monkeypatch.setattr(deliveries, "settle", busy)
+    await world.write("t1")
+    async with world.delivering():
+        await world.settled()
+    assert len(world.target.given) == 1
