@@ -37,7 +37,7 @@ async def _invite(reader: Reader, told: Told, now: datetime) -> str:
         return "the person is no longer active"
     if await claims.bonds_of_person(reader, told.subject):
         return "the invite was claimed"
-    if await outbox.newer(reader, told.id, told.subject, "invite.mail"):
+    if await outbox.newer(reader, told.id, told.created_at, told.subject, "invite.mail"):
         return "the person was invited again since"
     due = (await runs.due_dates_of(reader, INVITE_EXPIRY, [told.subject])).get(told.subject)
     return "the invite has expired" if due is not None and due <= now else ""
@@ -70,7 +70,7 @@ async def _fresh(reader: Reader, told: Told, now: datetime) -> str:
 
 
 async def _short(reader: Reader, told: Told, now: datetime) -> str:
-    again = await outbox.newer(reader, told.id, told.subject, "seats.short")
+    again = await outbox.newer(reader, told.id, told.created_at, told.subject, "seats.short")
     return "a later message says how many are missing now" if again else ""
 
 

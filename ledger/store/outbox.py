@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ledger.instant import new_ids
@@ -42,10 +43,8 @@ async def append(book: Book, messages: Sequence[Message]) -> list[str]:
     return ids
 
 
-async def newer(reader: Reader, message_id: str, subject: str, kind: str) -> bool:
-    """Whether a later message says the same about the same subject."""
+async def newer(reader: Reader, message: str, written: datetime, subject: str, kind: str) -> bool:
+    """Whether a message that was written later says the same about the same subject."""
     table = outbox.outbox
-    own = reader.select(table, "created_at").where(table.c.id == message_id)
-    written = await reader.scalar(own)
     later = reader.select(table, "id").where(table.c.kind == kind, table.c.subject == subject)
-    return await reader.first(later.where(table.c.created_at > written)) is not None
+    return await reader.first(later.where(table.c.created_at > written, table.c.id != message)) is not None

@@ -117,7 +117,7 @@ class MailTarget:
             identity = messages[0].subject
             due = await runs.due_dates_of(reader, INVITE_EXPIRY, [identity])
             values |= {
-                "teams": await _teams_of(reader, identity),
+                "teams": await people.teams_of(reader, identity),
                 "link": self.links(organization, identity),
                 "expires_at": due.get(identity),
             }
@@ -152,10 +152,3 @@ async def _about(reader: Reader, told: Told) -> str:
     """The name of the person that a message is about; empty when it is about something else."""
     row = await roster.person(reader, told.subject)
     return str(row.display_name or row.mail) if row is not None else ""
-
-
-async def _teams_of(reader: Reader, identity: str) -> list[str]:
-    """Names of the Teams that somebody is in, in order."""
-    names = {team: name for team, name, _ in await people.open_teams(reader)}
-    rows = (await people.open_of(reader, [identity]))["memberships"]
-    return sorted({names[row.team_id] for row in rows if row.team_id in names})

@@ -103,7 +103,7 @@ async def test_l2_a_waitlist_is_told_as_it_is_now(ledger: Ledger) -> None:
     async with ledger.write("acme", ALONE, at=NOW - DAY) as book:
         [old] = await outbox.append(book, [Message(notices.SEATS_SHORT, "CAD @ Design", {})])
     assert await said(ledger, notices.SEATS_SHORT, "CAD @ Design") == ""
-    told = (Told(old, "CAD @ Design", {}, NOW),)
+    told = (Told(old, "CAD @ Design", {}, NOW - DAY),)
     async with ledger.read("acme") as reader:
         found = await obsolete.found(reader, Batch("acme", "mail", old, notices.SEATS_SHORT, told, 1, 0, None, ()), NOW)
     assert list(found) == [old]
