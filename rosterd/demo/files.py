@@ -58,8 +58,8 @@ def first_of(company: Company, team: str) -> str:
     return next(person.mail for person in company.people.values() if person.department == TEAMS[team])
 
 
-def installation(port: int, resolvers: tuple[str, str], mail_port: int) -> str:
-    """``rosterd.toml`` of the demo."""
+def installation(port: int, resolvers: tuple[str, str], mail_port: int = 0) -> str:
+    """``rosterd.toml`` of the demo; without a mail server where ``mail_port`` is 0."""
     return f"""\
 organizations = "organizations/*.toml"
 
@@ -84,10 +84,14 @@ resolvers = ["{resolvers[0]}", "{resolvers[1]}"]
 signing_key = "file:secrets/saml-key.pem"
 signing_certificate = "file:secrets/saml-certificate.pem"
 allow_http_on_loopback = true
+{_mail(mail_port) if mail_port else ""}"""
 
+
+def _mail(port: int) -> str:
+    return f"""
 [mail]
 host = "127.0.0.1"
-port = {mail_port}
+port = {port}
 security = "none"
 sender = "accounts@vendor.example"
 rate = 100000
@@ -127,7 +131,7 @@ def organization(
 
 
 def write(
-    folder: Path, company: Company, *, today: date, port: int, resolvers: tuple[str, str], mail_port: int
+    folder: Path, company: Company, *, today: date, port: int, resolvers: tuple[str, str], mail_port: int = 0
 ) -> Path:
     """Write everything but the identity provider's metadata; returns the path of ``rosterd.toml``."""
     for name in ("organizations", "secrets", "var", "import"):

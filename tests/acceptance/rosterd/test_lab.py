@@ -252,7 +252,7 @@ def test_nothing_of_a_lab_outlives_it(shell: Shell, acme: Installation, number: 
     child = shell.leaves_running(shlex.join(("rosterd", "-c", str(acme.file), "lab", *free_ports())))
     read_until(child, END)
     children = descendants(child.pid)
-    assert len(children) == 3
+    assert len(children) == 4
     child.send_signal(number)
     assert child.wait(30) == (-9 if number is signal.SIGKILL else 0)
     until = time.monotonic() + _SECONDS

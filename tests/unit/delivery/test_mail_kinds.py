@@ -115,7 +115,7 @@ def test_l7_an_example_has_the_keys_that_are_really_written(name: str) -> None:
 
 
 def test_l7_no_kind_that_is_not_raised_is_named_elsewhere() -> None:
-    later = {kind.name for kind in KINDS.values() if not kind.raised}
+    later = {kind.name for kind in KINDS.values() if not kind.sent}
     found = {
         (name, node.value)
         for name, tree in of_the_product().items()
