@@ -15,6 +15,9 @@ from functools import lru_cache
 
 import idna
 
+INVITE_EXPIRY = "invite_expiry"
+"""Kind of the due date after which an invite that nobody accepted is expired; its subject is the identity."""
+
 
 def fold(text: str) -> str:
     """The caseless key of a name (mail local part, Team, group, DN value): NFC, casefolded, outer space off.

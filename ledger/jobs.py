@@ -58,6 +58,8 @@ class Unleased(StrEnum):
     """A number of its own decides which of two is published."""
     SEAL = "seal"
     """The head of the audit."""
+    DELIVERY = "delivery"
+    """Where messages go, and what somebody does about one by hand."""
 
 
 @dataclass(frozen=True, slots=True)

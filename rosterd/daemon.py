@@ -17,6 +17,7 @@ from aiohttp import web
 from ledger.errors import ManyErrors, RosterdError, Unavailable
 from rosterd import faces
 from rosterd.checks import own_addresses, public_address
+from rosterd.delivery import Delivery
 from rosterd.health import Metrics
 from rosterd.keeping import Keeping
 from rosterd.logs import event
@@ -44,6 +45,7 @@ class Daemon:
         self._supervisor = Supervisor(service, self.metrics)
         self._reloading = asyncio.Lock()
         self._keeping = Keeping(self.metrics)
+        self._delivery = Delivery(service, self.metrics)
         self._listeners: list[Listener] = []
 
     async def run(self) -> None:
@@ -66,6 +68,7 @@ class Daemon:
                 self._keeping.keep("clock steps", self._watch_clock)
                 self._keeping.keep("schedule", self._schedule.watch)
                 self._keeping.keep("supervisor", self._supervisor.run)
+                self._keeping.keep("delivery", self._delivery.run)
             await self._stop.wait()
         finally:
             await self._drain()
@@ -112,6 +115,7 @@ class Daemon:
             self.service.settings = found.settings
             if self._only is not Only.API:
                 self._schedule.reload()
+                self._delivery.reload()
             self.metrics.reloads.labels("done").inc()
             event(_log, "reload.done", organizations=list(found.settings.customers))
         if organization and (faults := found.faults_of(organization)):
@@ -147,7 +151,9 @@ class Daemon:
         event(_log, "serve.draining", workers=self._supervisor.running)
         self._schedule.stop()
         drain = self.service.settings.installation.server.drain
-        await asyncio.gather(self._supervisor.stop(drain), *(item.close() for item in self._listeners))
+        await asyncio.gather(
+            self._supervisor.stop(drain), self._delivery.stop(drain), *(item.close() for item in self._listeners)
+        )
         await self._keeping.stop()
         event(_log, "serve.stopped")
 

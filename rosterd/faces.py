@@ -22,6 +22,7 @@ from connector.directory.mapping import rules_by_source
 from connector.reconcile.by_hand.sign_in import Arrival, RelinkHeld, claim
 from connector.reconcile.plan.words import moment
 from connector.sso.gate.explain_refusal import NOT_CLAIMED, RELINK_HELD
+from connector.sso.invite_link import InviteLinks
 from connector.sso.provider.connection_steps import prove_key
 from connector.sso.routes import Entrance
 from connector.sso.settings import SsoSettings
@@ -123,6 +124,7 @@ def _mount_connector(app: web.Application, daemon: Running, pepper: bytes, inbox
         service.clock,
         lambda: service.settings.customers.keys(),
         arrive=lambda _request, done: arrive(service, done),
+        invites=InviteLinks(pepper, service.settings.installation.server.public_url),
     )
     app.add_routes(entrance.routes())
     acts = admin.Acts(
@@ -183,6 +185,7 @@ async def arrive(service: Service, done: SignedIn) -> web.StreamResponse:
             who.earlier_by_address,
             done.signer,
             _no_first(done),
+            done.invite,
         )
         claimed = await claim(service.ledger, done.organization, arrival, now=service.clock())
     except Refused as error:
@@ -196,7 +199,10 @@ async def arrive(service: Service, done: SignedIn) -> web.StreamResponse:
         await prove_key(service.ledger, done.organization, done.connection_id, done.signer, now=service.clock())
     event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))
     seats = f" Seats: {', '.join(claimed.offerings)}." if claimed.offerings else ""
-    return web.Response(text=f"Welcome, {claimed.mail}. You are signed in.{seats}", headers=_NO_STORE)
+    other = (
+        " The invite that you followed is for somebody else." if done.invite not in {"", claimed.identity_id} else ""
+    )
+    return web.Response(text=f"Welcome, {claimed.mail}. You are signed in.{seats}{other}", headers=_NO_STORE)
 
 
 def _no_first(done: SignedIn) -> Refused | None:

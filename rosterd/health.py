@@ -17,11 +17,48 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 
 from connector.reconcile.plan.settings import MappingSettings
 from ledger.errors import RosterdError
-from ledger.store import runs
+from ledger.store import deliveries, runs
 from rosterd.service import Service
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_OPEN = ("waiting", "kept", "dead")
 _LAG_EVERY, _READY_FOR = 0.1, 1.0  # seconds
+
+
+class DeliveryFigures:
+    """What became of messages to be told elsewhere."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.ends = Counter(
+            "rosterd_deliveries_total",
+            "Deliveries that ended: sent, obsolete, dead.",
+            ["target", "kind", "state"],
+            registry=registry,
+        )
+        self.tries = Counter(
+            "rosterd_delivery_tries_total", "Tries by what came of them.", ["target", "outcome"], registry=registry
+        )
+        self.shut_targets = Gauge(
+            "rosterd_delivery_target_shut", "1 while a target takes nothing.", ["target"], registry=registry
+        )
+        self.messages = Gauge(
+            "rosterd_outbox_messages",
+            "Messages that wait, are kept until released, or are dead letters.",
+            ["organization", "target", "state"],
+            registry=registry,
+        )
+
+    def settled(self, target: str, kind: str, state: str) -> None:
+        """A batch ended so."""
+        self.ends.labels(target, kind, state).inc()
+
+    def tried(self, target: str, outcome: str) -> None:
+        """A parcel was tried."""
+        self.tries.labels(target, outcome).inc()
+
+    def shut(self, target: str, *, is_shut: bool) -> None:
+        """The target takes nothing at present, or does again."""
+        self.shut_targets.labels(target).set(is_shut)
 
 
 class Metrics:
@@ -53,6 +90,7 @@ class Metrics:
             ["organization", "source", "scope"],
             registry=self.registry,
         )
+        self.deliveries = DeliveryFigures(self.registry)
         self.drift = Gauge(
             "rosterd_reading_drift_entries",
             "Entries that the last whole reading found changed and the directory's changes had not told.",
@@ -61,7 +99,8 @@ class Metrics:
         )
 
     async def refresh(self, service: Service) -> None:
-        """Read what lives in the ledger: held changes, complete readings, drift."""
+        """Read what lives in the ledger: held changes, complete readings, drift, the outbox."""
+        self.deliveries.messages.clear()
         self.held.clear()
         self.last_complete.clear()
         self.drift.clear()
@@ -70,6 +109,10 @@ class Metrics:
             async with service.ledger.read(name) as reader:
                 held = await runs.held_counts(reader, self._counted)
                 scopes = await runs.scopes(reader)
+                messages = await deliveries.counts(reader)
+            for (target, _, state), number in messages.items():
+                if state.value in _OPEN:
+                    self.deliveries.messages.labels(name, target, state.value).inc(number)
             counted |= held
             self.held.labels(name).set(sum(held.values()))
             shown = _shown_scopes(customer.settings.mappings)

@@ -285,7 +285,7 @@ def _anchored_installation(settings: InstallationSettings, folder: Path) -> Inst
 
 
 def anchored(model: M, folder: Path) -> M:
-    """The same settings with every ``file:`` secret made relative to ``folder``."""
+    """The same settings with every path and every ``file:`` secret made relative to ``folder``."""
     changed = {name: _anchor(getattr(model, name), folder) for name in type(model).model_fields}
     return model.model_copy(update=changed)
 
@@ -293,6 +293,8 @@ def anchored(model: M, folder: Path) -> M:
 def _anchor(value: Any, folder: Path) -> Any:
     if isinstance(value, SecretRef):
         return value.anchored(folder.absolute())
+    if isinstance(value, Path):
+        return folder.absolute() / value
     if isinstance(value, BaseModel):
         return anchored(value, folder)
     if isinstance(value, tuple):

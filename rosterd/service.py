@@ -248,6 +248,12 @@ class Service:
         """The HMAC key of tokens; raises ``BadInput`` when it cannot be read or is too short to be one."""
         return _key(self.settings.installation.secrets.pepper.reveal(), "secrets.pepper")
 
+    def invite_link(self, organization: str, identity: str) -> str:
+        """The page on which somebody's invite begins; raises like ``pepper``."""
+        from connector.sso.invite_link import InviteLinks
+
+        return InviteLinks(self.pepper(), self.settings.installation.server.public_url).address(organization, identity)
+
     def pseudonym_key(self) -> bytes:
         """The HMAC key of user keys in reports; raises like ``pepper``."""
         return _key(self.settings.installation.secrets.pseudonym_key.reveal(), "secrets.pseudonym_key")

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import Field, IPvAnyNetwork, field_validator
 
 from access.outbound.settings import OutboundSettings
+from connector.delivery.mail.settings import MailSettings, OrganizationMailSettings
 from connector.directory.settings import DirectorySettings
 from connector.reconcile.plan.settings import (
     GuestSettings,
@@ -202,6 +203,7 @@ class InstallationSettings(SettingsModel):
     outbound: OutboundSettings = OutboundSettings()
     saml: SamlSettings = SamlSettings()
     api: ApiSettings = ApiSettings()
+    mail: MailSettings = MailSettings()
     logging: LoggingSettings = LoggingSettings()
 
 
@@ -242,6 +244,7 @@ class OrganizationSettings(SettingsModel):
     limits: LimitSettings = LimitSettings()
     sync: SyncSettings = SyncSettings()
     invites: InviteSettings = InviteSettings()
+    mail: OrganizationMailSettings = OrganizationMailSettings()
     reporting: ReportingSettings = ReportingSettings()
 
 

@@ -16,6 +16,7 @@ from connector.admin.answering import Acts, Answering, Body, Declared, OwnSignOn
 from connector.admin.describing import Route, document
 from connector.admin.groups import Groups
 from connector.admin.history import History
+from connector.admin.outbox import Outbox
 from connector.admin.people import People
 from connector.admin.seats import Seats
 from connector.admin.sign_on import SignOn
@@ -49,7 +50,7 @@ def make_app(ledger: Ledger, acts: Acts) -> web.Application:
 
 def table(ledger: Ledger, acts: Acts) -> list[Route]:
     """Every route there is; the OpenAPI document is made of it."""
-    rooms = (_Routes, SignOn, History, People, Teams, Seats, Groups)
+    rooms = (_Routes, SignOn, History, People, Teams, Seats, Groups, Outbox)
     found = [route for room in rooms for route in room(ledger, acts).routes()]
     described = document(found, PREFIX)
 

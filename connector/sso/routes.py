@@ -1,4 +1,4 @@
-"""``/sso/{organization}/…``: metadata, login, test, acs. Thin: every rule is in ``sign_in`` and ``response``.
+"""``/sso/{organization}/…``: metadata, login, invite, test, acs. Thin: every rule is in ``sign_in`` and ``response``.
 
 Prohibition: why a login was refused is never shown, only logged and audited under the reference on the page (N17); of a
 test, which an admin began in this browser, the page says why. No address to go on to is taken from the browser.
@@ -14,13 +14,14 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from aiohttp import web
 
 from access.bodies import FORM, STATUS, read_body
-from connector.sso import refusals, sign_in
+from connector.sso import invite_link, refusals, sign_in
 from connector.sso.gate.explain_refusal import warning_in_words
+from connector.sso.invite_link import InviteLinks
 from connector.sso.saml.posting_page import POLICY
 from connector.sso.saml.request_seal import TEST
 from connector.sso.saml.response import MAX_BASE64, SignInRefused
@@ -49,13 +50,15 @@ _GENERIC = "The sign-in could not be completed. Start again from the sign-in pag
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """The four routes and what they need. ``organizations`` says which exist at the moment."""
+    """The routes and what they need. ``organizations`` says which exist at the moment; ``invites``: reads the links of
+    invites; None: there are none."""
 
     ledger: Ledger
     provider: ServiceProvider
     clock: Callable[[], datetime]
     organizations: Callable[[], Collection[str]]
     arrive: Arrive | None = None
+    invites: InviteLinks | None = None
 
     def routes(self) -> list[web.RouteDef]:
         """To be added to an application at its root."""
@@ -65,6 +68,7 @@ class Entrance:
             # they act: who only looks (HEAD: mail scanners, previews) must not spend a ticket
             web.get(f"{prefix}/login", self.login, allow_head=False),
             web.get(f"{prefix}/test", self.test, allow_head=False),
+            web.get(f"{prefix}/invite", self.invite),
             web.post(f"{prefix}/acs", self.acs),
         ]
 
@@ -77,11 +81,26 @@ class Entrance:
         """Begin a sign-in; ``?domain=`` chooses the identity provider by mail domain."""
         name = self._organization(request)
         domain = request.query.get("domain", "")
+        invite = self._invited(request, name)
         try:
-            going = await sign_in.open_login(self.ledger, self.provider, name, domain, now=self.clock())
+            going = await sign_in.open_login(self.ledger, self.provider, name, domain, now=self.clock(), invite=invite)
         except NotFound:
             return _page("Single sign-on is not on here. Ask your administrator.", 404)
         return self._go(request, name, going)
+
+    async def invite(self, request: web.Request) -> web.StreamResponse:
+        """What became of an invite, and the way to the organization's own sign-in page. Nothing is spent by looking."""
+        name = self._organization(request)
+        found = await invite_link.standing(self.ledger, name, self._invited(request, name), now=self.clock())
+        if not found.open:
+            return _page(found.words, 200 if found.domain else 404)
+        query = urlencode({"domain": found.domain, "i": request.query["i"]})
+        return _page(found.words, 200, way=(f"{self.provider.public_url}/sso/{name}/login?{query}", "Sign in"))
+
+    def _invited(self, request: web.Request, organization: str) -> str:
+        """The person whose invite's link was followed; empty: none was."""
+        text = request.query.get("i", "")
+        return self.invites.identity(organization, text) if self.invites is not None and text else ""
 
     async def test(self, request: web.Request) -> web.StreamResponse:
         """Begin a test sign-in with the ticket an admin was given."""
@@ -205,8 +224,10 @@ def _form(body: bytes) -> dict[str, str]:
     return found
 
 
-def _page(text: str, status: int, *more: str) -> web.Response:
+def _page(text: str, status: int, *more: str, way: tuple[str, str] | None = None) -> web.Response:
+    """A page of lines. ``way``: where a link leads, and what it is called."""
     headers = {**_HEADERS, "Content-Security-Policy": _PLAIN}
     lines = "".join(f"<p>{escape(line)}</p>" for line in (text, *more))
+    lines += f'<p><a href="{escape(way[0])}">{escape(way[1])}</a></p>' if way else ""
     page = f"<!doctype html><html lang=en><title>Sign-in</title>{lines}</html>"
     return web.Response(text=page, status=status, content_type="text/html", headers=headers)

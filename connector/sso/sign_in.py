@@ -93,7 +93,8 @@ class Outgoing:
 class SignedIn:
     """A response that passed. ``mail`` was asserted by the organization's own provider for one of its own domains.
     ``signer``: the key that signed it (``spki``); ``proves``: a bound person's sign-in proves that key for the first
-    time; ``held_until``: a refresh added its certificate, and it makes no first sign-in before then (N1)."""
+    time; ``held_until``: a refresh added its certificate, and it makes no first sign-in before then (N1); ``invite``:
+    the person whose invite was followed, which gives them nothing (N7)."""
 
     organization: str
     purpose: str
@@ -107,6 +108,7 @@ class SignedIn:
     proves: bool = False
     held_until: datetime | None = None
     warnings: tuple[str, ...] = ()
+    invite: str = ""
 
 
 class RequestRefused(SignInRefused):
@@ -145,14 +147,17 @@ async def open_test(
             raise _used()
         version = await _testable(book, row.domain, now)
     peer = await load_peer(ledger, organization, MAIN, version)
-    request = OpenRequest("", organization, TEST, MAIN, version, row.domain, "", row.actor, asked, asked + REQUEST_LIFE)
+    request = OpenRequest(
+        "", organization, TEST, MAIN, version, row.domain, "", row.actor, "", asked, asked + REQUEST_LIFE
+    )
     return await _send(provider, peer, request)
 
 
 async def open_login(
-    ledger: Ledger, provider: ServiceProvider, organization: str, domain: str, *, now: datetime
+    ledger: Ledger, provider: ServiceProvider, organization: str, domain: str, *, now: datetime, invite: str = ""
 ) -> Outgoing:
     """A signed request to the live identity provider of a domain (empty: of the organization), as anybody writes it.
+    ``invite``: the person whose invite was followed.
 
     Raises ``NotFound``. Writes nothing (N10).
     """
@@ -166,7 +171,9 @@ async def open_login(
     if found is None or live is None or not connections.standing(found, now).on:
         raise _not_on(organization)
     peer = await load_peer(ledger, organization, found.id, live.number)
-    request = OpenRequest("", organization, LOGIN, found.id, live.number, name, "", "", asked, asked + REQUEST_LIFE)
+    request = OpenRequest(
+        "", organization, LOGIN, found.id, live.number, name, "", "", invite, asked, asked + REQUEST_LIFE
+    )
     return await _send(provider, peer, request)
 
 
@@ -305,6 +312,7 @@ async def _judge(
         proves,
         held_until,
         warnings,
+        request.invite,
     )
 
 

@@ -84,6 +84,14 @@ async def open_memberships(reader: Reader) -> list[tuple[Any, ...]]:
     return await reader.tuples(reader.open(people.team_membership, "row_id", "identity_id", "team_id", "provenance"))
 
 
+async def teams_of(reader: Reader, identity_id: str) -> list[str]:
+    """Names of the Teams that somebody is in, in order."""
+    team, membership = people.team, people.team_membership
+    mine = reader.open(membership, "team_id").where(membership.c.identity_id == identity_id)
+    rows = await reader.all(reader.open(team, "name").where(team.c.id.in_(mine)).order_by(team.c.name))
+    return [row.name for row in rows]
+
+
 async def membership_causes(reader: Reader) -> list[tuple[Any, ...]]:
     """identity_id, provenance, cause of every open Team membership."""
     return await reader.tuples(reader.open(people.team_membership, "identity_id", "provenance", "cause"))

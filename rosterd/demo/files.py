@@ -58,8 +58,8 @@ def first_of(company: Company, team: str) -> str:
     return next(person.mail for person in company.people.values() if person.department == TEAMS[team])
 
 
-def installation(*, port: int, resolvers: tuple[str, str]) -> str:
-    """``rosterd.toml`` of the demo."""
+def installation(port: int, resolvers: tuple[str, str], mail_port: int = 0) -> str:
+    """``rosterd.toml`` of the demo; without a mail server where ``mail_port`` is 0."""
     return f"""\
 organizations = "organizations/*.toml"
 
@@ -84,6 +84,18 @@ resolvers = ["{resolvers[0]}", "{resolvers[1]}"]
 signing_key = "file:secrets/saml-key.pem"
 signing_certificate = "file:secrets/saml-certificate.pem"
 allow_http_on_loopback = true
+{_mail(mail_port) if mail_port else ""}"""
+
+
+def _mail(port: int) -> str:
+    return f"""
+[mail]
+host = "127.0.0.1"
+port = {port}
+security = "none"
+sender = "accounts@vendor.example"
+rate = 100000
+connections = 4
 """
 
 
@@ -118,11 +130,15 @@ def organization(
     return "\n".join(parts)
 
 
-def write(folder: Path, company: Company, *, today: date, port: int, resolvers: tuple[str, str]) -> Path:
+def write(
+    folder: Path, company: Company, *, today: date, port: int, resolvers: tuple[str, str], mail_port: int = 0
+) -> Path:
     """Write everything but the identity provider's metadata; returns the path of ``rosterd.toml``."""
     for name in ("organizations", "secrets", "var", "import"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "rosterd.toml").write_text(installation(port=port, resolvers=resolvers), encoding="utf-8")
+    (folder / "rosterd.toml").write_text(
+        installation(port=port, resolvers=resolvers, mail_port=mail_port), encoding="utf-8"
+    )
     (folder / "organizations" / f"{ORGANIZATION}.toml").write_text(organization(company), encoding="utf-8")
     (folder / "import" / "offerings.csv").write_text(OFFERINGS, encoding="utf-8")
     (folder / "import" / "subscriptions.csv").write_text(subscriptions(company, today), encoding="utf-8")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from rosterd.demo.company import DOMAIN, Employee, employee
-from rosterd.demo.files import ORGANIZATION
-from rosterd.demo.signon_acts import sign_in
+from rosterd.demo.company import Employee, employee
+from rosterd.demo.files import first_of
+from rosterd.demo.postbox import text_of
+from rosterd.demo.signon_acts import claim
 from rosterd.demo.stage import Stage, Standing
 
 _WEEK = timedelta(days=7)
@@ -26,9 +27,13 @@ async def arrive(stage: Stage) -> None:
     tell.fact(f"{standing.people.get('active', 0)} identities, {sum(standing.seats.values())} seats {standing.seats}")
     tell.fact(f"{standing.waiting} people wait for a seat: Design bought fewer RENDER seats than it has people")
     first = stage.company.in_group("design")[0]
-    tell.say(f"{first.display_name} follows the invite and signs in at the company's own identity provider:")
-    base = stage.service.settings.installation.server.public_url
-    tell.quote([await sign_in(f"{base}/sso/{ORGANIZATION}/login?domain={DOMAIN}", first.mail)])
+    tell.say(f"The invites are mailed. {first.display_name} gets this one:")
+    mail = await stage.mail_to(first.mail, "invites you")
+    said = text_of(mail)
+    tell.quote([f"Subject: {mail['Subject']}", *[line for line in said.splitlines() if line][:6]])
+    link = next(line for line in said.splitlines() if "/invite?" in line)
+    tell.say(f"{first.display_name} follows the link and signs in at the company's own identity provider:")
+    tell.quote([await claim(link, first.mail)])
     tell.fact(await stage.person(first.mail))
     again = await stage.plan()
     tell.fact("planning again right away finds nothing to change", ok=again.plan.empty)
@@ -101,6 +106,9 @@ async def mass_removal(stage: Stage) -> None:
     tell.say(f"{len(gone)} people of Site vanish from a directory that answers perfectly well.")
     _, held = await stage.confirm()
     tell.quote(held.lines, limit=5)
+    admin = await stage.mail_to(first_of(stage.company, "Site"), "approval")
+    tell.say(f"Who may approve is told by mail, {admin['To']} among them:")
+    tell.quote([f"Subject: {admin['Subject']}", *[line for line in text_of(admin).splitlines() if line][2:4]])
     middle = await stage.standing()
     tell.fact(f"exit code {held.exit_code}; nobody has lost anything", ok=_same_access(before, middle))
     tell.say(f"The administrator looks, and means it: `rosterd approve {held.held[:12]} --reason 'Site closes'`")

@@ -137,6 +137,14 @@ async def sign_in(url: str, person: str) -> str:
         return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)).strip()
 
 
+async def claim(link: str, person: str) -> str:
+    """Follow the link of an invite to its page, and from there as ``sign_in``."""
+    async with aiohttp.ClientSession() as browser:
+        page, _ = await _follow(browser, link)
+    found = re.search(r'href="([^"]+)"', page)
+    return await sign_in(html.unescape(found[1]), person) if found else page
+
+
 async def _follow(browser: aiohttp.ClientSession, url: str) -> tuple[str, str]:
     async with browser.get(url) as answer:
         return await answer.text(), str(answer.url.origin())

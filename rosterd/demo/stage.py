@@ -5,6 +5,7 @@ Starts and stops only its own processes. The product is used through ``Service``
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 from collections import Counter
@@ -12,19 +13,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from email.message import EmailMessage
 from pathlib import Path
 
 from connector.reconcile import run
 from connector.reconcile.show.outcome import Planned, RunOutcome
 from connector.sso.proof.domain_steps import recheck_domains
+from ledger.errors import Unavailable
 from ledger.jobs import Unleased
 from ledger.store import people, seats
 from rosterd.clock import utc_now
+from rosterd.delivery import Delivery
 from rosterd.demo import files
 from rosterd.demo.children import listens, process
 from rosterd.demo.company import Company
 from rosterd.demo.files import ORGANIZATION
+from rosterd.demo.postbox import mails
 from rosterd.demo.teller import Teller
+from rosterd.health import Metrics
 from rosterd.loading import load
 from rosterd.service import Service
 from rosterd.verbs import imports
@@ -71,6 +77,8 @@ class Stage:
     teller: Teller
     zones: tuple[Path, Path]
     port: int
+    postbox: Path
+    mail_page: int
     notes: dict[str, str] = field(default_factory=dict)
 
     def publish_directory(self, company: Company) -> None:
@@ -114,6 +122,18 @@ class Stage:
         first = await self.apply()
         self.clock.advance(timedelta(minutes=20))
         return first, await self.apply()
+
+    async def mail_to(self, address: str, about: str) -> EmailMessage:
+        """The newest mail to an address with this in its subject, as soon as there is one. Raises ``Unavailable`` when
+        none comes."""
+        for _ in range(600):
+            found = [
+                mail for _, mail in mails(self.postbox) if address in str(mail["To"]) and about in str(mail["Subject"])
+            ]
+            if found:
+                return found[-1]
+            await asyncio.sleep(0.1)
+        raise Unavailable(f"no mail came to {address}", where="postbox", next_step="report this")
 
     async def keep_evidence(self) -> None:
         """The daily look at the domain's proof, which the daemon's schedule would have taken meanwhile."""
@@ -168,22 +188,39 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def opened(folder: Path, company: Company, teller: Teller) -> AsyncIterator[Stage]:
-    """Write the files, start two resolvers, open the service; everything ends with the block."""
+    """Write the files, start two resolvers and a mail server, open the service; everything ends with the block."""
     clock = DemoClock()
-    port, first, second = free_port(), free_port(), free_port()
-    config = files.write(
-        folder, company, today=clock().date(), port=port, resolvers=(f"127.0.0.1:{first}", f"127.0.0.1:{second}")
-    )
+    port, first, second, mail_port, mail_page = (free_port() for _ in range(5))
+    resolvers = (f"127.0.0.1:{first}", f"127.0.0.1:{second}")
+    config = files.write(folder, company, today=clock().date(), port=port, resolvers=resolvers, mail_port=mail_port)
+    postbox = folder / "mails"
     zones = (folder / "zone-a.json", folder / "zone-b.json")
     with contextlib.ExitStack() as children:
         for zone, number in zip(zones, (first, second), strict=True):
             zone.write_text("{}", encoding="utf-8")
             arguments = ("rosterd.demo.resolver", "--port", str(number), "--zone-file", str(zone))
             children.enter_context(process(*arguments, log=folder / "var" / f"resolver-{number}.log"))
+        log = folder / "var" / "postbox.log"
+        ports = ("--port", str(mail_port), "--page-port", str(mail_page))
+        child = children.enter_context(process("rosterd.demo.postbox", *ports, "--folder", str(postbox), log=log))
         async with Service.opened(load(config), clock=clock, makes=True) as service:
             await service.register()
             await _catalogue(service, folder / "import")
-            yield Stage(folder, company, clock, service, teller, zones, port)
+            await listens(child, log)
+            async with _delivering(service):
+                yield Stage(folder, company, clock, service, teller, zones, port, postbox, mail_page)
+
+
+@asynccontextmanager
+async def _delivering(service: Service) -> AsyncIterator[None]:
+    """Deliver the outbox meanwhile, as the daemon does."""
+    delivery = Delivery(service, Metrics())
+    running = asyncio.ensure_future(delivery.run())
+    try:
+        yield
+    finally:
+        await delivery.stop(timedelta(seconds=10))
+        await running
 
 
 async def _catalogue(service: Service, folder: Path) -> None:

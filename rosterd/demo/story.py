@@ -97,6 +97,7 @@ def _invite(world: Stage) -> None:
     for path in ("/v1/teams", "/v1/freshness", f"/v1/datasets/usage_daily?from={first}&limit=5"):
         world.teller.say(f'  curl -s {header} "{base}{path}"')
     world.teller.say(f'  curl -s {header} -H "Accept: text/csv" "{base}/v1/datasets/seats?limit=5"')
+    world.teller.say(f"  every mail that was sent: http://127.0.0.1:{world.mail_page}/")
     command = Path(sys.executable).with_name("rosterd")
     world.teller.say(f"  {command} --config {world.folder / 'rosterd.toml'} report runs")
 

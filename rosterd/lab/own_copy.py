@@ -14,7 +14,7 @@ from connector.sso.settings import SsoSettings
 from ledger.errors import BadInput, RosterdError
 from ledger.modes import private_file
 from rosterd.first_files import key
-from rosterd.lab.place import Lab
+from rosterd.lab.place import HOST, Lab
 from rosterd.loading import load
 from rosterd.settings import OrganizationSettings, Settings
 
@@ -48,7 +48,8 @@ _METADATA = "file:../idp-metadata.xml"
 def installation_tables(lab: Lab) -> str:
     """What rosterd.toml has to say, as TOML."""
     resolvers = ", ".join(json.dumps(address) for address in lab.resolvers)
-    return f"[dns]\nresolvers = [{resolvers}]\n\n[saml]\nallow_http_on_loopback = true\n"
+    mail = f'[mail]\nhost = "{HOST}"\nport = {lab.mail_port}\nsecurity = "none"\nsender = "accounts@vendor.example"\n'
+    return f"[dns]\nresolvers = [{resolvers}]\n\n[saml]\nallow_http_on_loopback = true\n\n{mail}"
 
 
 def organization_table(metadata: str) -> str:
@@ -61,8 +62,10 @@ def fits(lab: Lab, settings: Settings) -> bool:
     sso = settings.customer(lab.organization).settings.sso
     folder = settings.customer(lab.organization).file.parent
     named = (folder / sso.metadata.removeprefix("file:")).resolve() if sso and sso.metadata else None
+    mail = settings.installation.mail
     return (
         settings.installation.dns.resolvers == lab.resolvers
+        and (mail.host, mail.port) == (HOST, lab.mail_port)
         and settings.installation.saml.allow_http_on_loopback
         and named == lab.metadata.resolve()
         and sso == SsoSettings(metadata=sso.metadata if sso else "")

@@ -31,6 +31,12 @@ class Lab:
     public_url: str
     idp_port: int
     dns_port: int
+    mail_port: int
+
+    @property
+    def mail_page(self) -> str:
+        """Where every mail can be read: one port after the mail server's."""
+        return f"http://{HOST}:{self.mail_port + 1}/"
 
     @property
     def metadata(self) -> Path:
@@ -65,7 +71,9 @@ def folder_of(config: Path, given: Path | None) -> Path:
     return config.parent if (config.parent / _ZONES[0]).exists() else config.parent / "lab"
 
 
-def planned(settings: Settings, organization: str, *, folder: Path | None, idp_port: int, dns_port: int) -> Lab:
+def planned(
+    settings: Settings, organization: str, *, folder: Path | None, idp_port: int, dns_port: int, mail_port: int
+) -> Lab:
     """The lab of one organization. Raises ``Refused`` where others could reach it, ``BadInput`` for its ports."""
     server, customer = settings.installation.server, settings.customer(organization).settings
     if not is_loopback(urlsplit(server.public_url).hostname or ""):
@@ -89,10 +97,12 @@ def planned(settings: Settings, organization: str, *, folder: Path | None, idp_p
         server.public_url,
         idp_port,
         dns_port,
+        mail_port,
     )
     daemon = {server.address[1], server.operator_address[1]} - {0}
-    if idp_port in daemon:
-        raise BadInput(f"port {idp_port} is the daemon's", where="--idp-port", next_step="choose another port")
+    for option, port in (("--idp-port", idp_port), ("--mail-port", mail_port), ("--mail-port", mail_port + 1)):
+        if port in daemon:
+            raise BadInput(f"port {port} is the daemon's", where=option, next_step="choose another port")
     return lab
 
 
@@ -101,6 +111,7 @@ def claim(lab: Lab) -> None:
     for option, port, kind in (
         ("--idp-port", lab.idp_port, socket.SOCK_STREAM),
         *(("--dns-port", port, socket.SOCK_DGRAM) for port in lab.dns_ports),
+        *(("--mail-port", lab.mail_port + more, socket.SOCK_STREAM) for more in (0, 1)),
     ):
         _require_free(option, port, kind)
     private_folder(lab.folder)

@@ -53,7 +53,9 @@ def _programs(lab: Lab) -> list[tuple[str, tuple[str, ...]]]:
         (f"name-server-{port}", ("rosterd.demo.resolver", "--port", str(port), "--zone-file", str(zone)))
         for port, zone in zip(lab.dns_ports, lab.zones, strict=True)
     ]
-    return [("identity-provider", ("rosterd.demo.idp", *provider)), *servers]
+    ports = ("--port", str(lab.mail_port), "--page-port", str(lab.mail_port + 1))
+    mail = ("rosterd.demo.postbox", *ports, "--folder", str(lab.folder / "mails"))
+    return [("identity-provider", ("rosterd.demo.idp", *provider)), *servers, ("mail-server", mail)]
 
 
 def _running(lab: Lab, settings: Settings, config: Path) -> Running:

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from connector.sso.gate.domains import record_name
-from rosterd.lab.place import Lab
+from rosterd.lab.place import HOST, Lab
 
 WARNING = (
     "THIS PROVES NOTHING TO THE WORLD. The identity provider lets anybody in as anybody, without a password;",
-    "the name servers say whatever is published below, and nobody but this machine asks them.",
+    "the name servers say whatever is published below, and nobody but this machine asks them; no mail leaves it.",
 )
 
 
@@ -49,6 +49,7 @@ class Running:
         yield ""
         yield f"identity provider: {self.lab.entity_id}"
         yield f"name servers: {' and '.join(self.lab.resolvers)}"
+        yield f"mail server: {HOST}:{self.lab.mail_port}; every mail: {self.lab.mail_page}"
         yield f"folder: {self.lab.folder}"
         yield ""
         if self.copied:
@@ -67,7 +68,7 @@ class Running:
             yield f"{number:3}. {step.command}"
             yield from ((f"     {step.say}",) if step.say else ())
         yield ""
-        yield "Ctrl-C here ends the identity provider and the name servers."
+        yield "Ctrl-C here ends the identity provider, the name servers and the mail server."
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -90,6 +91,11 @@ class Running:
             )
         yield Step(self._command("sso", "on", *self._of))
         yield Step(self._command("sync", "enable", *self._of), "from now on directories may be read and applied")
+        newcomer = f"newcomer@{self.lab.domains[0]}"
+        yield Step(
+            self._command("invite", "add", newcomer, *self._of),
+            f"the invite is mailed at once: read it at {self.lab.mail_page}, and follow its link as {newcomer}",
+        )
 
     def _command(self, *words: str) -> str:
         return shlex.join(("rosterd", "-c", str(self.config.absolute()), *words))
@@ -115,6 +121,8 @@ class Running:
             "identity_provider": self.lab.entity_id,
             "metadata": str(self.lab.metadata),
             "resolvers": list(self.lab.resolvers),
+            "mail_server": f"{HOST}:{self.lab.mail_port}",
+            "mails": self.lab.mail_page,
             "set": {str(file): text for file, text in self.tables},
             "steps": [{"command": step.command, "say": step.say} for step in self.steps],
         }

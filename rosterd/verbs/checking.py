@@ -36,6 +36,9 @@ def check(
     daemon: Annotated[
         bool, typer.Option("--daemon", help="With --live: ask the running daemon, and nothing else.")
     ] = False,
+    mail_to: Annotated[
+        str, typer.Option("--mail-to", metavar="ADDRESS", help="With --live: send a test mail to this address.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Check the configuration; every failure is named with its fix."""
@@ -48,9 +51,12 @@ def check(
         from rosterd.readiness import ask_daemon
 
         answer(session, _result((), [ask_daemon(load_server(session.config), required=True)]))
-    from rosterd import checks
+    if mail_to and not live:
+        raise typer.BadParameter("--mail-to really connects: rosterd check --live --mail-to ADDRESS")
+    from rosterd import checks, mail_checks
 
-    found = checks.offline(session.load())
+    settings = session.load()
+    found = [*checks.offline(settings), *mail_checks.templates(settings)]
     if not live and not audit and not moved:
         answer(session, _result(found, live=False))
 
@@ -60,9 +66,13 @@ def check(
         found.extend([line async for line in checks.known_offerings(service)])
         found.extend([line async for line in checks.own_addresses(service)])
         found.extend([line async for line in checks.declared_domains(service)])
+        found.extend([line async for line in mail_checks.outbox(service)])
         connected: list[CheckLine] = []
         if live:
             connected = [line async for line in checks.live(service)]
+            connected += [line async for line in mail_checks.server(service)]
+        if mail_to:
+            connected.append(await mail_checks.test_mail(service, mail_to))
         if audit:
             found.extend([line async for line in checks.audits(service)])
         return _result(found, connected)

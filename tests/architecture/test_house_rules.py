@@ -40,6 +40,7 @@ MAY_READ_THE_CLOCK = {"rosterd.clock", "rosterd.demo.idp"}  # the demo's identit
 GOES_OUT = re.compile(r"ClientSession|TCPConnector|urlopen|open_connection|create_connection|HTTPS?Connection")
 OTHER_DOORS = {
     "connector.clients.scim": "reads a directory: a source, with its own authority and waits, as LDAP is",
+    "connector.delivery.mail.dialogue": "hands mail to the operator's own server; no HTTP, no address from outside",
     "rosterd.demo.idp": "somebody else's process",
     "rosterd.demo.report_act": "a BI tool that asks the demo's own daemon",
     "rosterd.demo.signon_acts": "a browser that signs in at the demo's own daemon",

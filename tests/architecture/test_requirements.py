@@ -11,7 +11,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 TEXT = (TESTS.parent / "docs" / "requirements.md").read_text(encoding="utf-8")
-ROWS = {row[0]: row[1] for row in re.findall(r"^\| ((?:[DPGAEN]|S-R|SSO-)\d+) \|[^|]*\| (.+) \|$", TEXT, re.MULTILINE)}
+ROWS = {row[0]: row[1] for row in re.findall(r"^\| ((?:[DPGAENL]|S-R|SSO-)\d+) \|[^|]*\| (.+) \|$", TEXT, re.MULTILINE)}
 NAMED = sorted({(file, name) for cell in ROWS.values() for file, name in re.findall(r"`([\w/.]+)::(\w+)`", cell)})
 
 
@@ -31,6 +31,7 @@ def test_every_requirement_has_its_row() -> None:
         ("S-R", 1, 60),
         ("N", 1, 17),
         ("SSO-", 0, 22),
+        ("L", 1, 17),
     )
     wanted = [f"{letter}{number}" for letter, first, last in counts for number in range(first, last + 1)]
     assert list(ROWS) == wanted

@@ -12,7 +12,7 @@ from connector.reconcile.policy.invites import InviteSettings
 from connector.sso import steps
 from ledger.store import people, seats
 from ledger.store.engine import Ledger
-from ledger.store.tables import audit, runs
+from ledger.store.tables import audit, outbox, runs
 from tests.parts.directories import ORGANIZATION, World
 
 DIRECTORIES = {"corp": "ldap", "hr": "scim"}
@@ -62,8 +62,8 @@ async def holdings(ledger: Ledger, name: str) -> dict[str, list[tuple[str, ...]]
 async def mailed(ledger: Ledger, kind: str = "invite.mail") -> list[str]:
     """Subjects of the outbox messages of one kind, oldest first."""
     async with ledger.read(ORGANIZATION.id) as reader:
-        statement = reader.select(audit.outbox, "subject").where(audit.outbox.c.kind == kind)
-        return [row.subject for row in await reader.all(statement.order_by(audit.outbox.c.id))]
+        statement = reader.select(outbox.outbox, "subject").where(outbox.outbox.c.kind == kind)
+        return [row.subject for row in await reader.all(statement.order_by(outbox.outbox.c.id))]
 
 
 async def due(ledger: Ledger, kind: str = "invite_expiry") -> dict[str, datetime]:

@@ -32,6 +32,7 @@ from ledger.seat import Subscription, Tier
 from ledger.store import audit, kept_groups, people, runs, seats
 from ledger.store.engine import Ledger
 from ledger.store.tables import audit as audit_tables
+from ledger.store.tables.outbox import outbox
 from tests.parts.directories import BASE, ORGANIZATION, RULES, HandSource, Somebody, mapping, open_gate, policy, sell
 from tests.parts.fences import ALONE
 from tests.parts.year_records import Evidence, Moments, Picture, broken_intervals
@@ -389,7 +390,6 @@ class Year:
         kinds = Counter(change[0] for changes in witness.values() for change in changes)
         async with self.ledger.read(ORGANIZATION.id) as reader:
             row = await runs.get(reader, outcome.run_id)
-            outbox = audit_tables.outbox
             mails = await reader.tuples(reader.select(outbox, "subject").where(
                 outbox.c.run_id == outcome.run_id, outbox.c.kind == "invite.mail"))  # fmt: skip
         assert row is not None
@@ -485,7 +485,6 @@ class Year:
             assert not (broken := await broken_intervals(reader)), broken[:5]
             different = await self.moments.differences(reader, every=1 if len(self.moments.kept) < 100 else 3)
             assert not different, different[:5]
-            outbox = audit_tables.outbox
             mails = await reader.tuples(reader.select(outbox, "subject").where(outbox.c.kind == "invite.mail"))
             assert len(mails) == len(set(mails)) == self.invited, "nobody is invited twice"
             told = await reader.tuples(reader.select(outbox, "subject").where(outbox.c.kind == "plan.held"))

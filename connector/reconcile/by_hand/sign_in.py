@@ -42,7 +42,7 @@ class Arrival:
     """Somebody whom the organization's own identity provider vouched for. ``subject``: their key, made as ``kind``
     says; ``earlier``: keys under which they may be bound from before (``earlier_by_address``: made of the address
     alone); ``signer``: the key that signed, where it is known; ``no_first``: why this sign-in binds nobody (N1), if it
-    may not."""
+    may not; ``invited``: whose invite was followed: it claims that person's seat, or nothing (N7)."""
 
     mail: Email
     entity_id: str
@@ -52,6 +52,7 @@ class Arrival:
     earlier_by_address: bool = False
     signer: str = ""
     no_first: Refused | None = None
+    invited: str = ""
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -117,6 +118,12 @@ async def _find(book: Book, arrival: Arrival) -> Claimed | RelinkHeld:
     if bond is None or arrival.kind is SubjectKind.MAIL or (known_before and arrival.earlier_by_address):
         await _require_decided(book, arrival, person)
     if bond is None:
+        if arrival.invited not in {"", person.id}:
+            raise Refused(
+                f"you signed in as {person.mail}, and this invite is for somebody else: nothing was claimed",
+                where=book.organization,
+                next_step="follow your own invite, or sign in without one",
+            )
         if arrival.no_first is not None:
             raise arrival.no_first
         held = await _bind(book, arrival, person)

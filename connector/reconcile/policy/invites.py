@@ -12,11 +12,10 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from ledger.errors import BadInput, Refused
-from ledger.identity import Email, IdentityState, a_label
+from ledger.identity import INVITE_EXPIRY, Email, IdentityState, a_label
 from ledger.settings import Duration, SettingsModel
 
-EXPIRY = "invite_expiry"
-"""Kind of the due date after which an invite that nobody accepted is expired; its subject is the identity."""
+EXPIRY = INVITE_EXPIRY
 
 
 class InviteSettings(SettingsModel):

@@ -22,13 +22,14 @@ TEST, LOGIN = "test", "login"
 MAX_SEALED = 3000
 """Characters of one sealed request; browsers keep cookies up to 4096, and none of ours comes near that."""
 
-_LABEL = b"rosterd sso: requests in cookies, 1"
+_LABEL = b"rosterd sso: requests in cookies, 2"
 """Another label, another key: what one release sealed in a form that the next does not read is refused by it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """A request that went out and has not been answered. Instants are of the clock of the host that sent it."""
+    """A request that went out and has not been answered. ``invite``: the person whose invite was followed; empty: none
+    was. Instants are of the clock of the host that sent it."""
 
     id: str
     organization: str
@@ -38,6 +39,7 @@ class OpenRequest:
     domain: str
     relay_state: str
     actor: str
+    invite: str
     begun_at: datetime
     expires_at: datetime
 

@@ -1,10 +1,10 @@
-"""The witness: append-only audit events, purgeable payloads, sealed batches; and the transactional outbox."""
+"""The witness: append-only audit events, purgeable payloads, sealed batches."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index, Integer
+from sqlalchemy import BigInteger
 
-from ledger.store.tables.base import Column, Instant, Json, Text, instant, plain, text
+from ledger.store.tables.base import Column, instant, plain, text
 
 audit_event = plain(
     "audit_event",
@@ -40,25 +40,3 @@ audit_seal = plain(
     instant("sealed_at"),
     key=("to_seq",),
 )
-
-outbox = plain(
-    "outbox",
-    text("id"),
-    text("kind"),  # invite.mail · plan.held · sync.suspended …
-    text("subject"),
-    Column("payload", Json, nullable=False),
-    text("run_id"),
-    instant("created_at"),
-    text("state"),  # waiting | delivered | dead
-    Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("next_at", Instant, nullable=True),
-    Column("last_error", Text, nullable=False, server_default=""),
-    key=("id",),
-)
-Index(
-    "ix_outbox_due",
-    outbox.c.next_at,
-    sqlite_where=outbox.c.state == "waiting",
-    postgresql_where=outbox.c.state == "waiting",
-)
-"""Delivery asks for what is due in any organization; what was delivered leaves this index."""

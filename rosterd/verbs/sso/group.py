@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rosterd.verbs import directory_sync
-from rosterd.verbs.sso import bonds, domains, guide, provider, status, switch
+from rosterd.verbs.sso import bonds, directory_sync, domains, guide, provider, status, switch
 
 
 def add_to(root: typer.Typer) -> None:

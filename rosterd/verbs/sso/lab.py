@@ -1,4 +1,4 @@
-"""lab: an identity provider and name servers on this machine, to try single sign-on with one's own configuration."""
+"""lab: an identity provider, name servers and a mail server on this machine, to try one's own configuration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ledger.errors import BadInput, Unavailable
 from rosterd.verbs.console import Json, OneOrganization, Session, Shown, answer, choose, write_json, write_lines
 
 lab = typer.Typer(
-    help="An identity provider and name servers on this machine, to try single sign-on without the world.",
+    help="An identity provider, name servers and a mail server on this machine, to try everything without the world.",
     invoke_without_command=True,
 )
 Folder = Annotated[
@@ -22,6 +22,9 @@ Folder = Annotated[
 Port = Annotated[int, typer.Option("--idp-port", min=1, max=65535, help="Port of the identity provider.")]
 DnsPort = Annotated[
     int, typer.Option("--dns-port", min=1, max=65534, help="Port of one name server; the other has the next one.")
+]
+MailPort = Annotated[
+    int, typer.Option("--mail-port", min=1, max=65534, help="Port of the mail server; its page has the next one.")
 ]
 
 
@@ -34,12 +37,13 @@ def run(
     ] = False,
     idp_port: Port = 8090,
     dns_port: DnsPort = 8053,
+    mail_port: MailPort = 8025,
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
-    """Run an identity provider and two name servers until Ctrl-C, and print the commands from here to directory sync.
+    """Run an identity provider, two name servers and a mail server until Ctrl-C, and print every command to sync.
 
-    It proves nothing to the world: whoever can reach it signs in as anybody.
+    It proves nothing to the world: whoever can reach it signs in as anybody. No mail leaves this machine.
     """
     if context.invoked_subcommand is not None:
         return
@@ -51,7 +55,12 @@ def run(
     session.as_json = session.as_json or as_json
     settings = session.load()
     planned = place.planned(
-        settings, choose(settings, organization), folder=folder, idp_port=idp_port, dns_port=dns_port
+        settings,
+        choose(settings, organization),
+        folder=folder,
+        idp_port=idp_port,
+        dns_port=dns_port,
+        mail_port=mail_port,
     )
 
     def say(running: Running) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from ledger.errors import RosterdError
 from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
-from rosterd.verbs.directory_sync import sync_lines
+from rosterd.verbs.sso.directory_sync import sync_lines
 from rosterd.verbs.sso.words import moment
 
 if TYPE_CHECKING:

@@ -44,6 +44,7 @@ POST   /ingest/v1/usage-events                       usage:write
 GET    /ingest/v1/quarantine                         usage:write
 POST   /ingest/v1/quarantine/replay                  usage:write
 DELETE /ingest/v1/quarantine                         usage:write
+GET    /sso/{{organization}}/invite                    {PUBLIC}
 GET    /sso/{{organization}}/login                     {PUBLIC}
 GET    /sso/{{organization}}/metadata                  {PUBLIC}
 GET    /sso/{{organization}}/test                      {PUBLIC}
@@ -62,6 +63,11 @@ POST   /admin/v1/undo                                runs:approve
 GET    /admin/v1/audit                               audit:read
 GET    /admin/v1/groups                              people:read
 GET    /admin/v1/groups/{{id}}/members                 people:read
+GET    /admin/v1/outbox                              people:read
+POST   /admin/v1/outbox/release                      people:write
+GET    /admin/v1/outbox/{{message}}                    people:read
+POST   /admin/v1/outbox/{{message}}/retry              people:write
+POST   /admin/v1/outbox/{{message}}/drop               people:write
 GET    /admin/v1/people                              people:read
 POST   /admin/v1/people                              people:write
 GET    /admin/v1/people/{{id}}                         people:read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -12,8 +13,10 @@ import subprocess
 import sys
 import time
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ import pytest
 
 from connector.sso.settings import SsoSettings
 from ledger.errors import BadInput
+from rosterd.demo.signon_acts import claim
 from rosterd.lab import own_copy, place
 from rosterd.loading import load
 from tests.parts.installation import Installation, free_port
@@ -117,16 +121,21 @@ def a_lab(shell: Shell, acme: Installation, *options: str) -> Iterator[tuple[sub
 
 
 def free_ports() -> tuple[str, ...]:
-    """Options with ports nobody has: one for the provider, two in a row for the name servers."""
+    """Options with ports nobody has: for the provider, for two name servers, for the mail server and its page."""
+    names, mail = two_in_a_row(socket.SOCK_DGRAM), two_in_a_row(socket.SOCK_STREAM)
+    return ("--idp-port", str(free_port()), "--dns-port", str(names), "--mail-port", str(mail))
+
+
+def two_in_a_row(kind: socket.SocketKind) -> int:
     while True:
         first = free_port()
         try:
             for port in (first, first + 1):
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                with socket.socket(socket.AF_INET, kind) as probe:
                     probe.bind(("127.0.0.1", port))
         except OSError:
             continue
-        return ("--idp-port", str(free_port()), "--dns-port", str(first))
+        return first
 
 
 def walk(shell: Shell, printed: str) -> str:
@@ -134,7 +143,7 @@ def walk(shell: Shell, printed: str) -> str:
     said = ""
     known: dict[str, str] = {}
     commands = STEP.findall(printed)
-    assert len(commands) == 9
+    assert len(commands) == 10
     for command in commands:
         for name, value in known.items():
             command = command.replace(f"'{name}'", shlex.quote(value))
@@ -147,6 +156,22 @@ def walk(shell: Shell, printed: str) -> str:
         if found := re.search(r"^(http\S+)$", said, re.MULTILINE):
             known["URL"] = found[1]
     return said
+
+
+def the_link(page: str, mail: str) -> str:
+    """The invite that came to an address, as its mail's page shows it."""
+    for _ in range(200):
+        found = re.search(rf"href='(/\d+)'>\d+</a><td>[^<]*{mail}", read(page))
+        if found:
+            [link] = set(re.findall(r'href="([^"]+/invite[^"]+)"', read(page.rstrip("/") + found[1])))
+            return unescape(link)
+        time.sleep(0.1)
+    raise AssertionError(read(page))
+
+
+def read(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
+        return str(answer.read().decode())
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -176,7 +201,11 @@ def test_what_a_lab_with_a_copy_prints_leads_to_sync(shell: Shell, acme: Install
     before = contents(acme.folder)
     with a_lab(shell, acme, "--write") as (_, printed):
         assert "THIS PROVES NOTHING TO THE WORLD" in printed
-        assert walk(shell, printed).startswith("sync: enabled")
+        assert "newcomer@acme.example" in walk(shell, printed)
+        page = re.findall(r"every mail: (http\S+)", printed)[0]
+        link = the_link(page, "newcomer@acme.example")
+        assert "Welcome, newcomer@acme.example." in asyncio.run(claim(link, "newcomer@acme.example"))
+        assert "was claimed already" in read(link)
         copy = shlex.quote(str(acme.folder / "lab" / "rosterd.toml"))
         status = shell.types(f"rosterd -c {copy} sso status")
         assert "acme.example: verified, gate open" in status
@@ -186,7 +215,8 @@ def test_what_a_lab_with_a_copy_prints_leads_to_sync(shell: Shell, acme: Install
     assert contents(acme.folder) == before
     # it comes back as it was, by the copy's own name; for other ports it does not
     ports = re.findall(r"127\.0\.0\.1:(\d+)", printed)
-    again = shell.leaves_running(f"rosterd -c {copy} lab --idp-port {ports[0]} --dns-port {ports[1]}")
+    chosen = f"--idp-port {ports[0]} --dns-port {ports[1]} --mail-port {ports[3]}"
+    again = shell.leaves_running(f"rosterd -c {copy} lab {chosen}")
     assert "put into" not in read_until(again, END)
     again.terminate()
     assert again.wait(30) == 0
@@ -202,7 +232,7 @@ def test_what_a_lab_says_to_put_into_ones_own_files_leads_to_sync(shell: Shell, 
             tomllib.loads(text)
             with Path(file).open("a", encoding="utf-8") as handle:
                 handle.write("\n" + "\n".join(line.removeprefix("    ") for line in text.splitlines()) + "\n")
-        assert walk(shell, printed).startswith("sync: enabled")
+        assert "newcomer@acme.example" in walk(shell, printed)
 
 
 def test_programs_get_the_same_as_one_document(shell: Shell, acme: Installation) -> None:
@@ -214,7 +244,7 @@ def test_programs_get_the_same_as_one_document(shell: Shell, acme: Installation)
     document = json.loads(text)
     assert "PROVES NOTHING" in document["warning"]
     assert list(document["set"]) == [str(acme.file), str(acme.organization)]
-    assert [step["command"].split()[3:5] for step in document["steps"]][-1] == ["sync", "enable"]
+    assert [step["command"].split()[3:5] for step in document["steps"]][-2:] == [["sync", "enable"], ["invite", "add"]]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
@@ -222,7 +252,7 @@ def test_nothing_of_a_lab_outlives_it(shell: Shell, acme: Installation, number: 
     child = shell.leaves_running(shlex.join(("rosterd", "-c", str(acme.file), "lab", *free_ports())))
     read_until(child, END)
     children = descendants(child.pid)
-    assert len(children) == 3
+    assert len(children) == 4
     child.send_signal(number)
     assert child.wait(30) == (-9 if number is signal.SIGKILL else 0)
     until = time.monotonic() + _SECONDS
@@ -242,9 +272,9 @@ def test_a_lab_whose_provider_died_says_so_and_ends(shell: Shell, acme: Installa
     assert not [pid for pid in others if alive(pid)]
 
 
-@pytest.mark.parametrize("option", ["--idp-port", "--dns-port"])
+@pytest.mark.parametrize("option", ["--idp-port", "--dns-port", "--mail-port"])
 def test_a_port_in_use_is_named(acme: Installation, option: str) -> None:
-    kind = socket.SOCK_STREAM if option == "--idp-port" else socket.SOCK_DGRAM
+    kind = socket.SOCK_DGRAM if option == "--dns-port" else socket.SOCK_STREAM
     options = dict(zip(*[iter(free_ports())] * 2, strict=True))
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("127.0.0.1", 0))
@@ -325,6 +355,6 @@ def test_a_file_that_cannot_be_copied_is_not_used(acme: Installation) -> None:
     text = acme.organization.read_text(encoding="utf-8")
     acme.organization.write_text(f'sso.metadata = "file:mine.xml"\n{text}', encoding="utf-8")
     settings = load(acme.file, {})
-    lab = place.planned(settings, "acme", folder=None, idp_port=1, dns_port=2)
+    lab = place.planned(settings, "acme", folder=None, idp_port=1, dns_port=2, mail_port=4)
     with pytest.raises(BadInput, match="the copy"):
         own_copy.write(lab, settings)

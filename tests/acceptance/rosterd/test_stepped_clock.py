@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.parts.installation import Daemon, Installation
-
-PRELOADED = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+from tests.parts.moved_clock import movable
 
 
 @pytest.fixture
@@ -43,18 +42,6 @@ def run_by_run(daemon: Daemon, count: int) -> None:
     for _ in range(count):
         while "kind=reconcile" not in daemon.wait_for("job.done"):
             pass
-
-
-def movable(folder: Path) -> tuple[Path, dict[str, str]]:
-    """The file that says how far the wall clock is moved, and the environment in which it is."""
-    clock = folder / "clock"
-    clock.write_text("+0")
-    return clock, {
-        "LD_PRELOAD": str(PRELOADED),
-        "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
 
 
 def test_a_clock_that_cannot_be_right_is_told_until_it_is_corrected_or_accepted(

@@ -18,7 +18,7 @@ UNSCOPED = {
     "bulk.py": "the bulk door behind the handles: it is given the organization",
     "jobs.py": "workers serve every organization",
     "leases.py": "a lease belongs to a process",
-    "outbox.py": "delivery claims what is due in any organization",
+    "deliveries.py": "delivery claims what is due in any organization",
     "tokens.py": "a token is looked up before its organization is known",
     "sso_requests.py": "one domain belongs to one organization only: claims are looked at across all of them",
 }

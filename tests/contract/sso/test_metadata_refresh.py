@@ -27,7 +27,7 @@ from ledger.store import audit, claims
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from ledger.store.tables import people
-from ledger.store.tables.audit import outbox
+from ledger.store.tables.outbox import outbox
 from ledger.store.tables.sso import sso_version
 from rosterd.faces import arrive
 from rosterd.service import Service

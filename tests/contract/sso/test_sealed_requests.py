@@ -78,7 +78,7 @@ async def counts(ledger: Ledger) -> tuple[int, int]:
 
 def test_n10_what_is_sealed_comes_back_and_nothing_else() -> None:
     seal = RequestSeal(SECRET)
-    request = OpenRequest("id-1", "acme", LOGIN, "main", 3, "acme.example", "x" * 43, "ada ł", NOW, NOW)
+    request = OpenRequest("id-1", "acme", LOGIN, "main", 3, "acme.example", "x" * 43, "ada ł", "p1", NOW, NOW)
     sealed = seal.seal(request)
     assert seal.opened(sealed, "acme") == request
     assert RequestSeal(SECRET).opened(sealed, "acme") == request, "another process of the installation"
@@ -94,7 +94,9 @@ def test_n10_what_is_sealed_comes_back_and_nothing_else() -> None:
 
 
 def test_n10_a_cookie_stays_far_below_what_browsers_keep() -> None:
-    longest = OpenRequest("id-" + "x" * 40, "o" * 64, LOGIN, "main", 10**6, "d" * 253, "x" * 43, "a" * 64, NOW, NOW)
+    longest = OpenRequest(
+        "id-" + "x" * 40, "o" * 64, LOGIN, "main", 10**6, "d" * 253, "x" * 43, "a" * 64, "i" * 64, NOW, NOW
+    )
     assert len(RequestSeal(SECRET).seal(longest)) < 1500
 
 

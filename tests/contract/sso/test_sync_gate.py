@@ -18,7 +18,7 @@ from connector.sso.provider.connection_steps import MAIN
 from ledger.errors import Busy, Refused
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
-from ledger.store.tables.audit import outbox
+from ledger.store.tables.outbox import outbox
 from tests.parts.fences import ALONE
 from tests.parts.sso_organization import prove
 

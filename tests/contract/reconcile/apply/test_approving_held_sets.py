@@ -11,10 +11,11 @@ from connector.reconcile import run
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.show.outcome import RunOutcome, RunState
 from ledger.errors import Refused
-from ledger.store import outbox, runs, tokens
+from ledger.store import runs, tokens
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
 from tests.parts.fences import ALONE
+from tests.parts.outbox_rows import written
 
 NONE_UNASKED = {"day_floor": 0, "day_percent": 0, "team_day_floor": 99}
 FREEZE = {
@@ -59,9 +60,8 @@ async def approve(world: World, digest: str, actor: str, **values: Any) -> RunOu
     )
 
 
-async def told(ledger: Ledger, now: datetime, kind: str) -> list[Any]:
-    claimed = await outbox.claim(ledger, now=now, hold=timedelta(0), kinds=[kind])
-    return [message.payload for message in claimed]
+async def told(ledger: Ledger, kind: str) -> list[Any]:
+    return [row.payload for row in await written(ledger, kind)]
 
 
 async def test_g3_inside_a_freeze_additions_go_on_and_harm_waits_for_the_word(ledger: Ledger, now: datetime) -> None:
@@ -82,7 +82,7 @@ async def test_g3_inside_a_freeze_additions_go_on_and_harm_waits_for_the_word(le
     assert (by_digest.state, by_digest.counts) == (RunState.HELD, {}), "a digest is not the word"
     done = await approve(world, held.held, "ada", despite_freeze=True)
     assert done.counts == {"PauseSeat": 1, "DisableIdentity": 1}
-    assert [item["next"] for item in await told(ledger, INSIDE, "plan.held")] == [
+    assert [item["next"] for item in await told(ledger, "plan.held")] == [
         f"rosterd approve {held.held[:12]} --reason TEXT --despite-freeze"
     ]
 
@@ -118,7 +118,7 @@ async def test_g3_two_principals_approve_and_the_first_is_told_so(ledger: Ledger
     assert "one more approval by another principal is needed" in first.lines[0]
     assert f"`rosterd approve {held.held[:12]} --reason TEXT`" in first.lines[1]
     assert "expires in 3 days" in first.lines[1]
-    assert [item["approved_by"] for item in await told(ledger, world.now, "plan.approval_needed")] == ["ada"]
+    assert [item["approved_by"] for item in await told(ledger, "plan.approval_needed")] == ["ada"]
     with pytest.raises(Refused, match="another principal"):
         await approve(world, held.held, "ada")
     planned = await run.plan(ledger, world.setup, now=world.now)

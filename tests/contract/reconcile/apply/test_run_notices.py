@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,11 +11,12 @@ from connector.reconcile import run
 from connector.reconcile.apply import notices
 from connector.reconcile.show.outcome import RunState
 from connector.sso.gate import sync
-from ledger.store import outbox, runs
+from ledger.store import runs
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from tests.parts.directories import BASE, ORGANIZATION, HandSource, World, make_world, mapping, policy, stand_in_gate
 from tests.parts.fences import ALONE
+from tests.parts.outbox_rows import written
 
 
 @pytest.fixture(autouse=True)
@@ -24,9 +25,8 @@ def _gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def told(world: World, *kinds: str) -> list[tuple[str, Any]]:
-    """Messages of these kinds that nobody was given yet."""
-    claimed = await outbox.claim(world.ledger, now=world.now, hold=timedelta(days=9999), kinds=list(kinds))
-    return [(message.subject, message.payload) for message in claimed]
+    """Messages of these kinds that were written now."""
+    return [(row.subject, row.payload) for row in await written(world.ledger, *kinds, since=world.now)]
 
 
 async def step(world: World, **parts: float) -> list[tuple[str, Any]]:

@@ -1,0 +1,139 @@
+"""What an administrator sees of the outbox and does about one message: retry, drop, release (L1, L3).
+
+Every act is audited with who did it. Prohibition: sends nothing; what is made due is sent by the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ledger.audit import AuditEvent
+from ledger.errors import BadInput, NotFound, Refused
+from ledger.instant import to_text
+from ledger.jobs import Unleased
+from ledger.store import audit, deliveries
+from ledger.store.book import Reader
+from ledger.store.deliveries import Delivery, DeliveryState
+from ledger.store.engine import Ledger
+
+OPEN = (DeliveryState.WAITING, DeliveryState.KEPT, DeliveryState.DEAD)
+"""What somebody may have to do something about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """How many messages of a kind are due now, or would be: ``done`` says which."""
+
+    kind: str
+    number: int
+    done: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON document."""
+        return {"kind": self.kind, "messages": self.number, "released": self.done}
+
+
+def shown(item: Delivery) -> dict[str, Any]:
+    """One delivery as a JSON document; ``payload`` only where one is shown by itself."""
+    found: dict[str, Any] = {
+        "id": item.message_id,
+        "target": item.target,
+        "kind": item.kind,
+        "subject": item.subject,
+        "written_at": to_text(item.created_at),
+        "state": item.state.value,
+        "next_at": to_text(item.next_at) if item.next_at else None,
+        "attempts": item.attempts,
+        "settled_at": to_text(item.settled_at) if item.settled_at else None,
+        "note": item.note,
+    }
+    if item.payload is not None:
+        receivers = [
+            {"receiver": receipt.receiver, "taken": receipt.taken, "note": receipt.note} for receipt in item.done
+        ]
+        found |= {"told_with": item.batch, "receivers": receivers, "payload": item.payload}
+    return found
+
+
+async def one(reader: Reader, beginning: str) -> list[Delivery]:
+    """The deliveries of the one message whose id begins so, one for each target. Raises ``NotFound``, and ``BadInput``
+    when several begin so."""
+    found = await deliveries.of_message(reader, beginning) if beginning else []
+    ids = sorted({item.message_id for item in found})
+    if not ids:
+        raise NotFound(f"there is no message {beginning!r}", where="outbox", next_step="rosterd outbox list")
+    if len(ids) > 1:
+        raise BadInput(
+            f"several messages begin with {beginning!r}: {', '.join(ids[:5])}", where="outbox", next_step="write more"
+        )
+    return found
+
+
+async def retry(ledger: Ledger, organization: str, beginning: str, *, actor: str, now: datetime) -> list[Delivery]:
+    """A dead or dropped message, or one that waits for its next try, is due at once. Raises as ``one``, and ``Refused``
+    for one that was sent, is no longer true, or is kept."""
+    async with ledger.write(organization, Unleased.DELIVERY, at=now) as book:
+        found = await one(book, beginning)
+        done = [item for item in found if await deliveries.retry(book, item.message_id, item.target)]
+        if not done:
+            raise Refused(f"the message is {_states(found)}", where=found[0].message_id, next_step=_next(found))
+        await _audit(book, actor, "outbox.retried", done)
+    return done
+
+
+async def drop(
+    ledger: Ledger, organization: str, beginning: str, *, reason: str, actor: str, now: datetime
+) -> list[Delivery]:
+    """Never send it. Raises as ``one``, ``BadInput`` without a reason, ``Refused`` where it has ended already."""
+    if not reason.strip():
+        raise BadInput("a message that is dropped needs a reason", where="reason", next_step="say why")
+    async with ledger.write(organization, Unleased.DELIVERY, at=now) as book:
+        found = await one(book, beginning)
+        note = f"dropped by {actor}: {reason.strip()}"[:500]
+        done = [item for item in found if await deliveries.drop(book, item.message_id, item.target, note)]
+        if not done:
+            raise Refused(f"the message is {_states(found)}", where=found[0].message_id, next_step=_next(found))
+        await _audit(book, actor, "outbox.dropped", done, reason.strip())
+    return done
+
+
+async def release(
+    ledger: Ledger, organization: str, target: str, kind: str, *, confirmed: bool, actor: str, now: datetime
+) -> Released:
+    """What was written before its target began, of one kind, is due at once where ``confirmed`` (L3). Raises
+    ``NotFound`` when nothing of the kind is kept."""
+    async with ledger.read(organization) as reader:
+        counts = await deliveries.counts(reader)
+    number = counts.get((target, kind, DeliveryState.KEPT), 0)
+    if not number:
+        kept = sorted({found for _, found, state in counts if state is DeliveryState.KEPT})
+        raise NotFound(
+            f"nothing of kind {kind} is kept; kinds of what is: {', '.join(kept) or 'none'}",
+            where="outbox",
+            next_step="rosterd outbox list",
+        )
+    if not confirmed:
+        return Released(kind, number, done=False)
+    async with ledger.write(organization, Unleased.DELIVERY, at=now) as book:
+        number = await deliveries.release(book, target, kind)
+        event = AuditEvent(actor, "outbox.released", kind, after={"target": target, "messages": number})
+        await audit.append(book, [event])
+    return Released(kind, number, done=True)
+
+
+async def _audit(book: Any, actor: str, verb: str, done: Collection[Delivery], reason: str = "") -> None:
+    events = [AuditEvent(actor, verb, item.message_id, reason, after={"target": item.target}) for item in done]
+    await audit.append(book, events)
+
+
+def _states(found: Collection[Delivery]) -> str:
+    return " and ".join(sorted({item.state.value for item in found}))
+
+
+def _next(found: Collection[Delivery]) -> str:
+    first = next(iter(found))
+    kept = first.state is DeliveryState.KEPT
+    return f"rosterd outbox release --kind {first.kind}" if kept else f"rosterd outbox show {first.message_id}"

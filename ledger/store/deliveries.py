@@ -1,0 +1,421 @@
+"""Deliveries of messages to targets: claimed by one, settled once, tried again until then (L1).
+
+A claim is a hold for a time, by the clock that every host shares; how often a delivery was claimed is its fence, so
+that hands whose hold ended settle nothing. Messages of one subject are told in the order in which they were written.
+Prohibition: sends nothing, and decides nothing of what a receiver's answer means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ledger.errors import Stale
+from ledger.store.book import Book, Reader
+from ledger.store.engine import Ledger
+from ledger.store.tables.outbox import delivery, delivery_target, outbox
+
+_COLUMNS = ("message_id", "kind", "subject", "created_at")
+
+
+class DeliveryState(StrEnum):
+    """WAITING: due or in somebody's hands · KEPT: older than its target, until released (L3) · SENT: its receivers have
+    it · OBSOLETE: no longer true when its turn came (L2) · DEAD: refused for good · DROPPED: by hand."""
+
+    WAITING = "waiting"
+    KEPT = "kept"
+    SENT = "sent"
+    OBSOLETE = "obsolete"
+    DEAD = "dead"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One message of a batch."""
+
+    id: str
+    subject: str
+    payload: Any
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """One receiver is done with: it took the batch, or will never take it. ``note``: in its words."""
+
+    receiver: str
+    taken: bool
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages of one kind in somebody's hands, told together; ``id`` is the first one's, and what makes the telling
+    idempotent. ``done``: the receivers that are not asked again. ``claims`` fences earlier hands."""
+
+    organization: str
+    target: str
+    id: str
+    kind: str
+    messages: tuple[Told, ...]
+    claims: int
+    attempts: int
+    begun_at: datetime | None
+    done: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """Kinds whose messages are told together, and how long after one telling the next may follow."""
+
+    kinds: frozenset[str] = frozenset()
+    window: timedelta = timedelta(0)
+    most: int = 100
+
+
+async def address(book: Book, written: Sequence[tuple[str, str, str, datetime]]) -> None:
+    """One delivery for each message (id, kind, subject, instant) and target that takes its kind, due at once."""
+    targets = await book.all(book.select(delivery_target))
+    for row in targets:
+        kinds = frozenset(row.kinds)
+        await _insert(book, row.target, [item for item in written if item[1] in kinds], DeliveryState.WAITING)
+
+
+async def start(book: Book, target: str, kinds: Collection[str], *, keep_before: datetime) -> int:
+    """From now on messages of these kinds go to ``target``. What was written before ``keep_before`` is kept until
+    somebody releases it (L3); returns how many messages that are."""
+    known = await book.first(book.select(delivery_target).where(delivery_target.c.target == target))
+    new = frozenset(kinds) - frozenset(known.kinds if known else ())
+    started = known.started_at if known else book.at
+    await book.upsert(delivery_target, ("target",), [{"target": target, "kinds": sorted(kinds), "started_at": started}])
+    kept = 0
+    if known is None:  # it was here before, and stopped
+        old = (*_waiting(target), delivery.c.created_at < keep_before)
+        kept += await book.update(delivery, {"state": DeliveryState.KEPT.value, "next_at": None}, *old)
+    has_one = exists().where(
+        delivery.c.organization_id == outbox.c.organization_id,
+        delivery.c.message_id == outbox.c.id,
+        delivery.c.target == target,
+    )
+    missing = book.select(outbox, "id", "kind", "subject", "created_at").where(outbox.c.kind.in_(sorted(new)), ~has_one)
+    rows = await book.tuples(missing.order_by(outbox.c.created_at, outbox.c.id))
+    old_rows = [row for row in rows if row[3] < keep_before]
+    await _insert(book, target, old_rows, DeliveryState.KEPT)
+    await _insert(book, target, [row for row in rows if row[3] >= keep_before], DeliveryState.WAITING)
+    return kept + len(old_rows)
+
+
+async def stop(book: Book, target: str) -> None:
+    """Messages that are written from now on go there no more; what waits goes on waiting."""
+    await book.delete(delivery_target, delivery_target.c.target == target)
+
+
+async def started(reader: Reader) -> dict[str, frozenset[str]]:
+    """Target → the kinds that it takes."""
+    return {row.target: frozenset(row.kinds) for row in await reader.all(reader.select(delivery_target))}
+
+
+async def any_due(
+    ledger: Ledger, target: str, organizations: Collection[str], *, now: datetime, digest: Digest
+) -> bool:
+    """Whether a claim would find something: asked without a write, which on SQLite waits for whoever writes."""
+    async with ledger.unscoped_read() as connection:
+        taking = _Taking(connection, target, await ledger.moment(connection, now), digest)
+        return (await connection.execute(taking.due(organizations, 1))).first() is not None
+
+
+async def claim(
+    ledger: Ledger,
+    target: str,
+    organizations: Collection[str],
+    *,
+    now: datetime,
+    hold: timedelta,
+    limit: int,
+    digest: Digest,
+) -> list[Batch]:
+    """Take up to ``limit`` batches that are due, longest first, for ``hold``; nobody else gets them meanwhile.
+
+    What is not settled, put off or held further by then is due again: delivery is at least once. Messages of a
+    ``digest`` kind come together, and wait while the last telling of their kind is not ``digest.window`` ago.
+    """
+    async with ledger.unscoped_write() as connection:
+        now = await ledger.moment(connection, now)
+        taking = _Taking(connection, target, now, digest)
+        rows = await connection.execute(taking.due(organizations, limit).with_for_update(skip_locked=True))
+        found: list[Batch] = []
+        for row in rows.all():
+            together = await taking.together(row)
+            if together:
+                found.append(await taking.take(together, now + hold))
+        return found
+
+
+async def hold_further(ledger: Ledger, batch: Batch, *, now: datetime, hold: timedelta) -> None:
+    """Hold what is left of it for another while; where somebody else took it since, nothing happens."""
+    async with ledger.unscoped_write() as connection:
+        until = await ledger.moment(connection, now) + hold
+        await connection.execute(update(delivery).where(*_ours(batch)).values(next_at=until))
+
+
+async def progress(ledger: Ledger, batch: Batch, *, now: datetime, hold: timedelta) -> None:
+    """Keep what ``batch.done`` says now, and hold it further. Raises ``Stale`` as ``settle``."""
+    async with ledger.unscoped_write() as connection:
+        until = await ledger.moment(connection, now) + hold
+        await _change(connection, batch, [told.id for told in batch.messages], {"done": _kept(batch), "next_at": until})
+
+
+async def settle(
+    ledger: Ledger, batch: Batch, state: DeliveryState, *, note: str, now: datetime, ids: Collection[str] | None = None
+) -> Batch:
+    """It has ended so; ``ids``: these messages of the batch only. Returns the batch without them. Raises ``Stale`` when
+    the hold had ended and somebody else took it since, or it was dropped."""
+    chosen = [told.id for told in batch.messages if ids is None or told.id in ids]
+    async with ledger.unscoped_write() as connection:
+        at = await ledger.moment(connection, now)
+        values = {"state": state.value, "settled_at": at, "next_at": None, "note": note, "done": _kept(batch)}
+        await _change(connection, batch, chosen, values)
+    return replace(batch, messages=tuple(told for told in batch.messages if told.id not in chosen))
+
+
+async def put_off(
+    ledger: Ledger, batch: Batch, *, wait: timedelta, note: str, now: datetime, counts: bool = True
+) -> None:
+    """Due again after ``wait``. ``counts``: it was an attempt. Raises ``Stale`` as ``settle``."""
+    async with ledger.unscoped_write() as connection:
+        now = await ledger.moment(connection, now)
+        values: dict[str, Any] = {"next_at": now + wait, "note": note, "done": _kept(batch)}
+        if counts:
+            values |= {"attempts": batch.attempts + 1, "begun_at": batch.begun_at or now}
+        await _change(connection, batch, [told.id for told in batch.messages], values)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One delivery as an operator sees it; ``payload`` only where one is shown."""
+
+    message_id: str
+    target: str
+    kind: str
+    subject: str
+    created_at: datetime
+    state: DeliveryState
+    next_at: datetime | None
+    attempts: int
+    settled_at: datetime | None
+    batch: str
+    done: tuple[Receipt, ...]
+    note: str
+    payload: Any = None
+
+
+async def listed(
+    reader: Reader, *, states: Collection[DeliveryState], kind: str = "", target: str = "", limit: int = 1000
+) -> list[Delivery]:
+    """Deliveries in these states, oldest first."""
+    statement = reader.select(delivery).where(delivery.c.state.in_(sorted(states)))
+    if kind:
+        statement = statement.where(delivery.c.kind == kind)
+    if target:
+        statement = statement.where(delivery.c.target == target)
+    statement = statement.order_by(delivery.c.created_at, delivery.c.message_id).limit(limit)
+    return [_shown(row) for row in await reader.all(statement)]
+
+
+async def of_message(reader: Reader, beginning: str, *, most: int = 10) -> list[Delivery]:
+    """The deliveries of every message whose id begins so, with payloads; at most ``most``."""
+    with_payload = reader.select(delivery).add_columns(outbox.c.payload).join(outbox, _same_message())
+    statement = with_payload.where(delivery.c.message_id.startswith(beginning, autoescape=True))
+    rows = await reader.all(statement.order_by(delivery.c.message_id, delivery.c.target).limit(most))
+    return [replace(_shown(row), payload=row.payload) for row in rows]
+
+
+async def counts(reader: Reader) -> dict[tuple[str, str, DeliveryState], int]:
+    """(target, kind, state) → how many."""
+    columns = (delivery.c.target, delivery.c.kind, delivery.c.state)
+    statement = reader.select(delivery).with_only_columns(*columns, func.count().label("many")).group_by(*columns)
+    return {(row.target, row.kind, DeliveryState(row.state)): row.many for row in await reader.all(statement)}
+
+
+async def retry(book: Book, message_id: str, target: str) -> bool:
+    """A dead, dropped or waiting delivery is due at once, its attempts and refusals forgotten; false where it is
+    neither."""
+    row = await book.first(book.select(delivery).where(*_one(message_id, target)))
+    if row is None:
+        return False
+    values = {
+        "state": DeliveryState.WAITING.value, "next_at": book.at, "attempts": 0, "begun_at": None, "settled_at": None,
+        "claims": delivery.c.claims + 1, "done": [item for item in row.done if Receipt(*item).taken],
+    }  # fmt: skip
+    again = delivery.c.state.in_([DeliveryState.DEAD, DeliveryState.DROPPED, DeliveryState.WAITING])
+    return bool(await book.update(delivery, values, *_one(message_id, target), again))
+
+
+async def drop(book: Book, message_id: str, target: str, note: str) -> bool:
+    """Never to be sent; false where it is settled already."""
+    values = {"state": DeliveryState.DROPPED.value, "next_at": None, "settled_at": book.at, "note": note}
+    open_ones = delivery.c.state.in_([DeliveryState.WAITING, DeliveryState.KEPT, DeliveryState.DEAD])
+    return bool(await book.update(delivery, values, *_one(message_id, target), open_ones))
+
+
+async def release(book: Book, target: str, kind: str) -> int:
+    """What was kept of this kind is due at once (L3); returns how many."""
+    values = {"state": DeliveryState.WAITING.value, "next_at": book.at}
+    kept = (delivery.c.target == target, delivery.c.kind == kind, delivery.c.state == DeliveryState.KEPT)
+    return await book.update(delivery, values, *kept)
+
+
+class _Taking:
+    """One transaction that claims."""
+
+    def __init__(self, connection: AsyncConnection, target: str, now: datetime, digest: Digest) -> None:
+        self._connection = connection
+        self._target = target
+        self._now = now
+        self._digest = digest
+        self._taken: set[tuple[str, str]] = set()
+
+    def due(self, organizations: Collection[str], limit: int) -> Select[Any]:
+        """What is due and not held up by an earlier message, longest first."""
+        here = delivery.c.organization_id.in_(sorted(organizations))
+        due = and_(*_waiting(self._target), delivery.c.next_at <= self._now)
+        order = (delivery.c.next_at, delivery.c.created_at, delivery.c.message_id)
+        return select(delivery).where(due, here, ~self.blocked()).order_by(*order).limit(limit)
+
+    def blocked(self) -> ColumnElement[bool]:
+        """An earlier message of the same subject is not settled yet; one of the same digest kind comes along."""
+        earlier = delivery.alias("earlier")
+        first = tuple_(earlier.c.created_at, earlier.c.message_id) < tuple_(
+            delivery.c.created_at, delivery.c.message_id
+        )
+        along = and_(
+            earlier.c.kind == delivery.c.kind,
+            earlier.c.batch == delivery.c.batch,
+            delivery.c.kind.in_(sorted(self._digest.kinds)),
+        )
+        return exists().where(
+            earlier.c.organization_id == delivery.c.organization_id,
+            earlier.c.target == delivery.c.target,
+            earlier.c.subject == delivery.c.subject,
+            earlier.c.state == DeliveryState.WAITING.value,
+            first,
+            ~along,
+        )
+
+    async def together(self, row: Row[Any]) -> list[Row[Any]]:
+        """The rows that are told with this one, itself among them; none where others were faster, or it must wait."""
+        if row.batch:
+            if (row.organization_id, row.batch) in self._taken:
+                return []
+            self._taken.add((row.organization_id, row.batch))
+            return await self._rows(delivery.c.batch == row.batch, row.organization_id)
+        if row.kind not in self._digest.kinds:
+            return [row]
+        if (row.organization_id, row.kind) in self._taken:
+            return []
+        self._taken.add((row.organization_id, row.kind))
+        loose = and_(delivery.c.kind == row.kind, delivery.c.batch == "")
+        next_at = await self._next_telling(row)
+        if next_at > self._now:
+            of_kind = and_(*_waiting(self._target), delivery.c.organization_id == row.organization_id, loose)
+            await self._connection.execute(update(delivery).where(of_kind).values(next_at=next_at))
+            return []
+        due = and_(loose, delivery.c.next_at <= self._now, ~self.blocked())
+        return (await self._rows(due, row.organization_id))[: self._digest.most]
+
+    async def take(self, rows: Sequence[Row[Any]], until: datetime) -> Batch:
+        """Into our hands."""
+        head = rows[0]
+        batch = head.batch or (head.message_id if head.kind in self._digest.kinds else "")
+        ids = [row.message_id for row in rows]
+        here = (delivery.c.organization_id == head.organization_id, delivery.c.target == self._target)
+        claims = max(row.claims for row in rows) + 1
+        await self._connection.execute(
+            update(delivery)
+            .where(*here, delivery.c.message_id.in_(ids))
+            .values(claims=claims, next_at=until, batch=batch)
+        )
+        payloads = select(outbox.c.id, outbox.c.payload).where(
+            outbox.c.organization_id == head.organization_id, outbox.c.id.in_(ids)
+        )
+        found = {row.id: row.payload for row in (await self._connection.execute(payloads)).all()}
+        told = tuple(Told(row.message_id, row.subject, found.get(row.message_id, {}), row.created_at) for row in rows)
+        return Batch(
+            head.organization_id, self._target, batch or head.message_id, head.kind, told, claims, head.attempts,
+            head.begun_at, _receipts(head.done),
+        )  # fmt: skip
+
+    async def _rows(self, which: ColumnElement[bool], organization: str) -> list[Row[Any]]:
+        statement = (
+            select(delivery)
+            .where(*_waiting(self._target), delivery.c.organization_id == organization, which)
+            .order_by(delivery.c.created_at, delivery.c.message_id)
+            .with_for_update(skip_locked=True)
+        )
+        return list((await self._connection.execute(statement)).all())
+
+    async def _next_telling(self, row: Row[Any]) -> datetime:
+        """When the kind may be told again in this organization."""
+        last = select(func.max(delivery.c.settled_at)).where(
+            delivery.c.organization_id == row.organization_id,
+            delivery.c.target == self._target,
+            delivery.c.state == DeliveryState.SENT.value,
+            delivery.c.kind == row.kind,
+        )
+        at = (await self._connection.execute(last)).scalar()
+        return self._now if at is None else at + self._digest.window
+
+
+def _waiting(target: str) -> tuple[ColumnElement[bool], ...]:
+    return (delivery.c.target == target, delivery.c.state == DeliveryState.WAITING.value)
+
+
+def _ours(batch: Batch) -> tuple[ColumnElement[bool], ...]:
+    """What is still in the hands that the batch was given to."""
+    ids = [told.id for told in batch.messages]
+    here = (delivery.c.organization_id == batch.organization, *_waiting(batch.target))
+    return (*here, delivery.c.message_id.in_(ids), delivery.c.claims == batch.claims)
+
+
+def _one(message_id: str, target: str) -> tuple[ColumnElement[bool], ...]:
+    return (delivery.c.message_id == message_id, delivery.c.target == target)
+
+
+def _same_message() -> ColumnElement[bool]:
+    return and_(outbox.c.organization_id == delivery.c.organization_id, outbox.c.id == delivery.c.message_id)
+
+
+async def _insert(book: Book, target: str, rows: Sequence[tuple[Any, ...]], state: DeliveryState) -> None:
+    if rows:
+        next_at = book.at if state is DeliveryState.WAITING else None
+        same: dict[str, Any] = {"target": target, "state": state.value, "next_at": next_at, "done": []}
+        await book.insert(delivery, _COLUMNS, rows, same=same)
+
+
+async def _change(connection: AsyncConnection, batch: Batch, ids: Sequence[str], values: dict[str, Any]) -> None:
+    mine = (*_ours(batch), delivery.c.message_id.in_(list(ids)))
+    changed = (await connection.execute(update(delivery).where(*mine).values(**values))).rowcount
+    if changed != len(ids):
+        raise Stale(f"message {batch.id} is no longer in these hands", where=batch.organization)
+
+
+def _kept(batch: Batch) -> list[list[Any]]:
+    return [[item.receiver, item.taken, item.note] for item in batch.done]
+
+
+def _receipts(kept: Iterable[Sequence[Any]]) -> tuple[Receipt, ...]:
+    return tuple(Receipt(*item) for item in kept)
+
+
+def _shown(row: Row[Any]) -> Delivery:
+    return Delivery(
+        row.message_id, row.target, row.kind, row.subject, row.created_at, DeliveryState(row.state), row.next_at,
+        row.attempts, row.settled_at, row.batch, _receipts(row.done), row.note,
+    )  # fmt: skip

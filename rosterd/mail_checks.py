@@ -1,0 +1,126 @@
+"""What ``rosterd check`` looks at of mail: its server, templates, what waits; and the test mail of ``--mail-to``.
+
+Prohibition: only ``--mail-to`` sends anything, and to that address alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+from connector.directory.base import CheckLine
+from ledger.errors import BadInput, RosterdError
+from ledger.identity import Email
+from rosterd.settings import Settings
+
+if TYPE_CHECKING:
+    from rosterd.service import Service
+
+_UNSET = "no mail server is set: nobody is mailed, and messages wait in the outbox"
+
+
+def templates(settings: Settings) -> Iterator[CheckLine]:
+    """Every template of an organization's own can be filled; whether mail is sent at all."""
+    from connector.delivery.mail.words import Templates
+
+    mail = settings.installation.mail
+    if not mail.host:
+        yield CheckLine(True, _UNSET)
+    elif mail.password is not None:
+        try:
+            mail.password.reveal()
+        except RosterdError as error:
+            yield CheckLine(False, f"mail.password: {error.what}", error.next_step)
+    for name, customer in settings.customers.items():
+        folder = customer.settings.mail.templates
+        faults = Templates(folder).check()
+        yield from (CheckLine(False, f"{fault.where}: {fault.what}", fault.next_step) for fault in faults)
+        if folder is not None and not faults:
+            yield CheckLine(True, f"{name}: its own mail templates can be filled ({folder})")
+
+
+async def outbox(service: Service) -> AsyncIterator[CheckLine]:
+    """Messages that wait for somebody: kept because they are older than the mail server, and dead letters."""
+    from ledger.store import deliveries
+    from ledger.store.deliveries import DeliveryState
+
+    for name in service.settings.customers:
+        async with service.ledger.read(name) as reader:
+            counts = await deliveries.counts(reader)
+        kept: dict[str, int] = {}
+        for (_, kind, state), number in counts.items():
+            if state is DeliveryState.KEPT:
+                kept[kind] = kept.get(kind, 0) + number
+        for kind, number in sorted(kept.items()):
+            what = f"{name}: {number} messages of kind {kind} are older than the mail server and kept"
+            yield CheckLine(True, f"{what}: rosterd outbox release --kind {kind}")
+        dead = sum(number for (_, _, state), number in counts.items() if state is DeliveryState.DEAD)
+        if dead:
+            yield CheckLine(True, f"{name}: {dead} messages could not be delivered: rosterd outbox list --state dead")
+
+
+async def server(service: Service) -> AsyncIterator[CheckLine]:
+    """The mail server answers, is who it should be, and takes our account."""
+    from connector.delivery.mail.relay import Relay
+
+    settings = service.settings.installation.mail
+    if not settings.host:
+        return
+    relay = Relay(settings)
+    try:
+        found = await relay.probe()
+    except RosterdError as error:
+        yield CheckLine(False, f"mail server {settings.host}: {error.what}", error.next_step or "correct [mail]")
+        return
+    finally:
+        await relay.close()
+    how = ", ".join(
+        part
+        for part in (
+            found.tls or "in the clear, on this machine",
+            f"its certificate until {found.certificate_until:%Y-%m-%d}" if found.certificate_until else "",
+            "signed in" if found.signed_in else "no account",
+            "" if found.international else "no addresses beyond ASCII",
+        )
+        if part
+    )
+    yield CheckLine(True, f"mail server {settings.host}:{settings.port_used} answers ({how})")
+
+
+async def test_mail(service: Service, address: str) -> CheckLine:
+    """Send the test mail to one address, as the first organization would."""
+    from connector.delivery.mail.kinds import KINDS
+    from connector.delivery.mail.recipients import Recipient
+    from connector.delivery.mail.relay import Relay
+    from connector.delivery.mail.target import composed
+    from connector.delivery.mail.words import Item, Letter, Templates
+    from connector.delivery.outcome import Sent
+    from ledger.instant import new_id
+    from rosterd.delivery import senders
+    from rosterd.service import actor
+
+    try:
+        to = Email.parse(address)
+    except ValueError as error:
+        raise BadInput(str(error), where="--mail-to", next_step="write local@domain") from error
+    settings = service.settings.installation.mail
+    if not settings.host:
+        return CheckLine(False, _UNSET, "set [mail] host and sender in rosterd.toml")
+    sender = next(iter(senders(service.settings).values()))
+    kind, now = KINDS["mail.test"], service.clock()
+    letter = Letter(
+        organization=sender.organization,
+        items=[Item({"asked_by": actor()}, now)],
+        public_url=service.settings.installation.server.public_url,
+    )
+    language = sender.settings.language or settings.language
+    rendered = Templates(sender.settings.templates).render(kind, language, letter)
+    message = composed(rendered, new_id(), settings, sender, Recipient(to.text, ""), now)
+    relay = Relay(settings)
+    try:
+        outcome = await relay.send(message, sender=settings.envelope_sender, recipient=to.text)
+    finally:
+        await relay.close()
+    if isinstance(outcome, Sent):
+        return CheckLine(True, f"the mail server took a test mail to {to.text}: {outcome.note}")
+    return CheckLine(False, f"the test mail was not taken: {outcome.why}", "correct [mail], or ask whoever runs it")

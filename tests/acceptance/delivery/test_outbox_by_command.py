@@ -1,0 +1,139 @@
+"""``rosterd outbox`` and what ``check`` says of mail, on the command line (L1, L3, L7)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from connector.delivery.mail.kinds import KINDS
+from ledger.jobs import Unleased
+from ledger.store import deliveries, outbox, people
+from ledger.store.engine import Ledger
+from ledger.store.outbox import Message
+from tests.parts.apart import apart
+from tests.parts.installation import Installation
+from tests.parts.mail_server import mail_server, settings_for
+
+
+@pytest.fixture
+def acme(tmp_path: Path) -> Installation:
+    made = Installation.make(tmp_path / "etc")
+    made.append('\n[invites]\ndomains = ["acme.example"]\n')
+    return made
+
+
+def mails_by(acme: Installation, text: str) -> None:
+    with acme.file.open("a", encoding="utf-8") as handle:
+        handle.write(f"\n[mail]\n{text}\n")
+
+
+def write_old(acme: Installation) -> None:
+    """Two invites of two days ago; mail begins now."""
+
+    async def write() -> None:
+        ledger, now = Ledger.open(f"sqlite:///{acme.folder}/var"), datetime.now(UTC)
+        async with ledger.write("acme", Unleased.BY_HAND, at=now - timedelta(days=2)) as book:
+            rows = [(p, f"{p}@acme.example", f"{p}@acme.example", "", "", p, "active", "", {}) for p in ("p1", "p2")]
+            await people.begin_identities(book, rows)
+            await outbox.append(book, [Message("invite.mail", p, {"mail": "", "name": p}) for p in ("p1", "p2")])
+        async with ledger.write("acme", Unleased.BY_HAND, at=now) as book:
+            await deliveries.start(book, "mail", KINDS, keep_before=now - timedelta(days=1))
+        await ledger.close()
+
+    apart(write())
+
+
+def test_l3_old_messages_are_listed_before_they_are_released(acme: Installation) -> None:
+    write_old(acme)
+    listed = acme.rosterd("outbox", "list")
+    assert "2 kept" in listed.out
+    assert "rosterd outbox release --kind invite.mail" in listed.out
+    assert (
+        "2 messages of kind invite.mail are older than the mail server and kept" in acme.rosterd("check", "--live").out
+    )
+    first = acme.rosterd("outbox", "release", "--kind", "invite.mail")
+    assert (first.code, "2 would be sent; nothing was" in first.out) == (3, True)
+    assert acme.rosterd("outbox", "list", "--json").document["totals"] == {"kept": 2}
+    done = acme.rosterd("outbox", "release", "--kind", "invite.mail", "--yes")
+    assert (done.code, done.out) == (0, "2 released: they are due at once\n")
+    again = acme.rosterd("outbox", "release", "--kind", "invite.mail")
+    assert (again.code, "nothing of kind invite.mail is kept" in again.err) == (2, True)
+    [one, two] = acme.rosterd("outbox", "list", "--json").document["messages"]
+    dropped = acme.rosterd("outbox", "drop", one["id"], "--reason", "left")
+    assert dropped.out == f"{one['id']} is dropped\n"
+    assert acme.rosterd("outbox", "show", two["id"]).out.startswith(
+        f"id: {two['id']}\ntarget: mail\nkind: invite.mail\n"
+    )
+
+
+def test_what_does_not_exist_is_named(acme: Installation) -> None:
+    for words, said in (
+        (("show", "nothing"), "there is no message 'nothing'"),
+        (("list", "--state", "lost"), "'lost' is no state of a message"),
+        (("preview", "nothing"), "'nothing' is no kind of mail"),
+        (("preview", "invite.mail", "--language", "de"), "'de' is no language of mails"),
+    ):
+        answer = acme.rosterd("outbox", *words)
+        assert (answer.code, said in answer.err) == (2, True), answer
+    assert acme.rosterd("outbox", "list").out.startswith("no message\nnothing is delivered: no mail server is set")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_l7_every_kind_can_be_previewed(acme: Installation, kind: str, tmp_path: Path) -> None:
+    for language in ("en", "pl"):
+        page = tmp_path / f"{language}.html"
+        shown = acme.rosterd("outbox", "preview", kind, "--language", language, "--html", str(page))
+        assert shown.code == 0, shown
+        assert shown.out.startswith("Subject: ")
+        assert f'lang="{language}"' in page.read_text(encoding="utf-8")
+
+
+def test_check_tries_the_mail_server_and_sends_one_mail_where_it_is_told_to(acme: Installation) -> None:
+    offline = acme.rosterd("check", "--mail-to", "ada@acme.example")
+    assert (offline.code, "check --live --mail-to" in offline.err) == (2, True)
+    unset = acme.rosterd("check", "--live", "--mail-to", "ada@acme.example")
+    assert "set [mail] host and sender in rosterd.toml" in unset.out
+    with mail_server() as server:
+        mails_by(acme, "\n".join(f"{key} = {value!r}" for key, value in settings_for(server).items()).replace("'", '"'))
+        good = acme.rosterd("check", "--live", "--mail-to", "ada@acme.example")
+        assert "answers (in the clear, on this machine, no account)" in good.out
+        assert "the mail server took a test mail to ada@acme.example: 250" in good.out
+        server.answer("RCPT", "550 5.1.1 no such user")
+        bad = acme.rosterd("check", "--live", "--mail-to", "nobody@acme.example")
+        assert "the test mail was not taken: the server answered RCPT TO with 550" in bad.out
+        assert bad.code == 4
+    [mail] = server.mails
+    assert mail.recipients == ("ada@acme.example",)
+    gone = acme.rosterd("check", "--live")
+    assert "mail server localhost: " in gone.out
+    assert gone.code == 4
+
+
+def test_l7_a_broken_template_is_a_fault_of_the_configuration(acme: Installation) -> None:
+    folder = acme.folder / "organizations" / "mail" / "en"
+    folder.mkdir(parents=True)
+    acme.append('\n[mail]\ntemplates = "mail"\n')
+    (folder / "invite.mail.j2").write_text('{% extends "frame.j2" %}{% block subject %}{{ nonsense }}{% endblock %}')
+    found = acme.rosterd("check")
+    assert found.code == 2
+    assert "invite.mail.j2" in found.out
+    (folder / "invite.mail.j2").unlink()
+    assert "its own mail templates can be filled" in acme.rosterd("check").out
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('host = "mail.example"', "a host needs a sender"),
+        ('host = "mail.example"\nsender = "a@b.example"\nsecurity = "none"', "only for a server on this machine"),
+        ('host = "mail.example"\nsender = "a@b.example"\nusername = "x"', "username and password belong together"),
+        ('sender = "nobody"', "is not a mail address"),
+        ('sender_name = "a\\nb"', "one line"),
+    ],
+)
+def test_l6_settings_that_cannot_be_are_refused(acme: Installation, text: str, said: str) -> None:
+    mails_by(acme, text)
+    refused = acme.rosterd("check")
+    assert (refused.code, said in refused.err) == (2, True), refused
