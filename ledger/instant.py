@@ -35,6 +35,11 @@ def to_text(value: datetime) -> str:
     return require_aware(value).isoformat().replace("+00:00", "Z")
 
 
+def to_minute(value: datetime) -> str:
+    """As people read it: ``2026-07-23 14:05 UTC``."""
+    return f"{require_aware(value):%Y-%m-%d %H:%M} UTC"
+
+
 def new_id() -> str:
     """A fresh UUIDv7 as 32 hexadecimal digits: sorts by creation."""
     return uuid_utils.uuid7().hex

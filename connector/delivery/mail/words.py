@@ -31,7 +31,7 @@ from connector.delivery.mail.kinds import KINDS, MailKind, Readers
 from connector.delivery.mail.labels import CHANGES, REASONS, counted, plural
 from connector.delivery.mail.settings import Language
 from ledger.errors import BadInput
-from ledger.instant import require_aware
+from ledger.instant import require_aware, to_minute
 
 MOST_ITEMS: Final = 100
 """Messages that one mail lists; ``Letter.more`` says how many there are beyond them."""
@@ -432,8 +432,7 @@ def _printable(value: Any) -> Any:
 
 def _moment(value: datetime | str) -> str:
     """``2026-07-23 14:05 UTC``, of an instant or of its RFC 3339 text."""
-    at = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return f"{require_aware(at):%Y-%m-%d %H:%M} UTC"
+    return to_minute(datetime.fromisoformat(value) if isinstance(value, str) else value)
 
 
 def _day(value: datetime | str) -> str:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from connector.directory.stand import CONTEXT_CSN, EXPORTED, IDENTITY, Marks, Stand
+from ledger.instant import to_minute
 
 ACCEPTED_AFTER = timedelta(days=7)
 """A doubt does not last for ever: by then an administrator has seen the runs that said so (exit 4)."""
@@ -60,7 +61,7 @@ def judge(kept: Kept | None, now: Stand, at: datetime) -> Verdict:
     until = since + ACCEPTED_AFTER
     if at >= until:
         return Verdict(believed, anew=True)
-    text = f"{why}; if it stays so, it is believed from {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC on"
+    text = f"{why}; if it stays so, it is believed from {to_minute(until)} on"
     return Verdict(Kept(kept.stand, first, since), text)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from connector.sso.gate.domains import DomainStanding, DomainState, proof_place
-from ledger.instant import to_text
+from ledger.instant import to_minute, to_text
 
 _STEPS: dict[str, tuple[str, str]] = {
     "domain_unverified": (
@@ -104,7 +104,7 @@ def proof_missing(domain: str, standing: DomainStanding) -> str:
     if standing.state is not DomainState.STALE or standing.lost_at is None:
         return ""
     place = proof_place(domain, standing.way)
-    what = f"{domain}: its proof is missing ({standing.why}) and lost on {standing.lost_at:%Y-%m-%d %H:%M} UTC"
+    what = f"{domain}: its proof is missing ({standing.why}) and lost on {to_minute(standing.lost_at)}"
     another = _ANOTHER_VALUE.format(domain=domain)
     return f"{what} → publish {place} again ({another}), then: rosterd sso verify {domain}"
 

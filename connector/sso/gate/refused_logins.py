@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from connector.sso.gate.explain_refusal import NOT_CLAIMED, RELINK_HELD, WORDS, Refusal, refusal_of
-from ledger.instant import to_text
+from ledger.instant import to_minute, to_text
 from ledger.store import pages
 from ledger.store.book import Reader
 
@@ -35,7 +35,7 @@ class RefusedLogins:
         number = f"more than {self.count} sign-ins" if self.more else f"{self.count} sign-in(s)"
         meaning = WORDS.get(self.last.reason, (self.last.reason, ""))[0]
         return (
-            f"{number} refused since {_minute(self.since)}, none accepted; the last on {_minute(self.last.at)}:"
+            f"{number} refused since {to_minute(self.since)}, none accepted; the last on {to_minute(self.last.at)}:"
             f" {meaning} ({self.last.reason}) → rosterd sso explain {self.last.reference}"
         )
 
@@ -65,7 +65,3 @@ async def refused_logins(reader: Reader, since: datetime | None) -> RefusedLogin
     if not found:
         return None
     return RefusedLogins(min(len(found), _MOST), found[-1].at, found[0], len(found) > _MOST)
-
-
-def _minute(at: datetime) -> str:
-    return f"{at:%Y-%m-%d %H:%M} UTC"

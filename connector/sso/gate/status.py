@@ -26,7 +26,7 @@ from connector.sso.gate.explain_refusal import warning_in_words as test_warning_
 from connector.sso.gate.rebind_window import RebindWindow
 from connector.sso.gate.refused_logins import RefusedLogins, refused_logins
 from connector.sso.gate.sync import SyncStatus
-from ledger.instant import to_text
+from ledger.instant import to_minute, to_text
 from ledger.store import claims, relinks
 from ledger.store import sso as rows
 from ledger.store.book import Reader
@@ -112,7 +112,7 @@ class TestStatus:
         """What an admin should know, a line each; nothing where it passed and nothing is to be said."""
         if self.refusal is not None:
             words = self.refusal.in_words()
-            return (f"last test of {self.domain} failed on {self.at:%Y-%m-%d %H:%M} UTC: {words[0]}", *words[1:])
+            return (f"last test of {self.domain} failed on {to_minute(self.at)}: {words[0]}", *words[1:])
         return tuple(f"test of {self.domain}: {test_warning_in_words(found)}" for found in self.warnings)
 
     def to_json(self) -> dict[str, Any]:

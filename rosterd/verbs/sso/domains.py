@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.errors import Refused
+from ledger.instant import to_minute
 from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
-from rosterd.verbs.sso.words import Domain, label, moment
+from rosterd.verbs.sso.words import Domain, label
 
 if TYPE_CHECKING:
     from rosterd.service import Service
@@ -38,7 +39,7 @@ def add(context: typer.Context, domain: Domain, organization: OneOrganization = 
         )
         lines: list[str] = []
         if made.keeps_until:
-            lines.append(f"its proof is missing; until {moment(made.keeps_until)} it goes on as it is")
+            lines.append(f"its proof is missing; until {to_minute(made.keeps_until)} it goes on as it is")
         if made.replaces:
             lines.append("what was printed before counts no more: put this in its place")
         lines += ["publish this record in DNS:", f"  {made.record_name}  TXT  {made.record_value}"]
@@ -70,7 +71,7 @@ def verify(context: typer.Context, domain: Domain, organization: OneOrganization
         why = f": {report.why}" if report.why else ""
         unread = report.answer is Answer.UNREADABLE
         if unread and report.proved and report.found_at:
-            why = f", still by the look of {moment(report.found_at)}; could not look now{why}"
+            why = f", still by the look of {to_minute(report.found_at)}; could not look now{why}"
         lines = [f"{report.domain} is {report.standing.state.value}{why}"]
         lines += [f"  mistake: {report.mistake}"] if report.mistake else []
         lines += [f"  missing: {step}" for step in report.missing]

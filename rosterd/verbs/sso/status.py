@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from ledger.errors import RosterdError
+from ledger.instant import to_minute
 from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
 from rosterd.verbs.sso.directory_sync import sync_lines
-from rosterd.verbs.sso.words import moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ def _connection(found: ConnectionStatus) -> Iterator[str]:
         life = f"{item.certificate.not_before:%Y-%m-%d} to {item.certificate.not_after:%Y-%m-%d}"
         yield f"  certificate SHA-256 {item.certificate.thumbprint[:16]}…, {life}: {said}"
         if item.held_until:
-            yield f"    new: no test and no first sign-in by it before {moment(item.held_until)} → {item.next_step}"
+            yield f"    new: no test and no first sign-in by it before {to_minute(item.held_until)} → {item.next_step}"
     if found.live:
         yield from _fetched(found)
     yield from (f"  warning: {sentence}" for sentence in found.warnings_in_words)
@@ -92,11 +92,11 @@ def _fetched(found: ConnectionStatus) -> Iterator[str]:
     elif found.fetch is None or (found.fetch.read_at is None and not found.fetch.failures):
         yield f"  metadata: {found.source}, not fetched again yet"
     elif found.fetch.failing_since is None:
-        yield f"  metadata: {found.source}, read on {moment(found.fetch.at)}"
+        yield f"  metadata: {found.source}, read on {to_minute(found.fetch.at)}"
     else:
-        last = f", last read on {moment(found.fetch.read_at)}" if found.fetch.read_at else ""
+        last = f", last read on {to_minute(found.fetch.read_at)}" if found.fetch.read_at else ""
         often = f" ({found.fetch.failures} times)" if found.fetch.failures > 1 else ""
-        since = f"{moment(found.fetch.failing_since)}{often}{last}"
+        since = f"{to_minute(found.fetch.failing_since)}{often}{last}"
         yield f"  metadata: {found.source} cannot be read since {since}: {found.fetch.why}"
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ledger.instant import to_minute
 from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
-from rosterd.verbs.sso.words import Domain, Reason, label, moment
+from rosterd.verbs.sso.words import Domain, Reason, label
 
 if TYPE_CHECKING:
     from rosterd.service import Service
@@ -82,7 +83,7 @@ def on(
             second_approver=settings.second_approver,
         )
         if report.asked:
-            until = moment(report.asked.at + ASKED_FOR)
+            until = to_minute(report.asked.at + ASKED_FOR)
             waits = (
                 f"{report.asked.actor} asked to turn single sign-on on; it is not on yet",
                 f"  → somebody else completes it before {until}: {report.next_step}",

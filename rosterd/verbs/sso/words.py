@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ledger.errors import BadInput
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 Domain = Annotated[str, typer.Argument(metavar="DOMAIN", help="The mail domain.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
@@ -23,8 +20,3 @@ def label(domain: str) -> str:
         return a_label(domain)
     except ValueError as error:
         raise BadInput(str(error), where="DOMAIN") from error
-
-
-def moment(at: datetime) -> str:
-    """``2026-07-23 14:05 UTC``."""
-    return f"{at:%Y-%m-%d %H:%M} UTC"
