@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform
+from rosterd.verbs.console import Grid, Json, OneOrganization, Reason, Result, Shown, choose, perform
 
 if TYPE_CHECKING:
     from connector.reconcile.by_hand.rules import Act
@@ -16,7 +16,6 @@ app = typer.Typer(help="Invites of people: by hand, again, and those nobody acce
 
 _MOST = 1000
 Mail = Annotated[str, typer.Argument(help="Mail address of the person.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 TeamName = Annotated[str, typer.Argument(metavar="TEAM", help="Name or id of the Team.")]
 
 

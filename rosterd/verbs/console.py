@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from ledger.errors import ManyErrors, RosterdError
+from ledger.errors import BadInput, ManyErrors, RosterdError
 
 if TYPE_CHECKING:
     from connector.reconcile.reading.whole import Progress as Reading
@@ -27,6 +27,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 OneOrganization = Annotated[
     str, typer.Option("--organization", "-o", help="Id of the organization; needed when several.")
 ]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 
 
 class Result(Protocol):
@@ -257,3 +258,13 @@ def _first_line(error: BaseException) -> str:
 def _quiet(level: str) -> str:
     """Command lines print results; the log only speaks up from warnings on."""
     return {"info": "warning"}.get(level, level)
+
+
+def write_file(path: Path, text: str, option: str) -> None:
+    """A file that ``option`` named; raises ``BadInput`` where it cannot be written."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f"cannot be written: {error.strerror}", where=str(path), next_step=f"name another file with {option}"
+        ) from error

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rosterd.verbs.console import Json, OneOrganization, choose, perform
+from rosterd.verbs.console import Json, OneOrganization, Reason, choose, perform
 
 if TYPE_CHECKING:
     from connector.reconcile.by_hand.people import Edited
@@ -19,7 +19,6 @@ seat = typer.Typer(help="Seats by hand.", no_args_is_help=True)
 TeamName = Annotated[str, typer.Argument(metavar="TEAM", help="Name or id of the Team.")]
 Offering = Annotated[str, typer.Argument(metavar="OFFERING", help="Code of the offering.")]
 Mail = Annotated[str, typer.Argument(metavar="MAIL", help="Mail address of the person.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 
 
 @team.command()

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
 from ledger.errors import BadInput
-from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Session, Shown, answer, choose, perform
+from rosterd.verbs.console import (
+    Grid,
+    Json,
+    OneOrganization,
+    Reason,
+    Result,
+    Session,
+    Shown,
+    answer,
+    choose,
+    perform,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from connector.delivery.mail.settings import Language
     from ledger.store.deliveries import Delivery
     from rosterd.service import Service
 
@@ -104,7 +115,7 @@ def retry(context: typer.Context, message: Id, organization: OneOrganization = "
 def drop(
     context: typer.Context,
     message: Id,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")],
+    reason: Reason,
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
@@ -172,6 +183,7 @@ def preview(
         document = {"kinds": [dict(zip(("kind", "to", "note"), row, strict=True)) for row in rows]}
         answer(session, Shown((), document, Grid(("kind", "to", ""), rows)))
         return
+    from connector.delivery.mail.settings import Language
     from connector.delivery.mail.words import Templates, example
     from rosterd.delivery import senders
 
@@ -179,19 +191,16 @@ def preview(
         raise BadInput(f"{kind!r} is no kind of mail", where="KIND", next_step="rosterd outbox preview")
     chosen = choose(settings, organization)
     sender = senders(settings)[chosen]
-    if language not in {"", "en", "pl"}:
-        raise BadInput(f"{language!r} is no language of mails", where="--language", next_step="en or pl")
+    if language and language not in get_args(Language):
+        raise BadInput(
+            f"{language!r} is no language of mails", where="--language", next_step=" or ".join(get_args(Language))
+        )
     spoken = cast("Language", language) or sender.settings.language or settings.installation.mail.language
     letter = replace(example(KINDS[kind]), organization=sender.organization)
     made = Templates(sender.settings.templates).render(KINDS[kind], spoken, letter)
     lines = (f"Subject: {made.subject}", "", *made.text.rstrip("\n").split("\n"))
     if html is not None:
-        try:
-            html.write_text(made.html, encoding="utf-8")
-        except OSError as error:
-            raise BadInput(
-                f"cannot be written: {error.strerror}", where=str(html), next_step="name another file with --html"
-            ) from error
+        write_file(html, made.html, "--html")
     answer(session, Shown(lines, {"subject": made.subject, "text": made.text, "html": made.html}))
 
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ledger.errors import NotFound
-from rosterd.verbs.console import Json, OneOrganization, Result, Session, Several, choose, perform, reading
+from rosterd.verbs.console import Json, OneOrganization, Reason, Result, Session, Several, choose, perform, reading
 
 if TYPE_CHECKING:
     from connector.reconcile.show.outcome import Planned
     from rosterd.service import Service
 
 Named = Annotated[str, typer.Argument(metavar="ORGANIZATION", help="Id of the organization; all when left out.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 
 
 class Against(StrEnum):

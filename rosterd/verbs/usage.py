@@ -11,7 +11,7 @@ import typer
 from ledger.errors import BadInput, NotFound
 from ledger.jobs import Unleased
 from ledger.usage import BasisKind, LegalBasis
-from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Session, Shown, choose, perform, progress
+from rosterd.verbs.console import Grid, Json, OneOrganization, Reason, Result, Session, Shown, choose, perform, progress
 
 if TYPE_CHECKING:
     from ledger.reporting import TeamReporting
@@ -24,7 +24,6 @@ app.add_typer(quarantine, name="quarantine")
 Cause = Annotated[str, typer.Option("--cause", help="Only rows with this in a cause: list shows them.")]
 Source = Annotated[str, typer.Option("--source", help="Only rows of this sender or file (file:NAME).")]
 Batch = Annotated[str, typer.Option("--batch", help="Only rows of this batch.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 Mails = Annotated[list[str], typer.Argument(metavar="MAIL…", help="Mail addresses.")]
 
 

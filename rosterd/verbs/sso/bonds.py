@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Shown, choose, perform
-from rosterd.verbs.sso.words import Reason
+from rosterd.verbs.console import Grid, Json, OneOrganization, Reason, Result, Shown, choose, perform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.errors import BadInput
-from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, answer, choose, perform
+from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, answer, choose, perform, write_file
 
 if TYPE_CHECKING:
     from rosterd.service import Service
@@ -111,12 +110,7 @@ def own_metadata(
     facts = {"entity_id": own.entity_id, "acs": own.acs, "name_id_format": own.name_id_format}
     lines: tuple[str, ...] = (text.removesuffix("\n"),)
     if out is not None:
-        try:
-            out.write_text(text, encoding="utf-8")
-        except OSError as error:
-            raise BadInput(
-                f"cannot be written: {error.strerror}", where=str(out), next_step="name another file with --out"
-            ) from error
+        write_file(out, text, "--out")
         lines = (
             f"written: {out}",
             f"  entityID (audience): {own.entity_id}",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.instant import to_minute
-from rosterd.verbs.console import Json, OneOrganization, Result, Shown, choose, perform
-from rosterd.verbs.sso.words import Domain, Reason, label
+from rosterd.verbs.console import Json, OneOrganization, Reason, Result, Shown, choose, perform
+from rosterd.verbs.sso.words import Domain, label
 
 if TYPE_CHECKING:
     from rosterd.service import Service

@@ -9,7 +9,6 @@ import typer
 from ledger.errors import BadInput
 
 Domain = Annotated[str, typer.Argument(metavar="DOMAIN", help="The mail domain.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
 
 
 def label(domain: str) -> str:
