@@ -21,10 +21,19 @@ from typing import Any
 
 import msgspec
 
+from ledger.errors import BadInput
+
 GENESIS = "0" * 64
 """The head before the first batch."""
 
 _encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def given_reason(reason: str, what: str = "this is kept in the audit: it needs a reason") -> str:
+    """The reason without outer space; raises ``BadInput`` for one that says nothing."""
+    if not reason.strip():
+        raise BadInput(what, where="reason", next_step="say why")
+    return reason.strip()
 
 
 @dataclass(frozen=True, slots=True)

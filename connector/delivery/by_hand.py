@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ledger.audit import AuditEvent
+from ledger.audit import AuditEvent, given_reason
 from ledger.errors import BadInput, NotFound, Refused
 from ledger.instant import to_text
 from ledger.jobs import Unleased
 from ledger.store import audit, deliveries
-from ledger.store.book import Reader
+from ledger.store.book import Book, Reader
 from ledger.store.deliveries import Delivery, DeliveryState
 from ledger.store.engine import Ledger
 
@@ -88,15 +88,14 @@ async def drop(
     ledger: Ledger, organization: str, beginning: str, *, reason: str, actor: str, now: datetime
 ) -> list[Delivery]:
     """Never send it. Raises as ``one``, ``BadInput`` without a reason, ``Refused`` where it has ended already."""
-    if not reason.strip():
-        raise BadInput("a message that is dropped needs a reason", where="reason", next_step="say why")
+    reason = given_reason(reason, "a message that is dropped needs a reason")
     async with ledger.write(organization, Unleased.DELIVERY, at=now) as book:
         found = await one(book, beginning)
-        note = f"dropped by {actor}: {reason.strip()}"[:500]
+        note = f"dropped by {actor}: {reason}"[:500]
         done = [item for item in found if await deliveries.drop(book, item.message_id, item.target, note)]
         if not done:
             raise Refused(f"the message is {_states(found)}", where=found[0].message_id, next_step=_next(found))
-        await _audit(book, actor, "outbox.dropped", done, reason.strip())
+        await _audit(book, actor, "outbox.dropped", done, reason)
     return done
 
 
@@ -124,7 +123,7 @@ async def release(
     return Released(kind, number, done=True)
 
 
-async def _audit(book: Any, actor: str, verb: str, done: Collection[Delivery], reason: str = "") -> None:
+async def _audit(book: Book, actor: str, verb: str, done: Collection[Delivery], reason: str = "") -> None:
     events = [AuditEvent(actor, verb, item.message_id, reason, after={"target": item.target}) for item in done]
     await audit.append(book, events)
 

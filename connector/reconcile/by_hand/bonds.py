@@ -14,8 +14,8 @@ from typing import Any
 from access.principal import Principal, Scope
 from connector.reconcile.by_hand.people import Edited
 from connector.reconcile.by_hand.sign_in import may_bind_again, standing_bonds, undecided
-from ledger.audit import AuditEvent
-from ledger.errors import BadInput, NotFound, Refused, Stale
+from ledger.audit import AuditEvent, given_reason
+from ledger.errors import NotFound, Refused, Stale
 from ledger.identity import IdentityState
 from ledger.instant import to_text
 from ledger.jobs import Unleased
@@ -150,8 +150,7 @@ async def unbind(
 def _require(who: Principal, reason: str) -> None:
     who.require(Scope.SSO_WRITE)
     who.require_every_team()
-    if not reason.strip():
-        raise BadInput("who signs in as whom needs a reason", where="reason", next_step="say why")
+    given_reason(reason, "who signs in as whom needs a reason")
 
 
 def _require_another(who: Principal, identity_id: str) -> None:

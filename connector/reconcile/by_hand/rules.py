@@ -13,7 +13,8 @@ from typing import Any
 
 from connector.reconcile.diff.seat_pools import subscription_for
 from connector.reconcile.policy.policy import MAPPING
-from ledger.errors import BadInput, NotFound, Refused
+from ledger.audit import given_reason
+from ledger.errors import NotFound, Refused
 from ledger.identity import MANUAL, IdentityState
 from ledger.seat import SeatState, Subscription
 
@@ -43,8 +44,7 @@ class Act:
 
     def require_reason(self) -> None:
         """Raise ``BadInput``: what takes something away needs a reason."""
-        if not self.reason.strip():
-            raise BadInput("what takes something away needs a reason", where="reason", next_step="say why")
+        given_reason(self.reason, "what takes something away needs a reason")
 
     def require_team(self, team_id: str) -> None:
         """Raise ``NotFound`` for a Team outside those the actor is bound to."""

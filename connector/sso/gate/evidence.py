@@ -28,7 +28,6 @@ from connector.sso.gate.connections import (
 )
 from connector.sso.gate.decision import Gate, decide
 from connector.sso.gate.domains import Answer, Check, DomainEvidence, Way
-from ledger.errors import BadInput
 from ledger.instant import to_text
 from ledger.store import sso as rows
 from ledger.store.book import Book, Reader
@@ -153,13 +152,6 @@ async def record(
     number = await rows.append_evidence(book, kind, subject, actor=actor, facts=facts)
     await rows.bump_gates(book, domains)
     return number
-
-
-def given_reason(reason: str, what: str = "this is kept in the audit: it needs a reason") -> str:
-    """The reason without outer space; raises ``BadInput`` for one that says nothing."""
-    if not reason.strip():
-        raise BadInput(what, where="reason", next_step="say why")
-    return reason.strip()
 
 
 def _of_attempts(

@@ -16,7 +16,7 @@ from typing import Any
 from access.principal import Principal, Scope
 from connector.sso.gate import evidence
 from connector.sso.gate.connections import TEST_LIFE, ConnectionEvidence, Version
-from ledger.audit import AuditEvent
+from ledger.audit import AuditEvent, given_reason
 from ledger.errors import BadInput, Refused
 from ledger.instant import to_text
 from ledger.jobs import Unleased
@@ -81,7 +81,7 @@ async def open_window(
     """
     who.require(Scope.SSO_WRITE)
     who.require_every_team()
-    reason = evidence.given_reason(reason, _WHY)
+    reason = given_reason(reason, _WHY)
     if not 1 <= days <= MOST_DAYS:
         raise BadInput(f"a window is open for 1 to {MOST_DAYS} days", where="days", next_step="--days 14")
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
@@ -102,7 +102,7 @@ async def close_window(ledger: Ledger, organization: str, *, reason: str, who: P
     """Close the window before its time; who was bound anew stays so. False when none was open."""
     who.require(Scope.SSO_WRITE)
     who.require_every_team()
-    reason = evidence.given_reason(reason, _WHY)
+    reason = given_reason(reason, _WHY)
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         window = await open_now(book, book.at)
         if window is None:

@@ -20,7 +20,7 @@ from connector.sso.provider import versions
 from connector.sso.provider.versions import Offered, metadata_of
 from connector.sso.saml.metadata import Peer, Wants
 from connector.sso.settings import SsoSettings
-from ledger.audit import AuditEvent
+from ledger.audit import AuditEvent, given_reason
 from ledger.errors import BadInput, NotFound, Refused
 from ledger.instant import to_text
 from ledger.jobs import Unleased
@@ -207,7 +207,7 @@ async def turn_off(ledger: Ledger, organization: str, *, reason: str, actor: str
 
     Nobody else may take the identity provider for 30 days. Raises ``BadInput`` without a reason.
     """
-    reason = evidence.given_reason(reason)
+    reason = given_reason(reason)
     async with ledger.write(organization, Unleased.EVIDENCE, at=now) as book:
         now = book.at
         known = await evidence.known(book)

@@ -13,7 +13,7 @@ from typing import Any
 from connector.sso.gate import evidence, sync
 from connector.sso.provider import versions
 from connector.sso.provider.connection_steps import ENTITY, MAIN
-from ledger.audit import AuditEvent
+from ledger.audit import AuditEvent, given_reason
 from ledger.errors import NotFound
 from ledger.jobs import Unleased
 from ledger.store import audit, sso_requests
@@ -45,7 +45,7 @@ async def release_provider(ledger: Ledger, entity_id: str, *, reason: str, actor
     """Free an entityID at once, whoever holds it, and turn off the single sign-on that is on by it; nobody there loses
     anything but that. Audited in the organization that held it. Raises ``NotFound`` where nobody does, ``BadInput``
     without a reason."""
-    reason = evidence.given_reason(reason)
+    reason = given_reason(reason)
     async with ledger.unscoped_read() as connection:
         holder = await sso_requests.holder(connection, ENTITY, entity_id, now)
     if not holder:
