@@ -18,8 +18,8 @@ from connector.reconcile.by_hand import people as by_hand
 from connector.reconcile.by_hand.people import Newcomer
 from connector.reconcile.by_hand.rules import Person
 from connector.reconcile.explain import explain
-from connector.reconcile.policy.invites import EXPIRY, parse_mail
-from ledger.identity import IdentityState
+from connector.reconcile.policy.invites import parse_mail
+from ledger.identity import INVITE_EXPIRY, IdentityState
 from ledger.jobs import Unleased
 from ledger.store import kept_groups, people, roster
 from ledger.store.book import Reader
@@ -125,7 +125,7 @@ class People(Answering):
                     team_id=team,
                     state=wanted.state or (IdentityState.ACTIVE.value if wanted.invite else ""),
                     bound=who.team_ids,
-                    due=EXPIRY if wanted.invite else "",
+                    due=INVITE_EXPIRY if wanted.invite else "",
                     due_before=now if wanted.invite == "expired" else None,
                 ),
                 after,
@@ -227,7 +227,7 @@ class People(Answering):
 
 
 async def _invite_due(reader: Reader, person: Person) -> datetime | None:
-    return None if person.signed_in else await roster.due_of(reader, person.identity.id, EXPIRY)
+    return None if person.signed_in else await roster.due_of(reader, person.identity.id, INVITE_EXPIRY)
 
 
 async def _groups(reader: Reader, identity_id: str) -> list[dict[str, object]]:

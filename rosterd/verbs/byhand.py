@@ -73,15 +73,14 @@ def list_invites(
     """List the invites nobody accepted yet, the first thousand by address."""
 
     async def work(service: Service) -> Result:
-        from connector.reconcile.policy.invites import EXPIRY
-        from ledger.identity import IdentityState
+        from ledger.identity import INVITE_EXPIRY, IdentityState
         from ledger.instant import to_text
         from ledger.store import roster
         from ledger.store.roster import Wanted
 
         chosen = choose(service.settings, organization)
         now = service.clock()
-        wanted = Wanted(state=IdentityState.ACTIVE.value, due=EXPIRY, due_before=now if expired else None)
+        wanted = Wanted(state=IdentityState.ACTIVE.value, due=INVITE_EXPIRY, due_before=now if expired else None)
         async with service.ledger.read(chosen) as reader:
             rows = await roster.people_page(reader, wanted, None, _MOST)
         found = [{"id": row.id, "mail": row.mail, "expires_at": to_text(row.due_at), "expired": row.due_at <= now}

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from connector.reconcile.by_hand.rules import Act, Person
-from connector.reconcile.policy.invites import EXPIRY, InviteSettings, expires_at, require_unclaimed
+from connector.reconcile.policy.invites import InviteSettings, expires_at, require_unclaimed
 from ledger.audit import AuditEvent
+from ledger.identity import INVITE_EXPIRY
 from ledger.instant import to_text
 from ledger.store import audit, last_readings, outbox, runs
 from ledger.store.book import Book
@@ -32,14 +33,14 @@ async def announce(book: Book, invited: Sequence[Message], settings: InviteSetti
     (silent mode: identities and seats are made, nobody is told)."""
     expires = expires_at(settings, book.at)
     if expires is not None and invited:
-        await runs.add_due(book, [(expires, EXPIRY, item.subject) for item in invited])
+        await runs.add_due(book, [(expires, INVITE_EXPIRY, item.subject) for item in invited])
     if settings.send:
         await outbox.append(book, invited)
 
 
 async def claimed(book: Book, identity_id: str) -> None:
     """The invite was accepted (or its person is gone): it expires no more."""
-    await runs.clear_due(book, EXPIRY, [identity_id])
+    await runs.clear_due(book, INVITE_EXPIRY, [identity_id])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ async def resend(book: Book, person: Person, settings: InviteSettings, act: Act)
     expires = expires_at(settings, book.at)
     await claimed(book, row.id)
     if expires is not None:
-        await runs.add_due(book, [(expires, EXPIRY, row.id)])
+        await runs.add_due(book, [(expires, INVITE_EXPIRY, row.id)])
     await outbox.append(book, [message(row.id, person.mail, row.display_name)])
     after = {"expires_at": to_text(expires) if expires else None}
     await audit.append(book, [AuditEvent(act.actor, "invite.resent", row.id, act.reason, after=after)])

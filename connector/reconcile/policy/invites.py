@@ -12,10 +12,8 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 from ledger.errors import BadInput, Refused
-from ledger.identity import INVITE_EXPIRY, Email, IdentityState, a_label
+from ledger.identity import Email, IdentityState, a_label
 from ledger.settings import Duration, SettingsModel
-
-EXPIRY = INVITE_EXPIRY
 
 
 class InviteSettings(SettingsModel):

@@ -16,11 +16,11 @@ from connector.reconcile.desired.seen import GroupSeen, SourceSeen, UnmappableSe
 from connector.reconcile.diff.seat_pools import PoolKey, Pools
 from connector.reconcile.plan.changes import ScopeLine
 from connector.reconcile.plan.recorded import IdentityRow, LinkRow, Recorded
-from connector.reconcile.policy.invites import EXPIRY
 from connector.reconcile.policy.policy import Policy
 from connector.reconcile.reading.last_reading import Kept
 from connector.reconcile.reading.overlay import Overlay
 from connector.reconcile.state.load import REMOVAL, load_some
+from ledger.identity import INVITE_EXPIRY
 from ledger.store import people, runs, some_people
 from ledger.store.book import Reader
 
@@ -101,7 +101,7 @@ class Closure:
         if any(rule.role for rule in self._policy.rules.values()):
             fresh.ids.update(row[1] for row in await people.open_roles(reader))  # who is left when a role ends (G4)
         if self._policy.invites.release_expired:
-            fresh.ids.update(await runs.due_by(reader, EXPIRY, self._now))
+            fresh.ids.update(await runs.due_by(reader, INVITE_EXPIRY, self._now))
         due = await runs.due_dates(reader, REMOVAL)
         fresh.ids.update(subject for subject, at in due.items() if at <= self._now)
         fresh.ids.update(await some_people.seats_due(reader, self._now))

@@ -27,10 +27,9 @@ from connector.reconcile.plan.recorded import (
     TeamRow,
     WaitRow,
 )
-from connector.reconcile.policy.invites import EXPIRY
 from connector.reconcile.policy.policy import MAPPING
 from ledger.collector import without_collector
-from ledger.identity import IdentityState
+from ledger.identity import INVITE_EXPIRY, IdentityState
 from ledger.store import edges, kept_groups, people, roster, runs, seats, some_people
 from ledger.store.book import Reader
 from ledger.team import Role
@@ -60,7 +59,7 @@ async def _load(reader: Reader, with_edges: bool, with_causes: bool) -> Recorded
         grants=_by(await seats.open_grants(reader), 1, GrantRow),
         waiting=_grouped(await seats.open_waiting(reader), 1, WaitRow),
         signed_in=await people.signed_in(reader),
-        invite_due=await runs.due_dates(reader, EXPIRY),
+        invite_due=await runs.due_dates(reader, INVITE_EXPIRY),
         edges=await edges.known(reader, None) if with_edges else {},
         causes=_causes(await people.membership_causes(reader)) if with_causes else {},
         **await _shared(reader),
@@ -85,7 +84,7 @@ async def load_some(
         grants=_by(await some_people.grants_of(reader, ids), 1, GrantRow),
         waiting=_grouped(await some_people.waiting_of(reader, ids), 1, WaitRow),
         signed_in=await some_people.signed_in_of(reader, ids),
-        invite_due=await runs.due_dates_of(reader, EXPIRY, ids),
+        invite_due=await runs.due_dates_of(reader, INVITE_EXPIRY, ids),
         edges=await edges.known(reader, ids),
         causes=_causes(await some_people.membership_causes_of(reader, ids)),
         elsewhere=_elsewhere(counts, held),

@@ -10,7 +10,7 @@ import pytest
 
 from connector.delivery import obsolete
 from connector.reconcile.apply import notices
-from connector.reconcile.policy import invites
+from ledger.identity import INVITE_EXPIRY
 from ledger.store import claims, outbox, people, relinks, runs, sso
 from ledger.store.book import Book
 from ledger.store.deliveries import Batch, Told
@@ -45,7 +45,7 @@ async def test_l2_an_invite(ledger: Ledger) -> None:
         await anna(book)
     assert await said(ledger, "invite.mail", "p1") == ""
     async with ledger.write("acme", ALONE, at=NOW) as book:
-        await runs.add_due(book, [(NOW + DAY, invites.EXPIRY, "p1")])
+        await runs.add_due(book, [(NOW + DAY, INVITE_EXPIRY, "p1")])
     assert await said(ledger, "invite.mail", "p1") == ""
     assert await said(ledger, "invite.mail", "p1", now=NOW + DAY) == "the invite has expired"
     async with ledger.write("acme", ALONE, at=NOW) as book:
