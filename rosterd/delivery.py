@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from connector.delivery.engine import Engine
+from connector.delivery.mail.kinds import RAISED
 from connector.delivery.mail.settings import MailSettings
 from connector.delivery.mail.target import TARGET, MailTarget, Sender
 from ledger.errors import Busy
@@ -106,7 +107,7 @@ def senders(settings: Settings) -> Mapping[str, Sender]:
 
 async def settle_targets(service: Service, settings: Settings) -> None:
     """Messages of every organization go to the targets that are set, and to no other."""
-    kinds = mail_target(service, settings.installation.mail).kinds if settings.installation.mail.host else frozenset()
+    kinds = RAISED if settings.installation.mail.host else frozenset()
     for organization in settings.customers:
         async with service.ledger.read(organization) as reader:
             present = (await deliveries.started(reader)).get(TARGET, frozenset())

@@ -217,14 +217,12 @@ class Delivery:
 
 
 async def listed(
-    reader: Reader, *, states: Collection[DeliveryState], kind: str = "", target: str = "", limit: int = 1000
+    reader: Reader, *, states: Collection[DeliveryState], kind: str = "", limit: int = 1000
 ) -> list[Delivery]:
     """Deliveries in these states, oldest first."""
     statement = reader.select(delivery).where(delivery.c.state.in_(sorted(states)))
     if kind:
         statement = statement.where(delivery.c.kind == kind)
-    if target:
-        statement = statement.where(delivery.c.target == target)
     statement = statement.order_by(delivery.c.created_at, delivery.c.message_id).limit(limit)
     return [_shown(row) for row in await reader.all(statement)]
 

@@ -266,3 +266,6 @@ _ALL = (
 
 KINDS: Final[Mapping[str, MailKind]] = MappingProxyType({kind.name: kind for kind in _ALL})
 """Kind of the outbox message → kind of mail, in the order in which documents list them."""
+
+RAISED: Final = frozenset(kind.name for kind in KINDS.values() if kind.raised)
+"""Kinds of messages of the outbox that become mail."""

@@ -72,7 +72,7 @@ class MailSettings(SettingsModel):
     """Connections to the server at a time, at most."""
 
     timeout: Duration = timedelta(seconds=30)
-    """How long one answer of the server may take."""
+    """How long one answer of the server may take; the answer to a whole mail, ten times that."""
 
     digest: Duration = timedelta(hours=1)
     """Messages of one kind to the same admins are put together in one mail at most this often; 0: one mail each."""

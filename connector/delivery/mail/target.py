@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from connector.delivery.mail import recipients
-from connector.delivery.mail.kinds import KINDS, MailKind, Readers
+from connector.delivery.mail.kinds import KINDS, RAISED, MailKind, Readers
 from connector.delivery.mail.message import compose
 from connector.delivery.mail.recipients import Recipient
 from connector.delivery.mail.relay import Relay
@@ -56,7 +56,7 @@ class MailTarget:
     public_url: str
     clock: Callable[[], datetime]
     name: str = TARGET
-    kinds: frozenset[str] = frozenset(kind.name for kind in KINDS.values() if kind.raised)
+    kinds: frozenset[str] = RAISED
     digest: Digest = field(init=False)
     pace: Pace = field(init=False)
     _relay: Relay = field(init=False)
