@@ -69,6 +69,7 @@ class Engine:
         self._turns = Turns(target.pace.per_minute)
         self._stopping = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._more = False
 
     async def run(self) -> None:
         """Until ``stop``; then what is being sent ends, and what was not begun is given back."""
@@ -92,13 +93,17 @@ class Engine:
         name, now = self._target.name, self._clock()
         organizations, digest = self._organizations(), self._target.digest
         try:
-            if not await deliveries.any_due(self._ledger, name, organizations, now=now, digest=digest):
+            # where the last claim found something, the next one most likely does, and needs no question before it
+            if not self._more and not await deliveries.any_due(
+                self._ledger, name, organizations, now=now, digest=digest
+            ):
                 return self._look_every
             taken = await deliveries.claim(
                 self._ledger, name, organizations, now=now, hold=_HOLD, limit=room, digest=digest
             )
         except Busy:  # a long run writes; what waits can wait
             return self._look_every
+        self._more = bool(taken)
         for batch in taken:
             task = asyncio.ensure_future(self._carry(batch))
             self._under_way.add(task)

@@ -13,6 +13,7 @@ import email.policy
 import sys
 from collections.abc import Iterator, Sequence
 from email.message import EmailMessage
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import cast
@@ -72,7 +73,13 @@ class Postbox:
 def mails(folder: Path) -> Iterator[tuple[str, EmailMessage]]:
     """Number → mail, in the order in which they came."""
     for path in sorted(folder.glob("*.eml")):
-        yield path.stem, email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
+        yield path.stem, _mail(path)
+
+
+@lru_cache(maxsize=1000)
+def _mail(path: Path) -> EmailMessage:
+    """One mail; it never changes, and whoever waits for the next one looks again and again."""
+    return email.message_from_bytes(path.read_bytes(), policy=email.policy.default)
 
 
 def text_of(mail: EmailMessage) -> str:
