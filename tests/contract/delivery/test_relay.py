@@ -306,7 +306,7 @@ async def test_a_server_of_another_kind_of_security_is_shut(authority: Authority
         assert isinstance(outcome, Shut)
         assert "TLS cannot be agreed on" in outcome.why
     with serving(authority, "tls") as hidden:
-        async with relay(hidden, authority, security="starttls", timeout=timedelta(milliseconds=300)) as found:
+        async with relay(hidden, authority, security="starttls", timeout=timedelta(seconds=1)) as found:
             outcome = await found.send(mail(), sender=FROM, recipient=TO)
             assert isinstance(outcome, Shut)
             assert "the connection" in outcome.why
@@ -474,16 +474,16 @@ async def test_a_cancelled_mail_leaves_no_connection(server: MailServer) -> None
 async def test_l6_a_mail_that_is_not_answered_is_in_doubt(server: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialogue, "_LAST_ANSWER", 2)
     server.delays = {"END": 9}
-    async with relay(server, timeout=timedelta(milliseconds=300)) as found:
+    async with relay(server, timeout=timedelta(seconds=1)) as found:
         outcome = await found.send(mail(), sender=FROM, recipient=TO)
-        assert outcome == Later("in doubt: no answer within 0.6 s to the mail")
+        assert outcome == Later("in doubt: no answer within 2 s to the mail")
         server.delays = {"RCPT": 9}
-        assert await found.send(mail(), sender=FROM, recipient=TO) == Later("no answer within 0.3 s to RCPT TO")
+        assert await found.send(mail(), sender=FROM, recipient=TO) == Later("no answer within 1 s to RCPT TO")
         monkeypatch.setattr(dialogue, "_MAIL", 1)
         monkeypatch.setattr(dialogue, "_LAST_ANSWER", 9)
         server.delays = {"END": 9}
         outcome = await found.send(mail(), sender=FROM, recipient=TO)
-        assert outcome == Later("in doubt: the server took longer than 0.3 s for one mail")
+        assert outcome == Later("in doubt: the server took longer than 1 s for one mail")
 
 
 async def test_closing_waits_for_a_mail_under_way(server: MailServer) -> None:
@@ -495,7 +495,7 @@ async def test_closing_waits_for_a_mail_under_way(server: MailServer) -> None:
         assert await sending[0] == Sent("250 2.0.0 Ok: queued as 0001")
         assert await sending[1] == Later("the daemon stops sending mail")
     server.delays = {"END": 30}
-    async with relay(server, connections=1, timeout=timedelta(milliseconds=200)) as found:
+    async with relay(server, connections=1, timeout=timedelta(seconds=1)) as found:
         server.said.clear()
         endless = asyncio.create_task(found.send(mail(), sender=FROM, recipient=TO))
         await until(lambda: "END" in server.said)

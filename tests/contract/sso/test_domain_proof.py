@@ -49,7 +49,7 @@ async def add(ledger: Ledger, now: datetime, *, org: str = ORG, name: str = DOMA
 
 
 async def verify(ledger: Ledger, dns: NameServers, now: datetime, *, org: str = ORG) -> steps.DomainReport:
-    settings = dns.settings(timeout=0.3)
+    settings = dns.settings()
     return await steps.verify_domain(ledger, org, DOMAIN, dns=settings, actor="ada", now=now)
 
 
@@ -86,13 +86,14 @@ async def test_split_strings_are_joined_and_other_records_do_not_disturb(dns: Na
 )
 async def test_what_one_resolver_proves(dns: NameServers, zone: dict[str, object], outcome: Outcome, why: str) -> None:
     dns.servers[0].zone(zone)
-    first, _ = await txt.look_up(DOMAIN, dns.settings(timeout=0.3))
+    first, _ = await txt.look_up(DOMAIN, dns.settings())
     assert first.outcome is outcome
     assert why in first.why
 
 
 async def test_a_port_where_nobody_listens_is_no_negative(dns: NameServers) -> None:
-    settings = dns.settings(timeout=0.3).model_copy(update={"resolvers": ("127.0.0.1:9", "127.0.0.2:9")})
+    nobody = ("127.0.0.1:9", "127.0.0.2:9")
+    settings = dns.settings().model_copy(update={"resolvers": nobody, "timeout": timedelta(seconds=0.3)})
     assert {answer.outcome for answer in await txt.look_up(DOMAIN, settings)} == {Outcome.UNREADABLE}
 
 
@@ -243,7 +244,7 @@ async def test_what_dns_said_once_counts_no_more_when_somebody_looked_later(
     by_job: bool,
 ) -> None:
     """A worker that was given up, or a person whose resolver is slow, writes after who looked later (A2)."""
-    settings = dns.settings(timeout=0.3)
+    settings = dns.settings()
     looking: Awaitable[object]
     if by_job:
         await jobs.enqueue(ledger, ORG, "evidence", now=now)
@@ -283,7 +284,7 @@ async def test_a_domain_released_while_it_is_looked_for_keeps_no_other_from_bein
 ) -> None:
     other = await add(ledger, now, name="zzz.example")
     dns.publish("_rosterd-challenge.zzz.example", other.record_value)
-    await steps.verify_domain(ledger, ORG, "zzz.example", dns=dns.settings(timeout=0.3), actor="ada", now=now)
+    await steps.verify_domain(ledger, ORG, "zzz.example", dns=dns.settings(), actor="ada", now=now)
     look_up = domain_steps.look_up
 
     async def releasing(domain: str, *more: object) -> object:
@@ -292,7 +293,7 @@ async def test_a_domain_released_while_it_is_looked_for_keeps_no_other_from_bein
         return await look_up(domain, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(domain_steps, "look_up", releasing)
-    reports = await steps.recheck_domains(ledger, ORG, dns=dns.settings(timeout=0.3), now=now + 2 * H, fence=ALONE)
+    reports = await steps.recheck_domains(ledger, ORG, dns=dns.settings(), now=now + 2 * H, fence=ALONE)
     assert [report.domain for report in reports] == ["zzz.example"]
 
 
