@@ -84,14 +84,14 @@ async def test_n13_one_resolver_on_this_host_is_enough_where_it_has_validated(
 
 
 async def test_n13_a_resolver_over_tls_is_believed_by_its_certificate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dns: NameServers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, zone = Authority(tmp_path), tmp_path / "zone.json"
     zone.write_text('{"_rosterd-challenge.acme.example": ["token=abc"], "!ad": true}', encoding="utf-8")
     async with tls_name_server(zone, authority.issue("dns.acme.example")) as port:
 
         async def ask(name: str) -> txt.ResolverAnswer:
-            resolvers = (f"tls://127.0.0.1:{port}#{name}", f"tls://127.0.0.1:{port}#nobody.example")
+            resolvers = (f"tls://127.0.0.1:{port}#{name}", dns.servers[1].address)
             return (await txt.look_up(DOMAIN, DnsSettings(resolvers=resolvers, timeout=timedelta(seconds=5))))[0]
 
         unknown = await ask("dns.acme.example")
