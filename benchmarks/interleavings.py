@@ -16,12 +16,10 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from rosterd.loading import load
 from tests.interleavings import making
 from tests.interleavings.faults import FAULTS, HOSTS
 from tests.interleavings.schedules import Made
 from tests.interleavings.script import make
-from tests.parts.installation import Installation
 from tests.parts.memory import make_folder
 from tests.parts.postgres import PostgresServer
 
@@ -32,7 +30,7 @@ def companies(stack: ExitStack, wanted: str) -> dict[str, Made]:
     """What to play on, in memory where there is a place for it; ``stack`` takes it away again."""
     folder = make_folder("rosterd-schedules-")
     stack.callback(shutil.rmtree, folder)
-    settings = load(Installation.make(folder / "etc").file, {})
+    settings = making.settings(folder / "etc")
     made: dict[str, Made] = {}
     if wanted in {"", "sqlite"}:
         (folder / "empty").mkdir()

@@ -9,18 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from rosterd.loading import load
 from rosterd.settings import Settings
 from tests.interleavings import making
 from tests.interleavings.schedules import Made
-from tests.parts.installation import Installation
 from tests.parts.memory import make_folder
 from tests.parts.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    return load(Installation.make(tmp_path_factory.mktemp("etc") / "rosterd").file, {})
+    return making.settings(tmp_path_factory.mktemp("etc") / "rosterd")
 
 
 @pytest.fixture(scope="session")

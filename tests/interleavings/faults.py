@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import false
+
+from connector.delivery import engine
+from connector.delivery.engine import Engine
 from connector.reconcile.plan.order import Order
 from connector.sso.gate import evidence
 from ledger.book_time import HostTime, LastWrite
 from ledger.errors import Retryable, Stale
-from ledger.store import book_times, fencing
+from ledger.store import book_times, deliveries, fencing
+from ledger.store.deliveries import DeliveryState
 from ledger.store.engine import Store
 from rosterd.supervisor import Supervisor
 
@@ -84,9 +89,41 @@ def skewed_requeue(patch: Any) -> None:
     patch.setattr(Supervisor, "_dead", dead)
 
 
+def unheld(patch: Any) -> None:
+    """What one daemon has in hand, the other takes too."""
+    patch.setattr(engine, "_HOLD", timedelta(0))
+
+
+def unordered(patch: Any) -> None:
+    """A message does not wait for an earlier one about the same."""
+    patch.setattr(deliveries._Taking, "blocked", lambda _self: false())
+
+
+def noted_before(patch: Any) -> None:
+    """That a message was told is noted before it is told."""
+
+    async def send(self: Engine, batch: Any, parcels: Any) -> None:
+        await self._settle(batch, DeliveryState.SENT, "")
+        for parcel in parcels:
+            await self._target.send(parcel)
+
+    patch.setattr(Engine, "_send", send)
+
+
 FAULTS: dict[str, Callable[[Any], None]] = {
     made.__name__: made
-    for made in (unfenced, unsettled, asked_at, busy_at_finish, lost_attempts, clock_behind, skewed_requeue)
+    for made in (
+        unfenced,
+        unsettled,
+        asked_at,
+        busy_at_finish,
+        lost_attempts,
+        clock_behind,
+        skewed_requeue,
+        unheld,
+        unordered,
+        noted_before,
+    )
 }
 HOSTS = {"skewed_requeue"}
 """The faults that need hosts whose clocks differ: they are looked for on PostgreSQL."""
@@ -98,5 +135,8 @@ FOUND = {
     "lost_attempts": 20,
     "clock_behind": 548,
     "skewed_requeue": 62,
+    "unheld": 4,
+    "unordered": 145,
+    "noted_before": 11,
 }
 """Fault → the first seed that finds it; ``python -m benchmarks.interleavings --faults`` looks for them again."""

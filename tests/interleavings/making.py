@@ -18,6 +18,7 @@ from connector.reconcile.state.teams import ensure_organization
 from connector.sso.gate import sync
 from ledger.store.engine import Ledger
 from ledger.store.inbox import Inbox
+from rosterd.loading import load
 from rosterd.service import Service
 from rosterd.settings import Settings
 from tests.interleavings.company import INBOX
@@ -26,11 +27,20 @@ from tests.interleavings.script import PEOPLE, SEATS
 from tests.parts.directories import ORGANIZATION, RULES, HandSource, mapping, policy, sell
 from tests.parts.fences import ALONE
 from tests.parts.idp import Key
+from tests.parts.installation import Installation
 from tests.parts.postgres import PostgresServer
 from tests.parts.pushing import Provider
 from tests.parts.sso_organization import SsoOrganization
 
 BEGIN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+def settings(folder: Path) -> Settings:
+    """Of a new installation in this folder that delivers."""
+    made = Installation.make(folder)
+    with made.file.open("a", encoding="utf-8") as file:
+        file.write('\n[mail]\nhost = "127.0.0.1"\nsender = "rosterd@acme.example"\nsecurity = "none"\n')
+    return load(made.file, {})
 
 
 def on_sqlite(settings: Settings, template: Path, memory: Path) -> Made:

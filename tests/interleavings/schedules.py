@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from connector.delivery.mail.kinds import RAISED
 from connector.reconcile.policy.policy import Policy
 from ledger.book_time import HostTime
 from ledger.instant import to_micros
@@ -21,7 +22,7 @@ from ledger.store.engine import Ledger
 from ledger.store.inbox import Inbox
 from rosterd import supervisor
 from rosterd.settings import Settings
-from tests.interleavings import asking
+from tests.interleavings import asking, delivering
 from tests.interleavings import company as acts
 from tests.interleavings.company import Company, SimService, SimSource
 from tests.interleavings.drivers import SimDoors, drive_postgres, drive_sqlite, stand_in
@@ -35,6 +36,9 @@ from tests.parts.postgres import PostgresServer
 _WAIT = 2_000.0
 """Virtual seconds in which every job must be settled."""
 _SHORTEST = 45.0
+_UNTOLD = """
+    SELECT o.kind FROM outbox o LEFT JOIN delivery d ON d.organization_id = o.organization_id AND d.message_id = o.id
+    WHERE COALESCE(d.state, 'waiting') = 'waiting'"""
 Fault = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -128,11 +132,15 @@ class Schedule:
         self.eye = Eye(self.url)
         lives = not (script.of("is killed") or script.busy or script.lost)
         truth = Truth(self.eye, self.company, everybody_lives=lives)
+        self.receiver = delivering.Receiver(sim, strict=lives)
+        delivering.stand_in(self.receiver, self.patch)
         sim.after_commit = truth.look
         for act in script.acts:
             await self._begin(act)
         for name in DAEMONS:
             sim.start(self.services[name].process, acts.supervise(self.services[name]), "supervisor")
+            if script.told:
+                sim.start(self.services[name].process, delivering.delivers(self.services[name]), "delivery")
         try:
             await sim.run(self._over())
             self.story, self.steps = sim.story, sim.step
@@ -140,6 +148,7 @@ class Schedule:
                 self.wrong.append(str(sim.failure) or repr(sim.failure))
             else:
                 self.wrong += truth.judge()
+                self.wrong += self._untold()
             if not self.wrong and script.seed % 10 == 0:
                 await self._converge(truth)
         finally:
@@ -231,8 +240,23 @@ class Schedule:
         while self.sim.loop.time() < began + _WAIT:
             await asyncio.sleep(5)
             left = self.eye.rows("SELECT COUNT(*) FROM job WHERE state IN ('waiting', 'running')")[0][0]
+            if self.script.told:
+                left += len(self._waiting())
             if not left and self.sim.loop.time() > began + _SHORTEST:
                 return
+
+    def _waiting(self) -> list[str]:
+        """The kinds of the messages that wait for the receiver."""
+        return [kind for (kind,) in self.eye.rows(_UNTOLD) if kind in RAISED]
+
+    def _untold(self) -> list[str]:
+        """Messages that wait although there was time, or are noted as told and nobody has them."""
+        if not self.script.told:
+            return []
+        wrong = [f"{kind} still waits to be told" for kind in self._waiting()]
+        heard = {message for message, _ in self.receiver.told}
+        sent = self.eye.rows("SELECT message_id, kind, subject FROM delivery WHERE state = 'sent'")
+        return wrong + [f"{kind} of {about} was never told" for message, kind, about in sent if message not in heard]
 
     async def _converge(self, truth: Truth) -> None:
         """Two clean whole runs lead where an undisturbed company is led by the same directory, but for what was undone

@@ -16,6 +16,7 @@ DAEMONS = ("daemon A", "daemon B")
 LOOKS = 8.0
 """Seconds between two looks of a daemon for what is due."""
 WEB, ADMIN = "web", "admin"
+_TOLD = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Act:
 @dataclass(frozen=True, slots=True)
 class Script:
     """``pushed``: the company's directory is an inbox. ``busy``, ``lost``: chances of waiting too long for the lock,
-    and of a commit whose answer is lost. ``looking``: readers stop behind their first look."""
+    and of a commit whose answer is lost. ``looking``: readers stop behind their first look. ``told``: the daemons
+    deliver what is in the outbox."""
 
     seed: int
     pushed: bool
@@ -43,6 +45,7 @@ class Script:
     lost: float
     looking: bool
     acts: tuple[Act, ...]
+    told: bool = False
 
     def of(self, what: str) -> tuple[Act, ...]:
         """The acts of one kind."""
@@ -101,4 +104,5 @@ def make(seed: int, *, hosts: bool = False) -> Script:
         acts = [Act("job", within(10)), *chance.sample(acts, min(len(acts), 4))]
     acts += [Act("changes priorities", chance.randrange(1, 120)) for _ in range(3)]
     busy, lost = chance.choice([(0.0, 0.0), (0.02, 0.0), (0.0, 0.02)])
-    return Script(seed, pushed, busy, lost, happens(0.3), tuple(acts))
+    told = random.Random(f"told {seed}").random() < _TOLD  # apart: what else happens stays as it is
+    return Script(seed, pushed, busy, lost, happens(0.3), tuple(acts), told)
