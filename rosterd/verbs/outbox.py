@@ -196,7 +196,8 @@ def preview(
             f"{language!r} is no language of mails", where="--language", next_step=" or ".join(get_args(Language))
         )
     spoken = cast("Language", language) or sender.settings.language or settings.installation.mail.language
-    letter = replace(example(KINDS[kind]), organization=sender.organization)
+    named = chosen if len(settings.customers) > 1 else ""
+    letter = replace(example(KINDS[kind]), organization=sender.organization, named=named)
     made = Templates(sender.settings.templates).render(KINDS[kind], spoken, letter)
     lines = (f"Subject: {made.subject}", "", *made.text.rstrip("\n").split("\n"))
     if html is not None:

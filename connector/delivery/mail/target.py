@@ -112,7 +112,10 @@ class MailTarget:
     ) -> Callable[[Recipient], Letter]:
         """What every recipient reads, but for their own name."""
         items = [Item(told.payload, told.created_at, await _about(reader, told)) for told in messages]
-        values: dict[str, Any] = {"public_url": self.public_url}
+        values: dict[str, Any] = {
+            "public_url": self.public_url,
+            "named": organization if len(self.senders()) > 1 else "",
+        }
         if kind.readers is Readers.PERSON:
             identity = messages[0].subject
             due = await runs.due_dates_of(reader, INVITE_EXPIRY, [identity])

@@ -11,6 +11,7 @@ Prohibition: reads nothing but templates, sends nothing.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -20,11 +21,22 @@ from traceback import extract_tb
 from typing import Any, Final, get_args
 from urllib.parse import urlsplit
 
-from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, nodes
+from jinja2 import (
+    BaseLoader,
+    Environment,
+    StrictUndefined,
+    TemplateError,
+    TemplateNotFound,
+    TemplateSyntaxError,
+    nodes,
+    pass_context,
+)
 from jinja2.filters import FILTERS
 from jinja2.meta import find_undeclared_variables
+from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 from jinja2.tests import TESTS
+from markupsafe import Markup
 
 from connector.delivery.mail.characters import DIRECTIONS, is_control, name, one_line
 from connector.delivery.mail.kinds import KINDS, MailKind, Readers
@@ -47,6 +59,9 @@ _OURS = "rosterd/"
 _FRAME = "frame"
 _PART, _PARTS = "part", ("subject", "text", "html")
 """Which part of the mail a template is asked for, as the frame knows it; also the names of the blocks."""
+_NAMED = "named"
+_CODE = Markup('<code style="font-size: 15px">{}</code>')
+_OPTION = Markup('<span style="white-space: nowrap">{}</span>')
 _TEXT_LIMIT, _OUTPUT_LIMIT = 2000, 256 * 1024
 _MOST_NODES, _MOST_LOOPS, _DEEPEST_LOOP = 2000, 20, 2
 _FILTERS = ("default", "length", "first", "last", "sort", "upper", "lower", "trim", "truncate", "dictsort", "e")
@@ -79,8 +94,9 @@ class Letter:
     ``organization``: its name. ``items``: the messages, oldest first, one unless the kind is a digest; at most 100.
     ``more``: messages beyond them. ``person``: name of who is written to. ``teams``: names of the Teams a person is
     invited to, as far as known. ``link``: the page to go to, without authority of its own (N7). ``expires_at``: until
-    when it stands; None: for ever. ``public_url``: address of this installation, for the foot. Raises ``ValueError``
-    for what no mail may hold.
+    when it stands; None: for ever. ``public_url``: address of this installation, for the foot. ``named``: id of the
+    organization, where commands have to name it; empty: there is one only. Raises ``ValueError`` for what no mail may
+    hold.
     """
 
     organization: str
@@ -91,6 +107,7 @@ class Letter:
     link: str = ""
     expires_at: datetime | None = None
     public_url: str = ""
+    named: str = ""
 
     def __post_init__(self) -> None:
         """A mail is about something, and its links are addresses of pages."""
@@ -112,6 +129,7 @@ class Letter:
             "link": self.link,
             "expires_at": self.expires_at,
             "public_url": self.public_url,
+            _NAMED: self.named,
             "items": items,
             "item": items[0],
             "more": self.more,
@@ -323,6 +341,7 @@ def _environment(files: BaseLoader, language: Language, *, html: bool) -> Enviro
         "moment": _moment,
         "day": _day,
         "join": _joined,
+        "command": _command_page if html else _command,
         "change": partial(_label, CHANGES[language]),
         "reason": partial(_label, REASONS[language]),
         "turns": _turns,
@@ -449,6 +468,22 @@ def _turns(values: Any) -> Sequence[Any]:
     if not isinstance(values, list | tuple | dict):
         raise TypeError(f"a loop goes over a list, not over {type(values).__name__}")
     return list(values)[:MOST_ITEMS]
+
+
+@pass_context
+def _command(context: Context, value: Any, form: str = "{}") -> str:
+    """A command as it is typed: ``form`` with the value in the place of ``{}``, quoted where a shell needs it; and the
+    organization, where there are several."""
+    said = form.replace("{}", str(value) if form == "{}" else shlex.quote(str(value)))
+    named = context.get(_NAMED)
+    return f"{said} -o {named}" if named else said
+
+
+@pass_context
+def _command_page(context: Context, value: Any, form: str = "{}") -> Markup:
+    """The same for the HTML part: an option is never broken behind its hyphens."""
+    words = _command(context, value, form).split(" ")
+    return _CODE.format(Markup(" ").join(_OPTION.format(word) if word[:1] == "-" else word for word in words))
 
 
 def _label(labels: Mapping[str, str], code: str) -> str:

@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 from typing import get_args
 
@@ -27,6 +28,7 @@ EVERY = [
 ]
 NO_COMMAND = {"team.lifted", "coverage.true_up", "seat.home_copy", "mail.test"}
 """Mails after which the product has nothing to type."""
+OURS = Templates()
 HELD = KINDS["plan.held"]
 INVITE = KINDS["invite.mail"]
 
@@ -34,13 +36,14 @@ INVITE = KINDS["invite.mail"]
 @pytest.mark.parametrize(("kind", "language"), EVERY)
 def test_l7_every_kind_in_every_language(kind: MailKind, language: Language) -> None:
     letter = example(kind)
-    mail = Templates().render(kind, language, letter)
+    mail = OURS.render(kind, language, letter)
     wanted = letter.link or kind.example.get("next", "")
     if kind.name == "seats.short":
         wanted = "rosterd import subscriptions FILE"  # what is to be bought stands beside it, in the mail's language
     assert wanted or kind.name in {*NO_COMMAND, "team.restricted"}
     assert wanted in mail.text
-    assert (wanted or "Acme").replace("&", "&amp;") in mail.html
+    shown = unescape(re.sub(r"<[^>]+>", "", mail.html))
+    assert (wanted or "Acme") in shown
     assert "Acme Sp. z o.o." in mail.subject or kind.name == "invite.reminder"
     assert "\n" not in mail.subject
     assert len(mail.subject) <= 120
@@ -52,9 +55,27 @@ def test_l7_every_kind_in_every_language(kind: MailKind, language: Language) -> 
     assert not re.search(r"<(img|script|link|form|iframe|style)\b|url\(|@import| on[a-z]+=", mail.html)
     addresses = set(re.findall(r'(?:href|src|action)="([^"]*)"', mail.html))
     assert addresses <= {letter.link.replace("&", "&amp;")}
-    assert wrong(said.replace("`", "")) == [], "every command in it can be typed"
+    assert wrong(said.replace("`", "").replace(mail.html, shown)) == [], "every command in it can be typed"
     assert mail.html.count("<p") == mail.html.count("</p>")
     assert mail.html.count("<li") == mail.html.count("</li>")
+
+
+@pytest.mark.parametrize(
+    ("team", "named", "typed"),
+    [
+        ("Design", "", "rosterd lift Design --reason TEXT"),
+        ("Design & Co", "", "rosterd lift 'Design & Co' --reason TEXT"),
+        ("it's", "acme", "rosterd lift 'it'\"'\"'s' --reason TEXT -o acme"),
+        ("$(reboot)", "acme", "rosterd lift '$(reboot)' --reason TEXT -o acme"),
+    ],
+)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_l7_a_command_works_as_pasted(language: Language, team: str, named: str, typed: str) -> None:
+    payload = {**KINDS["team.restricted"].example, "team": team}
+    letter = Letter(organization="Acme", items=(Item(payload, AT),), named=named)
+    mail = OURS.render(KINDS["team.restricted"], language, letter)
+    assert f": {typed}\n" in mail.text
+    assert typed in unescape(re.sub(r"<[^>]+>", "", mail.html))
 
 
 @pytest.mark.parametrize(("kind", "language"), EVERY)
@@ -64,7 +85,7 @@ def test_l7_a_name_is_text_in_html_too(kind: MailKind, language: Language) -> No
                "group", "offering", "asked_by", "approved_by"} and kind.name != "sso.forecast" else value
                for key, value in kind.example.items()}  # fmt: skip
     letter = replace(example(kind), organization=evil, person=evil, teams=(evil,), items=(Item(payload, AT, evil),))
-    mail = Templates().render(kind, language, letter)
+    mail = OURS.render(kind, language, letter)
     assert "<script" not in mail.html
     assert "&lt;script&gt;" in mail.html
     assert "&lt;" not in mail.text, "text is not escaped"
@@ -76,7 +97,7 @@ def test_l7_a_name_is_text_in_html_too(kind: MailKind, language: Language) -> No
 def test_l5_a_digest_lists_its_items(kind: MailKind, language: Language) -> None:
     keys = [key for key in ("name", "digest", "id", "team", "source") if key in kind.example]
     items = [Item({**kind.example, keys[0]: f"{number:012d}"}, AT) for number in range(1, 6)]
-    mail = Templates().render(kind, language, Letter(organization="Acme", items=items, more=7))
+    mail = OURS.render(kind, language, Letter(organization="Acme", items=items, more=7))
     for number in range(1, 6):
         assert f"{number:012d}" in mail.text
         assert f"{number:012d}" in mail.html
@@ -89,7 +110,7 @@ def test_l5_a_digest_lists_its_items(kind: MailKind, language: Language) -> None
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_d1_a_directory_that_was_never_read(language: Language) -> None:
     payload = {**KINDS["source.stale"].example, "last_complete_at": None}
-    mail = Templates().render(KINDS["source.stale"], language, Letter(organization="Acme", items=(Item(payload, AT),)))
+    mail = OURS.render(KINDS["source.stale"], language, Letter(organization="Acme", items=(Item(payload, AT),)))
     assert {"en": "was never read whole", "pl": "nie odczytano jeszcze w całości"}[language] in mail.text
 
 
@@ -98,20 +119,20 @@ def test_d1_a_directory_that_was_never_read(language: Language) -> None:
 def test_n2_metadata_without_other_certificates(language: Language, added: list[dict[str, str]]) -> None:
     payload = {**KINDS["connection.continued"].example, "added": added, "removed": [], "source": ""}
     letter = Letter(organization="Acme", items=(Item(payload, AT),))
-    mail = Templates().render(KINDS["connection.continued"], language, letter)
+    mail = OURS.render(KINDS["connection.continued"], language, letter)
     assert ("ab" * 32 in mail.text) is bool(added)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_r4_an_invite_says_who_where_and_until_when(language: Language) -> None:
     letter = replace(example(INVITE), teams=("Design", "Structures"))
-    mail = Templates().render(INVITE, language, letter)
+    mail = OURS.render(INVITE, language, letter)
     for part in ("Acme Sp. z o.o.", "Design, Structures", "jane.doe@acme.example", "2026-08-22 14:05 UTC", letter.link):
         assert part in mail.text
-    bare = Templates().render(INVITE, language, replace(letter, teams=(), expires_at=None, person="", public_url=""))
+    bare = OURS.render(INVITE, language, replace(letter, teams=(), expires_at=None, person="", public_url=""))
     assert "UTC" not in bare.text
     with pytest.raises(ValueError, match="needs a link"):
-        Templates().render(INVITE, language, replace(letter, link=""))
+        OURS.render(INVITE, language, replace(letter, link=""))
 
 
 def test_every_kind_has_its_templates_and_nothing_else() -> None:
@@ -164,7 +185,7 @@ def test_every_code_has_its_words() -> None:
 @pytest.mark.parametrize("code", CLOSED_REASONS)
 def test_a_suspension_says_its_reasons_in_polish(code: str) -> None:
     payload = {**KINDS["sync.suspended"].example, "reasons": [code, "of_tomorrow"]}
-    mail = Templates().render(KINDS["sync.suspended"], "pl", Letter(organization="Acme", items=(Item(payload, AT),)))
+    mail = OURS.render(KINDS["sync.suspended"], "pl", Letter(organization="Acme", items=(Item(payload, AT),)))
     assert REASONS["pl"][code] in mail.text
     assert "of_tomorrow" in mail.text, "a code that nobody named is shown as it is"
 
@@ -187,7 +208,7 @@ def test_no_line_of_a_mail_is_made_by_a_name() -> None:
     letter = replace(
         example(INVITE), person="Jane\n\nYour password has expired: \u202ehttps://evil.example " + "x" * 99
     )
-    mail = Templates().render(INVITE, "en", letter)
+    mail = OURS.render(INVITE, "en", letter)
     [line] = [line for line in mail.text.split("\n") if line.startswith("Hello")]
     assert "\u202e" not in line
     assert len(line) <= len("Hello ,") + 64
@@ -213,17 +234,17 @@ def test_l7_an_organization_has_its_own_words(tmp_path: Path) -> None:
     templates = own(tmp_path, GOOD)
     assert templates.check() == ()
     assert templates.render(INVITE, "en", example(INVITE)).subject == "Welcome at Acme Sp. z o.o."
-    assert templates.render(INVITE, "pl", example(INVITE)) == Templates().render(INVITE, "pl", example(INVITE))
+    assert templates.render(INVITE, "pl", example(INVITE)) == OURS.render(INVITE, "pl", example(INVITE))
     own(tmp_path, GOOD.replace("Welcome at", "Hello from"))
     assert templates.render(INVITE, "en", example(INVITE)).subject == "Hello from Acme Sp. z o.o."
     (tmp_path / "en/invite.mail.j2").unlink()
-    assert templates.render(INVITE, "en", example(INVITE)) == Templates().render(INVITE, "en", example(INVITE))
+    assert templates.render(INVITE, "en", example(INVITE)) == OURS.render(INVITE, "en", example(INVITE))
 
 
 def test_l7_one_block_may_be_its_own_and_the_rest_ours(tmp_path: Path) -> None:
     text = '{% extends "rosterd/plan.held.j2" %}\n{% block subject %}[rosterd] {{ super() }}{% endblock %}'
     mail = own(tmp_path, text, "pl/plan.held.j2").render(HELD, "pl", example(HELD))
-    assert mail == replace(Templates().render(HELD, "pl", example(HELD)), subject=mail.subject)
+    assert mail == replace(OURS.render(HELD, "pl", example(HELD)), subject=mail.subject)
     assert mail.subject == "[rosterd] Acme Sp. z o.o.: zmiany czekają na Twoją zgodę"
 
 
