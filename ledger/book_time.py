@@ -18,7 +18,7 @@ BEHIND = timedelta(minutes=5)
 AHEAD = timedelta(hours=1)
 """How far the clock may have run ahead of the host's steady one since that transaction, or of the database's."""
 STEP = timedelta(microseconds=1)
-_ACCEPT = "correct the clock of this host; where it is right, rosterd clock accept --reason TEXT"
+_ACCEPT = "correct the clock of this host; where it is right, rosterd clock accept"
 
 
 class WrongClock(Retryable):

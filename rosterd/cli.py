@@ -22,6 +22,8 @@ VERBS: dict[str, tuple[str, ...]] = {
     "sso.group": ("sso",),
     "sso.directory_sync": ("sync",),
     "reconcile": ("plan", "apply", "approve", "undo"),
+    "look.status": ("status",),
+    "look.people": ("people",),
     "explaining": ("explain",),
     "adopting": ("adopt",),
     "byhand": ("invite", "relink", "rename", "restrict", "lift"),

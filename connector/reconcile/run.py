@@ -137,7 +137,7 @@ async def approve(
     caller's.
     """
     if not reason.strip():
-        raise BadInput("an approval needs a reason", next_step=f"rosterd approve {digest} --reason TEXT")
+        raise BadInput("an approval needs a reason", next_step=f"rosterd approve {digest}")
     async with ledger.read(setup.organization.id) as reader:
         held = await find(reader, digest)
     order = Order("approve", actor, now, fence, held.digest, reason, despite_freeze)

@@ -94,6 +94,40 @@ async def holder_of_entry(reader: Reader, source_id: str, anchor: str) -> Any | 
     return await reader.first(rows.outerjoin(mails, mails.c.id == link.c.identity_id).add_columns(mails.c.mail))
 
 
+async def state_counts(reader: Reader) -> dict[str, int]:
+    """State of an identity → people in it."""
+    rows = reader.open(people.identity, "state").subquery()
+    statement = select(rows.c.state, func.count()).group_by(rows.c.state)
+    return {row[0]: int(row[1]) for row in await reader.tuples(statement)}
+
+
+async def due_count(reader: Reader, kind: str) -> int:
+    """For how many subjects something of this kind is due."""
+    rows = reader.select(runs.due, "subject").where(runs.due.c.kind == kind).subquery()
+    return int(await reader.scalar(select(func.count()).select_from(rows)))
+
+
+async def teams_of_each(reader: Reader, identity_ids: Sequence[str]) -> dict[str, list[str]]:
+    """Identity → names of the Teams they are in, sorted."""
+    names = {row[0]: row[1] for row in await reader.tuples(reader.open(people.team, "id", "name"))}
+    table = people.team_membership
+    statement = reader.open(table, "identity_id", "team_id").distinct()
+    found: dict[str, list[str]] = {}
+    for identity, team in await reader.tuples_by_keys(statement, table.c.identity_id, list(identity_ids)):
+        found.setdefault(identity, []).append(names.get(team, team))
+    return {identity: sorted(teams) for identity, teams in found.items()}
+
+
+async def seats_of_each(reader: Reader, identity_ids: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """Identity → (offering, state) of their seats, sorted."""
+    table = seats.seat
+    statement = reader.open(table, "identity_id", "offering_code", "state")
+    found: dict[str, list[tuple[str, str]]] = {}
+    for identity, offering, state in await reader.tuples_by_keys(statement, table.c.identity_id, list(identity_ids)):
+        found.setdefault(identity, []).append((offering, state))
+    return {identity: sorted(held) for identity, held in found.items()}
+
+
 async def members_page(reader: Reader, team_id: str, after: tuple[str, str] | None, limit: int) -> list[Any]:
     """Members of a Team, one row per identity, by mail key: id, mail, mail_key, display_name, state."""
     member = reader.open(people.team_membership, "identity_id").where(people.team_membership.c.team_id == team_id)

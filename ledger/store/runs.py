@@ -112,6 +112,12 @@ async def get(reader: Reader, run_id: str) -> RunRow | None:
     return RunRow(*tuple(row)) if row else None
 
 
+async def beginning_with(reader: Reader, beginning: str, most: int = 10) -> list[str]:
+    """The ids that begin so; at most ``most``."""
+    statement = reader.select(runs.run, "id").where(runs.run.c.id.startswith(beginning, autoescape=True))
+    return [str(row.id) for row in await reader.all(statement.order_by(runs.run.c.id).limit(most))]
+
+
 async def latest(reader: Reader, limit: int = 20) -> list[RunRow]:
     """The newest runs, newest first."""
     statement = reader.select(runs.run, *_RUN).order_by(runs.run.c.started_at.desc(), runs.run.c.id.desc())

@@ -65,6 +65,7 @@ organizations = "organizations/*.toml"
 
 [server]
 listen = "127.0.0.1:{port}"
+operator_listen = "127.0.0.1:0"
 public_url = "http://127.0.0.1:{port}"
 
 [database]

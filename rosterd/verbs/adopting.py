@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rosterd.verbs.console import Json, OneOrganization, Reason, Result, Session, choose, perform, reading
+from rosterd.verbs.console import Json, MaybeReason, OneOrganization, Result, Session, choose, perform, reading
 
 if TYPE_CHECKING:
     from rosterd.service import Service
@@ -17,7 +17,7 @@ def adopt(
     mapping: Annotated[str, typer.Argument(help="Id of the mapping that takes care from now on.")],
     digest: Annotated[str, typer.Option("--digest", help="The adoption you have seen; approves what it shows.")] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show; the same as without --digest.")] = False,
-    reason: Reason = "",
+    reason: MaybeReason = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:

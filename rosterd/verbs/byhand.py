@@ -97,7 +97,7 @@ def relink(
     context: typer.Context,
     mail: Mail,
     to: Annotated[str, typer.Option("--to", metavar="SOURCE:ANCHOR", help="The entry that stands for them now.")],
-    reason: Reason,
+    reason: Reason = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
@@ -120,7 +120,7 @@ def rename(
     context: typer.Context,
     mail: Mail,
     to: Annotated[str, typer.Option("--to", metavar="NEW", help="The address of their entry that counts now.")],
-    reason: Reason,
+    reason: Reason = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
@@ -140,7 +140,11 @@ def rename(
 
 
 def restrict(
-    context: typer.Context, team: TeamName, reason: Reason, organization: OneOrganization = "", as_json: Json = False
+    context: typer.Context,
+    team: TeamName,
+    reason: Reason = "",
+    organization: OneOrganization = "",
+    as_json: Json = False,
 ) -> None:
     """Restrict a Team at once (R16): its seats give no access and none is assigned, until it is lifted."""
 
@@ -154,7 +158,11 @@ def restrict(
 
 
 def lift(
-    context: typer.Context, team: TeamName, reason: Reason, organization: OneOrganization = "", as_json: Json = False
+    context: typer.Context,
+    team: TeamName,
+    reason: Reason = "",
+    organization: OneOrganization = "",
+    as_json: Json = False,
 ) -> None:
     """Lift the restriction of a Team at once."""
 

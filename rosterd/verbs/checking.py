@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, answer, perform
+from rosterd.verbs.console import Json, OneOrganization, Reason, Result, Session, Shown, answer, perform
 
 if TYPE_CHECKING:
     from connector.directory.base import CheckLine
@@ -83,13 +83,11 @@ def check(
 @clock.command()
 def accept(
     context: typer.Context,
-    reason: Annotated[str, typer.Option("--reason", help="Why the clock is right; kept in the audit.")],
+    reason: Reason = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
     """Say that this host's clock is right: from now on what is written is compared with it."""
-    if not reason.strip():
-        raise typer.BadParameter("say why the clock is right", param_hint="--reason")
 
     async def work(service: Service) -> Result:
         from ledger.audit import AuditEvent

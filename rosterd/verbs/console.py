@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -27,7 +28,43 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on s
 OneOrganization = Annotated[
     str, typer.Option("--organization", "-o", help="Id of the organization; needed when several.")
 ]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
+MaybeReason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit.")]
+
+
+def _asked_why(context: typer.Context, value: str) -> str:
+    """What was given, or what somebody at a terminal answers: a command that a message names works as it stands."""
+    if value.strip() or context.resilient_parsing:
+        return value
+    if not at_a_terminal():
+        raise typer.BadParameter("say why: --reason TEXT (on a terminal it is asked for)")
+    return ask_why()
+
+
+Reason = Annotated[
+    str, typer.Option("--reason", callback=_asked_why, help="Why; kept in the audit. Asked for on a terminal.")
+]
+
+
+SHORT_ID = 12
+"""Digits of a long id that people are shown: no other begins so, and commands take it for the whole."""
+
+
+_CHOSEN: ContextVar[list[str]] = ContextVar("chosen", default=[])  # noqa: B039 - replaced as soon as settings are read
+"""The organization that was asked about, where the installation has several."""
+
+_WHOLE = 40
+_STYLES = {
+    "FAIL": "bold red",
+    "ok": "green",
+    "note": "yellow",
+    "HELD": "bold yellow",
+    "held": "yellow",
+    "SUSPENDED": "bold yellow",
+    "UNKNOWN": "bold yellow",
+    "!": "bold yellow",
+    "→": "cyan",
+}
+"""First word of a line → how it is shown where there are colours."""
 
 
 class Result(Protocol):
@@ -73,7 +110,13 @@ class Several:
     @property
     def lines(self) -> Sequence[str]:
         """Each under its heading."""
-        return [line for name, part in self.parts.items() for line in (f"== {name}", *part.lines)]
+        from rosterd.verbs.several import named
+
+        return [
+            line
+            for name, part in self.parts.items()
+            for line in (f"== {name}", *(named(text, name) if "rosterd " in text else text for text in part.lines))
+        ]
 
     @property
     def exit_code(self) -> int:
@@ -100,6 +143,7 @@ class Session:
         from rosterd.loading import load
 
         if self.settings is None:
+            _CHOSEN.set([])
             self.settings = load(self.config)
             section = self.settings.installation.logging
             logs.configure(form=section.format, level="debug" if self.debug else _quiet(section.level))
@@ -127,10 +171,30 @@ def answer(session: Session, result: Result) -> None:
     if session.as_json:
         write_json(result.to_json())
     else:
-        write_lines(result.lines)
+        write_lines([_typed(line) for line in result.lines])
         if isinstance(result, Shown) and result.grid is not None:
             write_grid(result.grid)
     raise typer.Exit(exit_code(result))
+
+
+def at_a_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask_why() -> str:
+    """Ask until something is said; raises ``typer.Abort`` for Ctrl-C and the end of the input."""
+    return str(typer.prompt("Why? It is kept in the audit", err=True))
+
+
+def _typed(text: str) -> str:
+    """What is printed of one organization of several: commands in it name that organization."""
+    chosen = set(_CHOSEN.get())
+    if len(chosen) != 1 or "rosterd " not in text:
+        return text
+    from rosterd.verbs.several import named
+
+    return named(text, chosen.pop())
 
 
 def exit_code(result: Result) -> int:
@@ -141,7 +205,10 @@ def exit_code(result: Result) -> int:
 def choose(settings: Settings, organization: str) -> str:
     """The organization that was named, or the only one there is."""
     if organization:
-        return settings.customer(organization).organization.id
+        chosen = settings.customer(organization).organization.id
+        if len(settings.customers) > 1:
+            _CHOSEN.get().append(chosen)
+        return chosen
     if len(settings.customers) == 1:
         return next(iter(settings.customers))
     known = ", ".join(settings.customers) or "none"
@@ -158,7 +225,20 @@ def write_json(document: Any) -> None:
 
 
 def write_lines(lines: Sequence[str]) -> None:
-    """Plain text on stdout."""
+    """Text on stdout; on a terminal with colour where a line's first word says how it stands. No line is broken: what
+    is pasted from it is what was printed."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.text import Text
+
+        console = Console(highlight=False, soft_wrap=True)
+        for line in lines:
+            text, word = Text(line), (line.split() or [""])[0]
+            if style := _STYLES.get(word.rstrip(":")):
+                start = line.index(word)
+                text.stylize(style, start, len(line) if word == "→" else start + len(word))
+            console.print(text)
+        return
     for line in lines:
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -170,7 +250,10 @@ def write_grid(grid: Grid) -> None:
         from rich.console import Console
         from rich.table import Table
 
-        table = Table(*grid.columns, title=grid.title or None, title_justify="left")
+        table = Table(title=grid.title or None, title_justify="left")
+        for number, column in enumerate(grid.columns):  # the first names the row, and is typed again: it is not broken
+            widest = max((len(row[number]) for row in grid.rows), default=0)
+            table.add_column(column, overflow="fold", no_wrap=number == 0 and widest <= _WHOLE)
         for row in grid.rows:
             table.add_row(*row)
         Console().print(table)
@@ -226,7 +309,7 @@ def report_error(error: BaseException, session: Session) -> int:
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, RosterdError):
         code = error.exit_code
-        sys.stderr.write(f"rosterd: {error}\n")
+        sys.stderr.write("\n".join(_typed(line) for line in f"rosterd: {error}".split("\n")) + "\n")
         document = {"error": error_document(error), "exit_code": code}
     else:
         code = 1

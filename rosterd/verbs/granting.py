@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rosterd.verbs.console import Json, OneOrganization, Reason, choose, perform
+from rosterd.verbs.console import Json, MaybeReason, OneOrganization, Reason, choose, perform
 
 if TYPE_CHECKING:
     from connector.reconcile.by_hand.people import Edited
@@ -26,7 +26,7 @@ def join(
     context: typer.Context,
     name: TeamName,
     mail: Mail,
-    reason: Reason = "",
+    reason: MaybeReason = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
@@ -46,7 +46,7 @@ def leave(
     context: typer.Context,
     name: TeamName,
     mail: Mail,
-    reason: Reason,
+    reason: Reason = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
@@ -67,7 +67,7 @@ def grant(
     name: TeamName,
     offering: Offering,
     mail: Mail,
-    reason: Reason = "",
+    reason: MaybeReason = "",
     wait: Annotated[bool, typer.Option("--wait", help="A place on the waitlist will do when none is free.")] = False,
     organization: OneOrganization = "",
     as_json: Json = False,
@@ -92,7 +92,7 @@ def release(
     name: TeamName,
     offering: Offering,
     mail: Mail,
-    reason: Reason,
+    reason: Reason = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:

@@ -115,7 +115,7 @@ def retry(context: typer.Context, message: Id, organization: OneOrganization = "
 def drop(
     context: typer.Context,
     message: Id,
-    reason: Reason,
+    reason: Reason = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:

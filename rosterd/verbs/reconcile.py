@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.errors import NotFound
-from rosterd.verbs.console import Json, OneOrganization, Reason, Result, Session, Several, choose, perform, reading
+from ledger.errors import BadInput, NotFound
+from rosterd.verbs.console import (
+    SHORT_ID,
+    Json,
+    MaybeReason,
+    OneOrganization,
+    Result,
+    Session,
+    Several,
+    ask_why,
+    at_a_terminal,
+    choose,
+    perform,
+    reading,
+)
 
 if TYPE_CHECKING:
-    from connector.reconcile.show.outcome import Planned
+    from collections.abc import Iterable
+
+    from connector.reconcile.show.outcome import Planned, RunOutcome
     from rosterd.service import Service
 
-Named = Annotated[str, typer.Argument(metavar="ORGANIZATION", help="Id of the organization; all when left out.")]
+Named = Annotated[str, typer.Option("--organization", "-o", help="Id of the organization; all when left out.")]
 
 
 class Against(StrEnum):
@@ -56,6 +71,7 @@ def plan(
                 planned = await run.plan(
                     service.ledger, setup, now=service.clock(), progress=step, against_last=against is not None
                 )
+                planned = replace(planned, tried=str(other) if other is not None else "")
                 text = planned.markdown.splitlines() if markdown else planned.every_line if everybody else planned.lines
                 found[name] = _Document(planned, tuple(text))
         return found[names[0]] if len(names) == 1 else Several(found)
@@ -90,7 +106,7 @@ def apply(
                 service.leased(name) as fence,
                 service.setup(name) as setup,
             ):
-                found[name] = await run.apply(
+                done = await run.apply(
                     service.ledger,
                     setup,
                     now=service.clock(),
@@ -100,6 +116,7 @@ def apply(
                     fence=fence,
                     progress=step,
                 )
+                found[name] = _Ran(done)
         return found[names[0]] if len(names) == 1 else Several(found)
 
     perform(context, as_json, work)
@@ -108,12 +125,16 @@ def apply(
 def approve(
     context: typer.Context,
     digest: Annotated[str, typer.Argument(help="Digest of the held set, or its first 8 digits or more.")],
-    reason: Annotated[str, typer.Option("--reason", help="Why this harm is meant; kept in the audit.")],
+    reason: Annotated[
+        str, typer.Option("--reason", help="Why this harm is meant; kept in the audit. Asked for on a terminal.")
+    ] = "",
     organization: OneOrganization = "",
     despite_freeze: Annotated[bool, typer.Option("--despite-freeze", help="Even inside a freeze window.")] = False,
     as_json: Json = False,
 ) -> None:
     """Let exactly one held set through (what of it is still true)."""
+    if not reason.strip() and not at_a_terminal():
+        raise typer.BadParameter("say why this harm is meant: --reason TEXT (on a terminal it is asked for)")
 
     async def work(service: Service) -> Result:
         from connector.reconcile import run
@@ -121,16 +142,19 @@ def approve(
 
         await service.register()
         name = organization or await _holder(service, digest)
+        why = reason.strip() or await _asked_about(service, name, digest)
         async with service.leased(name) as fence, service.setup(name) as setup:
-            return await run.approve(
-                service.ledger,
-                setup,
-                digest,
-                reason=reason,
-                actor=actor(),
-                now=service.clock(),
-                fence=fence,
-                despite_freeze=despite_freeze,
+            return _Ran(
+                await run.approve(
+                    service.ledger,
+                    setup,
+                    digest,
+                    reason=why,
+                    actor=actor(),
+                    now=service.clock(),
+                    fence=fence,
+                    despite_freeze=despite_freeze,
+                )
             )
 
     perform(context, as_json, work)
@@ -138,26 +162,30 @@ def approve(
 
 def undo(
     context: typer.Context,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run to undo.")],
-    reason: Reason = "",
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run to undo, or how it begins.")],
+    reason: MaybeReason = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be restored.")] = False,
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
     """Restore what a run changed, as a new audited run; edits made since are kept and named."""
-    if not dry_run and not reason:
-        raise typer.BadParameter("an undo needs --reason (or --dry-run to look first)")
+    if not dry_run and not reason.strip():
+        if not at_a_terminal():
+            raise typer.BadParameter(
+                "say why: --reason TEXT (on a terminal it is asked for), or --dry-run to look first"
+            )
+        reason = ask_why()
 
     async def work(service: Service) -> Result:
         from connector.reconcile import run
         from rosterd.service import actor
 
-        name = organization or await _owner(service, run_id)
+        name, whole_id = await _owner(service, run_id, [organization] if organization else service.settings.customers)
         async with service.leased(name) as fence, service.setup(name) as setup:
             return await run.undo(
                 service.ledger,
                 setup,
-                run_id,
+                whole_id,
                 actor=actor(),
                 reason=reason,
                 now=service.clock(),
@@ -166,6 +194,33 @@ def undo(
             )
 
     perform(context, as_json, work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What a run did, and how to take it back."""
+
+    outcome: RunOutcome
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The run's own, and its id where it changed anything."""
+        if not self.outcome.counts or self.outcome.state not in ("applied", "held"):
+            return self.outcome.lines
+        run_id = self.outcome.run_id[:SHORT_ID]
+        return (
+            *self.outcome.lines,
+            f"run {run_id}: `rosterd undo {run_id} --dry-run` says what undoing it would restore",
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """The run's own."""
+        return self.outcome.exit_code
+
+    def to_json(self) -> Any:
+        """The same."""
+        return self.outcome.to_json()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +252,34 @@ async def _holder(service: Service, digest: str) -> str:
     raise NotFound(f"no held set begins with {digest!r}", next_step="rosterd plan names what is held")
 
 
-async def _owner(service: Service, run_id: str) -> str:
-    """The organization a run belongs to."""
+async def _owner(service: Service, beginning: str, organizations: Iterable[str]) -> tuple[str, str]:
+    """The organization a run belongs to, and the run's whole id."""
     from ledger.store import runs
 
-    for name in service.settings.customers:
+    found: list[tuple[str, str]] = []
+    for name in organizations:
         async with service.ledger.read(name) as reader:
-            if await runs.get(reader, run_id) is not None:
-                return name
-    raise NotFound(f"there is no run {run_id!r}", next_step="rosterd report runs lists them")
+            found += [(name, run_id) for run_id in await runs.beginning_with(reader, beginning)]
+    if not found:
+        raise NotFound(f"there is no run {beginning!r}", next_step="rosterd report runs lists them")
+    if len(found) > 1:
+        raise BadInput(f"{beginning!r} names {len(found)} runs", next_step="give more of its id: rosterd report runs")
+    return found[0]
+
+
+async def _asked_about(service: Service, organization: str, digest: str) -> str:
+    """Why a held set is meant, of somebody who sees what is in it."""
+    from connector.reconcile.apply.held_sets import find
+    from rosterd.verbs.reports import held_lines
+
+    async with service.ledger.read(organization) as reader:
+        held = await find(reader, digest)
+    limits = service.settings.customer(organization).settings.limits
+    typer.echo("\n".join(held_lines(held, limits, service.clock())), err=True)
+    typer.echo(
+        "Approving it makes exactly these changes, as far as they are still true; then it can be undone.", err=True
+    )
+    return ask_why()
 
 
 def add_to(app: typer.Typer) -> None:

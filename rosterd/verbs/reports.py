@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ledger.errors import BadInput, NotFound
-from rosterd.verbs.console import Grid, Json, OneOrganization, Result, Session, Shown, choose, perform, progress
+from rosterd.verbs.console import (
+    SHORT_ID,
+    Grid,
+    Json,
+    OneOrganization,
+    Result,
+    Session,
+    Shown,
+    choose,
+    perform,
+    progress,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,7 +109,7 @@ def list_runs(
 
     async def work(service: Service) -> Result:
         from connector.reconcile.plan.words import expiry
-        from ledger.instant import to_text
+        from ledger.instant import to_minute
         from ledger.store import runs
 
         name = choose(service.settings, organization)
@@ -106,9 +117,11 @@ def list_runs(
             rows = await runs.latest(reader, limit)
             waiting = await runs.held_sets(reader, ("open",))
         document = {"runs": [row.to_json() for row in rows], "held": [item.to_json() for item in waiting]}
-        cells = tuple((row.id, row.kind, row.state, to_text(row.started_at), _counts(row.counts)) for row in rows)
+        cells = tuple(
+            (row.id[:SHORT_ID], row.kind, row.state, to_minute(row.started_at), _counts(row.counts)) for row in rows
+        )
         lines = tuple(
-            f"held: {item.digest} ({len(item.changes)} changes, {item.to_json()['why']});"
+            f"held: {item.digest[:SHORT_ID]} ({len(item.changes)} changes, {item.to_json()['why']});"
             f" {expiry(item.expires_at, service.clock())}"
             for item in waiting
         )
@@ -136,7 +149,7 @@ def held(
         async with service.ledger.read(name) as reader:
             found = [await find(reader, digest)] if digest else await runs.held_sets(reader, ("open",))
         now = service.clock()
-        lines = [line for item in found for line in _held_lines(item, limits, now)]
+        lines = [line for item in found for line in held_lines(item, limits, now)]
         documents = [{**item.to_json(), "expires": expiry(item.expires_at, now)} for item in found]
         if not digest:
             return Shown(tuple(lines) or ("nothing is held",), {"held": documents})
@@ -220,7 +233,8 @@ def _day(text: str) -> date:
         raise BadInput(f"{text!r} is not a day", next_step="write YYYY-MM-DD") from error
 
 
-def _held_lines(item: HeldSet, limits: LimitSettings, now: datetime) -> Sequence[str]:
+def held_lines(item: HeldSet, limits: LimitSettings, now: datetime) -> Sequence[str]:
+    """How a held set stands, and what lets it through."""
     from connector.reconcile.plan.freeze import frozen
     from connector.reconcile.plan.words import counted, expiry, moment, people
     from connector.reconcile.show.awaiting import approve_command

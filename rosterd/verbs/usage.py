@@ -81,7 +81,9 @@ def basis(
 
 
 @app.command()
-def withdraw(context: typer.Context, reason: Reason, organization: OneOrganization = "", as_json: Json = False) -> None:
+def withdraw(
+    context: typer.Context, reason: Reason = "", organization: OneOrganization = "", as_json: Json = False
+) -> None:
     """End the legal basis: nothing more is collected."""
 
     async def work(service: Service) -> Result:
@@ -128,7 +130,7 @@ def user_level(
 
 @app.command("opt-out")
 def opt_out(
-    context: typer.Context, mails: Mails, reason: Reason, organization: OneOrganization = "", as_json: Json = False
+    context: typer.Context, mails: Mails, reason: Reason = "", organization: OneOrganization = "", as_json: Json = False
 ) -> None:
     """Stop collecting these people's usage."""
     _opt(context, mails, reason, organization, as_json, out=True)
@@ -136,7 +138,7 @@ def opt_out(
 
 @app.command("opt-in")
 def opt_in(
-    context: typer.Context, mails: Mails, reason: Reason, organization: OneOrganization = "", as_json: Json = False
+    context: typer.Context, mails: Mails, reason: Reason = "", organization: OneOrganization = "", as_json: Json = False
 ) -> None:
     """Collect these people's usage again, from now on."""
     _opt(context, mails, reason, organization, as_json, out=False)
@@ -217,7 +219,7 @@ def replay(
 @quarantine.command()
 def drop(
     context: typer.Context,
-    reason: Reason,
+    reason: Reason = "",
     cause: Cause = "",
     source: Source = "",
     batch: Batch = "",

@@ -57,7 +57,7 @@ class MailKind:
 
 
 _DIGEST = "6f1f0c2f9d0a4be1a8a3a4f2f3c0d5e67f0b1c2d3e4f5061728394a5b6c7d8e9"
-_APPROVE = f"rosterd approve {_DIGEST[:12]} --reason TEXT"
+_APPROVE = f"rosterd approve {_DIGEST[:12]}"
 
 _ALL = (
     MailKind(

@@ -182,7 +182,7 @@ async def _require_unchanged(book: Book, row: RelinkRow, person: Person) -> None
     if digest:
         raise Refused(
             f"a person has to decide first whose the new entry of {person.mail} is (E6)", where="id",
-            next_step=f"rosterd approve {digest[:12]} --reason TEXT, or rosterd explain {person.mail_key}",
+            next_step=f"rosterd approve {digest[:12]}, or rosterd explain {person.mail_key}",
         )  # fmt: skip
     _, last = await standing_bonds(book, person)
     other = await claims.bond_of_subject(book, row.entity_id, row.subject)

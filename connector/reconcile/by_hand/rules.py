@@ -236,7 +236,7 @@ def grant(person: Person, pool: Pool, *, wait: bool) -> SeatEdit:
         raise Refused(
             f"Team {pool.team} is restricted (R16: {pool.restricted}): no new seat of it is assigned",
             where="team",
-            next_step="rosterd lift TEAM --reason TEXT, when what it waits for is settled",
+            next_step="rosterd lift TEAM, when what it waits for is settled",
         )
     if not pool.running:
         raise Refused(f"Team {pool.team} has no running subscription of {pool.offering}", where="offering",

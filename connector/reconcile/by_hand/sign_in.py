@@ -204,7 +204,7 @@ async def _require_decided(book: Book, arrival: Arrival, person: Person) -> None
         raise Refused(
             f"{arrival.mail} has a new directory entry, and a person has to decide whose it is: ask your administrator",
             where=book.organization,
-            next_step=f"rosterd approve {digest[:12]} --reason TEXT, or rosterd explain {person.mail_key}",
+            next_step=f"rosterd approve {digest[:12]}, or rosterd explain {person.mail_key}",
         )
 
 

@@ -47,7 +47,7 @@ def kept_addresses(ground: Ground) -> tuple[Problem, ...]:
                 text = (
                     f"{holder.mail_key} keeps this address: {person.dn} ({source_id}:{anchor}) shows {first.text}"
                     f" first, and still the present one; a run renames only when that one leaves the entry, by hand"
-                    f" `rosterd rename {holder.mail_key} --to {first.text} --reason TEXT` does"
+                    f" `rosterd rename {holder.mail_key} --to {first.text}` does"
                 )
                 found.append(Problem("alias", text, (holder.mail_key,)))
     return tuple(found)

@@ -15,6 +15,7 @@ from connector.reconcile.evidence.edges import Person, Weak, names_of
 from connector.reconcile.evidence.judge import absent, deleted, doubted, stated, still_listed
 from connector.reconcile.plan.changes import DOUBT, FROZEN, Absence, Problem
 from connector.reconcile.plan.recorded import DOUBTED, PEOPLE, IdentityRow, LinkRow
+from connector.reconcile.plan.words import span
 from ledger.identity import IdentityState
 
 _REMOVED, _DISABLED = IdentityState.REMOVED.value, IdentityState.DISABLED.value
@@ -122,7 +123,8 @@ class _Missing:
         """Who is kept for want of proof, and whose absence waits for a second reading."""
         found = [Problem(*why, tuple(sorted(who))) for why, who in self._kept.items()]
         if self._unconfirmed:
-            text = "absent in a complete reading; counts only when another one confirms it"
+            later = span(self.ground.policy.offboarding.confirm_after)
+            text = f"absent in a complete reading; counts when another one, at least {later} later, confirms it"
             found.append(Problem("unconfirmed", text, tuple(sorted(self._unconfirmed))))
         return found
 

@@ -274,7 +274,7 @@ class Matcher:
         was = ", ".join(f"{link.source_id}:{link.anchor}" for link in old)
         text = (
             f"{person.mail.key} belongs to somebody else{f' ({was})' if was else ''} who {why}; if it is the same"
-            f" person: rosterd relink {person.mail.key} --to {person.source_id}:{person.anchor} --reason TEXT"
+            f" person: rosterd relink {person.mail.key} --to {person.source_id}:{person.anchor}"
         )
         self.problems.append(Problem("recycled-mail", text, (person.dn,)))
 

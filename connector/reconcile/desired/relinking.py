@@ -45,7 +45,7 @@ class Candidate:
 
     def command(self, mail: str) -> str:
         """The command that binds it to whoever has the address ``mail``."""
-        return f"`rosterd relink {mail} --to {self.person.source_id}:{self.person.anchor} --reason TEXT`"
+        return f"`rosterd relink {mail} --to {self.person.source_id}:{self.person.anchor}`"
 
 
 class Candidates:

@@ -17,6 +17,7 @@ from connector.reconcile.evidence.edges import Person, names_of
 from connector.reconcile.evidence.judge import Evidence, removal, ruled, still_listed, unsupported
 from connector.reconcile.plan.changes import Absence, Bundle, Change, Harm, Kind, Problem
 from connector.reconcile.plan.recorded import MembershipRow, Recorded
+from connector.reconcile.plan.words import span
 from connector.reconcile.policy.person_fields import value_of
 from connector.reconcile.policy.policy import MAPPING, Policy, Rule
 
@@ -53,7 +54,8 @@ class Ending:
         kept = [Problem("frozen", what, tuple(sorted(who))) for what, who in self._kept.items()]
         if not self._unconfirmed:
             return kept
-        text = "no longer in the group; counts only when another complete reading confirms it"
+        later = span(self.policy.offboarding.confirm_after)
+        text = f"no longer in the group; counts when a complete reading at least {later} later confirms it"
         return [*kept, Problem("unconfirmed", text, tuple(sorted(self._unconfirmed)))]
 
     def of(

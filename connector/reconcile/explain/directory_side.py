@@ -193,7 +193,7 @@ def _entry(finding: Finding, found: FoundEntry, rules: AttributeRules, context: 
         if first is not None:
             notes.append(
                 f"shows {first.text} first and still {present}: runs keep the present one, `rosterd rename {present}"
-                f" --to {first.text} --reason TEXT` changes it"
+                f" --to {first.text}` changes it"
             )
         person = person.with_mail(chosen(person, key, context.domains.open))
     side = EntrySide(

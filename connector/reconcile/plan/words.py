@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ledger.instant import to_text
 
@@ -24,6 +24,15 @@ def moment(at: datetime) -> str:
     return to_text(at.replace(microsecond=0))
 
 
+def span(length: timedelta) -> str:
+    """``3 days``, ``15 minutes``, ``90 seconds``: the largest unit that says it whole."""
+    seconds = int(length.total_seconds())
+    for size, unit in (*_UNITS, (1, "second")):
+        if seconds >= size and seconds % size == 0:
+            return counted(seconds // size, unit)
+    return "0 seconds"
+
+
 def until(at: datetime, now: datetime) -> str:
     """``in 3 days``, ``in 47 hours``, ``in 5 minutes``, to the nearest; from two of a unit on, so never off by much.
 
@@ -34,6 +43,15 @@ def until(at: datetime, now: datetime) -> str:
         if left >= 2 * size:
             return f"in {round(left / size)} {unit}s"
     return "in about a minute" if left > 0 else "now"
+
+
+def ago(at: datetime, now: datetime) -> str:
+    """``3 days ago``, ``47 hours ago``, ``just now``: as ``until``, of what is past."""
+    past = int((now - at).total_seconds())
+    for size, unit in _UNITS:
+        if past >= 2 * size:
+            return f"{round(past / size)} {unit}s ago"
+    return "just now"
 
 
 def expiry(at: datetime, now: datetime) -> str:

@@ -53,5 +53,5 @@ class Awaiting:
 
 
 def approve_command(digest: str, *, despite_freeze: bool = False) -> str:
-    """The exact command that approves a held set."""
-    return f"rosterd approve {digest[:12]} --reason TEXT{' --despite-freeze' if despite_freeze else ''}"
+    """The exact command that approves a held set; on a terminal it asks for the reason."""
+    return f"rosterd approve {digest[:12]}{' --despite-freeze' if despite_freeze else ''}"

@@ -14,7 +14,9 @@ from connector.reconcile.show.in_words import grouped, headline
 from connector.reconcile.show.text import held_summary, next_steps, problem_lines, short, unknown_line, what
 
 
-def planned_json(plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], outlook: Outlook) -> dict[str, Any]:
+def planned_json(
+    plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], outlook: Outlook, tried: str = ""
+) -> dict[str, Any]:
     """A plan as JSON, without what its caller knows (exit code, suspension, expiry)."""
     held = {change.key for bundle in guarded.held for change in bundle.changes}
     changes = [change for bundle in plan.bundles for change in bundle.changes]
@@ -37,7 +39,7 @@ def planned_json(plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], out
         "changes": [{**change_to_json(change), "held": change.key in held} for change in changes],
         "held": parts[0] if parts else nothing,
         "held_apart": parts[1:],
-        "next": [line.removeprefix("next:").strip() for line in next_steps(plan, guarded, awaiting, None)]
+        "next": [line.removeprefix("next:").strip() for line in next_steps(plan, guarded, awaiting, None, tried)]
         if plan.bundles
         else [],
         "outlook": outlook.to_json(),
@@ -50,7 +52,12 @@ def planned_json(plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], out
 
 
 def planned_markdown(
-    plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], outlook: Outlook, now: datetime | None
+    plan: Plan,
+    guarded: Guarded,
+    awaiting: Sequence[Awaiting],
+    outlook: Outlook,
+    now: datetime | None,
+    tried: str = "",
 ) -> str:
     """The plan as a Markdown document: headline, what is held and what to do, by Team and kind, then everybody."""
     out = [f"# Plan `{short(plan.digest)}`", ""]
@@ -59,7 +66,7 @@ def planned_markdown(
         out.append("nothing to change")
     else:
         out += [f"**{headline(plan.bundles)}**", ""]
-        out += [f"- {line.strip()}" for line in held_summary(guarded) + next_steps(plan, guarded, awaiting, now)]
+        out += [f"- {line.strip()}" for line in held_summary(guarded) + next_steps(plan, guarded, awaiting, now, tried)]
         out += ["", "| Team | change | people | held |", "|---|---|---:|---:|"]
         out += [_row((item.team, item.what, str(item.people), str(item.held or "")))
                 for item in grouped(plan.bundles, guarded.held)]  # fmt: skip

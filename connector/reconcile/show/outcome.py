@@ -38,7 +38,8 @@ class RunState(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Planned:
     """A plan and what the guard would hold of it, made ``at``. ``suspended``: the gate's reasons, when nothing was read
-    at all. ``awaiting``: how each held set stands. ``outlook``: seats ahead and coverage (P4, P5)."""
+    at all. ``awaiting``: how each held set stands. ``outlook``: seats ahead and coverage (P4, P5). ``tried``: the file
+    it was made by, where that is not in force."""
 
     plan: Plan
     guarded: Guarded
@@ -47,6 +48,7 @@ class Planned:
     outlook: Outlook = field(default_factory=Outlook)
     awaiting: tuple[Awaiting, ...] = ()
     at: datetime | None = None
+    tried: str = ""
 
     @property
     def digest(self) -> str:
@@ -73,12 +75,14 @@ class Planned:
     def _lines(self, *, every: bool) -> tuple[str, ...]:
         if self.suspended:
             return suspended_lines(self.suspended)
-        return planned_lines(self.plan, self.guarded, self.awaiting, self.outlook, self.at, every=every)
+        return planned_lines(
+            self.plan, self.guarded, self.awaiting, self.outlook, self.at, every=every, tried=self.tried
+        )
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
         rest = {"exit_code": self.exit_code, "suspended": list(self.suspended), "expires_at": self.expires_at}
-        return {**planned_json(self.plan, self.guarded, self.awaiting, self.outlook), **rest}
+        return {**planned_json(self.plan, self.guarded, self.awaiting, self.outlook, self.tried), **rest}
 
     def for_job(self) -> dict[str, Any]:
         """What is kept of it as the outcome of a job: long lists are cut, and say how long they are."""
@@ -92,7 +96,7 @@ class Planned:
         """A Markdown document, for a ticket or a review."""
         if self.suspended:
             return suspended_markdown(suspended_lines(self.suspended))
-        return planned_markdown(self.plan, self.guarded, self.awaiting, self.outlook, self.at)
+        return planned_markdown(self.plan, self.guarded, self.awaiting, self.outlook, self.at, self.tried)
 
 
 @dataclass(frozen=True, slots=True)

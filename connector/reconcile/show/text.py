@@ -77,16 +77,17 @@ def planned_lines(
     now: datetime | None,
     *,
     every: bool = False,
+    tried: str = "",
 ) -> tuple[str, ...]:
     """Plain text lines of a plan; the first says what is unknown, when something is. ``every``: lists are not folded.
-    ``now`` is when it was made."""
+    ``now`` is when it was made; ``tried``: the file that was tried out."""
     out = [line for line in [unknown_line(plan.unknown), doubted_line(plan)] if line]
     if plan.empty:
         out.append("nothing to change")
     else:
         out.append(f"plan {short(plan.digest)}: {headline(plan.bundles)}")
         out += held_summary(guarded)
-        out += next_steps(plan, guarded, awaiting, now)
+        out += next_steps(plan, guarded, awaiting, now, tried)
         out += ["", *group_table(grouped(plan.bundles, guarded.held))]
         out += ["", *people_lines(plan, guarded, None if every else _PEOPLE)]
     notes = [*outlook.lines, *problem_lines(plan.problems)]
@@ -104,8 +105,13 @@ def held_summary(guarded: Guarded) -> list[str]:
     return out
 
 
-def next_steps(plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], now: datetime | None) -> list[str]:
-    """The exact next commands, and how what is held stands, part by part."""
+def next_steps(
+    plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], now: datetime | None, tried: str = ""
+) -> list[str]:
+    """The exact next commands, and how what is held stands, part by part. What was planned by a file that is only
+    ``tried`` out cannot be applied."""
+    if tried:
+        return [f"next: {tried} is not in force; put it in place of the organization's file, and then: `rosterd plan`"]
     whole = f"`rosterd apply --digest {short(plan.digest)}`"
     if not guarded.held:
         return [f"next: apply with {whole}"]

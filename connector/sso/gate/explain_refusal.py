@@ -34,7 +34,7 @@ _FEWER = "have the provider send fewer attributes, groups above all, then: roste
 _SHORTER = "shorten its life at the provider, then: rosterd sso test {domain}"
 _SHA256 = "choose RSA or ECDSA with SHA-256 at the provider, then: rosterd sso test {domain}"
 _C14N = "choose exclusive canonicalization (xml-exc-c14n) at the provider, then: rosterd sso test {domain}"
-_HOSTILE = "no genuine provider sends this; if it comes again: rosterd sso off --reason TEXT"
+_HOSTILE = "no genuine provider sends this; if it comes again: rosterd sso off"
 _BEARER = "configure a browser sign-in (SAML 2.0 Web SSO, HTTP-POST) at the provider, then: rosterd sso test {domain}"
 _MAIL = "have the provider send one mail address, or set sso.mail_attribute and connect again: rosterd sso connect"
 

@@ -414,5 +414,5 @@ async def _refuse_used(book: Book, entity_id: str) -> None:
             f"another organization signs in through this identity provider (the same entityID){held}",
             where=entity_id,
             next_step="give this application its own entityID in the identity provider; where it is yours alone, the"
-            " operator of this installation frees it: rosterd sso release-provider ENTITY_ID --reason TEXT",
+            " operator of this installation frees it: rosterd sso release-provider ENTITY_ID",
         )

@@ -39,7 +39,11 @@ def list_relinks(context: typer.Context, organization: OneOrganization = "", as_
 
 @relinks.command()
 def approve(
-    context: typer.Context, relink_id: Id, reason: Reason, organization: OneOrganization = "", as_json: Json = False
+    context: typer.Context,
+    relink_id: Id,
+    reason: Reason = "",
+    organization: OneOrganization = "",
+    as_json: Json = False,
 ) -> None:
     """Let the other subject sign in as this person from now on; the one before no longer does."""
 
@@ -55,7 +59,11 @@ def approve(
 
 @relinks.command()
 def refuse(
-    context: typer.Context, relink_id: Id, reason: Reason, organization: OneOrganization = "", as_json: Json = False
+    context: typer.Context,
+    relink_id: Id,
+    reason: Reason = "",
+    organization: OneOrganization = "",
+    as_json: Json = False,
 ) -> None:
     """Turn the other subject away until the relink runs out."""
 
@@ -70,7 +78,7 @@ def refuse(
 
 
 def unbind(
-    context: typer.Context, mail: Mail, reason: Reason, organization: OneOrganization = "", as_json: Json = False
+    context: typer.Context, mail: Mail, reason: Reason = "", organization: OneOrganization = "", as_json: Json = False
 ) -> None:
     """End the bond of a person to their subject; what they have stays. Their next sign-in binds them again."""
 
@@ -90,7 +98,7 @@ def unbind(
 def open_window(
     context: typer.Context,
     days: Annotated[int, typer.Option("--days", help="For how long, 1 to 30.")],
-    reason: Reason,
+    reason: Reason = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
@@ -110,7 +118,7 @@ def open_window(
 
 @window.command("close")
 def close_window(
-    context: typer.Context, reason: Reason, organization: OneOrganization = "", as_json: Json = False
+    context: typer.Context, reason: Reason = "", organization: OneOrganization = "", as_json: Json = False
 ) -> None:
     """Close it before its time; who was bound anew stays so."""
 
@@ -140,7 +148,7 @@ def _listed(found: Sequence[HeldRelink]) -> Shown:
     ]
     lines = (
         ("ask each person, by another way than mail, whether it was them; then:",
-         "  → rosterd sso relinks approve ID --reason TEXT, or rosterd sso relinks refuse ID --reason TEXT")
+         "  → rosterd sso relinks approve ID, or rosterd sso relinks refuse ID")
         if found else ("nothing waits",)
     )  # fmt: skip
     return Shown(lines, {"relinks": [item.to_json() for item in found]}, Grid(columns, tuple(rows)) if found else None)

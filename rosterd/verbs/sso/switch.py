@@ -98,7 +98,7 @@ def on(
     perform(context, as_json, work)
 
 
-def off(context: typer.Context, reason: Reason, organization: OneOrganization = "", as_json: Json = False) -> None:
+def off(context: typer.Context, reason: Reason = "", organization: OneOrganization = "", as_json: Json = False) -> None:
     """Turn single sign-on off. Sync is suspended with it; nobody loses anything."""
 
     async def work(service: Service) -> Result:
@@ -115,7 +115,7 @@ def off(context: typer.Context, reason: Reason, organization: OneOrganization = 
 def release_provider(
     context: typer.Context,
     entity_id: Annotated[str, typer.Argument(metavar="ENTITY_ID", help="As `rosterd sso connect` or `on` refused it.")],
-    reason: Reason,
+    reason: Reason = "",
     as_json: Json = False,
 ) -> None:
     """Free an identity provider that the wrong organization holds; what is on by it there is turned off."""

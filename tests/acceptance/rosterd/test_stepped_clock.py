@@ -56,7 +56,7 @@ def test_a_clock_that_cannot_be_right_is_told_until_it_is_corrected_or_accepted(
         refused = apart(acme, moved, "token", "create", "bi", "--scope", "reports:aggregate")
         assert refused.returncode == 4, refused
         assert "nothing is written" in refused.stderr
-        assert "rosterd clock accept --reason TEXT" in refused.stderr
+        assert "rosterd clock accept" in refused.stderr
         clock.write_text("+0")
         assert ready(daemon) == (200, "")
         clock.write_text("-2h")

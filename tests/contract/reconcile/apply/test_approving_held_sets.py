@@ -76,14 +76,14 @@ async def test_g3_inside_a_freeze_additions_go_on_and_harm_waits_for_the_word(le
     assert held.lines[1] == "held: no harm is applied before 2026-03-06T00:00:00Z: the books are closed; 1 person waits"
     with pytest.raises(Refused, match="the books are closed") as caught:
         await approve(world, held.held, "ada")
-    assert caught.value.next_step.endswith(f"rosterd approve {held.held[:12]} --reason TEXT --despite-freeze")
+    assert caught.value.next_step.endswith(f"rosterd approve {held.held[:12]} --despite-freeze")
     planned = await run.plan(ledger, world.setup, now=INSIDE)
     by_digest = await run.apply(ledger, world.setup, fence=ALONE, now=INSIDE, actor="ada", digest=planned.digest)
     assert (by_digest.state, by_digest.counts) == (RunState.HELD, {}), "a digest is not the word"
     done = await approve(world, held.held, "ada", despite_freeze=True)
     assert done.counts == {"PauseSeat": 1, "DisableIdentity": 1}
     assert [item["next"] for item in await told(ledger, "plan.held")] == [
-        f"rosterd approve {held.held[:12]} --reason TEXT --despite-freeze"
+        f"rosterd approve {held.held[:12]} --despite-freeze"
     ]
 
 
@@ -116,7 +116,7 @@ async def test_g3_two_principals_approve_and_the_first_is_told_so(ledger: Ledger
     first = await approve(world, held.held[:10], "ada")
     assert (first.state, first.exit_code, first.counts, first.held) == (RunState.HELD, 3, {}, held.held)
     assert "one more approval by another principal is needed" in first.lines[0]
-    assert f"`rosterd approve {held.held[:12]} --reason TEXT`" in first.lines[1]
+    assert f"`rosterd approve {held.held[:12]}`" in first.lines[1]
     assert "expires in 3 days" in first.lines[1]
     assert [item["approved_by"] for item in await told(ledger, "plan.approval_needed")] == ["ada"]
     with pytest.raises(Refused, match="another principal"):

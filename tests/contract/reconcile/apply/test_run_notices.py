@@ -150,5 +150,5 @@ async def test_g2_a_held_plan_is_told_with_its_expiry_and_command(ledger: Ledger
     assert outcome.state is RunState.HELD
     [(digest, payload)] = await told(world, "plan.held")
     assert digest == outcome.held
-    assert payload["next"] == f"rosterd approve {outcome.held[:12]} --reason TEXT"
+    assert payload["next"] == f"rosterd approve {outcome.held[:12]}"
     assert payload["expires_at"] == "2026-03-05T09:00:00Z"

@@ -42,7 +42,7 @@ def test_e7_another_address_that_comes_first_is_told_once_with_the_command(
     assert bool(found) is says
     if says:
         assert "uid=zoe,ou=People (corp:anchor-zoe)" in found[0]
-        assert f"`rosterd rename zoe@acme.example --to {also[0]} --reason TEXT`" in found[0]
+        assert f"`rosterd rename zoe@acme.example --to {also[0]}`" in found[0]
     row_id, _, source_id, anchor, print_ = draft.plan.notes.fingerprints[0]
     links = {**recorded.links[source_id]}
     links[anchor] = msgspec.structs.replace(links[anchor], fingerprint=print_)

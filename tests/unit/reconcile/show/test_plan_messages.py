@@ -118,12 +118,12 @@ def test_p1_long_lists_are_folded_and_say_how_to_see_all() -> None:
     ("awaiting", "frozen", "said"),
     [
         (Awaiting("a" * 64, NOW + timedelta(days=3)), "", "let what is held through with `rosterd approve aaaaaaaaaaaa"
-         " --reason TEXT`; it expires in 3 days (2026-03-05T09:00:00Z)"),
+         "`; it expires in 3 days (2026-03-05T09:00:00Z)"),
         (Awaiting("a" * 64, NOW + timedelta(hours=5), ("ada",), 2), "", "it expires in 5 hours (2026-03-02T14:00:00Z);"
          " approved by ada: one more approval by another principal is needed"),
         (Awaiting("a" * 64, approvers=2), "", "`rosterd apply --auto` applies what is not held and keeps the rest for"
-         " approval; then, if it is meant, `rosterd approve aaaaaaaaaaaa --reason TEXT`"),
-        (Awaiting("a" * 64, frozen="holidays"), "holidays", "`rosterd approve aaaaaaaaaaaa --reason TEXT"
+         " approval; then, if it is meant, `rosterd approve aaaaaaaaaaaa`"),
+        (Awaiting("a" * 64, frozen="holidays"), "holidays", "`rosterd approve aaaaaaaaaaaa"
          " --despite-freeze`"),
     ],
 )  # fmt: skip

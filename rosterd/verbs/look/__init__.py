@@ -1,0 +1,1 @@
+"""status · people: how an organization stands, for somebody at a terminal."""
