@@ -24,7 +24,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "reconcile": ("plan", "apply", "approve", "undo"),
     "look.status": ("status",),
     "look.people": ("people",),
-    "explaining": ("explain",),
+    "look.explain": ("explain",),
     "adopting": ("adopt",),
     "byhand": ("invite", "relink", "rename", "restrict", "lift"),
     "granting": ("team", "seat"),

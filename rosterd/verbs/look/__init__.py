@@ -1,1 +1,1 @@
-"""status · people: how an organization stands, for somebody at a terminal."""
+"""status · people · explain: how an organization stands, for somebody at a terminal."""

@@ -26,6 +26,6 @@ def test_help_and_unknown_verbs_need_every_module() -> None:
 
 def test_completing_needs_the_modules_of_every_verb_that_may_be_meant() -> None:
     assert in_question(["pl"]) == ("reconcile",)
-    assert in_question(["s"]) == ("sso.group", "sso.directory_sync", "granting", "serving")
+    assert in_question(["s"]) == ("sso.group", "sso.directory_sync", "look.status", "granting", "serving")
     assert in_question(["-c", "x.toml", "import", "us"]) == ("imports", "usage")
     assert in_question([]) == in_question(["--ver"]) == tuple(VERBS)
