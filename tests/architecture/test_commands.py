@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import shlex
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,90 @@ def wrong(text: str) -> list[str]:
         known = {option for part in (command, tree()) for item in part.params for option in item.opts} | {"--help"}
         found += [f"{said} {option}" for option in OPTION.findall(match[2]) if option not in known]
     return found
+
+
+def incomplete(command: str) -> str:
+    """What a command lacks, or has too much of, to be run as it stands; empty: nothing. It names an option at most once
+    a word, as people write them."""
+    words, at = shlex.split(command)[1:], tree()
+    while words and (inner := getattr(at, "commands", {}).get(words[0])):
+        at, words = inner, words[1:]
+    if getattr(at, "commands", None):
+        return "" if at.invoke_without_command and set(words) <= {"X"} else f"{command}: no verb"
+    options = {name: item for part in (at, tree()) for item in part.params for name in item.opts}
+    given: set[str] = set()
+    places: list[str] = []
+    while words:
+        word = words.pop(0)
+        if not word.startswith("-"):
+            places.append(word)
+            continue
+        found = options.get(word.partition("=")[0])
+        if word == "--help":
+            return ""
+        if found is None:
+            return f"{command}: there is no {word}"
+        given.add(found.name)
+        if not found.is_flag and "=" not in word and words:
+            words.pop(0)
+    wanted = [item for item in at.params if item.param_type_name == "argument"]
+    needed = sum(item.required for item in wanted)
+    most = 99 if any(item.nargs < 0 for item in wanted) else len(wanted)
+    if len(places) < needed or len([place for place in places if place != "X"]) > most:
+        return f"{command}: {len(places)} of {needed} words"
+    missing = [item.opts[0] for item in at.params if item.param_type_name == "option" and item.required]
+    return "".join(f"{command}: no {name}" for name in missing if options[name].name not in given)
+
+
+_PLACED = re.compile(r"(?:^|→ |then: |`)(rosterd [a-z][^`\n]*)")
+_ENDS = re.compile(
+    r"[;,()`]|\.$|\. | and | or | then |: | → | shows | lists | names | says | with | reads | tells | is | in | makes | brings | starts | writes "
+)
+
+
+def typed(path: Path) -> list[str]:
+    """The commands that a module's messages set apart as something to type, with X where a value stands."""
+    tree_of = ast.parse(path.read_text(encoding="utf-8"))
+    prose = {id(node.value) for node in ast.walk(tree_of) if isinstance(node, ast.Expr)}  # docstrings
+    parts = {id(part) for node in ast.walk(tree_of) if isinstance(node, ast.JoinedStr) for part in node.values}
+    found = []
+    for node in ast.walk(tree_of):
+        if id(node) in prose | parts or not isinstance(node, ast.Constant | ast.JoinedStr):
+            continue
+        values = [node] if isinstance(node, ast.Constant) else node.values
+        text = "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in values)
+        found += [_ENDS.split(command)[0].strip() for command in _PLACED.findall(text)]
+    return [command for command in found if command.split()[1] in {verb for verbs in VERBS.values() for verb in verbs}]
+
+
+def test_the_next_command_of_every_error_can_be_run_as_it_stands() -> None:
+    found: dict[str, list[str]] = {}
+    count = 0
+    for room in ROOMS[:5]:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            commands = typed(path)
+            count += len(commands)
+            if faults := [fault for fault in map(incomplete, commands) if fault]:
+                found[str(path.relative_to(ROOT))] = faults
+    assert count > 100
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "fault"),
+    [
+        ("rosterd approve X", ""),
+        ("rosterd approve", "0 of 1 words"),
+        ("rosterd approve one two", "2 of 1 words"),
+        ("rosterd approve X --sure", "there is no --sure"),
+        ("rosterd approve X -o acme --despite-freeze", ""),
+        ("rosterd sso", "no verb"),
+        ("rosterd rename X --to Y", ""),
+        ("rosterd rename X", "no --to"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_found(command: str, fault: str) -> None:
+    assert incomplete(command).removeprefix(f"{command}: ") == fault
 
 
 def test_every_command_that_is_named_exists() -> None:
