@@ -88,7 +88,8 @@ def incomplete(command: str) -> str:
 
 
 _PLACED = re.compile(r"(?:^|→ |then: |`)(rosterd [a-z][^`\n]*)")
-_PROSE = ["and", "or", "then", "shows", "lists", "names", "says", "with", "reads", "tells", "is", "in", "makes", "brings", "starts", "writes"]
+_PROSE = ("and", "or", "then", "shows", "lists", "names", "says", "with", "reads", "tells", "is", "in", "makes",
+          "brings", "starts", "writes")  # fmt: skip
 _ENDS = re.compile(r"[;,()`]|\.$|\. |: | → |" + "|".join(f" {word} " for word in _PROSE))
 
 
