@@ -40,6 +40,7 @@ class Against(StrEnum):
     LAST_READING = "last-reading"
 
 
+_ONLY = "Show only what the plan has for one address, Team, mapping or group (by its DN)."
 _OTHER = "Another organization file: what it would change, as if it were in force."
 
 
@@ -49,6 +50,7 @@ def plan(
     markdown: Annotated[bool, typer.Option("--markdown", help="As a document for a ticket or a review.")] = False,
     everybody: Annotated[bool, typer.Option("--all", help="List everybody; long lists are folded otherwise.")] = False,
     other: Annotated[Path | None, typer.Option("--config", metavar="FILE", help=_OTHER)] = None,
+    only: Annotated[str, typer.Option("--only", metavar="PERSON|TEAM|GROUP", help=_ONLY)] = "",
     against: Annotated[Against | None, typer.Option("--against", help="Ask no directory: what was last read.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -57,6 +59,7 @@ def plan(
 
     async def work(service: Service) -> Result:
         from connector.reconcile import run
+        from connector.reconcile.show.text import part_lines
 
         names = [choose(service.settings, organization)] if organization else list(service.settings.customers)
         if other is not None:
@@ -72,6 +75,11 @@ def plan(
                     service.ledger, setup, now=service.clock(), progress=step, against_last=against is not None
                 )
                 planned = replace(planned, tried=str(other) if other is not None else "")
+                if only and planned.plan.bundles:
+                    rules = setup.policy.rules.values()
+                    mappings = {rule.id for rule in rules if only in {rule.id, rule.group}}
+                    found[name] = _Document(planned, part_lines(planned.plan, planned.guarded, only, mappings))
+                    continue
                 text = planned.markdown.splitlines() if markdown else planned.every_line if everybody else planned.lines
                 found[name] = _Document(planned, tuple(text))
         return found[names[0]] if len(names) == 1 else Several(found)

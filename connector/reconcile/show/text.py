@@ -5,8 +5,10 @@ What happens, to how many, what is held, why, and the exact next command come fi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+
+from msgspec import structs
 
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import reasons
@@ -14,7 +16,7 @@ from connector.reconcile.outlook.outlook import Outlook
 from connector.reconcile.plan.changes import READING_DOUBTED, REMOVALS, Bundle, Change, Harm, Plan, Problem, ScopeLine
 from connector.reconcile.plan.words import people, some
 from connector.reconcile.show.awaiting import Awaiting
-from connector.reconcile.show.in_words import Group, grouped, headline, in_words, person_line
+from connector.reconcile.show.in_words import Group, grouped, headline, in_words, person_line, team_of
 
 _SHOWN = 12
 """Digits of a digest in messages; ``approve`` accepts any unique prefix of at least 8."""
@@ -92,6 +94,29 @@ def planned_lines(
         out += ["", *people_lines(plan, guarded, None if every else _PEOPLE)]
     notes = [*outlook.lines, *problem_lines(plan.problems)]
     return (*out, *([""] if notes and not plan.empty else []), *notes)
+
+
+def part_lines(plan: Plan, guarded: Guarded, only: str, mappings: Collection[str]) -> tuple[str, ...]:
+    """What the plan has for one person (``only`` is their address), one Team (its name) or these mappings."""
+    chosen = tuple(bundle for bundle in plan.bundles if _concerns(bundle, only.casefold(), mappings))
+    if not chosen:
+        return (f"nothing changes for {only}", "next: `rosterd plan` has the whole")
+    held = [bundle for bundle in guarded.held if bundle in chosen]
+    part = structs.replace(plan, bundles=chosen)
+    return (
+        f"of plan {short(plan.digest)}, for {only}: {headline(chosen)}{f'; {people(len(held))} held' if held else ''}",
+        "next: `rosterd plan` has the whole, which is applied as one",
+        "",
+        *group_table(grouped(chosen, guarded.held)),
+        "",
+        *people_lines(part, guarded, None),
+    )
+
+
+def _concerns(bundle: Bundle, only: str, mappings: Collection[str]) -> bool:
+    if bundle.subject.casefold() == only:
+        return True
+    return any(team_of(change).casefold() == only or change.mapping in mappings for change in bundle.changes)
 
 
 def held_summary(guarded: Guarded) -> list[str]:

@@ -97,6 +97,18 @@ def test_status_answers_how_are_we_on_one_screen(acme: Installation) -> None:
     assert document["daemon"]["worry"] is True
 
 
+def test_a_plan_is_shown_for_one_person_one_team_or_one_group(acme: Installation) -> None:
+    gone = DESIGN[5].mail
+    person = acme.rosterd("plan", "--only", gone.upper())
+    assert person.code == 3
+    assert person.out.count("@acme.example:") == person.out.count(f"{gone}:") == 1
+    for one in ("design", "Design"):
+        team = acme.rosterd("plan", "--only", one).out
+        assert f"{GONE} held" in team
+        assert team.count("@acme.example:") == GONE
+    assert acme.rosterd("plan", "--only", "Nowhere").out.splitlines()[0] == "nothing changes for Nowhere"
+
+
 @pytest.mark.parametrize("value", ["1", "yes"])
 def test_no_color_is_honoured(acme: Installation, value: str) -> None:
     words = ["-c", str(acme.file), "report", "runs"]
