@@ -178,7 +178,8 @@ class Policy:
         """Raise ``ManyErrors`` when a mapping names an offering that is not in the ledger."""
         faults = offering_faults([(rule.id, rule.offerings) for rule in self.rules.values()], known)
         if faults:
-            raise ManyErrors(faults, next_step="import the offering with rosterd import FILE, or correct the mapping")
+            step = "import the offering with rosterd import offerings FILE, or correct the mapping"
+            raise ManyErrors(faults, next_step=step)
 
 
 def _fields_of(directories: Iterable[str]) -> Iterable[tuple[str, Collection[str] | None]]:
