@@ -10,6 +10,7 @@ import gzip
 import shlex
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -19,9 +20,9 @@ import pyarrow as pa
 
 from connector.usage.formats.bodies import MAX_EVENTS
 from connector.usage.formats.decoders import ndjson, opened, parquet, separated
-from connector.usage.formats.text import OtherForm, encoding_of, require_form, separator_of
+from connector.usage.formats.text import HEAD, OtherForm, form_of
 from connector.usage.ingest import EMPTY, IngestReport, in_pool, ingest_parsed
-from connector.usage.rows import Row
+from connector.usage.rows import FIELDS, Row
 from connector.usage.settings import ReportingSettings
 from ledger.errors import BadInput
 from ledger.store.engine import Ledger
@@ -29,7 +30,20 @@ from ledger.store.engine import Ledger
 KINDS = (".ndjson", ".jsonl", ".csv", ".tsv", ".parquet")
 """Endings of files that are read; of a text also with ``.gz`` behind it."""
 _BLOCK = 1 << 18
-Progress = Callable[[int, int], None]
+_TEMPLATE = "rosterd import usage --template prints the format"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """How far a file was read: ``rows`` that are in; ``done`` of its ``total`` bytes, or rows where it counts these."""
+
+    rows: int
+    done: int
+    total: int
+    in_bytes: bool
+
+
+Progress = Callable[[Passed], None]
 _BROKEN = (OSError, EOFError, zlib.error, pa.ArrowException)
 
 
@@ -46,8 +60,8 @@ async def import_file(
 ) -> IngestReport:
     """Take in ``path`` (one of ``KINDS``); returns one report over all its batches.
 
-    ``encoding`` and ``separator`` are names of ``formats.text``; empty: UTF-8, a comma. ``progress(done, total)``
-    counts bytes (rows for Parquet) and is called after every batch that is committed. Raises ``BadInput`` naming the
+    ``encoding`` and ``separator`` are names of ``formats.text``; empty: what the file shows, else UTF-8 and a comma.
+    ``progress`` is called after every batch that is committed. Raises ``BadInput`` naming the
     file when it cannot be read at all, has no header, lacks columns, looks like another form, or is a damaged ``.gz``:
     then nothing is stored. Only a disk or a Parquet page that fails later leaves the batches before it in: importing
     the mended file again counts nothing twice.
@@ -60,7 +74,7 @@ async def import_file(
                 ledger, organization, batch, now=now, source=f"file:{path.name}", settings=settings
             )
             if progress is not None:
-                progress(min(file.done, file.total), file.total)
+                progress(file.passed(report.rows))
     except _BROKEN as error:
         raise BadInput(
             f"cannot be read further: {error}",
@@ -70,7 +84,7 @@ async def import_file(
     finally:
         file.close()
     if progress is not None:
-        progress(file.total, file.total)
+        progress(Passed(report.rows, file.total, file.total, file.in_bytes))
     return report
 
 
@@ -79,6 +93,7 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.done, self.total = 0, 0
+        self.in_bytes = path.suffix.lower() != ".parquet"
         self._path = path
         self._rows: Iterator[Row] = iter(())
         self._first: list[Row] = []
@@ -97,14 +112,15 @@ class _File:
                     self.total = file.metadata.num_rows
                 self._rows = self._counted(parquet(path))
             else:
-                self._rows = self._text(kind, packed, encoding_of(encoding), separator)
+                self._rows = self._text(kind, packed, encoding, separator)
             # what is wrong with the whole shows before any of it is stored
             self._first = list(islice(self._rows, MAX_EVENTS))
         except OtherForm as other:
             command = f"rosterd import usage {shlex.quote(str(path))} {other.options()}"
             raise BadInput(other.what, where=str(path), next_step=command) from other
         except BadInput as error:
-            raise BadInput(error.what, where=str(path), next_step=error.next_step) from error
+            where = f"{path}:{error.where.removeprefix('line ')}" if error.where else str(path)
+            raise BadInput(error.what, where=where, next_step=f"{error.next_step}; {_TEMPLATE}") from error
         except _BROKEN as error:
             raise BadInput(f"cannot be read: {error}", where=str(path), next_step="nothing was stored") from error
 
@@ -112,6 +128,10 @@ class _File:
         """The next rows, at most ``MAX_EVENTS``; empty at the end."""
         first, self._first = self._first, []
         return first or list(islice(self._rows, MAX_EVENTS))
+
+    def passed(self, rows: int) -> Passed:
+        """How much of it lies behind when ``rows`` are in."""
+        return Passed(rows, min(self.done, self.total), self.total, self.in_bytes)
 
     def close(self) -> None:
         """Close what was opened."""
@@ -128,12 +148,12 @@ class _File:
             while text.read(_BLOCK):  # once through, for its check sum: one that is cut off must store nothing
                 pass
             text.seek(0)
-        require_form(text.read(4_000), encoding)
+        head = text.read(HEAD)
         text.seek(0)
         blocks = self._blocks(raw, text)
         if kind in (".ndjson", ".jsonl"):
-            return ndjson(blocks, encoding)
-        return separated(blocks, encoding, separator_of(separator or ("tab" if kind == ".tsv" else "")))
+            return ndjson(blocks, form_of(head, encoding, "", ())[0])
+        return separated(blocks, *form_of(head, encoding, separator, FIELDS))
 
     def _blocks(self, raw: IO[bytes], text: IO[bytes]) -> Iterator[bytes]:
         while block := text.read(_BLOCK):

@@ -18,6 +18,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from connector.usage.formats.columns import Column
+from connector.usage.formats.text import likely_encoding
 from ledger.identity import Email
 from ledger.usage import CollectionState, UsageSource
 
@@ -39,6 +41,8 @@ _COMMON = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:[0-5]\d(?:\.\d{3}|\.\d{6})?(
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _LOOKS_NUMERIC = re.compile(r"[+-]?[\d., \u00a0]+(?:[eE][+-]?\d+)?", re.ASCII)
 _ROUNDED = re.compile(r"\d[.,]\d+[eE]\+?\d+", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"\s*-?(?:0,\d+|\d{4,},\d+|\d+,(?:\d\d?|\d{4,}))\s*", re.ASCII)
+"""A comma that can part no thousands: what stands before or behind it is no group of digits."""
 _SPACES = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _UNSTORABLE = re.compile("[\ud800-\udfff\x00]")
 
@@ -60,9 +64,6 @@ class EventRow(msgspec.Struct, gc=False):
 
 FIELDS: tuple[str, ...] = EventRow.__struct_fields__
 """The names a row may use, in file column order."""
-
-REQUIRED: tuple[str, ...] = FIELDS[:4]
-"""The names a row must use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,12 @@ def parse_line(line: bytes) -> EventRow | BadRow:
 def parse_mapping(fields: Mapping[str, Any]) -> EventRow | BadRow:
     """One row of a table: values as its format gives them, all of them texts for CSV."""
     return _read(fields, lambda: _payload(fields))
+
+
+def with_point(fields: dict[str, str]) -> dict[str, str]:
+    """A row of a table that was written where the comma is the decimal mark, with a point where it can be no other."""
+    tokens = fields.get("tokens", "")
+    return {**fields, "tokens": tokens.replace(",", ".")} if _DECIMAL_COMMA.fullmatch(tokens[:65]) else fields
 
 
 def payload_of(row: EventRow | BadRow) -> str:
@@ -321,17 +328,97 @@ def _choice(kinds: type[UsageSource] | type[CollectionState]) -> Callable[[str, 
     return read
 
 
-_RULES: Mapping[str, Callable[[str, Any], Any]] = {
-    "event_id": _event_id,
-    "occurred_at": _instant,
-    "mail": _mail,
-    "offering_code": _text,
-    "version": _text,
-    "source": _choice(UsageSource),
-    "tokens": _tokens,
-    "collection_state": _choice(CollectionState),
-}
-"""Name → (name, value) → the value; None where the value is as good as none. Raises ``_Fault``."""
+_TABLE: tuple[tuple[Column, Callable[[str, Any], Any]], ...] = (
+    (
+        Column(
+            "event_id",
+            True,
+            f"text of at most {LENGTHS['event_id']} characters, any script",
+            "The product's own id of the event. The same id is counted once, however often it is sent.",
+            ("e-1001", "e-1002", "e-1003"),
+        ),
+        _event_id,
+    ),
+    (
+        Column(
+            "occurred_at",
+            True,
+            f"an instant with `Z` or an offset, years {YEARS[0]} to {YEARS[1]}",
+            "When it was used. Neither in the future nor older than `[reporting] lateness_days` of the organization.",
+            ("{yesterday}T09:30:00Z", "{yesterday}T10:15:00+01:00", "{yesterday}T16:45:00Z"),
+        ),
+        _instant,
+    ),
+    (
+        Column(
+            "mail",
+            True,
+            f"the person's mail address, at most {LENGTHS['mail']} characters, any case",
+            "Who used it: an address of the directory, or of somebody who was added by hand.",
+            ("anna.kowalska@acme.example",) * 3,
+        ),
+        _mail,
+    ),
+    (
+        Column(
+            "offering_code",
+            True,
+            f"a code of `rosterd import offerings`, at most {LENGTHS['offering_code']} characters, in its case",
+            "What was used.",
+            ("CAD", "RENDER", "CAD"),
+        ),
+        _text,
+    ),
+    (
+        Column(
+            "version",
+            False,
+            f"text of at most {LENGTHS['version']} characters",
+            "Version of the product that was used.",
+            ("2026.1", None, "2026.1"),
+        ),
+        _text,
+    ),
+    (
+        Column(
+            "source",
+            False,
+            "`sus` (when left out) or `flex`",
+            "What paid for it: a single-user subscription, or tokens.",
+            ("sus", "flex", None),
+        ),
+        _choice(UsageSource),
+    ),
+    (
+        Column(
+            "tokens",
+            False,
+            f"0 to {MAX_TOKENS} with at most {TOKEN_PLACES} decimal places; only with `flex`",
+            "How many tokens it took.",
+            (None, "1.5", None),
+        ),
+        _tokens,
+    ),
+    (
+        Column(
+            "collection_state",
+            False,
+            "`observed` (when left out), `offline`, `unsupported`, `opted_out`",
+            "Whether use was seen, or why none could be.",
+            (None, None, "offline"),
+        ),
+        _choice(CollectionState),
+    ),
+)
+"""Every field with its rule: (name, value) → the value; None where it is as good as none. Raises ``_Fault``."""
+
+COLUMNS: tuple[Column, ...] = tuple(column for column, _ in _TABLE)
+"""The columns of a file, in order."""
+
+REQUIRED: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.needed)
+"""The names a row must use."""
+
+_RULES: Mapping[str, Callable[[str, Any], Any]] = {column.name: rule for column, rule in _TABLE}
 
 
 def _payload(fields: Mapping[str, Any]) -> str:
@@ -360,12 +447,14 @@ def _digits(value: int) -> str:
 
 
 def _other_encoding(text: str) -> str:
-    """What bytes that are no UTF-8 would be in the encoding that spreadsheets of Central Europe write."""
+    """What bytes that are no UTF-8 would be in an encoding that spreadsheets of Central Europe write."""
     try:
-        read = text.encode("utf-8", "surrogateescape").decode("cp1250")
+        sent = text.encode("utf-8", "surrogateescape")
+        name = likely_encoding(sent)
+        read = sent.decode(name)
     except UnicodeError:
         return _shown(text)
-    return f"in CP1250 it reads {_shown(read)}; then import it with --encoding cp1250 (HTTP: charset=cp1250)"
+    return f"in {name.upper()} it reads {_shown(read)}; then import it with --encoding {name} (HTTP: charset={name})"
 
 
 def _shown(value: Any) -> str:

@@ -21,6 +21,15 @@ from ledger.errors import BadInput, ManyErrors, RosterdError
 
 if TYPE_CHECKING:
     from connector.reconcile.reading.whole import Progress as Reading
+
+    class Step(Reading, Protocol):
+        """Told how far a stage has come; ``counted`` says it in words where ``done`` of ``total`` would not."""
+
+        def __call__(
+            self, stage: str, done: int, total: int, pages: int = 0, scopes: int = 0, counted: str = ""
+        ) -> None:
+            """``done`` of ``total``; a ``total`` of 0 is not known."""
+
     from rosterd.service import Service
     from rosterd.settings import Settings
 
@@ -266,24 +275,25 @@ def write_grid(grid: Grid) -> None:
 
 
 @contextmanager
-def progress(session: Session) -> Iterator[Reading | None]:
+def progress(session: Session) -> Iterator[Step | None]:
     """A progress callback ``(stage, done, total)`` while stderr is a terminal and nobody asked for JSON."""
     if session.as_json or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    seen = TextColumn("{task.fields[seen]}")
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), seen, TimeElapsedColumn())
+    words = TextColumn("{task.fields[counted]}"), TextColumn("{task.fields[seen]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), *words, TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         tasks: dict[str, Any] = {}
 
-        def step(stage: str, done: int, total: int, pages: int = 0, scopes: int = 0) -> None:
+        def step(stage: str, done: int, total: int, pages: int = 0, scopes: int = 0, counted: str = "") -> None:
+            counted = counted or f"{done}/{total or '?'}"
             if stage not in tasks:
-                tasks[stage] = bar.add_task(stage, total=total or None, seen="")
+                tasks[stage] = bar.add_task(stage, total=total or None, seen="", counted=counted)
             seen = f"{pages} pages, {scopes} scopes" if pages else ""
-            bar.update(tasks[stage], completed=done, total=total or None, seen=seen)
+            bar.update(tasks[stage], completed=done, total=total or None, seen=seen, counted=counted)
 
         yield step
 

@@ -1,6 +1,7 @@
 """import offerings | subscriptions | usage FILE: every bad row is named at once, and then nothing is imported.
 
-Usage is different: good rows are taken in, bad ones are quarantined with their reasons (connector.usage.ingest).
+``--template`` prints such a file instead. Usage is different: good rows are taken in, bad ones are quarantined with
+their reasons (connector.usage.ingest).
 """
 
 from __future__ import annotations
@@ -11,13 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.errors import BadInput
 from ledger.jobs import Unleased
-from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, choose, perform, progress
+from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, answer, choose, perform, progress
 
 if TYPE_CHECKING:
+    from connector.usage.files import Passed
     from connector.usage.ingest import IngestReport
     from rosterd.service import Service
+
+
+class Form(StrEnum):
+    """What a template is written in."""
+
+    CSV = "csv"
+    NDJSON = "ndjson"
 
 
 class What(StrEnum):
@@ -30,15 +38,34 @@ class What(StrEnum):
 
 def import_file(
     context: typer.Context,
-    what: Annotated[What, typer.Argument(help="What the file holds.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV with a header, or NDJSON (.ndjson, .jsonl).")],
-    encoding: Annotated[str, typer.Option("--encoding", help="Of a text: utf-8, utf-16, cp1250, cp1252 …")] = "",
-    separator: Annotated[str, typer.Option("--separator", help="Of CSV: comma, semicolon, tab or pipe.")] = "",
+    what: Annotated[
+        What, typer.Argument(metavar="KIND", help="What the file holds: offerings, subscriptions or usage.")
+    ],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="CSV with a header, or NDJSON (.ndjson, .jsonl).")
+    ] = None,
+    template: Annotated[
+        bool, typer.Option("--template", help="Print such a file: its columns explained, and example rows.")
+    ] = False,
+    form: Annotated[Form, typer.Option("--format", help="What --template is written in.")] = Form.CSV,
+    encoding: Annotated[
+        str, typer.Option("--encoding", help="Of a text, where it is not seen: utf-8, utf-16, cp1250, cp1252 …")
+    ] = "",
+    separator: Annotated[
+        str, typer.Option("--separator", help="Of CSV, where it is not seen: comma, semicolon, tab or pipe.")
+    ] = "",
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
     """Import offerings, subscriptions or usage events from a CSV or NDJSON file (usage: Parquet too)."""
     session: Session = context.obj
+    if template:
+        if file is not None:
+            raise typer.BadParameter("--template reads no file: leave it out", param_hint="FILE")
+        session.as_json = session.as_json or as_json
+        answer(session, _template(what, form, separator))
+    if file is None:
+        raise typer.BadParameter(f"name the file; its format: rosterd import {what} --template", param_hint="FILE")
 
     async def work(service: Service) -> Result:
         await service.register()
@@ -86,18 +113,40 @@ async def _usage(session: Session, service: Service, name: str, file: Path, enco
 
     settings = service.settings.customer(name).settings.reporting
     with progress(session) as step:
-        counted = None if step is None else lambda done, total: step("rows", done, total)
         report = await files.import_file(
             service.ledger,
             name,
             file,
             now=service.clock(),
             settings=settings,
-            progress=counted,
+            progress=None
+            if step is None
+            else lambda passed: step("usage", passed.done, passed.total, counted=_so_far(passed)),
             encoding=encoding,
             separator=separator,
         )
     return UsageImported(report)
+
+
+def _so_far(passed: Passed) -> str:
+    """Rows as rows; bytes, where a file is measured in them, as bytes."""
+    if not passed.in_bytes:
+        return f"{passed.rows:,} of {passed.total:,} rows"
+    from rich.filesize import decimal
+
+    return f"{passed.rows:,} rows, {decimal(passed.done)} of {decimal(passed.total)}"
+
+
+def _template(what: What, form: Form, separator: str) -> Shown:
+    from rosterd.clock import utc_now
+    from rosterd.templates import columns_of, template
+
+    lines = template(what, utc_now().date(), separator, ndjson=form is Form.NDJSON)
+    columns = [
+        {"name": item.name, "required": item.needed, "holds": item.holds, "about": item.about}
+        for item in columns_of(what)
+    ]
+    return Shown(tuple(lines), {"what": what, "format": form, "columns": columns, "template": "\n".join(lines) + "\n"})
 
 
 _MOST_LINES = 20
@@ -136,6 +185,7 @@ class UsageImported:
         lines += [f"    {row.place}: {'; '.join(row.reasons)}" for row in report.quarantined[:_MOST_LINES]]
         if report.quarantined:
             lines.append("  → all that was set aside: rosterd usage quarantine list")
+            lines.append("  → what a row holds: rosterd import usage --template")
         return tuple(lines)
 
     def to_json(self) -> object:
@@ -148,8 +198,6 @@ def _most_first(item: tuple[str, int]) -> tuple[int, str]:
 
 
 def _imported(what: str, total: int, changed: int) -> Shown:
-    if not total:
-        raise BadInput(f"the file holds no {what}", next_step="check that it is the file you meant")
     text = f"{total} {what}: {changed} new or changed, {total - changed} as they were"
     return Shown((text,), {"what": what, "rows": total, "changed": changed})
 

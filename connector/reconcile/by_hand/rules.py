@@ -240,7 +240,7 @@ def grant(person: Person, pool: Pool, *, wait: bool) -> SeatEdit:
         )
     if not pool.running:
         raise Refused(f"Team {pool.team} has no running subscription of {pool.offering}", where="offering",
-                      next_step="rosterd import subscriptions FILE brings subscriptions in")  # fmt: skip
+                      next_step="rosterd import subscriptions FILE brings them in")  # fmt: skip
     if pool.free > 0:
         state = SeatState.ACTIVE if person.signed_in else SeatState.INVITED
         return SeatEdit("assign", None, subscription_for(pool.running, pool.used), state.value, waits)

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from access.codings import CODINGS, PACKED, decompressor
 from connector.usage.formats.decoders import ndjson, opened, parquet, separated
-from connector.usage.formats.text import OtherForm, encoding_of, require_form, separator_of
-from connector.usage.rows import Row
+from connector.usage.formats.text import HEAD, OtherForm, encoding_of, require_form, separator_of
+from connector.usage.rows import FIELDS, Row
 from ledger.errors import BadInput
 
 MAX_EVENTS = 10_000
@@ -106,7 +106,7 @@ def _rows(data: bytes, kind: Message) -> Iterator[Row]:
 
 def _text(data: bytes, name: str, encoding: str, separator: str) -> Iterator[Row]:
     try:
-        require_form(data[:4_000], encoding)
+        require_form(data[:HEAD], encoding, FIELDS)
         yield from ndjson((data,)) if name in NDJSON else separated((data,), encoding, separator)
     except OtherForm as other:
         charset = f"; charset={other.encoding}" if other.encoding else ""

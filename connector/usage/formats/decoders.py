@@ -17,8 +17,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from connector.usage.formats.text import LONGEST_LINE, LongLine, cells, lines, require_columns
-from connector.usage.rows import FIELDS, REQUIRED, BadRow, Row, clean, parse_line, parse_mapping
+from connector.usage.formats import columns as table
+from connector.usage.formats.text import LONGEST_LINE, LongLine, cells, is_preamble, lines, require_separator
+from connector.usage.rows import COLUMNS, FIELDS, BadRow, Row, clean, parse_line, parse_mapping, with_point
 from ledger.errors import BadInput
 
 PARQUET_ROWS = 10_000
@@ -30,10 +31,13 @@ _LATEST = 253_402_300_800_000_000  # microseconds: the end of the year 9999
 
 
 def ndjson(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[Row]:
-    """One JSON object a line; lines with nothing but space are none. Raises ``BadInput`` for a JSON array."""
+    """One JSON object a line; lines with nothing but space are none, and lines of ``#`` before the first.
+
+    Raises ``BadInput`` for a JSON array.
+    """
     first = True
     for number, line in lines(blocks, encoding):
-        if not line.strip():
+        if not line.strip() or (first and line.lstrip()[:1] == b"#"):
             continue
         if first and line.lstrip()[:1] == b"[":
             raise BadInput("the text is a JSON array", next_step="write one JSON object per line, without [ , ]")
@@ -42,11 +46,14 @@ def ndjson(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[Row]:
 
 
 def separated(blocks: Iterable[bytes], encoding: str = "utf-8", separator: str = ",") -> Iterator[Row]:
-    """A header, then one row a line; lines of nothing but separators are none. Raises ``BadInput`` for the header."""
+    """A header, then one row a line; lines of nothing but separators are none, nor are comments before the header.
+
+    Raises ``BadInput`` for the header.
+    """
     header: list[str] = []
     for number, line in lines(blocks, encoding):
         text, place = line.decode("utf-8", "surrogateescape"), f"line {number}"
-        if not text.strip(f"{separator} \t"):
+        if not text.strip(f"{separator} \t") or (not header and is_preamble(text, FIELDS)):
             continue
         try:
             values = cells(text, separator)
@@ -55,18 +62,19 @@ def separated(blocks: Iterable[bytes], encoding: str = "utf-8", separator: str =
                 raise BadInput(f"the header cannot be read: {error}", next_step=_COLUMNS) from error
             values = []
         if not header:
-            header = [name.strip() for name in values]
-            require_columns(text, REQUIRED, separator)
-            check_columns(header)
+            require_separator(text, FIELDS, separator)
+            header = table.header(table.cut_to(values, 0), COLUMNS, _COLUMNS, place)
         elif isinstance(line, LongLine):
             yield place, _long(line)
         elif not values:
             yield place, BadRow(clean(text), ("the quotes are broken: a quoted cell ends on its line",))
-        elif len(values) != len(header):
+        elif len(table.cut_to(values, len(header))) != len(header):
             found = f"the number of cells is not that of the header: {len(values)} instead of {len(header)}"
             yield place, BadRow(clean(text), (found,))
         elif any(values):
-            yield place, parse_mapping(dict(zip(header, values, strict=True)))
+            fields = dict(zip(header, values, strict=True))
+            # cells are parted by semicolons where the comma is taken: it stands in the numbers
+            yield place, parse_mapping(with_point(fields) if separator == ";" else fields)
     if not header:
         raise BadInput("is empty: a header row is needed", next_step=_COLUMNS)
 
@@ -75,7 +83,8 @@ def parquet(source: Path | bytes) -> Iterator[Row]:
     """The rows of a Parquet file. Raises ``BadInput`` for its columns, ``pa.ArrowException`` where it is none."""
     number = 0
     with opened(source) as file:
-        names, batches = file.schema_arrow.names, file.iter_batches(batch_size=PARQUET_ROWS)
+        names = table.header(file.schema_arrow.names, COLUMNS, _COLUMNS)
+        batches = file.iter_batches(batch_size=PARQUET_ROWS)
         while columns := _columns(batches):
             for values in zip(*columns, strict=True):
                 number += 1
@@ -96,7 +105,7 @@ def opened(source: Path | bytes) -> pq.ParquetFile:
         return pq.ParquetFile(io.BytesIO(source) if isinstance(source, bytes) else source, **options)
 
     with _damage(), file() as found:
-        check_columns(found.schema_arrow.names)
+        table.header(found.schema_arrow.names, COLUMNS, _COLUMNS)
         texts = [field.name for field in found.schema_arrow if pa.types.is_string(field.type)]
     with _damage():
         return file(read_dictionary=texts)
@@ -111,15 +120,6 @@ def _damage() -> Iterator[None]:
         raise
     except Exception as error:
         raise pa.ArrowInvalid(f"it is damaged ({type(error).__name__})") from error
-
-
-def check_columns(names: list[str]) -> None:
-    """Raises ``BadInput`` naming every missing, unknown and repeated column."""
-    faults = [f"column {name} is missing" for name in REQUIRED if name not in names]
-    faults += [f"column {clean(name)[:80]!r} is unknown" for name in names if name not in FIELDS]
-    faults += [f"column {name} is repeated" for name in FIELDS if names.count(name) > 1]
-    if faults:
-        raise BadInput("; ".join(faults), next_step=_COLUMNS)
 
 
 def _long(line: bytes) -> BadRow:

@@ -8,15 +8,19 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 
+from connector.usage.formats.columns import named
 from ledger.errors import BadInput
 
 LONGEST_LINE = 1 << 20
 """Bytes of one line."""
+HEAD = 1 << 16
+"""First bytes of a text, by which its form is told: what stands before its header included."""
 ENCODINGS = ("utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1250", "cp1252", "iso8859-1", "iso8859-2")
 """What ``--encoding`` and ``charset`` may name, in any spelling that Python knows (``UTF8``, ``windows-1250``)."""
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 """What ``--separator`` may name; the character itself is taken too."""
 _BOM = b"\xef\xbb\xbf"
+_SEP = re.compile(r"sep=.?", re.IGNORECASE)
 
 
 class OtherForm(BadInput):
@@ -55,28 +59,75 @@ def separator_of(name: str) -> str:
     return found
 
 
-def require_form(head: bytes, encoding: str) -> None:
+def require_form(head: bytes, encoding: str, names: Collection[str]) -> None:
     """Raise ``OtherForm`` when ``head``, the first bytes of a text, looks like UTF-16 and is to be read as another."""
-    if encoding.startswith("utf-16") or head.count(0) * 4 <= len(head):
-        return
-    marked = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}.get(head[:2])
-    seen = marked or ("utf-16-le" if head[1:2] == b"\0" else "utf-16-be")
-    header = head[: len(head) // 2 * 2].decode(seen, "replace").split("\n")[0]
-    raise OtherForm("the text looks like UTF-16", encoding=seen, separator=_separator_in(header, ()))
+    seen = _utf16_in(head)
+    if seen and not encoding.startswith("utf-16"):
+        separator = _separator_in(_decoded(head, seen), names).removeprefix("comma")
+        raise OtherForm("the text looks like UTF-16", encoding=seen, separator=separator)
 
 
-def require_columns(header: str, names: Collection[str], separator: str) -> None:
-    """Raise ``OtherForm`` when ``header`` holds all of ``names`` with another separator than ``separator``."""
+def require_separator(header: str, names: Collection[str], separator: str) -> None:
+    """Raise ``OtherForm`` when more of ``header`` is in ``names`` with another separator than ``separator``."""
     other = _separator_in(header, names)
     if other and SEPARATORS[other] != separator:
         raise OtherForm(f"the columns look separated by {other}s", separator=other)
 
 
-def _separator_in(header: str, names: Collection[str]) -> str:
-    """The separator, by name, that gives all of ``names``, or the most cells; empty for a comma or none."""
-    parts = {name: [cell.strip(' "\r\ufeff') for cell in header.split(one)] for name, one in SEPARATORS.items()}
-    found = max(parts, key=lambda name: (set(names) <= set(parts[name]), len(parts[name])))
-    return found if found != "comma" and len(parts[found]) > 1 and set(names) <= set(parts[found]) else ""
+def form_of(head: bytes, encoding: str, separator: str, names: Collection[str]) -> tuple[str, str]:
+    """The encoding, and the character between cells, of a file that begins with ``head`` and has columns of ``names``.
+
+    What is not named (an empty ``encoding`` or ``separator``) is what the file shows, where it shows but one: UTF-16,
+    and the separator of its header; else UTF-8 and a comma. Raises ``OtherForm`` where it shows another than was named.
+    """
+    chosen = encoding_of(encoding or _utf16_in(head))
+    require_form(head, chosen, names)
+    text = _decoded(head, chosen)
+    if not separator:
+        return chosen, SEPARATORS[_separator_in(text, names) or "comma"]
+    require_separator(text, names, separator_of(separator))
+    return chosen, separator_of(separator)
+
+
+def likely_encoding(text: bytes) -> str:
+    """The encoding in which most of what is not ASCII in ``text``, a piece that is no UTF-8, is a letter."""
+    other = bytes(byte for byte in text if byte > 127)
+    return max(("cp1250", "iso8859-2"), key=lambda one: sum(map(str.isalpha, other.decode(one, "replace"))))
+
+
+def is_preamble(line: str, names: Collection[str]) -> bool:
+    """Whether a line before the header is none: empty, a comment (``#``), or a spreadsheet's own word (``sep=;``).
+
+    A line of ``#`` that holds columns of ``names`` is a header, whose first column is unknown.
+    """
+    text = line.strip(' "\t\r\n,;|\ufeff')
+    if not text.startswith("#"):
+        return not text or _SEP.fullmatch(text) is not None
+    return not any(set(_cells(line, separator)) & set(names) for separator in SEPARATORS.values())
+
+
+def _utf16_in(head: bytes) -> str:
+    if head.count(0) * 4 <= len(head):
+        return ""
+    marked = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}.get(head[:2])
+    return marked or ("utf-16-le" if head[1:2] == b"\0" else "utf-16-be")
+
+
+def _decoded(head: bytes, encoding: str) -> str:
+    return head[: len(head) // 2 * 2].decode(encoding, "replace")
+
+
+def _separator_in(text: str, names: Collection[str]) -> str:
+    """The separator, by name, that gives most of ``names`` in the header of ``text``; empty where no one alone does."""
+    line = next((line for line in text.splitlines() if not is_preamble(line, names)), "")
+    known = {name: len(set(_cells(line, one)) & set(names)) for name, one in SEPARATORS.items()}
+    best = max(known.values())
+    found = [name for name, count in known.items() if count == best]
+    return found[0] if best and len(found) == 1 else ""
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    return [named(cell.strip(' "\r\ufeff')) for cell in line.split(separator)]
 
 
 def lines(blocks: Iterable[bytes], encoding: str = "utf-8") -> Iterator[tuple[int, bytes]]:

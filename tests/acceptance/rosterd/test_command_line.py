@@ -126,7 +126,7 @@ def test_malformed_rows_are_all_named_and_nothing_is_imported(acme: Installation
     answer = acme.rosterd("import", "subscriptions", str(file), "--json")
     assert answer.code == 2
     where = [fault["where"] for fault in answer.document["error"]["faults"]]
-    assert where == ["subscriptions.csv:2: quantity", "subscriptions.csv:3"]
+    assert where == ["subscriptions.csv:2: quantity", "subscriptions.csv:3: ends_on"]
     file.write_text("id,team,offering,quantity,starts_on,ends_on\ns1,Desing,CAD,5,2026-01-01,2027-01-01\n", "utf-8")
     answer = acme.rosterd("import", "subscriptions", str(file))
     assert "unknown Team 'Desing': did you mean 'Design'?" in answer.err
@@ -165,11 +165,11 @@ def test_malformed_usage_rows_are_quarantined_and_said(acme: Installation, tmp_p
 def test_what_was_set_aside_is_summed_listed_replayed_and_dropped(acme: Installation, tmp_path: Path) -> None:
     file = tmp_path / "many rows.csv"
     head = "event_id;occurred_at;mail;offering_code;source;tokens\n"
-    lines = (f"m{n};2026-11-29T10:00:00Z;nobody{n}@acme.example;CAD;flex;0,5\n" for n in range(30))
+    lines = (f"m{n};2026-11-29T10:00:00Z;nobody{n}@acme.example;CAD;flex;1,500\n" for n in range(30))
     file.write_text(head + "".join(lines), encoding="utf-16")
     acme.rosterd("usage", "basis", "--kind", "notice", "--purpose", "report", "--category", "employees",
                  "--evidence", "intranet page 7", "--effective-on", "2026-01-01")  # fmt: skip
-    refused = acme.rosterd("import", "usage", str(file))
+    refused = acme.rosterd("import", "usage", str(file), "--encoding", "cp1250")
     assert refused.code == 2
     assert "looks like UTF-16" in refused.err
     command = shlex.split(refused.err.rpartition("→ rosterd ")[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -93,10 +94,13 @@ async def test_as_files(ledger: Ledger) -> None:
         seen = await by_file(ledger, CASES / name, NOW, lateness_days=120)
         assert (name, settled(seen, right)) == (name, right)
     for name, (options, right) in OTHER_FORM.items():
-        refused = await by_file(ledger, CASES / name, NOW, lateness_days=120)
+        wrong = {"separator": "pipe"} if "separator" in options else {"encoding": "cp1250"}
+        refused = await by_file(ledger, CASES / name, NOW, lateness_days=120, **wrong)
         way = " ".join(f"--{option} {value}" for option, value in options.items())
         assert f"rosterd import usage {CASES / name} {way}" in refused.refused
-        assert (name, await by_file(ledger, CASES / name, NOW, lateness_days=120, **options)) == (name, right)
+        assert (name, await by_file(ledger, CASES / name, NOW, lateness_days=120)) == (name, right)
+        again = await by_file(ledger, CASES / name, NOW, lateness_days=120, **options)
+        assert (name, again) == (name, replace(right, accepted=0, known=right.accepted))
     assert await by_file(ledger, CASES / "reporting/cp1250.csv", NOW, "windows-1250", lateness_days=120) == ONE
     damaged = await by_file(ledger, CASES / "reporting/truncated.ndjson.gz", NOW, lateness_days=120)
     assert damaged.refused.endswith("nothing was stored")

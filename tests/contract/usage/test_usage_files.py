@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from connector.usage.files import import_file
+from connector.usage.files import Passed, import_file
 from connector.usage.formats.bodies import MAX_EVENTS
 from connector.usage.ingest import IngestReport
 from connector.usage.rows import FIELDS, cause_of
@@ -56,8 +56,8 @@ async def take(ledger: Ledger, path: Path) -> IngestReport:
 async def test_every_kind_of_file_gives_the_same_days_and_reasons(ledger: Ledger, tmp_path: Path, write: Any) -> None:
     await found(ledger)
     path = write(tmp_path / f"zużycie.{write.__name__.removeprefix('as_')}")
-    seen: list[tuple[int, int]] = []
-    report = await import_file(ledger, ORG, path, now=NOW, progress=lambda done, total: seen.append((done, total)))
+    seen: list[Passed] = []
+    report = await import_file(ledger, ORG, path, now=NOW, progress=seen.append)
     assert (report.rows, report.accepted) == (6, 3)
     assert [row.reasons for row in report.quarantined] == [
         ("the person is not known",),
@@ -71,7 +71,8 @@ async def test_every_kind_of_file_gives_the_same_days_and_reasons(ledger: Ledger
         (1, "anna", "2026.1", 3, True),
         (1, "jorg", "2026.1", None, False),
     ]
-    assert seen[-1][0] == seen[-1][1] > 0
+    size = 6 if path.suffix == ".parquet" else path.stat().st_size
+    assert seen[-1] == Passed(6, size, size, in_bytes=path.suffix != ".parquet")
     again = await take(ledger, path)
     assert (again.accepted, again.duplicates, again.quarantined_count) == (0, 3, 3)
 
@@ -79,11 +80,11 @@ async def test_every_kind_of_file_gives_the_same_days_and_reasons(ledger: Ledger
 async def test_a_long_file_goes_in_batch_by_batch_with_progress(ledger: Ledger, tmp_path: Path) -> None:
     await found(ledger)
     path = as_ndjson(tmp_path / "long.jsonl", [event(n) for n in range(2 * MAX_EVENTS + 5)])
-    seen: list[int] = []
-    report = await import_file(ledger, ORG, path, now=NOW, progress=lambda done, _total: seen.append(done))
+    seen: list[Passed] = []
+    report = await import_file(ledger, ORG, path, now=NOW, progress=seen.append)
     assert report.accepted == 2 * MAX_EVENTS + 5
-    assert len(seen) == 4
-    assert seen == sorted(seen)
+    assert [passed.rows for passed in seen] == [MAX_EVENTS, 2 * MAX_EVENTS, 2 * MAX_EVENTS + 5, 2 * MAX_EVENTS + 5]
+    assert 0 < seen[0].done < seen[1].done <= seen[-1].total == path.stat().st_size
 
 
 async def test_a_truncated_ndjson_file_quarantines_its_last_line_and_can_be_sent_again(
@@ -142,7 +143,7 @@ async def test_a_csv_names_every_wrong_column_at_once(ledger: Ledger, tmp_path: 
     with pytest.raises(BadInput) as caught:
         await take(ledger, path)
     assert caught.value.what == (
-        "column mail is missing; column offering_code is missing; column 'email' is unknown; "
+        "column mail is missing; column offering_code is missing; column 'email' is unknown: did you mean 'mail'?; "
         "column occurred_at is repeated"
     )
 
