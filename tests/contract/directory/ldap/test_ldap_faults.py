@@ -142,7 +142,10 @@ async def test_d12_a_wrong_password_is_unknown_and_tried_once(
 async def test_d12_a_secret_that_is_not_set_is_unknown(open_ldap: OpenSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("READER_PASSWORD")
     reading = await read(open_ldap)
-    assert "secret env:READER_PASSWORD is empty or not set" in unknown(reading)[PEOPLE_SCOPE]
+    assert (
+        "secret env:READER_PASSWORD: the environment variable READER_PASSWORD is not set"
+        in unknown(reading)[PEOPLE_SCOPE]
+    )
 
 
 @pytest.mark.parametrize("start_tls", [False, True])
