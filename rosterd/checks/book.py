@@ -79,7 +79,7 @@ async def declared_domains(service: Service) -> AsyncIterator[CheckLine]:
                 yield CheckLine(False, f"{name}: {what}", fix)
         for domain in listed:
             if domain not in registered:
-                fix = f"rosterd sso add {domain}"
+                fix = f"rosterd sso add {domain} --organization {name}"
                 yield CheckLine(True, f"{name}: {domain} is in its file and was not added", fix, note=True)
 
 

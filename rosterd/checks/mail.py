@@ -51,11 +51,11 @@ async def outbox(service: Service) -> AsyncIterator[CheckLine]:
                 kept[kind] = kept.get(kind, 0) + number
         for kind, number in sorted(kept.items()):
             what = f"{name}: {number} messages of kind {kind} are older than the mail server and kept"
-            yield CheckLine(True, what, f"rosterd outbox release --kind {kind}", note=True)
+            yield CheckLine(True, what, f"rosterd outbox release --kind {kind} --organization {name}", note=True)
         dead = sum(number for (_, _, state), number in counts.items() if state is DeliveryState.DEAD)
         if dead:
             what = f"{name}: {dead} messages could not be delivered"
-            yield CheckLine(True, what, "rosterd outbox list --state dead", note=True)
+            yield CheckLine(True, what, f"rosterd outbox list --state dead --organization {name}", note=True)
 
 
 async def server(service: Service) -> AsyncIterator[CheckLine]:

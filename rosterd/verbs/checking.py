@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, answer, perform
+from rosterd.verbs.console import Json, OneOrganization, Result, Session, Shown, answer, perform, progress
 
 if TYPE_CHECKING:
     from connector.directory.base import CheckLine
@@ -70,7 +70,8 @@ def check(
         found.extend([line async for line in mail.outbox(service)])
         connected: list[CheckLine] = []
         if live:
-            connected = [line async for line in answers.every(service)]
+            with progress(session) as step:
+                connected = [line async for line in answers.every(service, step)]
             connected += [line async for line in mail.server(service)]
         if mail_to:
             connected.append(await mail.test_mail(service, mail_to))

@@ -326,7 +326,7 @@ async def test_closing_a_source_ends_its_reading(open_ldap: OpenSource, server: 
 async def test_check_names_the_fix_for_each_server(open_ldap: OpenSource, server: slapd.Slapd) -> None:
     dead = f"ldaps://127.0.0.1:{slapd.free_port()}"
     source = open_ldap(servers=[dead, server.tls_url])
-    lines = await source.check(ReadRequest(("design",), REQUESTED))
+    lines = (await source.check(ReadRequest(("design",), REQUESTED))).lines
     await source.close()
     assert not lines[0].ok
     assert lines[0].what.startswith(f"{dead}: cannot connect")
@@ -334,7 +334,7 @@ async def test_check_names_the_fix_for_each_server(open_ldap: OpenSource, server
     assert lines[1].ok
     assert "TLS, certificate verified" in lines[1].what
     source = open_ldap(tls_ca="")
-    (line,) = await source.check(ReadRequest((), REQUESTED))
+    (line,) = (await source.check(ReadRequest((), REQUESTED))).lines
     await source.close()
     assert "tls_ca" in line.fix
 
