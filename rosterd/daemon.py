@@ -16,7 +16,8 @@ from aiohttp import web
 
 from ledger.errors import ManyErrors, RosterdError, Unavailable
 from rosterd import faces
-from rosterd.checks import own_addresses, public_address
+from rosterd.checks.addresses import public_address
+from rosterd.checks.book import own_addresses
 from rosterd.delivery import Delivery
 from rosterd.health import Metrics
 from rosterd.keeping import Keeping

@@ -5,11 +5,14 @@ Reads files; starts, connects and creates nothing.
 
 from __future__ import annotations
 
+import codecs
 import os
+import re
+import shlex
 import stat
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,22 +28,31 @@ from rosterd.toml_places import Path as Place
 from rosterd.toml_places import line_of, locate, show_path
 
 M = TypeVar("M", bound=BaseModel)
+_AT = re.compile(r"\(at line (\d+), column \d+\)")
+_OTHER_FORMS = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+_LONGEST = 80
 _MOST_BYTES, _DEEPEST, _MOST_KEYS, _MOST_ITEMS, _MOST_FAULTS = 8 * 1024 * 1024, 16, 1_000, 20_000, 50
 NEXT_STEP = "correct it, then run: rosterd check"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One TOML file: its text parsed, and where each key stands."""
+    """One TOML file: its text parsed, and where each key stands. Values in ``raw`` are without the spaces around them,
+    as the settings read them; ``spaced`` has those that were written with some. ``overridden``: key → variable of the
+    environment that gives its value instead."""
 
     file: Path
     raw: dict[str, Any]
     places: Mapping[Place, int]
+    spaced: Mapping[Place, str] = field(default_factory=dict)
+    overridden: Mapping[Place, str] = field(default_factory=dict)
 
     def where(self, path: Place) -> str:
-        """``organizations/acme.toml:14: mappings[1].team``."""
+        """``organizations/acme.toml:14: mappings[1].team``, or ``environment: ROSTERD_…``."""
+        if variable := self.overridden.get(path):
+            return f"environment: {variable}"
         shown = show_path(path)
-        return f"{_short(self.file)}:{line_of(self.places, path)}" + (f": {shown}" if shown else "")
+        return f"{quoted(self.file)}:{line_of(self.places, path)}" + (f": {shown}" if shown else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +90,7 @@ class CustomerFile:
     @property
     def where(self) -> str:
         """The file, as messages name it."""
-        return _short(self.file)
+        return quoted(self.file)
 
 
 def load(file: Path, variables: Mapping[str, str] | None = None) -> Settings:
@@ -104,7 +116,8 @@ def read_installation(file: Path, variables: Mapping[str, str]) -> InstallationF
         return InstallationFile(None, None, InstallationSettings().organizations, tuple(faults), {})
     overrides, wrong = environment.overrides(InstallationSettings, variables)
     raw = environment.merged(document.raw, overrides)
-    loaded = _validated(InstallationSettings, raw, document, overrides, faults)
+    document = replace(document, overridden={path: found.name for path, found in overrides.items()})
+    loaded = _validated(InstallationSettings, raw, document, faults)
     settings = _anchored_installation(loaded, file.parent) if loaded else None
     pattern = str(raw.get("organizations", InstallationSettings().organizations))
     return InstallationFile(document, settings, pattern, tuple(faults), wrong)
@@ -113,6 +126,23 @@ def read_installation(file: Path, variables: Mapping[str, str]) -> InstallationF
 def read_customers(folder: Path, pattern: str) -> list[CustomerFile]:
     """Read every organization file, each by itself."""
     return [_customer_file(file) for file in sorted(folder.glob(pattern))]
+
+
+def documents(settings: Settings) -> tuple[Document, dict[str, Document]]:
+    """``rosterd.toml``, and by organization the customers' files, read again to say where each key stands. Raises as
+    ``load`` does where a file is another than the one that was loaded."""
+    installation = read_installation(settings.file, os.environ)
+    faults = list(installation.faults)
+    customers: dict[str, Document] = {}
+    for name, customer in settings.customers.items():
+        found = _customer_file(customer.file)
+        faults += found.faults
+        if found.document is not None:
+            customers[name] = found.document
+    if installation.document is None or faults:
+        _raise(faults)
+    assert installation.document is not None  # noqa: S101  # what could not be read has a fault
+    return installation.document, customers
 
 
 def load_server(file: Path, variables: Mapping[str, str] | None = None) -> ServerSettings:
@@ -128,7 +158,8 @@ def load_server(file: Path, variables: Mapping[str, str] | None = None) -> Serve
         overrides, _ = environment.overrides(InstallationSettings, variables)
         raw = environment.merged(document.raw, overrides)
         alone = {name: value for name, value in raw.items() if name == "server"}
-        loaded = _validated(InstallationSettings, alone, document, overrides, faults)
+        document = replace(document, overridden={path: found.name for path, found in overrides.items()})
+        loaded = _validated(InstallationSettings, alone, document, faults)
     if loaded is None:
         _raise(faults)
         raise AssertionError("what is not loaded has a fault")
@@ -161,14 +192,21 @@ def _read(file: Path, faults: list[RosterdError]) -> Document | None:
         faults.append(error)
     except FileNotFoundError:
         faults.append(
-            BadInput("there is no such file", where=_short(file), next_step="rosterd init writes a first configuration")
+            BadInput("there is no such file", where=quoted(file), next_step="rosterd init writes a first configuration")
         )
     except OSError as error:
-        faults.append(BadInput(f"cannot be read: {error.strerror}", where=_short(file), next_step="check its rights"))
+        faults.append(BadInput(f"cannot be read: {error.strerror}", where=quoted(file), next_step="check its rights"))
     except UnicodeDecodeError as error:
-        faults.append(BadInput(f"is not UTF-8 text (byte {error.start})", where=_short(file), next_step=NEXT_STEP))
+        line = error.object.count(b"\n", 0, error.start) + 1
+        found = error.object[error.object.rfind(b"\n", 0, error.start) + 1 :].partition(b"\n")[0]
+        shown = found.decode("ascii", "replace").strip()[:_LONGEST]
+        what = f"is not UTF-8 text: {shown!r}"
+        step = "save it as UTF-8 in your editor, then run: rosterd check"
+        faults.append(BadInput(what, where=f"{quoted(file)}:{line}", next_step=step))
     except tomllib.TOMLDecodeError as error:
-        faults.append(BadInput(f"broken TOML: {error}", where=_short(file), next_step=NEXT_STEP))
+        place = _AT.search(str(error))
+        line_end = f":{place[1]}" if place else ""
+        faults.append(BadInput(f"broken TOML: {error}", where=f"{quoted(file)}{line_end}", next_step=NEXT_STEP))
     return None
 
 
@@ -176,11 +214,12 @@ def _document(file: Path) -> Document:
     handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its other end
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise BadInput("is no file", where=_short(file), next_step="move it away, or name another")
+        raise BadInput("is no file", where=quoted(file), next_step="move it away, or name another")
     with open(handle, "rb") as opened:
         content = opened.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
-        raise BadInput(f"has more than {_MOST_BYTES} bytes", where=_short(file), next_step=NEXT_STEP)
+        raise BadInput(f"has more than {_MOST_BYTES} bytes", where=quoted(file), next_step=NEXT_STEP)
+    _require_form(file, content)
     text = content.decode("utf-8-sig")  # editors write a byte order mark that TOML knows nothing of
     try:
         raw = tomllib.loads(text)
@@ -188,10 +227,38 @@ def _document(file: Path) -> Document:
     except RecursionError:
         deep = True
     if deep:
-        raise BadInput(f"is nested more than {_DEEPEST} deep", where=_short(file), next_step=NEXT_STEP)
+        raise BadInput(f"is nested more than {_DEEPEST} deep", where=quoted(file), next_step=NEXT_STEP)
     if wide := _wider(raw):
-        raise BadInput(f"has more than {wide}", where=_short(file), next_step=NEXT_STEP)
-    return Document(file, raw, locate(text))
+        raise BadInput(f"has more than {wide}", where=quoted(file), next_step=NEXT_STEP)
+    spaced: dict[Place, str] = {}
+    return Document(file, _bare(raw, (), spaced), locate(text), spaced)
+
+
+def _require_form(file: Path, content: bytes) -> None:
+    """Raise ``BadInput`` for text that no TOML reader takes, with the command that makes it right."""
+    form = next((name for mark, name in _OTHER_FORMS.items() if content.startswith(mark)), "")
+    if not form and len(content) > 1 and content[:2].count(0) == 1:
+        form = "UTF-16LE" if content[1] == 0 else "UTF-16BE"
+    if form:
+        what, command = "is UTF-16 text, and TOML is UTF-8", f"iconv -f {form} -t UTF-8 {quoted(file)}"
+    elif b"\r" in content and b"\n" not in content:
+        what, command = "its lines end with a carriage return alone", f"tr '\\r' '\\n' < {quoted(file)}"
+    else:
+        return
+    other = quoted(f"{file}.new")
+    raise BadInput(what, where=quoted(file), next_step=f"{command} > {other} && mv {other} {quoted(file)}")
+
+
+def _bare(value: Any, path: Place, spaced: dict[Place, str]) -> Any:
+    """The value without spaces around any text in it; those that had some are put into ``spaced``."""
+    if isinstance(value, dict):
+        return {key: _bare(item, (*path, key), spaced) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_bare(item, (*path, position), spaced) for position, item in enumerate(value)]
+    if isinstance(value, str) and (bare := value.strip()) != value:
+        spaced[path] = value
+        return bare
+    return value
 
 
 def _deeper(raw: Any, most: int) -> bool:
@@ -227,16 +294,13 @@ def _validated(
     model: type[M],
     raw: dict[str, Any],
     document: Document,
-    overrides: Mapping[tuple[str, ...], environment.Override],
     faults: list[RosterdError],
 ) -> M | None:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
         for path, text in islice(model_faults(model, raw, error), _MOST_FAULTS):
-            override = overrides.get(tuple(str(part) for part in path))
-            where = f"environment: {override.name}" if override else document.where(path)
-            faults.append(BadInput(text, where=where, next_step=NEXT_STEP))
+            faults.append(BadInput(text, where=document.where(path), next_step=NEXT_STEP))
         if (left := error.error_count() - _MOST_FAULTS) > 0:
             faults.append(BadInput(f"and {left} more like these", where=document.where(()), next_step=NEXT_STEP))
     return None
@@ -247,7 +311,7 @@ def _customer_file(file: Path) -> CustomerFile:
     document = _read(file, faults)
     if document is None:
         return CustomerFile(file, None, None, tuple(faults))
-    loaded = _validated(OrganizationSettings, document.raw, document, {}, faults)
+    loaded = _validated(OrganizationSettings, document.raw, document, faults)
     for path, text in islice(references.faults(document.raw), _MOST_FAULTS):
         faults.append(BadInput(text, where=document.where(path), next_step=NEXT_STEP))
     customer = Customer(anchored(loaded, file.parent), file) if loaded else None
@@ -302,9 +366,10 @@ def _anchor(value: Any, folder: Path) -> Any:
     return value
 
 
-def _short(file: Path) -> str:
-    """Relative to the working folder where that is shorter to read."""
+def quoted(file: Path | str) -> str:
+    """A path as messages and commands repeat it: relative to the working folder where that is shorter to read, and
+    quoted where a shell needs that."""
     try:
-        return str(file.absolute().relative_to(Path.cwd()))
+        return shlex.quote(str(Path(file).absolute().relative_to(Path.cwd())))
     except ValueError:
-        return str(file)
+        return shlex.quote(str(file))

@@ -246,7 +246,7 @@ class Service:
 
     def pepper(self) -> bytes:
         """The HMAC key of tokens; raises ``BadInput`` when it cannot be read or is too short to be one."""
-        return _key(self.settings.installation.secrets.pepper.reveal(), "secrets.pepper")
+        return self.settings.installation.secrets.pepper.reveal_key("secrets.pepper")
 
     def invite_link(self, organization: str, identity: str) -> str:
         """The page on which somebody's invite begins; raises like ``pepper``."""
@@ -256,7 +256,7 @@ class Service:
 
     def pseudonym_key(self) -> bytes:
         """The HMAC key of user keys in reports; raises like ``pepper``."""
-        return _key(self.settings.installation.secrets.pseudonym_key.reveal(), "secrets.pseudonym_key")
+        return self.settings.installation.secrets.pseudonym_key.reveal_key("secrets.pseudonym_key")
 
     def operator(self, organization: str) -> Principal:
         """Whoever runs this process, bound to one organization."""
@@ -300,11 +300,3 @@ def _kept_beside(installation: InstallationSettings) -> list[str]:
     if tables and tables.is_dir() and any(tables.iterdir()):
         found.append(str(tables))
     return found
-
-
-def _key(text: str, where: str) -> bytes:
-    if len(text) < 32:
-        raise BadInput(
-            f"the key has {len(text)} characters, fewer than 32", where=where, next_step="rosterd init makes good ones"
-        )
-    return text.encode("utf-8")

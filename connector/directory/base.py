@@ -163,8 +163,8 @@ class Source(Protocol):
         """Read people and the requested groups. ``now`` stamps the reading."""
         ...
 
-    async def check(self, request: ReadRequest) -> Sequence[CheckLine]:
-        """Really connect and look: one line per step, failures with their fix."""
+    async def check(self, request: ReadRequest) -> Checked:
+        """Really connect, and read once: one line per step, failures with their fix."""
         ...
 
     async def close(self) -> None:
@@ -181,3 +181,11 @@ class CheckLine:
     what: str
     fix: str = ""
     note: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check of one directory saw, and the reading it made; None where nothing let it in."""
+
+    lines: Sequence[CheckLine]
+    reading: Reading | None = None

@@ -30,6 +30,7 @@ EXPIRED = "x"
 """Behind the fingerprint of an account whose expiry date has passed."""
 
 _CANONICAL = msgspec.msgpack.Encoder(order="deterministic").encode
+_NO_MAIL = "mail: no value in "
 _SHOWN = 80
 _FORBIDDEN = re.compile("[\u202a-\u202e\u2066-\u2069]")
 
@@ -82,6 +83,11 @@ class Unmappable:
     enabled: bool = True
     expires_at: datetime | None = None
     blank: tuple[str, ...] = ()
+
+    @property
+    def only_lacks_mail(self) -> bool:
+        """Whether nothing is wrong with the entry but that it has no mail address at all."""
+        return len(self.reasons) == 1 and self.reasons[0].startswith(_NO_MAIL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +189,7 @@ def map_entry(entry: Entry, rules: AttributeRules, *, now: datetime | None = Non
     if not entry.anchor:
         reasons.append("the entry has no anchor")
     mails, unusable = _mails(entry, rules)
-    reasons += [] if mails else unusable or [f"mail: no value in {', '.join(rules.fields['mail'])}"]
+    reasons += [] if mails else unusable or [_NO_MAIL + ", ".join(rules.fields["mail"])]
     texts = {name: _text(entry, name, names, reasons) for name, names in rules.fields.items() if name != "mail"}
     enabled, expires_at = rules.account(entry)
     if now is not None and expires_at is not None and now >= expires_at:

@@ -1,16 +1,19 @@
 """What a reading looked like, line by line, for ``rosterd check --live``: each failure with its fix.
 
-Pure: no I/O here. People are shown masked.
+Pure: no I/O here. People are shown masked; an entry about which something has to be done is named by its DN.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from connector.directory.assembly import PEOPLE
 from connector.directory.base import CheckLine, Reading, Scope
 from connector.directory.mapping import AttributeRules, Person, Unmappable, map_entry
+from connector.directory.names import dn_key
+
+_NAMED = 5
 
 _FIXES = (
     ("no such group", "correct `group` in the mapping, or let the account read it"),
@@ -61,9 +64,10 @@ def fix_for(reason: str) -> str:
     return next((fix for sign, fix in _FIXES if sign.lower() in lowered), "correct it, then run rosterd check --live")
 
 
-def reading_lines(reading: Reading, rules: AttributeRules) -> list[CheckLine]:
-    """Scopes first, then what the mapping made of the people, with up to three masked samples."""
-    return [*(_scope_line(scope) for scope in reading.scopes.values()), *_people_lines(reading, rules)]
+def reading_lines(reading: Reading, rules: AttributeRules, sentinels: Sequence[str] = ()) -> list[CheckLine]:
+    """Scopes first, then what the mapping made of the people, with up to three masked samples. ``sentinels``: DNs of
+    entries that need no mail address, since nobody is behind them."""
+    return [*(_scope_line(scope) for scope in reading.scopes.values()), *_people_lines(reading, rules, sentinels)]
 
 
 def mask(text: str) -> str:
@@ -81,7 +85,7 @@ def _scope_line(scope: Scope) -> CheckLine:
     return CheckLine(False, f"{scope.name}: {scope.reason}", fix_for(scope.reason))
 
 
-def _people_lines(reading: Reading, rules: AttributeRules) -> Iterator[CheckLine]:
+def _people_lines(reading: Reading, rules: AttributeRules, sentinels: Sequence[str]) -> Iterator[CheckLine]:
     mapped = [map_entry(entry, rules) for entry in reading.people.values()]
     people = [person for person in mapped if isinstance(person, Person)]
     if people:
@@ -90,8 +94,29 @@ def _people_lines(reading: Reading, rules: AttributeRules) -> Iterator[CheckLine
         yield CheckLine(True, f"{len(people)} people mapped, {disabled} disabled, {dated} with an expiry date")
     for person in islice(people, 3):
         yield CheckLine(True, f"for example {mask(person.display_name)} <{mask(person.mail.text)}>")
-    bad = [entry for entry in mapped if isinstance(entry, Unmappable)]
-    if bad:
-        reasons = sorted({reason for entry in bad for reason in entry.reasons})[:3]
+    bad = sorted((entry for entry in mapped if isinstance(entry, Unmappable)), key=lambda entry: entry.dn)
+    if mailless := [entry for entry in bad if entry.only_lacks_mail]:
+        yield _mailless_line(mailless, frozenset(map(dn_key, sentinels)), anybody=bool(people))
+    if others := [entry for entry in bad if not entry.only_lacks_mail]:
+        said = [f"{entry.dn} ({'; '.join(entry.reasons)})" for entry in others]
         fix = "correct these entries, or `[directories.attributes]`; until then these people keep what they have"
-        yield CheckLine(False, f"{len(bad)} entries cannot be mapped: {'; '.join(reasons)}", fix)
+        yield CheckLine(False, f"{_entries(len(others))} cannot be mapped: {_first(said)}", fix)
+
+
+def _mailless_line(entries: Sequence[Unmappable], sentinels: frozenset[str], *, anybody: bool) -> CheckLine:
+    """Entries without an address are allowed (a canary, a machine), unless nobody has one."""
+    names = [f"{entry.dn} (a sentinel)" if dn_key(entry.dn) in sentinels else entry.dn for entry in entries]
+    what = f"{_entries(len(entries))} without a mail address: {_first(names)}"
+    fix = "if they are people, give the entries one, or name its attribute as `mail` in `[directories.attributes]`"
+    if not anybody:
+        return CheckLine(False, f"nobody has a mail address: {what}", fix)
+    return CheckLine(True, f"{what}; they get nothing, and nobody is removed because of it", fix, note=True)
+
+
+def _entries(number: int) -> str:
+    return "1 entry" if number == 1 else f"{number} entries"
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return "; ".join(names[:_NAMED]) + more

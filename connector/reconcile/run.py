@@ -6,7 +6,7 @@ any transaction; deciding and writing happen inside one, on the state that trans
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -67,13 +67,20 @@ class Setup:
 
 
 async def plan(
-    ledger: Ledger, setup: Setup, *, now: datetime, progress: Progress | None = None, against_last: bool = False
+    ledger: Ledger,
+    setup: Setup,
+    *,
+    now: datetime,
+    progress: Progress | None = None,
+    against_last: bool = False,
+    as_if_open: Collection[str] = (),
 ) -> Planned:
     """Read and decide; write nothing to anybody (P1). ``against_last``: no directory is asked, what they last showed
-    counts (P6). Raises ``BadInput`` for a policy that contradicts the ledger."""
+    counts (P6). ``as_if_open``: domains whose gate is taken for open, to say beforehand what a plan will be. Raises
+    ``BadInput`` for a policy that contradicts the ledger."""
     policy, organization = setup.policy, setup.organization.id
     async with ledger.read(organization) as reader:
-        domains = await gate.look(reader, now)
+        domains = gate.as_if_open(await gate.look(reader, now), as_if_open)
         reasons = gate.shut(domains)
         links = [] if reasons or against_last else await linked(reader, policy, domains)
     if reasons:
@@ -84,7 +91,7 @@ async def plan(
     else:
         observed = await observe(setup.sources, policy, now, progress, linked=links)
     async with ledger.read(organization) as reader:
-        domains = await gate.look(reader, now)
+        domains = gate.as_if_open(await gate.look(reader, now), as_if_open)
         base = await grounded(reader, policy, observed, domains, now)
         judgement = await judged(reader, base, lambda _: load_permit(reader, now))
         offerings = await seats.open_offerings(reader)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from ledger.errors import BadInput, Refused
 from ledger.modes import private_file, private_folder
-from rosterd.checks import is_loopback
+from rosterd.checks.addresses import is_loopback
 from rosterd.settings import Settings
 
 HOST = "127.0.0.1"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rosterd.verbs.console import Json, OneOrganization, Reason, Result, Session, Shown, answer, perform
+from rosterd.verbs.console import Json, OneOrganization, Reason, Result, Session, Shown, answer, perform, progress
 
 if TYPE_CHECKING:
     from connector.directory.base import CheckLine
@@ -53,28 +53,30 @@ def check(
         answer(session, _result((), [ask_daemon(load_server(session.config), required=True)]))
     if mail_to and not live:
         raise typer.BadParameter("--mail-to really connects: rosterd check --live --mail-to ADDRESS")
-    from rosterd import checks, mail_checks
+    from rosterd.checks import answers, book, mail
+    from rosterd.checks.offline import offline
 
     settings = session.load()
-    found = [*checks.offline(settings), *mail_checks.templates(settings)]
+    found = list(offline(settings))
     if not live and not audit and not moved:
         answer(session, _result(found, live=False))
 
     async def work(service: Service) -> Result:
         if moved:
-            found.extend([line async for line in checks.confirm_moved(service)])
-        found.extend([line async for line in checks.known_offerings(service)])
-        found.extend([line async for line in checks.own_addresses(service)])
-        found.extend([line async for line in checks.declared_domains(service)])
-        found.extend([line async for line in mail_checks.outbox(service)])
+            found.extend([line async for line in book.confirm_moved(service)])
+        found.extend([line async for line in book.known_offerings(service)])
+        found.extend([line async for line in book.own_addresses(service)])
+        found.extend([line async for line in book.declared_domains(service)])
+        found.extend([line async for line in mail.outbox(service)])
         connected: list[CheckLine] = []
         if live:
-            connected = [line async for line in checks.live(service)]
-            connected += [line async for line in mail_checks.server(service)]
+            with progress(session) as step:
+                connected = [line async for line in answers.every(service, step)]
+            connected += [line async for line in mail.server(service)]
         if mail_to:
-            connected.append(await mail_checks.test_mail(service, mail_to))
+            connected.append(await mail.test_mail(service, mail_to))
         if audit:
-            found.extend([line async for line in checks.audits(service)])
+            found.extend([line async for line in book.audits(service)])
         return _result(found, connected)
 
     perform(context, as_json, work)

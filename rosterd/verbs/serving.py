@@ -25,7 +25,7 @@ def serve_command(
     import uvloop
 
     from rosterd import logs
-    from rosterd.checks import open_files
+    from rosterd.checks.files import open_files
     from rosterd.daemon import serve
     from rosterd.service import Service
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from connector.directory.base import CheckLine, Entry, GroupView, Listing, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.base import Checked, Entry, GroupView, Listing, Reading, ReadRequest, Scope, ScopeState
 from connector.directory.changes import Traced, TraceRequest
 from connector.directory.mapping import AttributeRules
 from connector.directory.names import dn_key
@@ -165,8 +165,8 @@ class HandSource:
         reason = self.unknown.get(name, "")
         return Scope(name, ScopeState.UNKNOWN if reason else ScopeState.COMPLETE, reason, entries=entries)
 
-    async def check(self, request: ReadRequest) -> Sequence[CheckLine]:
-        return ()
+    async def check(self, request: ReadRequest) -> Checked:
+        return Checked(())
 
     async def close(self) -> None:
         return None

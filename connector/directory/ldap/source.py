@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from connector.directory import assembly
-from connector.directory.base import CheckLine, Reading, ReadRequest
+from connector.directory.base import Checked, CheckLine, Reading, ReadRequest
 from connector.directory.blocking import Bench
 from connector.directory.changes import Changes, ChangesRequest, Look, LookRequest, Traced, TraceRequest
 from connector.directory.ldap.follow import following, server_state, syncrepl, traces
@@ -67,13 +67,15 @@ class LdapSource:
         """Look for entries by anchor alone on the server that was read last, else on the first that lets us in (E1)."""
         return await self._timed(lambda: self._asked_after(request), request.deadline, now)
 
-    async def check(self, request: ReadRequest) -> Sequence[CheckLine]:
+    async def check(self, request: ReadRequest) -> Checked:
         """Connect to every server, then read: one line per step, failures with their fix."""
-        lines = await self._bench.run(lambda: [line for url in self._settings.servers for line in self._try(url)])
-        if any(line.ok for line in lines):
-            reading = await self.read(request, now=_NEVER)
-            lines += reading_lines(reading, AttributeRules.from_settings(self._settings))
-        return lines
+        settings = self._settings
+        lines = await self._bench.run(lambda: [line for url in settings.servers for line in self._try(url)])
+        if not any(line.ok for line in lines):
+            return Checked(lines)
+        reading = await self.read(request, now=_NEVER)
+        found = reading_lines(reading, AttributeRules.from_settings(settings), settings.sentinels)
+        return Checked([*lines, *found], reading)
 
     async def close(self) -> None:
         """End what runs (its scopes become unknown) and let go of the connection."""

@@ -6,13 +6,13 @@ Reads one file and nothing else. A file that was cut off is unknown, never an ex
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from connector.directory import assembly, dn, groups
-from connector.directory.base import CheckLine, Entry, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.base import Checked, Entry, Reading, ReadRequest, Scope, ScopeState
 from connector.directory.blocking import Bench
 from connector.directory.ldif.text import Contents, parse
 from connector.directory.mapping import AttributeRules, anchor_text
@@ -40,11 +40,12 @@ class LdifSource:
         """Read the whole file; whatever is wrong with it makes all its scopes unknown."""
         return await self._bench.run(lambda: self._read(request, now))
 
-    async def check(self, request: ReadRequest) -> Sequence[CheckLine]:
+    async def check(self, request: ReadRequest) -> Checked:
         """Read the file and say what it gives, with the fix for what it does not."""
         from_epoch = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
         reading = await self.read(request, now=from_epoch)
-        return reading_lines(reading, AttributeRules.from_settings(self._settings))
+        rules = AttributeRules.from_settings(self._settings)
+        return Checked(reading_lines(reading, rules, self._settings.sentinels), reading)
 
     async def close(self) -> None:
         """End the reading thread."""

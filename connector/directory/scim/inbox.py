@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connector.directory import assembly
-from connector.directory.base import CheckLine, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.base import Checked, CheckLine, Reading, ReadRequest, Scope, ScopeState
 from connector.directory.mapping import AttributeRules
 from connector.directory.report import fix_for, reading_lines
 from connector.directory.scim import shapes
@@ -77,14 +77,16 @@ class ScimInboxSource:
             request.progress(len(reading.people), 1, 1 + len(request.groups))
         return reading
 
-    async def check(self, request: ReadRequest) -> Sequence[CheckLine]:
+    async def check(self, request: ReadRequest) -> Checked:
         """What has been pushed so far: one line per step, failures with their fix."""
         reading = await self.read(request, now=datetime(1970, 1, 1, tzinfo=UTC))
         scope = reading.scopes[PEOPLE_SCOPE]
         if not scope.complete:
-            fix = f"rosterd token create NAME --scope scim --directory {self.id}, and give it to the identity provider"
-            return [CheckLine(False, scope.reason, fix if scope.reason == _NOBODY else fix_for(scope.reason))]
-        return reading_lines(reading, AttributeRules.from_settings(self._settings))
+            command = f"rosterd token create {self.id} --scope scim --directory {self.id}"
+            fix = f"{command} --organization {self._mailbox.organization}, and give it to the identity provider"
+            line = CheckLine(False, scope.reason, fix if scope.reason == _NOBODY else fix_for(scope.reason))
+            return Checked([line], reading)
+        return Checked(reading_lines(reading, AttributeRules.from_settings(self._settings)), reading)
 
     async def close(self) -> None:
         """The store is closed by whoever opened it."""

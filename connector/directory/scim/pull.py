@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from connector.clients.scim import Answer, Connection, ScimClient, ScimFailure
 from connector.directory import assembly
-from connector.directory.base import CheckLine, Entry, Reading, ReadRequest, Scope, ScopeState
+from connector.directory.base import Checked, CheckLine, Entry, Reading, ReadRequest, Scope, ScopeState
 from connector.directory.changes import Traced, TraceRequest
 from connector.directory.groups import GroupEntry
 from connector.directory.mapping import AttributeRules
@@ -92,19 +92,19 @@ class ScimSource:
             reasons.append(failure.what)
         return Traced(found, unknown="; ".join(dict.fromkeys(reasons)))
 
-    async def check(self, request: ReadRequest) -> Sequence[CheckLine]:
+    async def check(self, request: ReadRequest) -> Checked:
         """Connect and ask what the provider can do, then read: one line per step, failures with their fix."""
         try:
             async with ScimClient(self._connection) as client:
                 deadline = asyncio.get_running_loop().time() + request.deadline.total_seconds()
                 config = await service_provider_config(client, deadline)
         except ScimFailure as failure:
-            return [CheckLine(False, f"{self._settings.url}: {failure.what}", fix_for(failure.what))]
+            return Checked([CheckLine(False, f"{self._settings.url}: {failure.what}", fix_for(failure.what))])
         kind = shapes.shape(self._settings, config)
         how = "over http, not encrypted" if self._settings.plaintext else "over https"
         lines = [CheckLine(True, f"{self._settings.url}: answers {how}"), CheckLine(True, kind.said)]
         reading = await self.read(request, now=datetime(1970, 1, 1, tzinfo=UTC))
-        return [*lines, *reading_lines(reading, AttributeRules.from_settings(self._settings))]
+        return Checked([*lines, *reading_lines(reading, AttributeRules.from_settings(self._settings))], reading)
 
     async def close(self) -> None:
         """Nothing is kept open between readings."""

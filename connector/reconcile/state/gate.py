@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
 from connector.reconcile.desired.seen import Domains
@@ -15,6 +15,12 @@ from ledger.store.book import Book, Reader
 async def look(reader: Reader, now: datetime) -> Domains:
     """Which domains are open now, and why the others are not; inside a ``Book`` this is the re-check of apply."""
     return judge(await evidence.gates(reader, now=now))
+
+
+def as_if_open(domains: Domains, names: Collection[str]) -> Domains:
+    """The same with these domains taken for open: for a rehearsal, whose plan is never applied."""
+    closed = {name: why for name, why in domains.closed.items() if name not in names}
+    return Domains(domains.open | frozenset(names), closed)
 
 
 def judge(gates: Mapping[str, Gate]) -> Domains:

@@ -116,7 +116,7 @@ def sign_in(
     """Sign in at the lab as a browser would, where there is no browser, and print the page that it ends at."""
     import aiohttp
 
-    from rosterd.checks import is_loopback
+    from rosterd.checks.addresses import is_loopback
     from rosterd.demo.signon_acts import sign_in as browse
 
     session: Session = context.obj

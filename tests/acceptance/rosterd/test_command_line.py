@@ -59,7 +59,7 @@ def test_broken_toml_names_file_and_line(acme: Installation) -> None:
     acme.append("[[mappings\n")
     answer = acme.rosterd("check")
     assert answer.code == 2
-    assert "acme.toml: broken TOML" in answer.err
+    assert f"acme.toml:{len(acme.organization.read_text().splitlines())}: broken TOML" in answer.err
     assert "(at line" in answer.err
 
 
@@ -238,7 +238,7 @@ def test_a_missing_secret_fails_the_check_with_its_fix(acme: Installation) -> No
     (acme.folder / "secrets" / "pepper").unlink()
     answer = acme.rosterd("check")
     assert answer.code == 2
-    assert "FAIL  secrets.pepper" in answer.out
+    assert "rosterd.toml:17: secrets.pepper: secret file:" in answer.out
     assert acme.rosterd("token", "create", "x").code == 2
 
 

@@ -237,7 +237,7 @@ async def test_a_wrong_password_is_tried_once(server: MailServer, monkeypatch: p
                 await found.probe()
         async with relay(strict, username="relay", password="env:MAIL_PASSWORD") as found:
             missing = await found.send(mail(), sender=FROM, recipient=TO)
-            assert missing == Shut("secret env:MAIL_PASSWORD is empty or not set")
+            assert missing == Shut("secret env:MAIL_PASSWORD: the environment variable MAIL_PASSWORD is not set")
     server.answer("EHLO", "250 mail.test")
     monkeypatch.setenv("MAIL_PASSWORD", "right")
     async with relay(server, username="relay", password="env:MAIL_PASSWORD") as found:

@@ -180,7 +180,7 @@ async def test_d5_entries_without_the_anchor_prove_nothing(open_tree: OpenSource
 async def test_check_says_what_it_found_and_shows_people_masked(open_any: OpenSource) -> None:
     words = directory_words.of(open_any)
     async with opened(open_any) as source:
-        lines = await source.check(ReadRequest(("design", "painters"), words.rules.requested))
+        lines = (await source.check(ReadRequest(("design", "painters"), words.rules.requested))).lines
     bad = [line for line in lines if not line.ok]
     assert [line.what.split(":")[0] for line in bad] == ["group", "2 entries cannot be mapped"]
     assert all(line.fix for line in bad)

@@ -82,7 +82,7 @@ async def test_without_a_people_base_the_scope_is_named_after_the_file(open_ldif
 async def test_check_names_the_fix(open_ldif: OpenSource, tmp_path: Path) -> None:
     (tmp_path / "firm.ldif").write_bytes((tmp_path / "firm.ldif").read_bytes()[:5000])
     source = open_ldif()
-    lines = await source.check(ReadRequest(("design",), ("mail",)))
+    lines = (await source.check(ReadRequest(("design",), ("mail",)))).lines
     await source.close()
     assert not lines[0].ok
     assert lines[0].fix == "export the file again, completely"

@@ -80,7 +80,7 @@ def test_relative_places_are_anchored_to_the_file(folder: Path) -> None:
 def test_broken_toml_is_named_with_its_line(folder: Path) -> None:
     replace(folder, 'id = "acme"', 'id = "acme')
     (fault,) = faults_of(folder)
-    assert fault.startswith("organizations/acme.toml: broken TOML:")
+    assert fault.startswith("organizations/acme.toml:2: broken TOML:")
     assert "line 2" in fault
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rosterd.checks import public_address
+from rosterd.checks.addresses import public_address
 from rosterd.settings import InstallationSettings, ServerSettings, Settings
 
 

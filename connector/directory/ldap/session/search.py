@@ -155,6 +155,22 @@ def once(session: Session, query: Query, controls: bytes, take: Taker, proof: Pr
     return inflow.last
 
 
+def filter_fault(text: str) -> str:
+    """Why a text is no filter (RFC 4515), as a search would find out; empty when it is one."""
+    try:
+        encode(_request(Query("", text, ["1.1"])))
+    except LDAPExceptionError as error:
+        return str(error)
+    return ""
+
+
+def _request(query: Query) -> Any:
+    return search_operation(
+        query.base, query.filter, query.scope, ldap3.DEREF_NEVER, list(query.attributes), query.at_most, 0,
+        False, auto_escape=True, auto_encode=False,
+    )  # fmt: skip
+
+
 class _Question:
     """A search request, encoded by ldap3 once and asked for every page under a new message id and cookie."""
 
@@ -163,11 +179,7 @@ class _Question:
         self._page_size = query.page_size
         self._controls = query.controls
         try:
-            request = search_operation(
-                query.base, query.filter, query.scope, ldap3.DEREF_NEVER, list(query.attributes), query.at_most, 0,
-                False, auto_escape=True, auto_encode=False,
-            )  # fmt: skip
-            self._encoded = bytes(encode(request))
+            self._encoded = bytes(encode(_request(query)))
         except LDAPExceptionError as error:
             raise Failed(f"the filter {query.filter} cannot be used: {error}", transient=False) from error
 

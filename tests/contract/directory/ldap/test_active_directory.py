@@ -190,7 +190,7 @@ async def test_d12_a_wrong_authority_lets_nothing_through(open_samba: OpenSource
         assert all("certificate is not trusted" in reason for reason in reasons(reading).values())
         assert len(reasons(reading)) == 2
     source = open_samba(tls_ca=str(other.ca))
-    (line,) = await source.check(ReadRequest((), ()))
+    (line,) = (await source.check(ReadRequest((), ()))).lines
     await source.close()
     assert not line.ok
     assert "tls_ca" in line.fix
@@ -251,7 +251,7 @@ async def test_d8_the_principal_name_instead_of_the_mail(open_samba: OpenSource,
 
 async def test_check_says_which_domain_it_is(open_samba: OpenSource) -> None:
     source = open_samba()
-    lines = await source.check(ReadRequest(("design",), rules().requested))
+    lines = (await source.check(ReadRequest(("design",), rules().requested))).lines
     await source.close()
     assert lines[0].ok
     assert lines[0].what.endswith(f"bound as {company.READER}, Active Directory DC=firma,DC=example")

@@ -607,6 +607,6 @@ def test_d13_a_full_reading_a_change_and_a_look(follow: Follow, lab: Lab) -> Non
 
 async def test_d13_check_says_how_it_is_followed(open_samba: OpenSource) -> None:
     source = open_samba()
-    lines = await source.check(ReadRequest(("design",), ATTRIBUTES))
+    lines = (await source.check(ReadRequest(("design",), ATTRIBUTES))).lines
     await source.close()
     assert any(": incremental: DirSync" in line.what for line in lines)

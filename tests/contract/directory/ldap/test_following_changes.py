@@ -661,7 +661,7 @@ async def test_d13_a_filter_on_what_follows_from_other_entries_is_not_followed(
     with serving(folk, "log") as server:
         async with follower(open_ldap, server, people_filter=f"(|(objectClass=inetOrgPerson){aside})") as followed:
             assert (await followed.read()).cursor is None
-            lines = await followed.source.check(ReadRequest((), ASKED))
+            lines = (await followed.source.check(ReadRequest((), ASKED))).lines
             word = aside[1:].partition("=")[0]
             assert f"incremental: none ({word} changes without" in "\n".join(line.what for line in lines)
 
@@ -688,7 +688,7 @@ SAID = {
 
 
 async def test_d13_check_says_how_changes_are_followed(followed: Followed, way: str) -> None:
-    lines = await followed.source.check(ReadRequest(("design",), ASKED))
+    lines = (await followed.source.check(ReadRequest(("design",), ASKED))).lines
     assert [line.what for line in lines if not line.ok] == []
     assert f"{followed.server.url}: {SAID[way]}" in "\n".join(line.what for line in lines)
 
@@ -716,7 +716,7 @@ async def test_d13_check_says_why_there_is_no_better_way(
 ) -> None:
     with slapd.running(aged(folk), extra=extra, access=access, schema=True) as server:
         async with follower(open_ldap, server, **overrides) as followed:
-            lines = await followed.source.check(ReadRequest((), ASKED))
+            lines = (await followed.source.check(ReadRequest((), ASKED))).lines
             assert f"incremental: {said}" in "\n".join(line.what for line in lines)
             reading = await followed.source.read(ReadRequest((), ASKED), now=now())
             assert (reading.cursor is None) == said.startswith("none")

@@ -142,7 +142,10 @@ async def test_d12_a_wrong_password_is_unknown_and_tried_once(
 async def test_d12_a_secret_that_is_not_set_is_unknown(open_ldap: OpenSource, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("READER_PASSWORD")
     reading = await read(open_ldap)
-    assert "secret env:READER_PASSWORD is empty or not set" in unknown(reading)[PEOPLE_SCOPE]
+    assert (
+        "secret env:READER_PASSWORD: the environment variable READER_PASSWORD is not set"
+        in unknown(reading)[PEOPLE_SCOPE]
+    )
 
 
 @pytest.mark.parametrize("start_tls", [False, True])
@@ -323,7 +326,7 @@ async def test_closing_a_source_ends_its_reading(open_ldap: OpenSource, server: 
 async def test_check_names_the_fix_for_each_server(open_ldap: OpenSource, server: slapd.Slapd) -> None:
     dead = f"ldaps://127.0.0.1:{slapd.free_port()}"
     source = open_ldap(servers=[dead, server.tls_url])
-    lines = await source.check(ReadRequest(("design",), REQUESTED))
+    lines = (await source.check(ReadRequest(("design",), REQUESTED))).lines
     await source.close()
     assert not lines[0].ok
     assert lines[0].what.startswith(f"{dead}: cannot connect")
@@ -331,7 +334,7 @@ async def test_check_names_the_fix_for_each_server(open_ldap: OpenSource, server
     assert lines[1].ok
     assert "TLS, certificate verified" in lines[1].what
     source = open_ldap(tls_ca="")
-    (line,) = await source.check(ReadRequest((), REQUESTED))
+    (line,) = (await source.check(ReadRequest((), REQUESTED))).lines
     await source.close()
     assert "tls_ca" in line.fix
 

@@ -38,7 +38,7 @@ async def test_d1_an_inbox_that_nobody_pushed_to_is_unknown(store: Inbox) -> Non
     assert {scope.reason for scope in reading.scopes.values()} == {"nobody was pushed to the inbox yet"}
     assert set(reading.scopes) == {PEOPLE_SCOPE, "group:cad"}
     assert not any(scope.complete or scope.missing for scope in reading.scopes.values())
-    [line] = await source(store).check(REQUEST)
+    [line] = (await source(store).check(REQUEST)).lines
     assert (line.ok, "--directory okta" in line.fix) == (False, True)
 
 
@@ -78,5 +78,5 @@ async def test_d1_a_store_that_does_not_answer_is_unknown(store: Inbox) -> None:
     reading = await read(store)
     assert not reading.people_complete
     assert "refuses a statement" in reading.scopes["group:cad"].reason
-    [line] = await source(store).check(REQUEST)
+    [line] = (await source(store).check(REQUEST)).lines
     assert not line.ok

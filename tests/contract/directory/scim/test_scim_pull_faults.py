@@ -471,4 +471,4 @@ async def test_d16_check_says_what_the_provider_can_and_how_to_mend_it(
 async def check(server: ScimServer, *groups: str) -> list[CheckLine]:
     chosen = settings(server)
     source = open_source(chosen, folder=Path())
-    return list(await source.check(ReadRequest(groups, AttributeRules.from_settings(chosen).requested)))
+    return list((await source.check(ReadRequest(groups, AttributeRules.from_settings(chosen).requested))).lines)

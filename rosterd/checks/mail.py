@@ -5,12 +5,14 @@ Prohibition: only ``--mail-to`` sends anything, and to that address alone.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from connector.directory.base import CheckLine
 from ledger.errors import BadInput, RosterdError
 from ledger.identity import Email
+from rosterd.checks.keys import CustomerKeys
 from rosterd.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,24 +21,20 @@ if TYPE_CHECKING:
 _UNSET = "no mail server is set: nobody is mailed, and messages wait in the outbox"
 
 
-def templates(settings: Settings) -> Iterator[CheckLine]:
+def templates(settings: Settings, customers: Mapping[str, CustomerKeys]) -> Iterator[CheckLine]:
     """Every template of an organization's own can be filled; whether mail is sent at all."""
     from connector.delivery.mail.words import Templates
 
     mail = settings.installation.mail
     if not mail.host:
         yield CheckLine(True, _UNSET)
-    elif mail.password is not None:
-        try:
-            mail.password.reveal()
-        except RosterdError as error:
-            yield CheckLine(False, f"mail.password: {error.what}", error.next_step)
-    for name, customer in settings.customers.items():
-        folder = customer.settings.mail.templates
+    for name, keys in customers.items():
+        folder = keys.settings.mail.templates
         faults = Templates(folder).check()
-        yield from (CheckLine(False, f"{fault.where}: {fault.what}", fault.next_step) for fault in faults)
+        for fault in faults:
+            yield keys.fault(("mail", "templates"), f"{quote(fault.where)}: {fault.what}", fault.next_step)
         if folder is not None and not faults:
-            yield CheckLine(True, f"{name}: its own mail templates can be filled ({folder})")
+            yield CheckLine(True, f"{name}: its own mail templates can be filled ({quote(str(folder))})")
 
 
 async def outbox(service: Service) -> AsyncIterator[CheckLine]:
@@ -53,11 +51,11 @@ async def outbox(service: Service) -> AsyncIterator[CheckLine]:
                 kept[kind] = kept.get(kind, 0) + number
         for kind, number in sorted(kept.items()):
             what = f"{name}: {number} messages of kind {kind} are older than the mail server and kept"
-            yield CheckLine(True, what, f"rosterd outbox release --kind {kind}", note=True)
+            yield CheckLine(True, what, f"rosterd outbox release --kind {kind} --organization {name}", note=True)
         dead = sum(number for (_, _, state), number in counts.items() if state is DeliveryState.DEAD)
         if dead:
             what = f"{name}: {dead} messages could not be delivered"
-            yield CheckLine(True, what, "rosterd outbox list --state dead", note=True)
+            yield CheckLine(True, what, f"rosterd outbox list --state dead --organization {name}", note=True)
 
 
 async def server(service: Service) -> AsyncIterator[CheckLine]:

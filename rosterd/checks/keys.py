@@ -1,0 +1,79 @@
+"""The keys of the admin files as they were loaded, each with its place: ``acme.toml:14: mappings[1].team``.
+
+Reads the files again to say where each key stands; looks at no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from connector.directory.base import CheckLine
+from ledger.errors import RosterdError
+from rosterd.loading import Document, documents
+from rosterd.settings import OrganizationSettings, Settings
+from rosterd.toml_places import Path as Place
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """One admin file: its settings as loaded, beside the text they were read from."""
+
+    settings: BaseModel
+    document: Document
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths in the file are relative to."""
+        return self.document.file.absolute().parent
+
+    def fault(self, path: Place, what: str, fix: str) -> CheckLine:
+        """Something is wrong with a key."""
+        return CheckLine(False, f"{self.document.where(path)}: {what}", fix)
+
+    def note(self, path: Place, what: str, fix: str) -> CheckLine:
+        """Nothing is wrong with a key, and something about it has to be known."""
+        return CheckLine(True, f"{self.document.where(path)}: {what}", fix, note=True)
+
+    def values(self) -> Iterator[tuple[Place, Any]]:
+        """Every key with its value, defaults included; sections and lists are gone through."""
+        yield from values_of(self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerKeys(Keys):
+    """An organization file."""
+
+    settings: OrganizationSettings
+
+
+def keys_of(settings: Settings) -> tuple[Keys, dict[str, CustomerKeys]]:
+    """``rosterd.toml``, and each organization's file by its id. Raises as ``loading.documents`` does."""
+    installation, customers = documents(settings)
+    found = {name: CustomerKeys(settings.customers[name].settings, document) for name, document in customers.items()}
+    return Keys(settings.installation, installation), found
+
+
+def values_of(value: Any, path: Place = ()) -> Iterator[tuple[Place, Any]]:
+    """Every key in ``value`` with what it is set to."""
+    if isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            yield from values_of(getattr(value, name), (*path, field.alias or name))
+    elif isinstance(value, tuple | list):
+        for position, item in enumerate(value):
+            yield from values_of(item, (*path, position))
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from values_of(item, (*path, name))
+    else:
+        yield path, value
+
+
+def failed(what: str, error: RosterdError) -> CheckLine:
+    """The line of a step that an error ended."""
+    where = f" ({error.where})" if error.where else ""
+    return CheckLine(False, f"{what}: {error.what}{where}", error.next_step)
