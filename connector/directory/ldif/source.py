@@ -19,6 +19,7 @@ from connector.directory.mapping import AttributeRules, anchor_text
 from connector.directory.report import reading_lines
 from connector.directory.settings import LdifSettings
 from connector.directory.stand import CONTEXT_CSN, EXPORTED, Stand, csn_marks
+from connector.directory.survey import Survey, SurveyedGroup, by_name
 
 MAX_BYTES = 2 * 1024**3
 
@@ -45,6 +46,11 @@ class LdifSource:
         from_epoch = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
         reading = await self.read(request, now=from_epoch)
         return reading_lines(reading, AttributeRules.from_settings(self._settings))
+
+    async def survey(self, request: ReadRequest) -> Survey:
+        """``check``, and the groups of the file."""
+        lines = await self.check(request)
+        return Survey(tuple(lines), by_name(await self._bench.run(self._groups)))
 
     async def close(self) -> None:
         """End the reading thread."""
@@ -82,6 +88,10 @@ class LdifSource:
             request.progress(len(contents.entries), 1, len(scopes) + len(request.groups))
         reading = assembly.assemble(findings, request, source_id=self.id, span=span, rules=rules)
         return replace(reading, stand=_stand(contents, self._settings.file)) if contents.entries else reading
+
+    def _groups(self) -> list[SurveyedGroup]:
+        found = _Sorted.of(_load(self._path), self._settings).groups
+        return [SurveyedGroup(group.dn, group.name, len(group.members) + len(group.uids)) for group in found]
 
     def _rules(self) -> assembly.Rules:
         bases = self._settings.people_bases
