@@ -6,6 +6,7 @@ The ledger, its keys and the warehouse hold personal data or let somebody make t
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from pathlib import Path
 
@@ -43,3 +44,22 @@ def open_to_others(path: Path) -> bool:
         return bool(path.stat().st_mode & _OTHERS) and bool(path.parent.stat().st_mode & _ENTER)
     except OSError:
         return False
+
+
+def not_ours_alone(path: Path) -> tuple[str, str] | None:
+    """Why a key is not its owner's alone, and the command that makes it so; None where nothing speaks against it, and
+    for what is not there.
+
+    The owner is who runs this; when that is root, it may also be who owns the key's folder: root sets up for others.
+    """
+    try:
+        status, folder = path.stat(), path.parent.stat()
+    except OSError:
+        return None
+    ours = os.geteuid()
+    owner = folder.st_uid if ours == 0 else ours
+    if status.st_uid not in {ours, owner}:
+        return f"{path} belongs to another user (uid {status.st_uid})", f"chown {owner} {shlex.quote(str(path))}"
+    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return f"{path} can be read by others (mode {status.st_mode & 0o777:o})", f"chmod 600 {shlex.quote(str(path))}"
+    return None

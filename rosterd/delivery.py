@@ -15,7 +15,8 @@ from connector.delivery.engine import Engine
 from connector.delivery.mail.kinds import RAISED
 from connector.delivery.mail.settings import MailSettings
 from connector.delivery.mail.target import TARGET, MailTarget, Sender
-from ledger.errors import Busy
+from ledger.book_time import WrongClock
+from ledger.errors import Busy, RosterdError
 from ledger.jobs import Unleased
 from ledger.store import deliveries
 from rosterd.health import Metrics
@@ -24,7 +25,7 @@ from rosterd.service import Service
 from rosterd.settings import Settings
 
 _log = logging.getLogger(__name__)
-_AGAIN = 5.0  # seconds
+_AGAIN, _SETTLE_EVERY = 5.0, 60.0  # seconds
 _KEPT_AFTER = timedelta(hours=24)
 """What is older when a target begins waits for somebody's release (L3)."""
 
@@ -65,12 +66,22 @@ class Delivery:
             if self._changed.is_set():  # while the targets were settled
                 self._engine.stop()
             self._rests.clear()
+            settling = asyncio.ensure_future(self._settle_again(settings))
             try:
                 await self._engine.run()
             finally:
+                settling.cancel()
                 self._engine = None
                 await target.close()
                 self._rests.set()
+
+    async def _settle_again(self, settings: Settings) -> None:
+        """Another daemon, without a mail server or of another version, may have settled it otherwise; and a book that
+        refused this clock may take it by now."""
+        while True:
+            await asyncio.sleep(_SETTLE_EVERY)
+            with suppress(RosterdError):
+                await settle_targets(self._service, settings)
 
     def reload(self) -> None:
         """Go on with the settings that are in force now."""
@@ -106,16 +117,24 @@ def senders(settings: Settings) -> Mapping[str, Sender]:
 
 
 async def settle_targets(service: Service, settings: Settings) -> None:
-    """Messages of every organization go to the targets that are set, and to no other."""
+    """Messages of every organization go to the targets that are set, and to no other. One whose book refuses this
+    host's clock stops no other. Raises ``Busy``."""
     kinds = RAISED if settings.installation.mail.host else frozenset()
     for organization in settings.customers:
-        async with service.ledger.read(organization) as reader:
-            present = (await deliveries.started(reader)).get(TARGET, frozenset())
-        if present == kinds:
-            continue
-        async with service.ledger.write(organization, Unleased.DELIVERY, at=service.clock()) as book:
-            if not kinds:
-                await deliveries.stop(book, TARGET)
-                continue
-            kept = await deliveries.start(book, TARGET, kinds, keep_before=book.at - _KEPT_AFTER)
-        event(_log, "delivery.started", target=TARGET, organization=organization, kept=kept)
+        try:
+            await _settle(service, organization, kinds)
+        except WrongClock as error:
+            event(_log, "delivery.clock", level=logging.WARNING, organization=organization, why=error.what)
+
+
+async def _settle(service: Service, organization: str, kinds: frozenset[str]) -> None:
+    async with service.ledger.read(organization) as reader:
+        present = (await deliveries.started(reader)).get(TARGET, frozenset())
+    if present == kinds:
+        return
+    async with service.ledger.write(organization, Unleased.DELIVERY, at=service.clock()) as book:
+        if not kinds:
+            await deliveries.stop(book, TARGET)
+            return
+        kept = await deliveries.start(book, TARGET, kinds, keep_before=book.at - _KEPT_AFTER)
+    event(_log, "delivery.started", target=TARGET, organization=organization, kept=kept)

@@ -28,14 +28,30 @@ from rosterd.settings_example import INSTALLATION, ORGANIZATION
 WIDTH = 118
 
 
+SCHEMAS: dict[str, type[BaseModel]] = {
+    "rosterd.schema.json": InstallationSettings,
+    "organization.schema.json": OrganizationSettings,
+}
+"""Name of a JSON Schema → the model of the files that it describes."""
+
+
 def generated() -> dict[str, str]:
     """Path below ``config/`` → content."""
     return {
         "rosterd.example.toml": example(InstallationSettings, INSTALLATION),
         "organizations/acme.example.toml": example(OrganizationSettings, ORGANIZATION),
-        "schema/rosterd.schema.json": _schema(InstallationSettings),
-        "schema/organization.schema.json": _schema(OrganizationSettings),
+        **{f"schema/{name}": text for name, text in schemas().items()},
     }
+
+
+def schemas() -> dict[str, str]:
+    """Name → JSON Schema, of the rosterd that runs."""
+    return {name: _schema(model) for name, model in SCHEMAS.items()}
+
+
+def chosen(model: type[BaseModel], values: Mapping[str, Any]) -> str:
+    """A file with the keys that ``values`` sets and no others, each with its docstring."""
+    return "\n".join(_table(model, values, "", whole=False)).strip() + "\n"
 
 
 def example(model: type[BaseModel], values: Mapping[str, Any]) -> str:
@@ -43,10 +59,13 @@ def example(model: type[BaseModel], values: Mapping[str, Any]) -> str:
     return "\n".join([*_comment(model.__doc__ or ""), "", *_table(model, values, "")]).rstrip() + "\n"
 
 
-def _table(model: type[BaseModel], values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+def _table(model: type[BaseModel], values: Mapping[str, Any], prefix: str, *, whole: bool = True) -> Iterator[str]:
+    """Keys, then tables; ``whole``: also those that ``values`` does not set, commented out."""
     tables: list[tuple[str, FieldInfo]] = []
     for attribute, field in model.model_fields.items():
         name = field.alias or attribute
+        if not whole and name not in values:
+            continue
         if models_in(field.annotation) or isinstance(values.get(name), dict):
             tables.append((name, field))
             continue
@@ -56,23 +75,23 @@ def _table(model: type[BaseModel], values: Mapping[str, Any], prefix: str) -> It
         else:
             yield f"# {name} = {_toml(_default(field))}"
     for name, field in tables:
-        yield from _subtables(f"{prefix}{name}", field, values.get(name))
+        yield from _subtables(f"{prefix}{name}", field, values.get(name), whole=whole)
 
 
-def _subtables(path: str, field: FieldInfo, value: Any) -> Iterator[str]:
+def _subtables(path: str, field: FieldInfo, value: Any, *, whole: bool) -> Iterator[str]:
     kinds = models_in(field.annotation)
     if isinstance(value, list):
         for item in value:
             model = _kind(kinds, item)
             yield from ("", *_comment(model.__doc__ or ""), f"[[{path}]]")
-            yield from _table(model, item, f"{path}.")
+            yield from _table(model, item, f"{path}.", whole=whole)
     elif isinstance(value, dict) and not kinds:
         yield from ("", *_comment(field.description or ""), f"[{path}]")
         yield from (f"{key} = {_toml(inner)}" for key, inner in value.items())
     else:
         yield from ("", *_comment(field.description or kinds[0].__doc__ or ""))
         yield f"[{path}]" if value is not None else f"# [{path}]"
-        yield from _table(kinds[0], value or {}, f"{path}.")
+        yield from _table(kinds[0], value or {}, f"{path}.", whole=whole)
 
 
 def _kind(kinds: Sequence[type[BaseModel]], item: Mapping[str, Any]) -> type[BaseModel]:

@@ -73,10 +73,11 @@ async def one(reader: Reader, beginning: str) -> list[Delivery]:
 
 
 async def retry(ledger: Ledger, organization: str, beginning: str, *, actor: str, now: datetime) -> list[Delivery]:
-    """A dead or dropped message, or one that waits for its next try, is due at once. Raises as ``one``, and ``Refused``
-    for one that was sent, is no longer true, or is kept."""
+    """A message that is dead, dropped or no longer true, or waits for its next try, is due at once. Raises as ``one``,
+    and ``Refused`` for one that was sent, is being sent, or is kept."""
     async with ledger.write(organization, Unleased.DELIVERY, at=now) as book:
         found = await one(book, beginning)
+        _not_being_sent(found, book.at)
         done = [item for item in found if await deliveries.retry(book, item.message_id, item.target)]
         if not done:
             raise Refused(f"the message is {_states(found)}", where=found[0].message_id, next_step=_next(found))
@@ -87,10 +88,12 @@ async def retry(ledger: Ledger, organization: str, beginning: str, *, actor: str
 async def drop(
     ledger: Ledger, organization: str, beginning: str, *, reason: str, actor: str, now: datetime
 ) -> list[Delivery]:
-    """Never send it. Raises as ``one``, ``BadInput`` without a reason, ``Refused`` where it has ended already."""
+    """Never send it. Raises as ``one``, ``BadInput`` without a reason, ``Refused`` where it has ended already, or is
+    being sent."""
     reason = given_reason(reason, "a message that is dropped needs a reason")
     async with ledger.write(organization, Unleased.DELIVERY, at=now) as book:
         found = await one(book, beginning)
+        _not_being_sent(found, book.at)
         note = f"dropped by {actor}: {reason}"[:500]
         done = [item for item in found if await deliveries.drop(book, item.message_id, item.target, note)]
         if not done:
@@ -121,6 +124,17 @@ async def release(
         event = AuditEvent(actor, "outbox.released", kind, after={"target": target, "messages": number})
         await audit.append(book, [event])
     return Released(kind, number, done=True)
+
+
+def _not_being_sent(found: Collection[Delivery], now: datetime) -> None:
+    """What is on its way cannot be called back, and would arrive twice."""
+    if any(deliveries.being_sent(item, now) for item in found):
+        first = next(iter(found))
+        raise Refused(
+            "the message is being sent at this moment",
+            where=first.message_id,
+            next_step=f"rosterd outbox show {first.message_id}: what became of it, in two minutes at the latest",
+        )
 
 
 async def _audit(book: Book, actor: str, verb: str, done: Collection[Delivery], reason: str = "") -> None:

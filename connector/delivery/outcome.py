@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+IN_DOUBT = "in doubt"
+"""How the reason of a try begins after which nobody knows whether it was taken."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -20,6 +23,11 @@ class Later:
 
     why: str
     after: timedelta | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the receiver may have it all the same."""
+        return self.why.startswith(IN_DOUBT)
 
 
 @dataclass(frozen=True, slots=True)

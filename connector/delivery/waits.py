@@ -6,6 +6,7 @@ import random
 from datetime import timedelta
 
 _FIRST, _LONGEST = timedelta(minutes=1), timedelta(hours=4)
+_FEWEST = 5
 _SHUT_FIRST, _SHUT_LONGEST = 5.0, 600.0
 _JITTER = 0.2
 
@@ -15,6 +16,15 @@ def backoff(attempts: int, chance: float) -> timedelta:
     ``chance`` (0 to 1), so that what failed together does not come again together."""
     wait = min(_LONGEST, _FIRST * (1 << min(max(attempts, 1) - 1, 20)))
     return wait * (1 - _JITTER + 2 * _JITTER * chance)
+
+
+def tries_within(length: timedelta) -> int:
+    """After how many tries a message may be given up that has been tried for so long: as many as its waits leave room
+    for, five at most. An outage in which nothing was tried uses up none of them."""
+    tries, passed = 1, backoff(1, 0.5)
+    while tries < _FEWEST and passed < length:
+        tries, passed = tries + 1, passed + backoff(tries + 1, 0.5)
+    return tries
 
 
 class Breaker:

@@ -6,7 +6,7 @@ module is imported when a directory of that kind is opened: who reads a file loa
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,13 @@ from connector.directory.base import ReadRequest, Source
 from connector.directory.finding import Finder, Finding, FindRequest
 from connector.directory.mapping import AttributeRules
 from connector.directory.scim.settings import ScimInboxSettings, ScimSettings
-from connector.directory.settings import ActiveDirectorySettings, AnyDirectory, LdifSettings
+from connector.directory.settings import ActiveDirectorySettings, AnyDirectory, LdapSettings, LdifSettings
+from connector.directory.survey import Places, Survey
 
 if TYPE_CHECKING:
     from connector.directory.scim.inbox import Mailbox
+
+_SURVEY_DEADLINE = timedelta(minutes=2)
 
 
 def open_source(settings: AnyDirectory, *, folder: Path, mailbox: Mailbox | None = None) -> Source:
@@ -47,6 +50,37 @@ def open_source(settings: AnyDirectory, *, folder: Path, mailbox: Mailbox | None
     from connector.directory.ldap.source import LdapSource
 
     return LdapSource(settings, folder=folder)
+
+
+async def survey(settings: AnyDirectory, *, folder: Path) -> Survey:
+    """What a directory that is being set up shows. Raises ``Unavailable`` when it does not let us in, ``ValueError``
+    for an inbox, which waits to be pushed to."""
+    if isinstance(settings, LdapSettings):
+        from connector.directory.ldap.survey import survey as survey_server
+
+        return await survey_server(settings, folder=folder)
+    rules = AttributeRules.from_settings(settings)
+    request = ReadRequest((), rules.requested, _SURVEY_DEADLINE)
+    if isinstance(settings, LdifSettings):
+        from connector.directory.ldif.source import LdifSource
+
+        file = LdifSource(settings, folder=folder)
+        try:
+            return await file.survey(request)
+        finally:
+            await file.close()
+    if isinstance(settings, ScimSettings):
+        from connector.directory.scim.pull import ScimSource
+
+        return await ScimSource(settings, folder=folder).survey(request)
+    raise ValueError(f"directory {settings.id} is an inbox: it has nothing yet")
+
+
+async def places(settings: LdapSettings, *, folder: Path) -> Places:
+    """Where a directory server says that its people and groups are. Raises ``Unavailable`` as ``survey``."""
+    from connector.directory.ldap.survey import places as places_of
+
+    return await places_of(settings, folder=folder)
 
 
 class ReadingFinder:

@@ -7,13 +7,14 @@ Prohibition: sends nothing, and decides nothing of what a receiver's answer mean
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import random
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, exists, func, select, tuple_, update
+from sqlalchemy import ColumnElement, Row, Select, Text, and_, exists, func, select, tuple_, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import Stale
@@ -73,11 +74,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """Kinds whose messages are told together, and how long after one telling the next may follow."""
+    """Kinds whose messages are told together, and how long after one telling the next may follow. ``apart``: those of
+    which only messages about the same are told together, because others have other readers."""
 
     kinds: frozenset[str] = frozenset()
     window: timedelta = timedelta(0)
     most: int = 100
+    apart: frozenset[str] = frozenset()
 
 
 async def address(book: Book, written: Sequence[tuple[str, str, str, datetime]]) -> None:
@@ -134,27 +137,36 @@ async def any_due(
 async def claim(
     ledger: Ledger,
     target: str,
-    organizations: Collection[str],
+    organizations: Mapping[str, int],
     *,
     now: datetime,
     hold: timedelta,
     limit: int,
     digest: Digest,
 ) -> list[Batch]:
-    """Take up to ``limit`` batches that are due, longest first, for ``hold``; nobody else gets them meanwhile.
+    """Take up to ``limit`` batches that are due, for ``hold``; nobody else gets them meanwhile. ``organizations``: of
+    which, and how many at most. Of each about as many, so that none waits behind all of another's; within one, longest
+    due first.
 
     What is not settled, put off or held further by then is due again: delivery is at least once. Messages of a
-    ``digest`` kind come together, and wait while the last telling of their kind is not ``digest.window`` ago.
+    ``digest`` kind come together. They wait while the last telling of their kind is not ``digest.window`` ago, and with
+    those of their kind that nobody has yet and that were put off: what is refused now is not refused once a message.
     """
     async with ledger.unscoped_write() as connection:
         now = await ledger.moment(connection, now)
         taking = _Taking(connection, target, now, digest)
-        rows = await connection.execute(taking.due(organizations, limit).with_for_update(skip_locked=True))
+        waiting = await taking.organizations(organizations)
+        random.shuffle(waiting)
         found: list[Batch] = []
-        for row in rows.all():
-            together = await taking.together(row)
-            if together:
-                found.append(await taking.take(together, now + hold))
+        for position, organization in enumerate(waiting):
+            share = min(-(-(limit - len(found)) // (len(waiting) - position)), organizations[organization])
+            if share <= 0:
+                continue
+            rows = await connection.execute(taking.due([organization], share).with_for_update(skip_locked=True))
+            for row in rows.all():
+                together = await taking.together(row)
+                if together:
+                    found.append(await taking.take(together, now + hold))
         return found
 
 
@@ -186,12 +198,22 @@ async def settle(
 
 
 async def put_off(
-    ledger: Ledger, batch: Batch, *, wait: timedelta, note: str, now: datetime, counts: bool = True
+    ledger: Ledger,
+    batch: Batch,
+    *,
+    wait: timedelta,
+    note: str,
+    now: datetime,
+    counts: bool = True,
+    loosen: bool = False,
 ) -> None:
-    """Due again after ``wait``. ``counts``: it was an attempt. Raises ``Stale`` as ``settle``."""
+    """Due again after ``wait``. ``note`` says why, and is never empty. ``counts``: it was an attempt. ``loosen``:
+    nobody can have it, so that what has come since may be told with it. Raises ``Stale`` as ``settle``."""
     async with ledger.unscoped_write() as connection:
         now = await ledger.moment(connection, now)
-        values: dict[str, Any] = {"next_at": now + wait, "note": note, "done": _kept(batch)}
+        values: dict[str, Any] = {"next_at": now + wait, "note": note or "put off", "done": _kept(batch)}
+        if loosen and not batch.done:
+            values["batch"] = ""
         if counts:
             values |= {"attempts": batch.attempts + 1, "begun_at": batch.begun_at or now}
         await _change(connection, batch, [told.id for told in batch.messages], values)
@@ -213,6 +235,7 @@ class Delivery:
     batch: str
     done: tuple[Receipt, ...]
     note: str
+    claims: int = 0
     payload: Any = None
 
 
@@ -243,29 +266,47 @@ async def counts(reader: Reader) -> dict[tuple[str, str, DeliveryState], int]:
 
 
 async def retry(book: Book, message_id: str, target: str) -> bool:
-    """A dead, dropped or waiting delivery is due at once, its attempts and refusals forgotten; false where it is
-    neither."""
+    """A delivery that is dead, dropped, obsolete, or waits for its next try is due at once, its attempts and refusals
+    forgotten; false where it is none of these. Where nobody took it, it is told by itself from now on: what its first
+    telling said with it may have changed."""
     row = await book.first(book.select(delivery).where(*_one(message_id, target)))
     if row is None:
         return False
+    taken = [item for item in row.done if Receipt(*item).taken]
     values = {
         "state": DeliveryState.WAITING.value, "next_at": book.at, "attempts": 0, "begun_at": None, "settled_at": None,
-        "claims": delivery.c.claims + 1, "done": [item for item in row.done if Receipt(*item).taken],
+        "claims": delivery.c.claims + 1, "done": taken, "note": "",
     }  # fmt: skip
-    again = delivery.c.state.in_([DeliveryState.DEAD, DeliveryState.DROPPED, DeliveryState.WAITING])
-    return bool(await book.update(delivery, values, *_one(message_id, target), again))
+    if not taken:
+        values["batch"] = ""
+    again = delivery.c.state.in_(
+        [DeliveryState.DEAD, DeliveryState.DROPPED, DeliveryState.OBSOLETE, DeliveryState.WAITING]
+    )
+    return bool(await book.update(delivery, values, *_one(message_id, target), again, ~_in_hands(book.at)))
 
 
 async def drop(book: Book, message_id: str, target: str, note: str) -> bool:
-    """Never to be sent; false where it is settled already."""
+    """Never to be sent; false where it is settled already, or being sent."""
     values = {"state": DeliveryState.DROPPED.value, "next_at": None, "settled_at": book.at, "note": note}
     open_ones = delivery.c.state.in_([DeliveryState.WAITING, DeliveryState.KEPT, DeliveryState.DEAD])
-    return bool(await book.update(delivery, values, *_one(message_id, target), open_ones))
+    return bool(await book.update(delivery, values, *_one(message_id, target), open_ones, ~_in_hands(book.at)))
+
+
+def being_sent(item: Delivery, now: datetime) -> bool:
+    """Whether it is in somebody's hands."""
+    due_later = item.next_at is not None and item.next_at > now
+    return item.state is DeliveryState.WAITING and bool(item.claims) and not item.note and due_later
+
+
+def _in_hands(now: datetime) -> ColumnElement[bool]:
+    """As ``being_sent``: what is claimed has no note, what is put off says why."""
+    waiting = delivery.c.state == DeliveryState.WAITING.value
+    return and_(waiting, delivery.c.claims > 0, delivery.c.note == "", delivery.c.next_at > now)
 
 
 async def release(book: Book, target: str, kind: str) -> int:
-    """What was kept of this kind is due at once (L3); returns how many."""
-    values = {"state": DeliveryState.WAITING.value, "next_at": book.at}
+    """What was kept of this kind is due at once, as if it had never been tried (L3); returns how many."""
+    values = {"state": DeliveryState.WAITING.value, "next_at": book.at, "attempts": 0, "begun_at": None}
     kept = (delivery.c.target == target, delivery.c.kind == kind, delivery.c.state == DeliveryState.KEPT)
     return await book.update(delivery, values, *kept)
 
@@ -278,7 +319,14 @@ class _Taking:
         self._target = target
         self._now = now
         self._digest = digest
-        self._taken: set[tuple[str, str]] = set()
+        self._taken: set[tuple[str, ...]] = set()
+
+    async def organizations(self, among: Collection[str]) -> list[str]:
+        """Those for which anything is due."""
+        here = delivery.c.organization_id.in_(sorted(among))
+        due = (*_waiting(self._target), delivery.c.next_at <= self._now, here)
+        rows = await self._connection.execute(select(delivery.c.organization_id).where(*due).distinct())
+        return sorted(row[0] for row in rows.all())
 
     def due(self, organizations: Collection[str], limit: int) -> Select[Any]:
         """What is due and not held up by an earlier message, longest first."""
@@ -288,7 +336,8 @@ class _Taking:
         return select(delivery).where(due, here, ~self.blocked()).order_by(*order).limit(limit)
 
     def blocked(self) -> ColumnElement[bool]:
-        """An earlier message of the same subject is not settled yet; one of the same digest kind comes along."""
+        """An earlier message of the same subject is not settled yet; one of the same digest kind comes along, and one
+        that some of its readers have holds up nobody for those who do not take it."""
         earlier = delivery.alias("earlier")
         first = tuple_(earlier.c.created_at, earlier.c.message_id) < tuple_(
             delivery.c.created_at, delivery.c.message_id
@@ -305,6 +354,7 @@ class _Taking:
             earlier.c.state == DeliveryState.WAITING.value,
             first,
             ~along,
+            _nobody_has(earlier),
         )
 
     async def together(self, row: Row[Any]) -> list[Row[Any]]:
@@ -316,14 +366,18 @@ class _Taking:
             return await self._rows(delivery.c.batch == row.batch, row.organization_id)
         if row.kind not in self._digest.kinds:
             return [row]
-        if (row.organization_id, row.kind) in self._taken:
+        about = row.subject if row.kind in self._digest.apart else ""
+        if (row.organization_id, row.kind, about) in self._taken:
             return []
-        self._taken.add((row.organization_id, row.kind))
-        loose = and_(delivery.c.kind == row.kind, delivery.c.batch == "")
+        self._taken.add((row.organization_id, row.kind, about))
+        if not await self._alone(row.organization_id):
+            return []
+        loose = and_(self._of_kind(row), delivery.c.batch == "")
         next_at = await self._next_telling(row)
         if next_at > self._now:
-            of_kind = and_(*_waiting(self._target), delivery.c.organization_id == row.organization_id, loose)
-            await self._connection.execute(update(delivery).where(of_kind).values(next_at=next_at))
+            due_ones = and_(*_waiting(self._target), loose, delivery.c.next_at <= self._now)
+            here = delivery.c.organization_id == row.organization_id
+            await self._connection.execute(update(delivery).where(here, due_ones).values(next_at=next_at))
             return []
         due = and_(loose, delivery.c.next_at <= self._now, ~self.blocked())
         return (await self._rows(due, row.organization_id))[: self._digest.most]
@@ -338,7 +392,7 @@ class _Taking:
         await self._connection.execute(
             update(delivery)
             .where(*here, delivery.c.message_id.in_(ids))
-            .values(claims=claims, next_at=until, batch=batch)
+            .values(claims=claims, next_at=until, batch=batch, note="")
         )
         payloads = select(outbox.c.id, outbox.c.payload).where(
             outbox.c.organization_id == head.organization_id, outbox.c.id.in_(ids)
@@ -359,16 +413,37 @@ class _Taking:
         )
         return list((await self._connection.execute(statement)).all())
 
-    async def _next_telling(self, row: Row[Any]) -> datetime:
-        """When the kind may be told again in this organization."""
-        last = select(func.max(delivery.c.settled_at)).where(
-            delivery.c.organization_id == row.organization_id,
-            delivery.c.target == self._target,
-            delivery.c.state == DeliveryState.SENT.value,
-            delivery.c.kind == row.kind,
+    def _of_kind(self, row: Row[Any]) -> ColumnElement[bool]:
+        """Of the kind of this one, and about the same where that has other readers."""
+        alike = delivery.c.kind == row.kind
+        return and_(alike, delivery.c.subject == row.subject) if row.kind in self._digest.apart else alike
+
+    async def _alone(self, organization: str) -> bool:
+        """Whether nobody else makes a telling of this organization now, who would not see ours."""
+        mine = select(delivery_target.c.target).where(
+            delivery_target.c.organization_id == organization, delivery_target.c.target == self._target
         )
-        at = (await self._connection.execute(last)).scalar()
-        return self._now if at is None else at + self._digest.window
+        if (await self._connection.execute(mine)).first() is None:  # it was stopped: what waits goes on
+            return True
+        return (await self._connection.execute(mine.with_for_update(skip_locked=True))).first() is not None
+
+    async def _next_telling(self, row: Row[Any]) -> datetime:
+        """When the kind may be told again in this organization: behind the window, and not before those that nobody
+        has and that were put off, or are being told."""
+        here = and_(
+            delivery.c.organization_id == row.organization_id, delivery.c.target == self._target, self._of_kind(row)
+        )
+        last = select(func.max(delivery.c.settled_at)).where(here, delivery.c.state == DeliveryState.SENT.value)
+        told = (await self._connection.execute(last)).scalar()
+        waiting = and_(delivery.c.state == DeliveryState.WAITING.value, delivery.c.next_at > self._now)
+        behind = select(func.min(delivery.c.next_at)).where(here, waiting, _nobody_has(delivery))
+        first = (await self._connection.execute(behind)).scalar()
+        return max(self._now, told + self._digest.window if told else self._now, first or self._now)
+
+
+def _nobody_has(table: Any) -> ColumnElement[bool]:
+    """No receiver of it is done with."""
+    return type_coerce(table.c.done, Text) == "[]"
 
 
 def _waiting(target: str) -> tuple[ColumnElement[bool], ...]:
@@ -415,5 +490,5 @@ def _receipts(kept: Iterable[Sequence[Any]]) -> tuple[Receipt, ...]:
 def _shown(row: Row[Any]) -> Delivery:
     return Delivery(
         row.message_id, row.target, row.kind, row.subject, row.created_at, DeliveryState(row.state), row.next_at,
-        row.attempts, row.settled_at, row.batch, _receipts(row.done), row.note,
+        row.attempts, row.settled_at, row.batch, _receipts(row.done), row.note, row.claims,
     )  # fmt: skip

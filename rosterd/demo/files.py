@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from rosterd.demo.company import DOMAIN, Company, group_dn
-from rosterd.first_files import key
+from rosterd.first.files import key
 
 ORGANIZATION = "acme"
 

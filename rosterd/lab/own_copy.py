@@ -13,7 +13,7 @@ from typing import Any
 from connector.sso.settings import SsoSettings
 from ledger.errors import BadInput, RosterdError
 from ledger.modes import private_file
-from rosterd.first_files import key
+from rosterd.first.files import key
 from rosterd.lab.place import HOST, Lab
 from rosterd.loading import load
 from rosterd.settings import OrganizationSettings, Settings

@@ -115,6 +115,7 @@ def claim(lab: Lab) -> None:
     ):
         _require_free(option, port, kind)
     private_folder(lab.folder)
+    private_file(lab.folder / ".gitignore", b"*\n")  # its keys belong into no repository either
     for zone in lab.zones:
         private_file(zone, b"{}\n")
 

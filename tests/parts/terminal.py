@@ -1,66 +1,73 @@
-"""A terminal of 80 columns, with a person who answers what is asked."""
+"""A command at a terminal of its own: what it shows is read, and its questions are answered, as somebody would."""
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
 import pty
 import re
 import select
-import struct
+import subprocess
 import sys
-import termios
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
-_SECONDS = 120.0
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
-
-
-@dataclass(frozen=True, slots=True)
-class Screen:
-    """How the command ended, and everything it showed: as it came, and without colours."""
-
-    code: int
-    raw: str
-
-    @property
-    def text(self) -> str:
-        """As it is read."""
-        return _CONTROL.sub("", self.raw)
+_PATIENCE = 60.0
 
 
-def types(
-    arguments: Sequence[str],
-    answers: Sequence[tuple[str, str]] = (),
-    *,
-    columns: int = 80,
-    environment: Mapping[str, str] | None = None,
-) -> Screen:
-    """``rosterd`` with these arguments; each answer is (what is asked for, what is typed then), in order."""
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.execve(  # noqa: S606
-            sys.executable,
-            [sys.executable, "-m", "rosterd.cli", *arguments],
-            {**os.environ, "TERM": "xterm-256color", **(environment or {})},
-        )
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    shown, waiting, seen, until = b"", list(answers), 0, time.monotonic() + _SECONDS
-    while time.monotonic() < until:
-        if select.select([terminal], [], [], 0.2)[0]:
-            try:
-                read = os.read(terminal, 65536)
-            except OSError:  # the command has gone
-                break
-            if not read:
-                break
-            shown += read
-        if waiting and waiting[0][0] in _CONTROL.sub("", shown[seen:].decode("utf-8", "replace")):
-            seen = len(shown)
-            os.write(terminal, waiting.pop(0)[1].encode() + b"\n")
-    os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    assert not waiting, (waiting, shown.decode("utf-8", "replace"))
-    return Screen(os.waitstatus_to_exitcode(status), shown.decode("utf-8", "replace"))
+class Terminal:
+    """A running command. ``shown``: everything so far."""
+
+    def __init__(self, process: subprocess.Popen[bytes], master: int) -> None:
+        self._process = process
+        self._master = master
+        self.shown = ""
+        self._answered = 0
+
+    def answer(self, question: str, typed: str) -> str:
+        """Wait until ``question`` stands at the end, type, and return what was shown since the last answer; fails when
+        it never comes."""
+        until = time.monotonic() + _PATIENCE
+        while not re.search(rf"{question}[^\n]*: $", self.shown[self._answered :]):
+            if not self._read(until):
+                raise AssertionError(f"it did not ask {question!r}:\n{self.shown}")
+        before, self._answered = self.shown[self._answered :], len(self.shown)
+        os.write(self._master, f"{typed}\n".encode())
+        return before
+
+    def end(self) -> int:
+        """Wait for its end; its exit code."""
+        until = time.monotonic() + _PATIENCE
+        while self._read(until):
+            pass
+        return self._process.wait(_PATIENCE)
+
+    def _read(self, until: float) -> bool:
+        ready, _, _ = select.select([self._master], [], [], max(0.0, until - time.monotonic()))
+        try:
+            found = os.read(self._master, 65536) if ready else b""
+        except OSError:  # Linux: the other end is closed
+            found = b""
+        self.shown += found.decode("utf-8", "replace").replace("\r\n", "\n")
+        return bool(found)
+
+
+@contextlib.contextmanager
+def at_a_terminal(words: Sequence[str], *, cwd: Path, under: Mapping[str, str] | None = None) -> Iterator[Terminal]:
+    """``rosterd WORDS`` at a terminal of 80 columns; ended when the block ends."""
+    master, slave = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ROSTERD_")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rosterd.cli", *words], stdin=slave, stdout=slave, stderr=slave, cwd=cwd,
+        env={**environment, "COLUMNS": "80", "TERM": "dumb", "PYTHONPATH": os.getcwd(), **(under or {})},
+        start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    try:
+        yield Terminal(process, master)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        os.close(master)

@@ -66,7 +66,8 @@ class MailTarget:
         """What the settings say of pace and digests."""
         own = self.settings
         together = frozenset(kind.name for kind in KINDS.values() if kind.digest and own.digest)
-        self.digest = Digest(together, own.digest, MOST_ITEMS)
+        apart = frozenset(kind.name for kind in KINDS.values() if kind.readers is Readers.TEAM_ADMIN)
+        self.digest = Digest(together, own.digest, MOST_ITEMS, apart)
         self.pace = Pace(own.rate, own.connections, own.retry_for)
         self._relay = Relay(own)
 

@@ -19,6 +19,7 @@ from connector.directory.mapping import AttributeRules, anchor_text
 from connector.directory.report import reading_lines
 from connector.directory.settings import LdifSettings
 from connector.directory.stand import CONTEXT_CSN, EXPORTED, Stand, csn_marks
+from connector.directory.survey import Survey, SurveyedGroup, by_name
 
 MAX_BYTES = 2 * 1024**3
 
@@ -46,6 +47,11 @@ class LdifSource:
         reading = await self.read(request, now=from_epoch)
         rules = AttributeRules.from_settings(self._settings)
         return Checked(reading_lines(reading, rules, self._settings.sentinels), reading)
+
+    async def survey(self, request: ReadRequest) -> Survey:
+        """``check``, and the groups of the file."""
+        lines = (await self.check(request)).lines
+        return Survey(tuple(lines), by_name(await self._bench.run(self._groups)))
 
     async def close(self) -> None:
         """End the reading thread."""
@@ -83,6 +89,10 @@ class LdifSource:
             request.progress(len(contents.entries), 1, len(scopes) + len(request.groups))
         reading = assembly.assemble(findings, request, source_id=self.id, span=span, rules=rules)
         return replace(reading, stand=_stand(contents, self._settings.file)) if contents.entries else reading
+
+    def _groups(self) -> list[SurveyedGroup]:
+        found = _Sorted.of(_load(self._path), self._settings).groups
+        return [SurveyedGroup(group.dn, group.name, len(group.members) + len(group.uids)) for group in found]
 
     def _rules(self) -> assembly.Rules:
         bases = self._settings.people_bases

@@ -28,6 +28,7 @@ from connector.directory.scim.membership import Membership
 from connector.directory.scim.settings import ScimSettings
 from connector.directory.scim.shapes import Group, Shape, User
 from connector.directory.stand import Stand
+from connector.directory.survey import Survey, SurveyedGroup, by_name
 
 PEOPLE_SCOPE = assembly.PEOPLE + "Users"
 _NOT_FOUND = 404
@@ -105,6 +106,25 @@ class ScimSource:
         lines = [CheckLine(True, f"{self._settings.url}: answers {how}"), CheckLine(True, kind.said)]
         reading = await self.read(request, now=datetime(1970, 1, 1, tzinfo=UTC))
         return Checked([*lines, *reading_lines(reading, AttributeRules.from_settings(self._settings))], reading)
+
+    async def survey(self, request: ReadRequest) -> Survey:
+        """``check``, and the groups that the provider lists, by name."""
+        lines = tuple((await self.check(request)).lines)
+        try:
+            async with ScimClient(self._connection) as client:
+                listed = await self._pull(client, request).groups()
+        except ScimFailure as failure:
+            said = any(failure.what in line.what for line in lines)
+            return Survey(
+                lines if said else (*lines, CheckLine(False, f"Groups: {failure.what}", fix_for(failure.what)))
+            )
+        if listed.reason:
+            lines = (*lines, CheckLine(False, f"Groups: {listed.reason}", fix_for(listed.reason)))
+        groups = [
+            SurveyedGroup(group.name, group.name, None if group.members is None else len(group.members))
+            for group in listed.rows.values()
+        ]
+        return Survey(lines, by_name(groups))
 
     async def close(self) -> None:
         """Nothing is kept open between readings."""
@@ -196,9 +216,7 @@ class Pull:
         wants_groups = self._request.groups or any(name.startswith("Groups/") for name in self._settings.sentinels)
         if not wants_groups:
             return Pulled(users, Listing())
-        listing = await ListReader(
-            self._client, shape, shape.groups, shapes.group, patience=self._patience, told=self._told
-        ).read()
+        listing = await self._groups(shape)
         found = Pulled(users, listing)
         if listing.rows and self._request.groups:
             reader = scim_membership.MembershipReader(
@@ -208,6 +226,16 @@ class Pull:
         self._done += len(self._request.groups)
         self._step(0)
         return found
+
+    async def groups(self) -> Listing[Group]:
+        """The groups alone."""
+        config = await service_provider_config(self._client, self._patience.deadline)
+        return await self._groups(shapes.shape(self._settings, config))
+
+    async def _groups(self, shape: Shape) -> Listing[Group]:
+        return await ListReader(
+            self._client, shape, shape.groups, shapes.group, patience=self._patience, told=self._told
+        ).read()
 
     async def _users(self, shape: Shape) -> Listing[User]:
         return await ListReader(

@@ -43,9 +43,14 @@ def test_init_writes_a_configuration_that_checks_and_keys_nobody_else_reads(tmp_
 def test_init_overwrites_nothing(acme: Installation) -> None:
     before = acme.file.read_text(encoding="utf-8")
     answer = run("init", str(acme.folder))
-    assert answer.code == 2
-    assert "there is a configuration already" in answer.err
+    assert answer.code == 0
+    assert f"acme is there already: {acme.organization}; nothing is missing" in answer.out
     assert acme.file.read_text(encoding="utf-8") == before
+    acme.file.unlink()
+    answer = run("init", str(acme.folder))
+    assert answer.code == 2
+    assert f"there is a configuration already: {acme.organization}" in answer.err
+    assert not acme.file.exists()
 
 
 def test_without_a_configuration_the_next_step_is_named(tmp_path: Path) -> None:

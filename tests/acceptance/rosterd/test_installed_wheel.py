@@ -45,6 +45,10 @@ def test_an_installation_starts_with_init_and_check(installed: Installed, tmp_pa
     assert "site-packages" in where
     first = installed.run("rosterd", "init", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
+    for file, name in (("rosterd.toml", "rosterd"), ("organizations/acme.toml", "organization")):
+        mark, _, place = (tmp_path / file).read_text("utf-8").partition("\n")[0].partition(" ")
+        schema = ((tmp_path / file).parent / place).read_text("utf-8")
+        assert (mark, schema) == ("#:schema", (ROOT / "config" / "schema" / f"{name}.schema.json").read_text("utf-8"))
     checked = installed.run("rosterd", "check", cwd=tmp_path)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "The files are good" in checked.stdout

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.rosterd.test_held_on_the_command_line import DESIGN, prepared
 from tests.parts.installation import Installation
-from tests.parts.terminal import Screen, types
+from tests.parts.terminal import at_a_terminal
 
 __all__ = ["prepared"]
 GONE = len(DESIGN) - 3
@@ -26,24 +27,41 @@ def acme(prepared: Path, tmp_path: Path) -> Installation:
     return made
 
 
-def typed(acme: Installation, command: str, *answers: tuple[str, str], columns: int = 80) -> Screen:
-    """A command of a message, at a terminal."""
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """How a command ended, and what it showed: as it came, and without colours."""
+
+    code: int
+    raw: str
+
+    @property
+    def text(self) -> str:
+        """As it is read."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\r", "", self.raw)
+
+
+def typed(acme: Installation, command: str, *answers: str, columns: int = 80, **more: str) -> Screen:
+    """A command of a message, at a terminal; each answer is to why."""
     program, *words = shlex.split(command)
     assert program == "rosterd", command
-    return types(["-c", str(acme.file), *words], answers, columns=columns)
+    under = {"COLUMNS": str(columns), "TERM": "xterm-256color", **more}
+    with at_a_terminal(["-c", str(acme.file), *words], cwd=acme.folder, under=under) as terminal:
+        for answer in answers:
+            terminal.answer(r"Why\?", answer)
+        return Screen(terminal.end(), terminal.shown)
 
 
 def test_an_approval_asks_why_and_says_what_it_does_and_undo_takes_the_short_id(acme: Installation) -> None:
     shown = acme.rosterd("report", "held").out
     [command] = re.findall(r"if it is meant: (rosterd approve \S+)$", shown, re.MULTILINE)
-    done = typed(acme, command, ("Why?", ""), ("Why?", "they moved"))
+    done = typed(acme, command, "", "they moved")
     assert done.code == 0, done.text
     assert f"{GONE} PauseSeat" in done.text.split("Why?")[0], "what is approved stands before the question"
     assert acme.rosterd("report", "runs", "--json").document["runs"][0]["kind"] == "approve"
     [undo] = re.findall(r"`(rosterd undo \S+ --dry-run)`", done.text)
     would = typed(acme, undo)
     assert "would undo run" in would.text
-    undone = typed(acme, undo.removesuffix(" --dry-run"), ("Why?", "they came back"))
+    undone = typed(acme, undo.removesuffix(" --dry-run"), "they came back")
     assert undone.code == 0, undone.text
 
 
@@ -104,15 +122,15 @@ def test_a_plan_is_shown_for_one_person_one_team_or_one_group(acme: Installation
     assert person.out.count("@acme.example:") == person.out.count(f"{gone}:") == 1
     for one in ("design", "Design"):
         team = acme.rosterd("plan", "--only", one).out
-        assert f"{GONE} held" in team
+        assert f"{GONE} people held" in team
         assert team.count("@acme.example:") == GONE
     assert acme.rosterd("plan", "--only", "Nowhere").out.splitlines()[0] == "nothing changes for Nowhere"
 
 
 @pytest.mark.parametrize("value", ["1", "yes"])
 def test_no_color_is_honoured(acme: Installation, value: str) -> None:
-    words = ["-c", str(acme.file), "report", "runs"]
-    assert not re.search(r"\x1b\[[0-9;]*[39][0-7]m", types(words, environment={"NO_COLOR": value}).raw)
+    assert not re.search(r"\x1b\[[0-9;]*[39][0-7]m", typed(acme, "rosterd check", NO_COLOR=value).raw)
+    assert re.search(r"\x1b\[[0-9;]*[39][0-7]m", typed(acme, "rosterd check").raw)
 
 
 def test_a_path_with_spaces_is_quoted(acme: Installation, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ async def starts(admin: Admin, *, old: bool) -> None:
 async def dead(admin: Admin) -> str:
     """One invite that was refused; its id."""
     ledger, now = admin.world.ledger, admin.world.now
-    [batch] = await deliveries.claim(ledger, "mail", ["acme"], now=now, hold=DAY, limit=1, digest=Digest())
+    [batch] = await deliveries.claim(ledger, "mail", {"acme": 1}, now=now, hold=DAY, limit=1, digest=Digest())
     await deliveries.settle(ledger, batch, DeliveryState.DEAD, note="550 no such user", now=now)
     return batch.id
 

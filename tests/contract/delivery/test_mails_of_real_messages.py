@@ -52,7 +52,7 @@ async def test_l7_every_message_of_a_bad_day_becomes_a_mail(ledger: Ledger, now:
     world.source.unknown.clear()
     await step(world, hours=1)
     batches = await deliveries.claim(
-        ledger, "mail", [ORGANIZATION.id], now=world.now, hold=timedelta(days=1), limit=1000, digest=Digest()
+        ledger, "mail", {ORGANIZATION.id: 1000}, now=world.now, hold=timedelta(days=1), limit=1000, digest=Digest()
     )
     found = {batch.kind for batch in batches}
     # the second message of a subject waits for the first: what it is about is claimed one by one

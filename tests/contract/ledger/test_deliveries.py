@@ -38,7 +38,8 @@ async def written(
 
 
 async def claimed(ledger: Ledger, now: datetime, limit: int = 100, digest: Digest = APART) -> list[Batch]:
-    return await deliveries.claim(ledger, "mail", ORGANIZATIONS, now=now, hold=HOLD, limit=limit, digest=digest)
+    each = dict.fromkeys(ORGANIZATIONS, limit)
+    return await deliveries.claim(ledger, "mail", each, now=now, hold=HOLD, limit=limit, digest=digest)
 
 
 async def any_due(ledger: Ledger, now: datetime, digest: Digest = APART) -> bool:
@@ -79,9 +80,11 @@ async def test_l1_a_message_is_claimed_once_and_told(ledger: Ledger, now: dateti
     assert await any_due(ledger, later)
     first = await claimed(ledger, later, limit=2)
     rest = await claimed(ledger, later)
-    assert [batch.id for batch in first + rest] == ids + globex
-    assert [batch.organization for batch in first + rest] == ["acme", "acme", "acme", "globex"]
-    assert first[0].messages[0].payload == {"mail": "łódź@x.pl"}
+    taken = {batch.id: batch for batch in first + rest}
+    assert {batch.organization for batch in first} == {"acme", "globex"}, "none waits behind all of another's"
+    assert [batch.id for batch in first + rest if batch.organization == "acme"] == ids
+    assert set(taken) == {*ids, *globex}
+    assert taken[ids[0]].messages[0].payload == {"mail": "łódź@x.pl"}
     assert await claimed(ledger, later) == []
     for batch in first + rest:
         await sent(ledger, later, batch)
@@ -177,15 +180,52 @@ async def test_l5_a_digest_is_one_batch_that_stays_as_it_was_and_the_next_waits(
     late = await written(ledger, now + MINUTE, "d3", "d1", kind="plan.held")
     [apart, again] = await claimed(ledger, now + HOLD, digest=HELD)
     assert ([told.id for told in again.messages], again.done) == (first, (ada,)), "what was begun stays what it was"
-    assert [told.id for told in apart.messages] == late[:1], "what came since is told apart"
+    assert [told.id for told in apart.messages] == late, "what came since is told apart"
     await sent(ledger, now + HOLD, again)
     await deliveries.put_off(ledger, apart, wait=timedelta(0), note="", now=now + HOLD, counts=False)
     [apart] = await claimed(ledger, now + HOLD + MINUTE, digest=HELD)
-    assert [told.id for told in apart.messages] == late[:1]
+    assert [told.id for told in apart.messages] == late
     await sent(ledger, now + HOLD + MINUTE, apart)
+    more = await written(ledger, now + HOLD + 2 * MINUTE, "d4", kind="plan.held")
     assert await claimed(ledger, now + HOLD + 60 * MINUTE, digest=HELD) == []
     [after] = await claimed(ledger, now + HOLD + 61 * MINUTE, digest=HELD)
-    assert [told.id for told in after.messages] == late[1:]
+    assert [told.id for told in after.messages] == more
+
+
+async def test_l5_what_comes_while_nobody_can_be_told_is_told_in_one(ledger: Ledger, now: datetime) -> None:
+    """A server that refuses for a day is no reason for a mail a message when it is there again."""
+    await start(ledger, now)
+    ids = await written(ledger, now, "d0", kind="plan.held")
+    for hour in range(1, 25):
+        at = now + hour * 60 * MINUTE
+        for batch in await claimed(ledger, at, digest=HELD):
+            assert [told.id for told in batch.messages] == ids
+            await deliveries.put_off(ledger, batch, wait=30 * MINUTE, note="451", now=at, loosen=True)
+        ids += await written(ledger, at, f"d{hour}", kind="plan.held")
+    [batch] = await claimed(ledger, now + 30 * 60 * MINUTE, digest=HELD)
+    assert [told.id for told in batch.messages] == ids
+
+
+async def test_l5_what_one_reader_does_not_take_holds_up_no_other(ledger: Ledger, now: datetime) -> None:
+    await start(ledger, now)
+    first = await written(ledger, now, "d1", kind="plan.held")
+    [batch] = await claimed(ledger, now, digest=HELD)
+    half = replace(batch, done=(Receipt("ada@acme.example", True, "250 OK"),))
+    await deliveries.put_off(ledger, half, wait=30 * 60 * MINUTE, note="bo: mailbox full", now=now, loosen=True)
+    second = await written(ledger, now + MINUTE, "d1", kind="plan.held")
+    [after] = await claimed(ledger, now + 120 * MINUTE, digest=HELD)
+    assert [told.id for told in after.messages] == second
+    await sent(ledger, now + 120 * MINUTE, after)
+    [again] = await claimed(ledger, now + 31 * 60 * MINUTE, digest=HELD)
+    assert ([told.id for told in again.messages], again.done) == (first, half.done)
+
+
+async def test_l5_where_others_read_it_only_the_same_is_told_together(ledger: Ledger, now: datetime) -> None:
+    await start(ledger, now)
+    ids = await written(ledger, now, "design", "site", "design", kind="plan.held")
+    apart = replace(HELD, apart=frozenset({"plan.held"}))
+    found = await claimed(ledger, now, digest=apart)
+    assert sorted([told.id for told in batch.messages] for batch in found) == sorted([[ids[0], ids[2]], [ids[1]]])
 
 
 async def test_l5_more_than_a_digest_holds_goes_into_the_next(ledger: Ledger, now: datetime) -> None:
@@ -193,7 +233,8 @@ async def test_l5_more_than_a_digest_holds_goes_into_the_next(ledger: Ledger, no
     ids = await written(ledger, now, *(f"d{n}" for n in range(5)), kind="plan.held")
     small = Digest(frozenset({"plan.held"}), timedelta(0), most=3)
     [first] = await claimed(ledger, now, digest=small)
-    [second] = await claimed(ledger, now, digest=small)
+    await sent(ledger, now, first)
+    [second] = await claimed(ledger, now + HOLD, digest=small)
     assert [told.id for batch in (first, second) for told in batch.messages] == ids
 
 
@@ -257,6 +298,9 @@ async def test_by_hand_retry_drop_and_find(ledger: Ledger, now: datetime) -> Non
     assert await by_hand(deliveries.retry, one, "mail")
     [again] = await claimed(ledger, now)
     assert (again.id, again.attempts) == (one, 0)
+    assert not await by_hand(deliveries.drop, two, "mail", "a mistake"), "it is on its way"
+    assert not await by_hand(deliveries.retry, two, "mail"), "it would arrive twice"
+    await deliveries.put_off(ledger, second, wait=MINUTE, note="451", now=now)
     assert await by_hand(deliveries.drop, two, "mail", "a mistake")
     with pytest.raises(Stale):
         await sent(ledger, now, second)

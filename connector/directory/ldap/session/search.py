@@ -59,7 +59,10 @@ class Query:
 
 @dataclass(slots=True)
 class Proof:
-    """Evidence gathered while searching. ``reason`` is empty only when the end was reached and every code was 0."""
+    """Evidence gathered while searching. ``reason`` is empty only when the end was reached and every code was 0.
+
+    ``cut``: the reason is that no more was asked for (``Query.most``).
+    """
 
     server: str
     pages: int = 0
@@ -69,6 +72,7 @@ class Proof:
     reason: str = ""
     transient: bool = False
     usable: bool = True
+    cut: bool = False
     seconds: float = 0.0
 
     @property
@@ -124,7 +128,7 @@ def _pages(session: Session, query: Query, take: Taker, proof: Proof, page_timeo
         proof.referrals.extend(end.referrals)
         more = end.code == 0 and bool(end.cookie)
         if more and 0 < query.most < proof.entries:
-            proof.reason, more = f"more than {query.most} entries", False
+            proof.reason, proof.cut, more = f"more than {query.most} entries", True, False
         if more:
             request_id = question.ask(end.cookie or b"", proof)
         take(*inflow.taken())
