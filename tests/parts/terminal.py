@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import pty
@@ -24,6 +25,7 @@ class Terminal:
         self._master = master
         self.shown = ""
         self._answered = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a read may end inside a character
 
     def answer(self, question: str, typed: str) -> str:
         """Wait until ``question`` stands at the end, type, and return what was shown since the last answer; fails when
@@ -49,7 +51,7 @@ class Terminal:
             found = os.read(self._master, 65536) if ready else b""
         except OSError:  # Linux: the other end is closed
             found = b""
-        self.shown += found.decode("utf-8", "replace").replace("\r\n", "\n")
+        self.shown += self._decoder.decode(found).replace("\r\n", "\n")
         return bool(found)
 
 

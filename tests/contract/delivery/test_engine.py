@@ -14,6 +14,7 @@ import pytest
 from connector.delivery.engine import Engine
 from connector.delivery.outcome import Later, Never, Outcome, Sent, Shut
 from connector.delivery.target import Pace
+from ledger.book_time import WrongClock
 from ledger.errors import Busy
 from ledger.store import deliveries, outbox
 from ledger.store.deliveries import Batch, Delivery, DeliveryState, Digest
@@ -326,3 +327,40 @@ async def test_l1_a_ledger_in_which_a_long_run_writes_is_asked_again(
     async with world.delivering():
         await world.settled()
     assert len(world.target.given) == 1
+
+
+async def test_l1_a_message_at_which_the_server_hangs_up_is_a_dead_letter_in_the_end(world: World) -> None:
+    """It shuts the target each time; whatever else there is goes, and what nobody takes does not wait for ever."""
+    world.target.answers = lambda batch, _: Shut("421 bye") if batch.messages[0].subject == "poison" else Sent("taken")
+    [poison] = await world.write("poison")
+    found: dict[str, Delivery] = {}
+    async with world.delivering() as engine:
+        for number in range(60):
+            await world.write(f"t{number}")
+            engine._breaker._until = 0.0  # its pause is over
+            await asyncio.sleep(0.1)
+            world.now += timedelta(hours=5)
+            found = await world.rows()
+            if found[poison].state is DeliveryState.DEAD:
+                break
+    assert found[poison].state is DeliveryState.DEAD
+    assert "421 bye" in found[poison].note
+
+
+async def test_l1_a_clock_that_cannot_be_right_decides_nothing(world: World) -> None:
+    """By it an invite would have expired, a try be the last, and the next one due in a year."""
+    [message] = await world.write("t1")
+    world.target.answers = lambda batch, receiver: Later("451")
+    right = False
+
+    async def check(*_names: str) -> None:
+        if not right:
+            raise WrongClock("the clock of this host is a year ahead")
+
+    world.ledger.check_clock = check  # type: ignore[method-assign]
+    async with world.delivering():
+        await asyncio.sleep(0.3)
+        assert world.target.given == []
+        right = True
+        world.now += timedelta(minutes=1)  # it was set
+        await world.until(lambda rows: rows[message].attempts == 1)
