@@ -24,5 +24,5 @@ def ask_daemon(server: ServerSettings, *, required: bool) -> CheckLine:
             connection.request("GET", "/health/ready")
             status = connection.getresponse().status
     except (OSError, HTTPException):
-        return CheckLine(not required, f"daemon: nothing answers at {url}", "rosterd serve")
+        return CheckLine(not required, f"daemon: nothing answers at {url}", "rosterd serve", note=not required)
     return CheckLine(status == 200, f"daemon at {url} answers {status}", "read the daemon's log")

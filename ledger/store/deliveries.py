@@ -258,6 +258,17 @@ async def of_message(reader: Reader, beginning: str, *, most: int = 10) -> list[
     return [replace(_shown(row), payload=row.payload) for row in rows]
 
 
+async def without(reader: Reader, target: str, kinds: Collection[str]) -> int:
+    """How many messages of these kinds have no delivery to ``target``, because nothing was sent there yet."""
+    has_one = exists().where(
+        delivery.c.organization_id == outbox.c.organization_id,
+        delivery.c.message_id == outbox.c.id,
+        delivery.c.target == target,
+    )
+    missing = reader.select(outbox, "id").where(outbox.c.kind.in_(sorted(kinds)), ~has_one).subquery()
+    return int(await reader.scalar(select(func.count()).select_from(missing)))
+
+
 async def counts(reader: Reader) -> dict[tuple[str, str, DeliveryState], int]:
     """(target, kind, state) → how many."""
     columns = (delivery.c.target, delivery.c.kind, delivery.c.state)

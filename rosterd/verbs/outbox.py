@@ -50,6 +50,8 @@ def list_messages(
 
     async def work(service: Service) -> Result:
         from connector.delivery import by_hand
+        from connector.delivery.mail.kinds import RAISED
+        from connector.delivery.mail.target import TARGET
         from ledger.store import deliveries
         from ledger.store.deliveries import DeliveryState
 
@@ -61,15 +63,21 @@ def list_messages(
             found = await deliveries.listed(reader, states=states, kind=kind, limit=limit)
             counts = await deliveries.counts(reader)
             started = await deliveries.started(reader)
+            untold = await deliveries.without(reader, TARGET, RAISED)
         totals: dict[str, int] = {}
         for (_, _, each), number in counts.items():
             totals[each.value] = totals.get(each.value, 0) + number
         lines = [", ".join(f"{totals[each]} {each}" for each in known if each in totals) or "no message"]
-        lines += [] if started else ["nothing is delivered: no mail server is set → [mail] host in rosterd.toml"]
+        if untold and not started:
+            lines = [f"{untold} waiting for a mail server"]
+        if not service.settings.installation.mail.host:
+            lines.append("nothing is delivered: no mail server is set → [mail] host in rosterd.toml")
+        elif not started:
+            lines.append("nothing is delivered yet: the daemon does it → rosterd serve, or reload it (SIGHUP)")
         if totals.get("kept"):
             kinds = sorted({each for _, each, state_ in counts if state_ is DeliveryState.KEPT})
             lines += [f"kept, older than the mail server → rosterd outbox release --kind {each}" for each in kinds]
-        document = {"messages": [by_hand.shown(item) for item in found], "totals": totals}
+        document = {"messages": [by_hand.shown(item) for item in found], "totals": totals, "untold": untold}
         return Shown(tuple(lines), document, _grid(found) if found else None)
 
     perform(context, as_json, work)

@@ -180,14 +180,19 @@ async def _seats(reader: Reader) -> list[Line]:
 
 
 async def _mail(reader: Reader, service: Service) -> list[Line]:
+    from connector.delivery.mail.kinds import RAISED
+    from connector.delivery.mail.target import TARGET
     from ledger.store import deliveries
     from ledger.store.deliveries import DeliveryState
 
+    untold = await deliveries.without(reader, TARGET, RAISED)
     counts: dict[DeliveryState, int] = {}
     for (_, _, state), count in (await deliveries.counts(reader)).items():
         counts[state] = counts.get(state, 0) + count
     wanted = (DeliveryState.WAITING, DeliveryState.KEPT, DeliveryState.DEAD)
-    says = ", ".join(f"{counts[state]} {state.value}" for state in wanted if counts.get(state)) or "nothing waits"
+    parts = [f"{counts[state]} {state.value}" for state in wanted if counts.get(state)]
+    parts += [f"{untold} waiting for a mail server"] if untold else []
+    says = ", ".join(parts) or "nothing waits"
     off = "" if service.settings.installation.mail.host else "; no mail is sent: [mail] host is not set"
     worry = bool(off or counts.get(DeliveryState.DEAD))
     return [Line("mail", f"{says}{off}", "rosterd outbox list" if worry else "", worry)]
