@@ -65,7 +65,14 @@ class SecretRef:
 
     def reveal_key(self, where: str) -> bytes:
         """Read a secret that keys an HMAC; raise ``BadInput`` as ``reveal`` does, and when it is too short."""
-        text = self.reveal()
+        try:
+            text = self.reveal()
+        except BadInput as error:
+            if self.scheme == "env":
+                raise
+            new = f"(umask 077; openssl rand -base64 32 > {shlex.quote(self.name)})"
+            step = f"restore it from a backup, since another ends what was made with it; to begin anew: {new}"
+            raise BadInput(error.what, next_step=step) from error
         if len(text) < _LEAST_KEY:
             raise BadInput(
                 f"the key has {len(text)} characters, fewer than {_LEAST_KEY}",

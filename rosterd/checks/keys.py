@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from pydantic import BaseModel
@@ -75,5 +76,6 @@ def values_of(value: Any, path: Place = ()) -> Iterator[tuple[Place, Any]]:
 
 def failed(what: str, error: RosterdError) -> CheckLine:
     """The line of a step that an error ended."""
-    where = f" ({error.where})" if error.where else ""
+    place = quote(error.where) if error.where.startswith("/") else error.where
+    where = f" ({place})" if place else ""
     return CheckLine(False, f"{what}: {error.what}{where}", error.next_step)

@@ -101,9 +101,12 @@ class OwnKeys:
 def read_keys(settings: SamlSettings) -> OwnKeys:
     """The keys as they are now; raises ``BadInput`` that names the reference."""
     key, certificate = settings.signing_key, settings.signing_certificate
-    return parse_keys(
-        key.reveal().encode(), certificate.reveal().encode(), key_at=str(key), certificate_at=str(certificate)
-    )
+    try:
+        texts = key.reveal().encode(), certificate.reveal().encode()
+    except BadInput as error:
+        step = "restore the key and its certificate from a backup: identity providers have pinned it"
+        raise BadInput(error.what, next_step=step) from error
+    return parse_keys(*texts, key_at=str(key), certificate_at=str(certificate))
 
 
 def parse_keys(keys: bytes, certificates: bytes, *, key_at: str, certificate_at: str) -> OwnKeys:

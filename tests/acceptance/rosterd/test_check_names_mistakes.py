@@ -235,6 +235,10 @@ def test_a_key_that_is_too_short_is_named_before_somebody_needs_it(acme: Install
     assert said.startswith(line_of(acme, "pepper =", "rosterd.toml"))
     assert "the key has 5 characters, fewer than 32" in said
     assert "openssl rand -base64 32" in step
+    (acme.folder / "secrets" / "pepper").unlink()
+    [(_, step)] = failed(acme.rosterd("check"))
+    assert paste(step.partition("to begin anew: ")[2]) == 0
+    assert acme.rosterd("check").code == 0
 
 
 def test_an_override_of_the_environment_is_placed_there(acme: Installation, monkeypatch: pytest.MonkeyPatch) -> None:

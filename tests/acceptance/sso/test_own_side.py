@@ -140,6 +140,7 @@ def test_n17_an_address_that_moved_is_refused_until_it_is_meant(installation: In
         ),
     ):
         installation.append('\n[sso]\nmetadata = "file:other.xml"\n')
+        (installation.folder / "organizations" / "other.xml").write_text("<another/>", encoding="utf-8")
         connected = good(installation.rosterd("sso", "connect", str(tmp_path / "idp" / "idp-metadata.xml")))
         assert "  certificate SHA-256 " in connected
         assert "fingerprint" not in connected
@@ -202,4 +203,7 @@ def test_n17_a_certificate_of_another_key_fails_the_check(installation: Installa
     found = installation.rosterd("check")
     assert (found.code, "belongs to the key that signs" in found.out) == (2, True)
     (installation.folder / "secrets" / "saml-certificate.pem").unlink()
-    assert "cannot be read" in installation.rosterd("sso", "status").out
+    for words in (("sso", "status"), ("check",)):
+        found = installation.rosterd(*words)
+        assert "saml-certificate.pem: there is no such file" in found.out
+        assert "restore the key and its certificate from a backup" in found.out

@@ -233,7 +233,7 @@ async def test_a_wrong_password_is_tried_once(server: MailServer, monkeypatch: p
             assert isinstance(await found.send(mail(), sender=FROM, recipient=TO), Sent)
             monkeypatch.delenv("MAIL_PASSWORD")
             await asyncio.sleep(0)
-            with pytest.raises(BadInput, match="empty or not set"):
+            with pytest.raises(BadInput, match="MAIL_PASSWORD is not set"):
                 await found.probe()
         async with relay(strict, username="relay", password="env:MAIL_PASSWORD") as found:
             missing = await found.send(mail(), sender=FROM, recipient=TO)
