@@ -15,14 +15,13 @@ from email import policy
 from email.message import EmailMessage
 from email.utils import format_datetime
 
-from connector.delivery.mail.characters import DIRECTIONS, is_control, name, one_line
+from connector.delivery.mail.characters import is_control, name, one_line
 from connector.delivery.mail.settings import Language
 from connector.delivery.mail.words import Rendered
-from ledger.identity import a_label
+from ledger.identity import Email
 from ledger.instant import require_aware
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
-_ADDRESS = re.compile(r"[^\s<>()\[\],;:\\\"@]{1,64}@[^\s<>()\[\],;:\\\"@]{1,253}")
 _WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~. -]*")
 """Names that stand in a header without quotes."""
 _CHUNK, _LINE, _LONGEST_WORD = 39, 76, 60
@@ -42,6 +41,10 @@ class _Header(str):
         return f"{self.name}: {self.wire}".replace("\n", policy.linesep) + policy.linesep
 
 
+class RecipientRefused(ValueError):
+    """What is wrong is the recipient's: their mail cannot be written, everybody else's can."""
+
+
 def compose(
     rendered: Rendered,
     *,
@@ -56,10 +59,12 @@ def compose(
 ) -> EmailMessage:
     """One mail to one recipient. ``message_id``: the id of the outbox message, so that the same is the same at the
     receiver (L6). Names are cut to 64 characters, without characters that turn the direction; empty: the address
-    alone. ``reply_to`` empty: none is said. The policy has ``utf8`` when an address is not ASCII: then the server needs
-    SMTPUTF8.
+    alone. ``reply_to`` empty: none is said. Domains are written as A-labels; the policy has ``utf8`` when an address is
+    not ASCII before its @: then the server needs SMTPUTF8.
 
-    Raises ``ValueError``, naming the value, for a control character in any of them, and for what is no address or id.
+    Raises ``ValueError``, naming the value, for a control character in any of them, for an address that no relay takes
+    (``Email.refused_by_relays``, which judges addresses at intake too), and for what is no id; ``RecipientRefused``
+    where that is the recipient's.
     """
     values = {
         "message_id": message_id,
@@ -72,17 +77,15 @@ def compose(
     }
     for which, value in values.items():
         if any(is_control(character) for character in value):
-            raise ValueError(f"{which} holds a line break or another control character")
+            raise _refused(which, "holds a line break or another control character")
     if not _ID.fullmatch(message_id):
         raise ValueError("message_id is letters, digits and . _ -")
-    addresses = {"sender": sender, "recipient": recipient, **({"reply_to": reply_to} if reply_to else {})}
-    for which, value in addresses.items():
-        if not _ADDRESS.fullmatch(value) or not DIRECTIONS.isdisjoint(value):
-            raise ValueError(f"{which} is not a mail address")
+    sender, recipient = _address("sender", sender), _address("recipient", recipient)
+    reply_to = _address("reply_to", reply_to) if reply_to else ""
     for which, value in (("text", rendered.text), ("html", rendered.html)):
         if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
             raise ValueError(f"{which} holds half of a character (a lone surrogate)")
-    ascii_only = all(value.isascii() for value in addresses.values())
+    ascii_only = (sender + recipient + reply_to).isascii()
     message = EmailMessage(policy.SMTP if ascii_only else policy.SMTPUTF8)
     headers = [
         ("From", *_mailbox(sender_name, sender)),
@@ -90,7 +93,7 @@ def compose(
         *([("Reply-To", reply_to, reply_to)] if reply_to else []),
         ("Subject", one_line(rendered.subject), _unstructured(one_line(rendered.subject))),
         ("Date", *(format_datetime(require_aware(date)),) * 2),
-        ("Message-ID", *(f"<{message_id}@{a_label(sender.rpartition('@')[2])}>",) * 2),
+        ("Message-ID", *(f"<{message_id}@{sender.rpartition('@')[2]}>",) * 2),
         ("Auto-Submitted", *("auto-generated",) * 2),
     ]
     for title, value, wire in headers:
@@ -101,6 +104,21 @@ def compose(
     # no line of a part can begin so: in quoted-printable the sign = is written =3D
     message.set_boundary(f"=_{hashlib.sha256(message_id.encode()).hexdigest()[:40]}")
     return message
+
+
+def _refused(which: str, why: str) -> ValueError:
+    return (RecipientRefused if which.startswith("recipient") else ValueError)(f"{which} {why}")
+
+
+def _address(which: str, value: str) -> str:
+    """The address as every server can read it. What is raised repeats none of it."""
+    try:
+        address = Email.parse(value)
+    except ValueError as error:
+        raise _refused(which, "is not a mail address") from error
+    if why := address.refused_by_relays:
+        raise _refused(which, f"is not a mail address: {why}")
+    return f"{address.text.rpartition('@')[0]}@{address.domain}"
 
 
 def _header(title: str, value: str, wire: str) -> _Header:

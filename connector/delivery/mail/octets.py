@@ -45,7 +45,8 @@ def octets_of(message: EmailMessage, *, sender: str, recipient: str) -> Octets:
     plain = copy.copy(message)
     for name in _KEPT_BACK:
         del plain[name]
-    international = not all(address.isascii() for address in outer)
+    # a mail that ``compose`` made says in its policy that one of its addresses is not in ASCII
+    international = bool(getattr(message.policy, "utf8", False)) or not all(address.isascii() for address in outer)
     for name in _ADDRESSED:
         header = plain[name]
         if isinstance(header, AddressHeader) and not all(found.addr_spec.isascii() for found in header.addresses):
@@ -72,8 +73,7 @@ def _address(text: str, whose: str) -> str:
         raise ValueError(f"{whose}'s address is none") from error
     if fault := address.refused_by_relays:
         raise ValueError(f"no server takes {whose}'s address: {fault}")
-    local = address.text.rpartition("@")[0]
-    return f"{local}@{address.domain}" if local.isascii() else address.text
+    return f"{address.text.rpartition('@')[0]}@{address.domain}"
 
 
 def _with_a_labels(group: Group, name: str) -> Group:

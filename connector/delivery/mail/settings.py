@@ -17,10 +17,15 @@ Language = Literal["en", "pl"]
 
 
 def _address(value: str) -> str:
+    if not value:
+        return value
     try:
-        return Email.parse(value).text if value else value
+        address = Email.parse(value)
     except ValueError as error:
         raise ValueError(f"{value!r} is not a mail address: {error}") from error
+    if why := address.refused_by_relays:
+        raise ValueError(f"{value!r} is not a mail address: {why}")
+    return address.text
 
 
 def _one_line(value: str) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 
 from connector.delivery.mail import recipients
 from connector.delivery.mail.kinds import KINDS, RAISED, MailKind, Readers
-from connector.delivery.mail.message import compose
+from connector.delivery.mail.message import RecipientRefused, compose
 from connector.delivery.mail.recipients import Recipient
 from connector.delivery.mail.relay import Relay
 from connector.delivery.mail.settings import MailSettings, OrganizationMailSettings
 from connector.delivery.mail.words import MOST_ITEMS, Item, Letter, Rendered, Templates
-from connector.delivery.outcome import Outcome
+from connector.delivery.outcome import Never, Outcome
 from connector.delivery.target import Pace, Parcel
 from ledger.errors import BadInput
 from ledger.identity import INVITE_EXPIRY, Email
@@ -72,8 +72,8 @@ class MailTarget:
         self._relay = Relay(own)
 
     async def prepare(self, reader: Reader, batch: Batch) -> list[Parcel]:
-        """One mail for each recipient, all of them under the id of the batch. Raises ``NotFound`` when nobody is there
-        to read it, ``BadInput`` for an own template that is broken."""
+        """One mail for each recipient, all of them under the id of the batch; who cannot be written to holds up nobody
+        else. Raises ``NotFound`` when nobody is there to read it, ``BadInput`` for an own template that is broken."""
         kind, sender = KINDS[batch.kind], self.senders().get(batch.organization)
         if sender is None:
             raise BadInput("the organization's file has gone", where=batch.organization)
@@ -81,13 +81,16 @@ class MailTarget:
         letter = await self._letter(reader, kind, batch.messages, sender, batch.organization)
         words = self._words(sender.settings.templates)
         language = sender.settings.language or self.settings.language
-        parcels = []
+        parcels = list[Parcel]()
         for recipient in found:
             try:
                 rendered = words.render(kind, language, letter(recipient))
                 message = composed(
                     rendered, _message_id(kind, batch, recipient), self.settings, sender, recipient, self.clock()
                 )
+            except RecipientRefused as refused:
+                parcels.append(Parcel(recipient.mail, Never(str(refused))))
+                continue
             except ValueError as error:
                 raise BadInput(str(error), where=kind.name) from error
             parcels.append(Parcel(recipient.mail, _Envelope(message, self.settings.envelope_sender, recipient.mail)))
@@ -95,7 +98,9 @@ class MailTarget:
 
     async def send(self, parcel: Parcel) -> Outcome:
         """Hand it to the server; see ``Relay.send``."""
-        envelope: _Envelope = parcel.content
+        envelope: _Envelope | Never = parcel.content
+        if isinstance(envelope, Never):
+            return envelope
         return await self._relay.send(envelope.message, sender=envelope.sender, recipient=envelope.recipient)
 
     async def close(self) -> None:

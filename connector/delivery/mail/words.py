@@ -1,10 +1,11 @@
 """The words of a mail: templates of ours and an organization's own above them, filled for one mail (L7).
 
 A template is written in a small part of Jinja2, so that whoever may write one cannot stop the daemon with it: blocks,
-``if``, ``for``, comparisons and the filters below. There are no calls, macros, imports, variables of its own,
-arithmetic but subtraction, or functions such as ``range``. What is bounded: 64 KiB and 2,000 parts a file, 20 loops,
-of which two may stand in each other, 100 turns of a loop, 256 KiB of text that comes out. What a message says is cut:
-2,000 characters of each text, 100 of each list.
+``if``, ``for``, comparisons and the filters below. There are no calls, macros, imports, variables or lists of its own,
+arithmetic but subtraction, or functions such as ``range``. What is bounded: 64 KiB and 1,000 parts a file, 20 loops,
+of which two may stand in each other, 100 turns of a loop, 256 KiB of text that comes out; and the work of a part of a
+mail, which is counted while it is done (``_Work``). What a message says is cut: 2,000 characters of each text, 100 of
+each list.
 
 Prohibition: reads nothing but templates, sends nothing.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ from jinja2 import (
     TemplateSyntaxError,
     nodes,
     pass_context,
+    pass_environment,
 )
 from jinja2.filters import FILTERS
 from jinja2.meta import find_undeclared_variables
@@ -63,17 +65,23 @@ _NAMED = "named"
 _CODE = Markup('<code style="font-size: 15px">{}</code>')
 _OPTION = Markup('<span style="white-space: nowrap">{}</span>')
 _TEXT_LIMIT, _OUTPUT_LIMIT = 2000, 256 * 1024
-_MOST_NODES, _MOST_LOOPS, _DEEPEST_LOOP = 2000, 20, 2
+_MOST_NODES, _MOST_LOOPS, _DEEPEST_LOOP = 1000, 20, 2
+_MOST_WORK, _CALL = 500_000, 10
+"""Units of work for one part of a mail, well under a second · of a filter, a comparison or a printed value, beside the
+length of what it is given."""
+_WORK = " work"
+"""Under which a mail's values hold its ``_Work``; no template can write this name."""
 _FILTERS = ("default", "length", "first", "last", "sort", "upper", "lower", "trim", "truncate", "dictsort", "e")
 _TESTS = ("defined", "none", "eq", "ne", "in", "odd", "even", "string", "number")
 _NODES = (
     nodes.Template, nodes.Extends, nodes.Block, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Const,
     nodes.Getattr, nodes.Getitem, nodes.Slice, nodes.If, nodes.For, nodes.CondExpr, nodes.And, nodes.Or, nodes.Not,
-    nodes.Compare, nodes.Operand, nodes.Filter, nodes.Test, nodes.Keyword, nodes.Tuple, nodes.List, nodes.Sub,
-    nodes.Call,
+    nodes.Compare, nodes.Operand, nodes.Filter, nodes.Test, nodes.Keyword, nodes.Tuple, nodes.Sub, nodes.Call,
 )  # fmt: skip
+_WHOLE = ("join", "sort", "dictsort")
+"""Filters that look at all that is in a list; the others only at its length."""
 _BREAKS = (TemplateError, SyntaxError, RecursionError, MemoryError, ArithmeticError, ValueError, TypeError, LookupError,
-           OSError)  # fmt: skip
+           AttributeError, AssertionError, OSError)  # fmt: skip
 """What a broken template raises when it is read, compiled or filled."""
 
 
@@ -160,15 +168,18 @@ class Templates:
     def render(self, kind: MailKind, language: Language, letter: Letter) -> Rendered:
         """The mail in words. Raises ``BadInput`` that names file and line of a broken template, ``ValueError`` for an
         invite without a link."""
+        return self._render(kind, language, letter, _MOST_WORK)
+
+    def _render(self, kind: MailKind, language: Language, letter: Letter, most_work: int) -> Rendered:
         person = kind.readers is Readers.PERSON
         if person and not letter.link:
             raise ValueError(f"{kind.name} needs a link")
         values, origin = letter.values(), self._origin(kind.name, language)
         plain, pages = self._plain[language], self._pages[language]
         try:
-            subject = one_line(_filled(plain, kind.name, "subject", values), SUBJECT_LIMIT)
-            text = _tidy(_filled(plain, kind.name, "text", values))
-            html = _filled(pages, kind.name, "html", values).strip() + "\n"
+            subject = one_line(_filled(plain, kind.name, "subject", values, most_work), SUBJECT_LIMIT)
+            text = _tidy(_filled(plain, kind.name, "text", values, most_work))
+            html = _filled(pages, kind.name, "html", values, most_work).strip() + "\n"
         except _BREAKS as error:
             raise self._broken(error, origin) from error
         if not subject or not text.strip():
@@ -217,15 +228,18 @@ class Templates:
             yield from () if fault is None else (fault,)
 
     def _faults_of(self, kind: MailKind, language: Language) -> Iterator[BadInput]:
-        """Of one kind of mail, filled with its example, with as little as may be known, and as a digest."""
+        """Of one kind of mail, filled with its example, with as little as may be known, with much, and as a digest.
+
+        With half of the work that a mail may take: what people write is longer than an example.
+        """
         for letter in (example(kind), *_variants(kind)):
             try:
-                self.render(kind, language, letter)
-                subject = _filled(self._plain[language], kind.name, "subject", letter.values())
+                self._render(kind, language, letter, _MOST_WORK // 2)
+                subject = _filled(self._plain[language], kind.name, "subject", letter.values(), _MOST_WORK)
             except BadInput as fault:
                 yield fault
                 continue
-            if len(" ".join(subject.split())) > SUBJECT_LIMIT:
+            if len(letter.teams) < MOST_ITEMS and len(" ".join(subject.split())) > SUBJECT_LIMIT:
                 what = f"the subject is longer than {SUBJECT_LIMIT} characters"
                 yield _fault(what, self._origin(kind.name, language))
 
@@ -262,12 +276,15 @@ def example(kind: MailKind) -> Letter:
 
 
 def _variants(kind: MailKind) -> Iterator[Letter]:
-    """The example with little known, and as a digest of many."""
+    """The example with little known, with many Teams, as a digest of a few and as the longest one."""
     whole = example(kind)
     [item] = whole.items
+    if whole.teams:
+        yield replace(whole, teams=[*whole.teams] * MOST_ITEMS)
     yield Letter(organization=whole.organization, items=(Item(item.payload, item.at),), link=whole.link)
     if kind.digest:
-        yield Letter(organization=whole.organization, items=(item,) * 3, more=2, public_url=whole.public_url)
+        for number in (3, MOST_ITEMS):
+            yield Letter(organization=whole.organization, items=(item,) * number, more=2, public_url=whole.public_url)
 
 
 class _Language(SandboxedEnvironment):
@@ -289,10 +306,65 @@ class _Language(SandboxedEnvironment):
         tree = super()._parse(source, name, filename)
         refuse = partial(_refuse, name=name, filename=filename)
         _check_tree(tree, refuse, (name or "").removeprefix(_OURS))
-        for loop in tree.find_all(nodes.For):
-            loop.iter = nodes.Filter(loop.iter, "turns", [], [], None, None, lineno=loop.lineno)
+        _count_work(tree)
         tree.set_environment(self)
         return tree
+
+
+@dataclass(slots=True)
+class _Work:
+    """What filling one part of a mail may still cost: about one unit a step of a template or a character. Every turn
+    of a loop costs what stands in the loop; every filter, comparison and printed value, the length of its values."""
+
+    left: int
+
+    def take(self, units: int) -> None:
+        """Raises ``ValueError`` when it is too much."""
+        self.left -= units
+        if self.left < 0:
+            raise ValueError("the template does too much: its loops, filters and comparisons take too long together")
+
+    def weigh(self, value: Any, *, whole: bool = False) -> None:
+        """Take what a step costs that looks at ``value``; ``whole``: at all that is in it, too."""
+        self.take(_CALL)
+        waiting = [value]
+        while waiting:
+            one = waiting.pop()
+            if not isinstance(one, str | list | tuple | dict):
+                continue
+            self.take(len(one))
+            if whole and isinstance(one, dict):
+                waiting += [*one, *one.values()]
+            elif whole and not isinstance(one, str):
+                waiting += one
+
+
+def _count_work(tree: nodes.Template) -> None:
+    """Let each loop, filter and comparison of a template say what it is about to do before it does it."""
+    loops = [(loop, _size(loop)) for loop in tree.find_all(nodes.For)]
+    filters, tests = [*tree.find_all(nodes.Filter)], [*tree.find_all(nodes.Test)]
+    for filtered in filters:
+        filtered.node = filtered.node and _call(filtered.node, "weighed", filtered.name in _WHOLE)
+    for test in tests:
+        test.node = _call(test.node, "weighed", True)
+        test.args = [_call(given, "weighed", True) for given in test.args]
+    for compared in [*tree.find_all(nodes.Compare)]:
+        compared.expr = _call(compared.expr, "weighed", True)
+        for operand in compared.ops:
+            operand.expr = _call(operand.expr, "weighed", True)
+    for loop, size in loops:
+        loop.iter = _call(loop.iter, "turns", size)
+
+
+def _call(value: nodes.Node, named: str, given: int) -> nodes.Filter:
+    lineno = value.lineno
+    return nodes.Filter(value, named, [nodes.Const(given, lineno=lineno)], [], None, None, lineno=lineno)
+
+
+def _size(node: nodes.Node) -> int:
+    """The parts of a piece of a template, and the characters that are written out in it."""
+    texts = (getattr(one, "value", None) or getattr(one, "data", None) for one in node.find_all(nodes.Literal))
+    return sum(1 for _ in node.find_all(nodes.Node)) + sum(len(text) for text in texts if isinstance(text, str))
 
 
 class _Files(BaseLoader):
@@ -332,7 +404,7 @@ def _environment(files: BaseLoader, language: Language, *, html: bool) -> Enviro
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_printable,
+        finalize=_printed,
     )
     environment.globals.clear()
     environment.filters = {named: FILTERS[named] for named in _FILTERS} | {
@@ -344,7 +416,9 @@ def _environment(files: BaseLoader, language: Language, *, html: bool) -> Enviro
         "command": _command_page if html else _command,
         "change": partial(_label, CHANGES[language]),
         "reason": partial(_label, REASONS[language]),
+        "sort": _sorted,
         "turns": _turns,
+        "weighed": _weighed,
     }
     environment.tests = {named: TESTS[named] for named in _TESTS}
     return environment
@@ -365,6 +439,8 @@ def _check_tree(tree: nodes.Template, refuse: Callable[[str, int], TemplateSynta
             raise refuse("a template of a mail calls nothing but super(), and that in no loop", line)
         if isinstance(node, nodes.Block) and (loops or (node.name not in _PARTS)):
             raise refuse(f"block {node.name}: the blocks are {', '.join(_PARTS)}, and none stands in a loop", line)
+        if isinstance(node, nodes.Tuple) and node.ctx != "store":
+            raise refuse("a template of a mail writes no lists of its own", line)
         if isinstance(node, nodes.Extends) and getattr(node.template, "value", None) not in parents:
             raise refuse(f"a template extends {' or '.join(sorted(parents))}", line)
         if isinstance(node, nodes.Filter) and not _written_out(node):
@@ -401,10 +477,11 @@ def _fault(what: str, where: str, next_step: str = "") -> BadInput:
     return BadInput(one_line(what, 500), where=where, next_step=next_step or usual)
 
 
-def _filled(environment: Environment, kind: str, part: str, values: Mapping[str, Any]) -> str:
+def _filled(environment: Environment, kind: str, part: str, values: Mapping[str, Any], most_work: int) -> str:
     """One part of a mail, as the template has it."""
+    values = {**values, _PART: part, _WORK: _Work(most_work)}
     pieces, size = [], 0
-    for piece in environment.get_template(f"{kind}.j2").generate({**values, _PART: part}):
+    for piece in environment.get_template(f"{kind}.j2").generate(values):
         size += len(piece)
         if size > _OUTPUT_LIMIT:
             raise ValueError(f"the mail would be larger than {_OUTPUT_LIMIT // 1024} KiB")
@@ -449,6 +526,21 @@ def _printable(value: Any) -> Any:
     return _moment(value) if isinstance(value, datetime) else value
 
 
+@pass_context
+def _printed(context: Context, value: Any) -> Any:
+    """The same, counted."""
+    value = _printable(value)
+    context[_WORK].weigh(value)
+    return value
+
+
+@pass_context
+def _weighed(context: Context, value: Any, whole: bool) -> Any:
+    """The value; that a step looks at it is counted."""
+    context[_WORK].weigh(value, whole=whole)
+    return value
+
+
 def _moment(value: datetime | str) -> str:
     """``2026-07-23 14:05 UTC``, of an instant or of its RFC 3339 text."""
     return to_minute(datetime.fromisoformat(value) if isinstance(value, str) else value)
@@ -460,13 +552,27 @@ def _day(value: datetime | str) -> str:
 
 
 def _joined(values: Any, between: str = ", ") -> str:
-    return between.join(str(_printable(value)) for value in _turns(values))
+    return between.join(str(_printable(value)) for value in _listed(values))
 
 
-def _turns(values: Any) -> Sequence[Any]:
-    """What a loop goes over: a list, or the keys of a mapping; never the characters of a text."""
+@pass_environment
+def _sorted(environment: Environment, values: Any, **given: Any) -> Sequence[Any]:
+    sort: Callable[..., list[Any]] = FILTERS["sort"]
+    return sort(environment, _listed(values), **given)
+
+
+@pass_context
+def _turns(context: Context, values: Any, size: int) -> Sequence[Any]:
+    """What a loop goes over; ``size``: what stands in the loop, which is done in every turn."""
+    found = _listed(values)
+    context[_WORK].take(_CALL + len(found) * size)
+    return found
+
+
+def _listed(values: Any) -> Sequence[Any]:
+    """A list, or the keys of a mapping; never the characters of a text."""
     if not isinstance(values, list | tuple | dict):
-        raise TypeError(f"a loop goes over a list, not over {type(values).__name__}")
+        raise TypeError(f"a loop or a filter goes over a list, not over {type(values).__name__}")
     return list(values)[:MOST_ITEMS]
 
 
@@ -474,7 +580,7 @@ def _turns(values: Any) -> Sequence[Any]:
 def _command(context: Context, value: Any, form: str = "{}") -> str:
     """A command as it is typed: ``form`` with the value in the place of ``{}``, quoted where a shell needs it; and the
     organization, where there are several."""
-    said = form.replace("{}", str(value) if form == "{}" else shlex.quote(str(value)))
+    said = form.replace("{}", str(value) if form == "{}" else shlex.quote(str(value)), 1)
     named = context.get(_NAMED)
     return f"{said} -o {named}" if named else said
 

@@ -12,6 +12,7 @@ import pytest
 from connector.delivery.mail.kinds import KINDS, Readers
 from connector.delivery.mail.settings import MailSettings, OrganizationMailSettings
 from connector.delivery.mail.target import MailTarget, Sender
+from connector.delivery.outcome import Never
 from connector.delivery.target import Parcel
 from ledger.errors import BadInput, NotFound
 from ledger.store import people
@@ -142,3 +143,23 @@ async def test_an_organization_whose_file_has_gone_waits(ledger: Ledger) -> None
     await company(ledger, "acme", ROLES, *EVERYBODY)
     with pytest.raises(BadInput, match="file has gone"):
         await prepared(ledger, batch("plan.held"), target(names=["globex"]))
+
+
+async def test_who_cannot_be_written_to_holds_up_nobody_else(ledger: Ledger) -> None:
+    """The addresses that intake refuses, in a book from before it did; one that it takes is written to."""
+    await company(ledger, "acme", ROLES, *EVERYBODY)
+    async with ledger.write("acme", ALONE, at=NOW) as book:
+        rows = [
+            ("fay", "f..ay@acme.example", "f..ay@acme.example", "", "", "Fay", "active", "", {}),
+            ("guy", '"g..uy"@acme.example', '"g..uy"@acme.example', "", "", "Guy", "active", "", {}),
+        ]
+        await people.begin_identities(book, rows)
+        await people.begin_roles(book, [("fay", Role.SSO_ADMIN, ""), ("guy", Role.SSO_ADMIN, "")])
+    mail = target()
+    parcels = {parcel.receiver: parcel for parcel in await prepared(ledger, batch("sync.resumed", "sync"), mail)}
+    assert set(parcels) == {"dan@acme.example", "f..ay@acme.example", '"g..uy"@acme.example'}
+    outcome = await mail.send(parcels["f..ay@acme.example"])
+    assert isinstance(outcome, Never)
+    assert "a dot at an end" in outcome.why
+    assert '<"g..uy"@acme.example>' in str(parcels['"g..uy"@acme.example'].content.message["To"])
+    assert "dan@acme.example" in str(parcels["dan@acme.example"].content.message["To"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from email import policy
 from email.header import decode_header, make_header
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from connector.delivery.mail import words
 from connector.delivery.mail.characters import DIRECTIONS, NAME_LIMIT, is_control, name, one_line
 from connector.delivery.mail.kinds import KINDS
-from connector.delivery.mail.message import compose
+from connector.delivery.mail.message import RecipientRefused, compose
+from connector.delivery.mail.octets import octets_of
 from connector.delivery.mail.words import Rendered, Templates
 
 AT = datetime(2026, 7, 23, 16, 5, tzinfo=timezone(timedelta(hours=2)))
@@ -144,13 +146,15 @@ def test_l6_a_control_character_in_a_header_is_refused_by_name(which: str, chara
 
 
 @pytest.mark.parametrize("value", ["", "jane", "@acme.example", "jane@", "a@b@c", "a b@c", "<a@b>", "a@b, c@d", "a@b>",
-                                   '"a"@b', "a@b;c", "\u202ea@b", "a" * 65 + "@b", "a@" + "b" * 254])  # fmt: skip
+                                   "a..b@c", "a,b@c", "a@b;c", "\u202ea@b", "a" * 65 + "@b", "a@" + "b" * 254, '"a@c',
+                                   "a@b_c.example", "ł" * 33 + "@b"])  # fmt: skip
 @pytest.mark.parametrize("which", ["sender", "recipient", "reply_to"])
 def test_l6_what_is_no_address_is_refused(which: str, value: str) -> None:
     if (which, value) == ("reply_to", ""):
         return
-    with pytest.raises(ValueError, match=f"^{which} is not a mail address"):
+    with pytest.raises(ValueError, match=f"^{which} is not a mail address") as raised:
         made(**{which: value})
+    assert isinstance(raised.value, RecipientRefused) is (which == "recipient")
 
 
 @pytest.mark.parametrize("value", ["", "a b", "a@b", "a>b", "ż", "a" * 101])
@@ -167,14 +171,35 @@ def test_l6_a_lone_surrogate_in_the_words_is_refused() -> None:
         made(date=AT.replace(tzinfo=None))
 
 
-def test_l6_an_address_beyond_ascii_needs_smtputf8() -> None:
-    plain = made(sender="a@żółw.example", recipient_name="Żółw")
-    assert not made().policy.utf8
-    assert plain.policy.utf8
-    assert plain["Message-ID"] == "<0198a7c0b1f07d3e8f5a@xn--w-uga1v8h.example>"
-    message = made(recipient="żółw@acme.example")
-    assert message.policy.utf8
-    assert "<żółw@acme.example>".encode() in message.as_bytes()
+@pytest.mark.parametrize(
+    ("address", "wire"),
+    [
+        ("anna@bücher.example", "anna@xn--bcher-kva.example"),
+        ("anna@faß.example", "anna@xn--fa-hia.example"),
+        ("anna@xn--bcher-kva.example", "anna@xn--bcher-kva.example"),
+        ("Anna@ACME.example.", "Anna@acme.example"),
+        ("x@acme。example", "x@acme.example"),
+        ('"an..na"@acme.example', '"an..na"@acme.example'),
+        ('"a<,;:\\"b"@acme.example', '"a<,;:\\"b"@acme.example'),
+        ("żółw@bücher.example", "żółw@xn--bcher-kva.example"),
+    ],
+)
+@pytest.mark.parametrize("which", ["sender", "recipient", "reply_to"])
+def test_l6_an_address_goes_with_the_a_labels_of_its_domain(which: str, address: str, wire: str) -> None:
+    message = made(**{which: address})
+    assert message.policy.utf8 is not wire.isascii()
+    recipient = address if which == "recipient" else "jane.doe@acme.example"
+    octets = octets_of(message, sender=address if which == "sender" else "bounces@vendor.example", recipient=recipient)
+    assert octets.international is not wire.isascii()
+    title = {"sender": "From", "recipient": "To", "reply_to": "Reply-To"}[which]
+    read = email.message_from_bytes(octets.content, policy=policy.SMTPUTF8)
+    [found] = read[title].addresses
+    assert found.domain == wire.rpartition("@")[2]
+    [line] = re.findall(rf"(?m)^{title}:(?:.*\r\n )?.*$", octets.content.decode())
+    assert wire in line
+    assert which != "recipient" or octets.recipient == wire
+    assert which != "sender" or octets.sender == wire
+    assert read["Message-ID"].endswith(f"@{wire.rpartition('@')[2]}>" if which == "sender" else "@vendor.example>")
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,14 @@ from typing import get_args
 
 import pytest
 
+from connector.delivery.mail import words
 from connector.delivery.mail.kinds import KINDS, MailKind, Readers
 from connector.delivery.mail.labels import CHANGES, REASONS, counted, plural
 from connector.delivery.mail.settings import Language
 from connector.delivery.mail.words import MOST_ITEMS, Item, Letter, Templates, example
 from connector.reconcile.plan.changes import Kind
 from connector.sso.gate.decision import CLOSED_REASONS, UNKNOWN_REASONS
+from ledger.errors import BadInput
 from tests.architecture.test_commands import ROOT, wrong
 
 LANGUAGES: tuple[Language, ...] = get_args(Language)
@@ -364,21 +366,62 @@ def test_l7_a_template_can_neither_loop_for_ever_nor_fill_the_memory(tmp_path: P
     assert time.monotonic() - started < 5
 
 
-def test_l7_the_worst_that_a_template_may_do_ends_soon(tmp_path: Path) -> None:
-    """Two loops in each other over all items, as full of tests as a file may be."""
-    inside = "{% if more == 1 %}{% endif %}" * 390
-    loops = f"{{% for a in items %}}{{% for b in items %}}{inside}{{% endfor %}}{{% endfor %}}"
-    text = GOOD.replace("Come in: {{ link }}{% endblock", loops + "{{ link }}{% endblock", 1)
+IN_TWO_LOOPS = "{% for a in items %}{% for b in items %}BODY{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param("{% if more == 1 %}{% endif %}" * 190, id="many tests"),
+        pytest.param("{{ organization }}" * 99, id="much text"),
+        pytest.param("{% if a.why|upper|lower|trim == b.why %}{% endif %}", id="filters of texts"),
+        pytest.param("{% if a.counts|dictsort|length == 1 %}{% endif %}", id="filters of lists"),
+        pytest.param("{% if items|sort(attribute='why')|length == 1 %}{% endif %}", id="sorted lists"),
+        pytest.param("{% if a == b %}{% endif %}", id="whole messages against each other"),
+        pytest.param("{% if a is eq b %}{% endif %}", id="whole messages against each other, by a test"),
+        pytest.param("{% if a.why in b.why %}{% endif %}", id="texts in texts"),
+        pytest.param(f"{{% if more|default('{'zaq' * 8000}') %}}{{% endif %}}", id="a long text of its own"),
+        pytest.param(f"{{% if '{'zaq' * 8000}'[1:] %}}{{% endif %}}", id="slices of a long text"),
+        pytest.param(f"{{% if items[:0]|join('{'zaq' * 8000}') %}}{{% endif %}}", id="a long text between"),
+        pytest.param(f"{{% if a.why|command('{'{}' * 8000}') %}}{{% endif %}}", id="a command of many places"),
+    ],
+)
+def test_l7_the_worst_that_a_template_may_do_ends_soon(tmp_path: Path, body: str) -> None:
+    """Two loops in each other over all items: what is done is counted, and the check of the templates finds it."""
+    text = block("subject", "s" + IN_TWO_LOOPS.replace("BODY", body))
     templates = own(tmp_path, text, "en/plan.held.j2")
-    letter = Letter(organization="Acme", items=example(HELD).items * MOST_ITEMS, link="https://acme.example")
+    most = {**HELD.example, "why": "zolw " * 400, "counts": {f"k{number}": number for number in range(99)}}
+    letter = Letter(organization="Acme", items=[Item(most, AT)] * MOST_ITEMS)
     started = time.monotonic()
-    assert templates.render(HELD, "en", letter).text.startswith("https://acme.example")
-    assert time.monotonic() - started < 10
-    templates = own(tmp_path, text.replace(inside, "{{ organization }}" * 99), "en/plan.held.j2")
-    faults = templates.check()
-    assert faults == ()
-    with pytest.raises(Exception, match="larger than 256 KiB"):
+    with pytest.raises(BadInput, match=r"the template does too much|larger than 256 KiB") as raised:
         templates.render(HELD, "en", letter)
+    assert raised.value.where.startswith(f"{tmp_path / 'en/plan.held.j2'}")
+    assert time.monotonic() - started < 3
+    assert templates.check()
+
+
+@pytest.mark.parametrize(("kind", "language"), EVERY)
+def test_l7_our_own_words_are_far_from_too_much(
+    kind: MailKind, language: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    letter = example(kind)
+    if kind.digest:
+        letter = replace(letter, items=letter.items * MOST_ITEMS)
+    elif letter.teams:
+        letter = replace(letter, teams=("Design of big ships " * 3,) * MOST_ITEMS)
+    monkeypatch.setattr(words, "_MOST_WORK", words._MOST_WORK // 2)
+    OURS.render(kind, language, letter)
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["{{ link|sort }}", "{{ more|dictsort }}", "{{ link|truncate(1) }}", "{{ more|moment }}",
+     "{% if more in [1] %}{% endif %}",
+     "{% for a in [1, 2] %}{% endfor %}", "{% for a in (1, 2) %}{% endfor %}", "{{ (1, 2)|join }}"],
+)  # fmt: skip
+def test_a_filter_of_the_wrong_thing_is_a_fault_with_its_line(tmp_path: Path, body: str) -> None:
+    [fault] = own(tmp_path, block("text", "{{ link }}" + body)).check()
+    assert fault.where == f"{tmp_path / 'en/invite.mail.j2'}:3"
 
 
 def test_what_a_message_says_is_cut() -> None:
