@@ -1,24 +1,40 @@
 """``/admin/v1/outbox``: messages that wait, were sent, or were not; retry, drop, release (L1, L3).
 
-Routes only, no rules: the same acts as ``rosterd outbox``.
+The same acts as ``rosterd outbox``. Every message is seen, and acted on, by whoever holds beside ``people:read`` or
+``people:write`` the right that its readers have: to others it is not there. Prohibition: no other rule here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from aiohttp import web
 from pydantic import Field
 
-from access.principal import Scope
+from access.principal import Principal, Scope
 from connector.admin.answering import Answering, Asked, Body, answer, asked, body
 from connector.admin.describing import Route
 from connector.admin.teams import Reason
 from connector.delivery import by_hand
+from connector.delivery.mail.kinds import KINDS, Readers
 from connector.delivery.mail.target import TARGET
 from ledger.errors import BadInput
 from ledger.store import deliveries
 from ledger.store.deliveries import DeliveryState
 
 _MOST = 1000
+_OF_READERS: Mapping[Readers, Scope | None] = MappingProxyType(
+    {
+        Readers.PERSON: None,
+        Readers.TEAM_ADMIN: None,
+        Readers.APPROVERS: Scope.RUNS_APPROVE,
+        Readers.SSO_ADMINS: Scope.SSO_WRITE,
+        Readers.OPERATOR: Scope.SETTINGS_WRITE,
+        Readers.ASKED: Scope.SETTINGS_WRITE,
+    }
+)
+"""Who a kind is for → the right that whoever sees such a message holds too."""
 
 
 class WhichMessages(Asked):
@@ -42,7 +58,7 @@ class Outbox(Answering):
         """The table."""
         read, write, message = Scope.PEOPLE_READ, Scope.PEOPLE_WRITE, "/outbox/{message}"
         return [
-            Route("GET", "/outbox", "Messages, oldest first, and how many there are", self.list, read,
+            Route("GET", "/outbox", "Messages that the asker may see, oldest first, and how many", self.list, read,
                   asked=WhichMessages),
             Route("POST", "/outbox/release", "Send what is older than its target", self.release, write, body=Release),
             Route("GET", message, "One message", self.show, read),
@@ -59,8 +75,11 @@ class Outbox(Answering):
         except ValueError as error:
             raise BadInput("is no state of a message", where="state", next_step=", ".join(DeliveryState)) from error
         async with self.ledger.read(who.organization) as reader:
-            found = await deliveries.listed(reader, states=states, kind=wanted.kind, limit=wanted.limit)
-            counts = await deliveries.counts(reader)
+            counts = {key: number for key, number in (await deliveries.counts(reader)).items() if _sees(who, key[1])}
+            found = []
+            for kind in sorted({kind for _, kind, _ in counts if wanted.kind in {"", kind}}):
+                found += await deliveries.listed(reader, states=states, kind=kind, limit=wanted.limit)
+        found = sorted(found, key=lambda item: (item.created_at, item.message_id))[: wanted.limit]
         totals = [
             {"target": target, "kind": kind, "state": state.value, "messages": number}
             for (target, kind, state), number in sorted(counts.items())
@@ -71,15 +90,16 @@ class Outbox(Answering):
         """Everything about one message."""
         who = await self.may_see_all(request, Scope.PEOPLE_READ)
         async with self.ledger.read(who.organization) as reader:
-            found = await by_hand.one(reader, request.match_info["message"])
+            found = await by_hand.one(reader, request.match_info["message"], lambda kind: _sees(who, kind))
         return answer({"deliveries": [by_hand.shown(item) for item in found]})
 
     async def retry(self, request: web.Request) -> web.Response:
         """A dead or dropped message is due at once."""
         who = await self.may_see_all(request, Scope.PEOPLE_WRITE)
         done = await by_hand.retry(
-            self.ledger, who.organization, request.match_info["message"], actor=who.actor, now=self.acts.clock()
-        )
+            self.ledger, who.organization, request.match_info["message"], actor=who.actor, now=self.acts.clock(),
+            sees=lambda kind: _sees(who, kind),
+        )  # fmt: skip
         return answer({"retried": [item.message_id for item in done]})
 
     async def drop(self, request: web.Request) -> web.Response:
@@ -88,7 +108,7 @@ class Outbox(Answering):
         reason = (await body(request, Reason)).reason
         done = await by_hand.drop(
             self.ledger, who.organization, request.match_info["message"], reason=reason, actor=who.actor,
-            now=self.acts.clock(),
+            now=self.acts.clock(), sees=lambda kind: _sees(who, kind),
         )  # fmt: skip
         return answer({"dropped": [item.message_id for item in done]})
 
@@ -97,6 +117,13 @@ class Outbox(Answering):
         who = await self.may_see_all(request, Scope.PEOPLE_WRITE)
         kind = (await body(request, Release)).kind
         done = await by_hand.release(
-            self.ledger, who.organization, TARGET, kind, confirmed=True, actor=who.actor, now=self.acts.clock()
-        )
+            self.ledger, who.organization, TARGET, kind, confirmed=True, actor=who.actor, now=self.acts.clock(),
+            sees=lambda kind: _sees(who, kind),
+        )  # fmt: skip
         return answer(done.to_json())
+
+
+def _sees(who: Principal, kind: str) -> bool:
+    """Whether they may see messages of the kind, and act on them where they may act at all."""
+    needed = _OF_READERS[KINDS[kind].readers] if kind in KINDS else Scope.SETTINGS_WRITE
+    return needed is None or who.holds(needed)

@@ -5,7 +5,7 @@ Every act is audited with who did it. Prohibition: sends nothing; what is made d
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,14 @@ from ledger.store.engine import Ledger
 
 OPEN = (DeliveryState.WAITING, DeliveryState.KEPT, DeliveryState.DEAD)
 """What somebody may have to do something about."""
+
+Sees = Callable[[str], bool]
+"""Whether somebody may see messages of a kind; to who may not, they are not there."""
+
+
+def everything(_kind: str) -> bool:
+    """What whoever works on the host itself sees."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +66,11 @@ def shown(item: Delivery) -> dict[str, Any]:
     return found
 
 
-async def one(reader: Reader, beginning: str) -> list[Delivery]:
+async def one(reader: Reader, beginning: str, sees: Sees = everything) -> list[Delivery]:
     """The deliveries of the one message whose id begins so, one for each target. Raises ``NotFound``, and ``BadInput``
     when several begin so."""
     found = await deliveries.of_message(reader, beginning) if beginning else []
+    found = [item for item in found if sees(item.kind)]
     ids = sorted({item.message_id for item in found})
     if not ids:
         raise NotFound(f"there is no message {beginning!r}", where="outbox", next_step="rosterd outbox list")
@@ -72,11 +81,13 @@ async def one(reader: Reader, beginning: str) -> list[Delivery]:
     return found
 
 
-async def retry(ledger: Ledger, organization: str, beginning: str, *, actor: str, now: datetime) -> list[Delivery]:
+async def retry(
+    ledger: Ledger, organization: str, beginning: str, *, actor: str, now: datetime, sees: Sees = everything
+) -> list[Delivery]:
     """A message that is dead, dropped or no longer true, or waits for its next try, is due at once. Raises as ``one``,
     and ``Refused`` for one that was sent, is being sent, or is kept."""
     async with ledger.write(organization, Unleased.DELIVERY, at=now) as book:
-        found = await one(book, beginning)
+        found = await one(book, beginning, sees)
         _not_being_sent(found, book.at)
         done = [item for item in found if await deliveries.retry(book, item.message_id, item.target)]
         if not done:
@@ -86,13 +97,20 @@ async def retry(ledger: Ledger, organization: str, beginning: str, *, actor: str
 
 
 async def drop(
-    ledger: Ledger, organization: str, beginning: str, *, reason: str, actor: str, now: datetime
+    ledger: Ledger,
+    organization: str,
+    beginning: str,
+    *,
+    reason: str,
+    actor: str,
+    now: datetime,
+    sees: Sees = everything,
 ) -> list[Delivery]:
     """Never send it. Raises as ``one``, ``BadInput`` without a reason, ``Refused`` where it has ended already, or is
     being sent."""
     reason = given_reason(reason, "a message that is dropped needs a reason")
     async with ledger.write(organization, Unleased.DELIVERY, at=now) as book:
-        found = await one(book, beginning)
+        found = await one(book, beginning, sees)
         _not_being_sent(found, book.at)
         note = f"dropped by {actor}: {reason}"[:500]
         done = [item for item in found if await deliveries.drop(book, item.message_id, item.target, note)]
@@ -103,12 +121,20 @@ async def drop(
 
 
 async def release(
-    ledger: Ledger, organization: str, target: str, kind: str, *, confirmed: bool, actor: str, now: datetime
+    ledger: Ledger,
+    organization: str,
+    target: str,
+    kind: str,
+    *,
+    confirmed: bool,
+    actor: str,
+    now: datetime,
+    sees: Sees = everything,
 ) -> Released:
     """What was written before its target began, of one kind, is due at once where ``confirmed`` (L3). Raises
     ``NotFound`` when nothing of the kind is kept."""
     async with ledger.read(organization) as reader:
-        counts = await deliveries.counts(reader)
+        counts = {key: many for key, many in (await deliveries.counts(reader)).items() if sees(key[1])}
     number = counts.get((target, kind, DeliveryState.KEPT), 0)
     if not number:
         kept = sorted({found for _, found, state in counts if state is DeliveryState.KEPT})

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from connector.sso.gate import evidence
 from ledger.identity import INVITE_EXPIRY, IdentityState
-from ledger.store import claims, outbox, relinks, runs
+from ledger.store import claims, outbox, people, relinks, runs, seats
 from ledger.store import sso as sign_on
 from ledger.store.book import Reader
 from ledger.store.deliveries import Batch, Told
@@ -39,8 +39,22 @@ async def _invite(reader: Reader, told: Told, now: datetime) -> str:
         return "the invite was claimed"
     if await outbox.newer(reader, told.id, told.created_at, told.subject, "invite.mail"):
         return "the person was invited again since"
+    if await _taken_back(reader, told):
+        return "the place was taken back"
     due = (await runs.due_dates_of(reader, INVITE_EXPIRY, [told.subject])).get(told.subject)
     return "the invite has expired" if due is not None and due <= now else ""
+
+
+async def _taken_back(reader: Reader, told: Told) -> bool:
+    """Whether what the person was invited to has ended since, and nothing is left: no Team, seat, place in a line or
+    role. Somebody who was invited to no Team yet stays invited, and so does who is in a restricted one: it ends no
+    membership, and lifting gives everything back (R16)."""
+    of_person = await people.history_of(reader, told.subject)
+    places = [*of_person["memberships"], *of_person["roles"]]
+    for rows in (await seats.history_of(reader, told.subject)).values():
+        places += rows
+    ended = any(row.valid_to is not None and row.valid_to > told.created_at for row in places)
+    return ended and all(row.valid_to is not None for row in places)
 
 
 async def _held(reader: Reader, told: Told, now: datetime) -> str:

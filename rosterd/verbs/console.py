@@ -6,6 +6,7 @@ Decides nothing about results; only prints them.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -61,6 +62,8 @@ SHORT_ID = 12
 _CHOSEN: ContextVar[list[str]] = ContextVar("chosen", default=[])  # noqa: B039 - replaced as soon as settings are read
 """The organization that was asked about, where the installation has several."""
 
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What ends a line, steers a terminal, turns the direction of text, or is half of a character."""
 _WHOLE = 40
 _STYLES = {
     "FAIL": "bold red",
@@ -233,9 +236,15 @@ def write_json(document: Any) -> None:
     sys.stdout.flush()
 
 
+def visible(text: str) -> str:
+    """On one line, whoever wrote it: control characters as escapes that can be read (``\\n``, ``\\x1b``)."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+
+
 def write_lines(lines: Sequence[str]) -> None:
-    """Text on stdout; on a terminal with colour where a line's first word says how it stands. No line is broken: what
-    is pasted from it is what was printed."""
+    """Text on stdout, each item one line (``visible``); on a terminal with colour where a line's first word says how
+    it stands. No line is broken: what is pasted from it is what was printed."""
+    lines = [visible(line) for line in lines]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.text import Text
@@ -254,7 +263,8 @@ def write_lines(lines: Sequence[str]) -> None:
 
 
 def write_grid(grid: Grid) -> None:
-    """A table."""
+    """A table; no cell makes a line of its own."""
+    grid = Grid(grid.columns, tuple(tuple(visible(cell) for cell in row) for row in grid.rows), grid.title)
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
@@ -319,11 +329,11 @@ def report_error(error: BaseException, session: Session) -> int:
         traceback.print_exception(error, file=sys.stderr)
     if isinstance(error, RosterdError):
         code = error.exit_code
-        sys.stderr.write("\n".join(_typed(line) for line in f"rosterd: {error}".split("\n")) + "\n")
+        sys.stderr.write("\n".join(_typed(visible(line)) for line in f"rosterd: {error}".split("\n")) + "\n")
         document = {"error": error_document(error), "exit_code": code}
     else:
         code = 1
-        sys.stderr.write(f"rosterd: unexpected {type(error).__name__}: {_first_line(error)}\n")
+        sys.stderr.write(f"rosterd: unexpected {type(error).__name__}: {visible(_first_line(error))}\n")
         if not session.debug:
             sys.stderr.write("  → run it again with --debug and report what it prints\n")
         document = {

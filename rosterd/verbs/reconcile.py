@@ -23,6 +23,7 @@ from rosterd.verbs.console import (
     choose,
     perform,
     reading,
+    visible,
 )
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ async def _asked_about(service: Service, organization: str, digest: str) -> str:
     async with service.ledger.read(organization) as reader:
         held = await find(reader, digest)
     limits = service.settings.customer(organization).settings.limits
-    typer.echo("\n".join(held_lines(held, limits, service.clock())), err=True)
+    typer.echo("\n".join(visible(line) for line in held_lines(held, limits, service.clock())), err=True)
     typer.echo(
         "Approving it makes exactly these changes, as far as they are still true; then it can be undone.", err=True
     )

@@ -18,7 +18,7 @@ class Readers(StrEnum):
     PERSON = "person"
     """The person whom the message is about."""
     APPROVERS = "approvers"
-    """Everybody who may approve a held set."""
+    """Everybody who may approve a held set: by a role over the organization, or over every Team of it."""
     SSO_ADMINS = "sso_admins"
     """The administrators of single sign-on of the organization."""
     TEAM_ADMIN = "team_admin"
@@ -57,6 +57,7 @@ class MailKind:
 
 
 _DIGEST = "6f1f0c2f9d0a4be1a8a3a4f2f3c0d5e67f0b1c2d3e4f5061728394a5b6c7d8e9"
+_TEAM = "0198a3d27c4e7b51a1f0c2d3e4f50617"
 _APPROVE = f"rosterd approve {_DIGEST[:12]}"
 
 _ALL = (
@@ -180,6 +181,7 @@ _ALL = (
         "More people wait for a seat of the Team than before.",
         {
             "team": "Design",
+            "team_id": _TEAM,
             "offering": "CAD",
             "waiting": 3,
             "waiting_before": 1,
@@ -193,14 +195,14 @@ _ALL = (
         "team.restricted",
         Readers.TEAM_ADMIN,
         "An administrator restricted the Team (R16).",
-        {"team": "Design", "reason": "the invoice of May is not paid", "seats": 25},
+        {"team": "Design", "team_id": _TEAM, "reason": "the invoice of May is not paid", "seats": 25},
         digest=True,
     ),
     MailKind(
         "team.lifted",
         Readers.TEAM_ADMIN,
         "An administrator lifted the restriction of the Team.",
-        {"team": "Design", "reason": "the invoice of May was paid"},
+        {"team": "Design", "team_id": _TEAM, "reason": "the invoice of May was paid"},
         digest=True,
     ),
     MailKind(
@@ -209,6 +211,7 @@ _ALL = (
         "The renewal is near, and some subscriptions of the Team's users are not upgraded to Business (R14).",
         {
             "team": "Design",
+            "team_id": _TEAM,
             "unpaid": 4,
             "renews_on": "2026-09-30",
         },
@@ -221,6 +224,7 @@ _ALL = (
         "Somebody left whose home copy the customer has to revoke (R20).",
         {
             "team": "Design",
+            "team_id": _TEAM,
             "offering": "CAD",
             "mail": "jan.kowalski@acme.example",
             "name": "Jan Kowalski",

@@ -1,11 +1,15 @@
 """Who is written to: the holders of a role as the book has them when the mail goes out (L5).
 
-Prohibition: never anybody of another organization; never an address that a message carries.
+A mail tells nobody what the admin API would refuse them: what concerns the whole organization is read by who holds a
+role over all of it, what concerns a Team by who holds one over that Team. Prohibition: never anybody of another
+organization; never an address that a message carries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from access.principal import ROLE_SCOPES, Scope
@@ -29,8 +33,8 @@ class Recipient:
 async def of_batch(reader: Reader, kind: MailKind, messages: Collection[Told], operator: str) -> list[Recipient]:
     """Everybody who is to read these messages of one kind, each address once, in order of the addresses.
 
-    Where nobody holds the role, the Primary Admins, and where there are none, ``operator`` (``[mail] operator``).
-    Raises ``NotFound`` when there is nobody at all.
+    Where nobody holds the role, the Primary Admins of the whole organization, and where there are none, ``operator``
+    (``[mail] operator``). Raises ``NotFound`` when there is nobody at all.
     """
     if kind.readers is Readers.PERSON:
         found = await _people(reader, [told.subject for told in messages])
@@ -38,19 +42,21 @@ async def of_batch(reader: Reader, kind: MailKind, messages: Collection[Told], o
             raise NotFound("the person is no longer active", where=kind.name)
         return found
     holders = await people.open_roles(reader)
+    teams = {team: name for team, name, _ in await people.open_teams(reader)}
     chosen = {
-        Readers.APPROVERS: _holding(holders, _approving()),
-        Readers.SSO_ADMINS: _holding(holders, {Role.SSO_ADMIN}),
-        Readers.TEAM_ADMIN: _holding(holders, {Role.PRIMARY_ADMIN}, await _teams(reader, messages)),
+        Readers.APPROVERS: _holding(holders, _approving(), teams.keys()),
+        Readers.SSO_ADMINS: _holding(holders, {Role.SSO_ADMIN}, teams.keys()),
+        Readers.TEAM_ADMIN: _holding(holders, {Role.PRIMARY_ADMIN}, _teams(messages, teams)),
     }.get(kind.readers, [])
     operators = [Recipient(operator, "")] if operator else []
     if kind.readers is Readers.OPERATOR and operators:
         return operators
-    found = await _people(reader, chosen) or await _people(reader, _holding(holders, {Role.PRIMARY_ADMIN}))
+    over_all = _holding(holders, {Role.PRIMARY_ADMIN}, teams.keys())
+    found = await _people(reader, chosen) or await _people(reader, over_all)
     if not found and not operators:
         raise NotFound(
-            f"nobody is there to read it: no active person holds a role for {kind.readers.value}, and [mail] operator"
-            " is not set",
+            f"nobody is there to read it: no active person holds a role for {kind.readers.value} over all that it is"
+            " about, and [mail] operator is not set",
             where=kind.name,
         )
     return found or operators
@@ -64,20 +70,28 @@ def _may_approve(role: Role) -> bool:
     return Scope.RUNS_APPROVE in ROLE_SCOPES[role]
 
 
-def _holding(holders: Iterable[tuple[str, ...]], roles: Collection[str], teams: Collection[str] = ()) -> list[str]:
-    """Identities that hold one of the roles, over one of these Teams (empty: any) or the organization."""
-    return [
-        identity for _, identity, role, team in holders if role in roles and (not teams or not team or team in teams)
-    ]
+def _holding(holders: Iterable[tuple[str, ...]], roles: Collection[str], teams: AbstractSet[str]) -> list[str]:
+    """Identities that hold such roles over the organization, or over each of these Teams; of no Team, only the former:
+    what is about a Team that nobody knows is not told to the admins of another."""
+    over: dict[str, set[str]] = defaultdict(set)
+    for _, identity, role, team in holders:
+        if role in roles:
+            over[identity].add(team)
+    return [identity for identity, held in over.items() if "" in held or (teams and teams <= held)]
 
 
-async def _teams(reader: Reader, messages: Iterable[Told]) -> set[str]:
-    """The Teams that messages are about, by id or by the name that their payload has."""
-    known = {team: name for team, name, _ in await people.open_teams(reader)}
-    named = {told.payload.get("team", "") for told in messages} - {""}
-    return {told.subject for told in messages if told.subject in known} | {
-        team for team, name in known.items() if name in named
-    }
+def _teams(messages: Iterable[Told], known: Mapping[str, str]) -> frozenset[str]:
+    """The Teams that the messages are about; none at all where one of them is about a Team that is not ``known``."""
+    found = [_team(told, known) for told in messages]
+    return frozenset() if "" in found else frozenset(found)
+
+
+def _team(told: Told, known: Mapping[str, str]) -> str:
+    """Id of the Team that one message is about, or nothing; by its name only in a message that has no id of it."""
+    wanted = told.payload.get("team_id") or told.subject
+    if wanted in known or "team_id" in told.payload:
+        return wanted if wanted in known else ""
+    return next((team for team, name in known.items() if name == told.payload.get("team")), "")
 
 
 async def _people(reader: Reader, identities: Iterable[str]) -> list[Recipient]:

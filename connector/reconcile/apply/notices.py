@@ -55,6 +55,7 @@ def _short(plan: Plan, guarded: Guarded, recorded: Recorded, now: datetime) -> I
                 pool.name,
                 {
                     "team": pool.team,
+                    "team_id": pool.team_id,
                     "offering": pool.offering,
                     "waiting": pool.waiting_after,
                     "waiting_before": pool.waiting,

@@ -32,7 +32,9 @@ async def restrict(ledger: Ledger, organization: str, team: str, act: Act) -> Ed
         await roster.begin_restriction(book, team_id, act.actor, act.reason)
         counts = await roster.seat_counts(book)
         seats = sum(count for key, count in counts.items() if key[0] == team_id)
-        await _tell(book, act, RESTRICTED, team_id, {"team": name, "reason": act.reason, "seats": seats})
+        await _tell(
+            book, act, RESTRICTED, team_id, {"team": name, "team_id": team_id, "reason": act.reason, "seats": seats}
+        )
     note = "no seat is lost: rosterd lift gives all of it back"
     return Edited(team_id, True, f"Team {name} is restricted: access through its {seats} seat(s) stops", (note,))
 
@@ -46,7 +48,7 @@ async def lift(ledger: Ledger, organization: str, team: str, act: Act) -> Edited
         if held is None:
             return Edited(team_id, False, f"Team {name} is not restricted")
         await roster.end_restriction(book, held.row_id)
-        await _tell(book, act, LIFTED, team_id, {"team": name, "reason": act.reason})
+        await _tell(book, act, LIFTED, team_id, {"team": name, "team_id": team_id, "reason": act.reason})
     return Edited(team_id, True, f"Team {name} is no longer restricted")
 
 

@@ -42,6 +42,7 @@ class PoolForecast:
     and, in ``waiting_after``, after the plan. Counts are people or seats, of which each has one."""
 
     team: str
+    team_id: str
     offering: str
     capacity: int
     held: int
@@ -72,7 +73,7 @@ class PoolForecast:
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if name != "ends"}
+        plain = {name: getattr(self, name) for name in self.__slots__ if name not in {"team_id", "ends"}}
         ends = [{**{name: getattr(end, name) for name in end.__slots__}, "day": end.day.isoformat()}
                 for end in self.ends]  # fmt: skip
         return {**plain, "free": self.capacity - self.held, "ends": ends}
@@ -103,6 +104,7 @@ def forecast(recorded: Recorded, plan: Plan, day: date) -> tuple[PoolForecast, .
         found.append(
             PoolForecast(
                 team=names.get(key[0], key[0]),
+                team_id=key[0],
                 offering=key[1],
                 capacity=_capacity(sold[key], day),
                 held=held[key],

@@ -134,7 +134,7 @@ class BondStatus:
         """Plain text; none when there is nothing to say."""
         lines: tuple[str, ...] = ()
         if self.waiting:
-            lines += (f"{self.waiting} sign-in(s) by another subject wait\n  → rosterd sso relinks",)
+            lines += (f"{self.waiting} sign-in(s) by another subject wait", "  → rosterd sso relinks")
         if self.window:
             lines += (f"rebind window: until {to_text(self.window.until)}, {self.left} still bound as before",)
         return lines

@@ -61,7 +61,7 @@ def guide(
     ]
     if len(settings.customers) > 1:
         head.append(f"there are several organizations: add --organization {own.organization} to each command below")
-    answer(session, Shown((*head, "", page.rstrip("\n")), {"name": _chosen(name), **facts, "text": page}))
+    answer(session, Shown((*head, "", *page.rstrip("\n").split("\n")), {"name": _chosen(name), **facts, "text": page}))
 
 
 def known() -> dict[str, str]:

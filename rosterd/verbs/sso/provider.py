@@ -108,7 +108,7 @@ def own_metadata(
     ensure_own_key(settings)
     text = own.metadata([one.base64 for one in read_keys(settings.installation.saml).certificates]).decode("utf-8")
     facts = {"entity_id": own.entity_id, "acs": own.acs, "name_id_format": own.name_id_format}
-    lines: tuple[str, ...] = (text.removesuffix("\n"),)
+    lines: tuple[str, ...] = tuple(text.removesuffix("\n").split("\n"))
     if out is not None:
         write_file(out, text, "--out")
         lines = (

@@ -44,7 +44,7 @@ def _status(found: SsoStatus) -> Shown:
         lines += [f"  missing: {step}" for step in domain.missing]
     lines += found.differences
     if not found.domains and not found.differences and not found.sync.missing:
-        lines.append("no domain is registered\n  → rosterd sso add DOMAIN")
+        lines += ["no domain is registered", "  → rosterd sso add DOMAIN"]
     lines += [line for item in found.connections for line in _connection(item)]
     lines += [f"  warning: {found.refused.line}"] if found.refused else []
     for test in found.tests:
@@ -110,7 +110,7 @@ async def _ours(service: Service, organization: str) -> Shown:
     try:
         keys = own_keys(service.settings)
     except RosterdError as error:
-        lines, document = [f"our key: {error}"], None
+        lines, document = f"our key: {error}".split("\n"), None
     else:
         key = KeyStatus(keys, now) if keys else None
         lines, document = list(key.lines if key else ("our key: made at its first use",)), key and key.to_json()
@@ -120,8 +120,12 @@ async def _ours(service: Service, organization: str) -> Shown:
     lines += [f"our address is another than the one that was tested: {move.line}" for move in moved]
     lines += ["  → rosterd check --moved, when it is meant"] if moved else []
     lines += [
-        f"{move.provider} waits for a test under the new address ({move.now.entity_id})\n  → {move.test}"
+        line
         for move in waits
+        for line in (
+            f"{move.provider} waits for a test under the new address ({move.now.entity_id})",
+            f"  → {move.test}",
+        )
     ]
     facts = {
         "key": document,

@@ -15,6 +15,7 @@ from ledger.store.outbox import Message
 from tests.parts.apart import apart
 from tests.parts.installation import Installation
 from tests.parts.mail_server import mail_server, settings_for
+from tests.parts.terminal import types
 
 
 @pytest.fixture
@@ -137,3 +138,41 @@ def test_l6_settings_that_cannot_be_are_refused(acme: Installation, text: str, s
     mails_by(acme, text)
     refused = acme.rosterd("check")
     assert (refused.code, said in refused.err) == (2, True), refused
+
+
+INVITED = ("invite", "add", "a@acme.example", "--given-name", "A", "--team", "Design")
+EVIL = "x\x1b]0;evil\x07\x1b[2J\nstate: sent\r\x9b1m\u202e\u2028y"
+SHOWN = r"x\x1b]0;evil\x07\x1b[2J\nstate: sent\r\x9b1m\u202e\u2028y"
+
+
+def test_what_others_wrote_is_one_line_that_steers_no_terminal(acme: Installation) -> None:
+    """A reason with escapes and ends of lines, in lines, grids and errors of several verbs, piped and at a terminal."""
+    write_old(acme)
+    for words in (INVITED, ("restrict", "Design", "--reason", EVIL)):
+        assert acme.rosterd(*words).code == 0
+    messages = acme.rosterd("outbox", "list", "--kind", "team.restricted", "--json").document["messages"]
+    [restricted] = [item["id"] for item in messages]
+    dropped = acme.rosterd("outbox", "list", "--kind", "invite.mail", "--state", "kept", "--json").document["messages"]
+    assert acme.rosterd("outbox", "drop", dropped[0]["id"], "--reason", EVIL).code == 0
+    for words, forged in (
+        (("restrict", "Design", "--reason", EVIL), 0),
+        (("outbox", "show", restricted), 1),
+        (("outbox", "show", dropped[0]["id"]), 1),
+        (("outbox", "list", "--state", "dropped"), 0),
+        (("restrict", EVIL, "--reason", "x"), 0),
+    ):
+        answer = acme.rosterd(*words)
+        said = answer.out + answer.err
+        assert SHOWN in said.replace("\\\\", "\\"), (words, said)
+        assert not [one for one in said if one != "\n" and not one.isprintable()], (words, said)
+        assert sum(line.startswith("state: ") for line in said.split("\n")) == forged, words
+        seen = types(["-c", str(acme.file), *words], (), columns=200).text
+        assert not {"\x9b", "\x07", "\u202e", "\u2028"} & set(seen), (words, seen)
+        assert not any(line.startswith("state: sent") for line in seen.splitlines()), (words, seen)
+
+
+def test_own_texts_of_several_lines_stay_several_lines(acme: Installation) -> None:
+    for words in (("sso", "status"), ("sso", "metadata"), ("outbox", "preview", "invite.mail"), ("check",)):
+        said = acme.rosterd(*words).out
+        assert said.count("\n") > 1, words
+        assert r"\n" not in said, (words, said)

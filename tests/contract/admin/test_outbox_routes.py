@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from access.principal import Scope
+import pytest
+
+from access.principal import ROLE_SCOPES, Scope
 from connector.delivery.mail.kinds import KINDS
-from ledger.store import deliveries
+from ledger.store import deliveries, outbox
 from ledger.store.deliveries import DeliveryState, Digest
+from ledger.store.outbox import Message
+from ledger.team import Role
 from tests.contract.admin.conftest import Admin
 from tests.parts.directories import ORGANIZATION
 from tests.parts.edits import verbs
@@ -82,3 +86,67 @@ async def test_reading_and_acting_are_two_rights_and_both_of_the_whole_organizat
     assert (await admin.ask("POST", f"/outbox/{message}/retry"))[0] == 403
     admin.teams = frozenset({"t1"})
     assert (await admin.ask("GET", "/outbox"))[0] == 403
+
+
+PEOPLE = frozenset({Scope.PEOPLE_READ, Scope.PEOPLE_WRITE})
+SEEN_BY = {
+    "invite.mail": PEOPLE,
+    "seats.short": PEOPLE,
+    "team.restricted": PEOPLE,
+    "plan.held": PEOPLE | {Scope.RUNS_APPROVE},
+    "plan.approval_needed": PEOPLE | {Scope.RUNS_APPROVE},
+    "connection.continued": PEOPLE | {Scope.SSO_WRITE},
+    "connection.draft_waits": PEOPLE | {Scope.SSO_WRITE},
+    "relink.held": PEOPLE | {Scope.SSO_WRITE},
+    "sync.suspended": PEOPLE | {Scope.SSO_WRITE},
+    "source.stale": PEOPLE | {Scope.SETTINGS_WRITE},
+}
+"""Kind → what has to be held to see a message of it."""
+
+
+@pytest.mark.parametrize(
+    "held",
+    [PEOPLE, *(PEOPLE | {one} for one in (Scope.RUNS_APPROVE, Scope.SSO_WRITE, Scope.SETTINGS_WRITE)),
+     ROLE_SCOPES[Role.SECONDARY_ADMIN], ROLE_SCOPES[Role.PRIMARY_ADMIN]],
+    ids=["people", "approve", "sso", "settings", "secondary_admin", "primary_admin"],
+)  # fmt: skip
+async def test_a_message_is_there_for_who_may_see_what_it_tells(admin: Admin, held: frozenset[Scope]) -> None:
+    await starts(admin, old=False)
+    ledger, now = admin.world.ledger, admin.world.now
+    kinds = sorted(SEEN_BY)
+    async with ledger.write(ORGANIZATION.id, ALONE, at=now) as book:
+        written = await outbox.append(book, [Message(kind, f"about {kind}", KINDS[kind].example) for kind in kinds])
+    admin.scopes = held
+    seen = {kind for kind in kinds if SEEN_BY[kind] <= held}
+    found = await admin.get("/outbox")
+    assert {item["kind"] for item in found["messages"]} == {item["kind"] for item in found["totals"]} == seen
+    at = [(item["written_at"], item["id"]) for item in found["messages"]]
+    assert at == sorted(at)
+    assert len((await admin.get("/outbox?limit=1"))["messages"]) == 1
+    for kind, message in zip(kinds, written, strict=True):
+        wanted = kind in seen
+        unknown = await admin.ask("GET", "/outbox/ffffffff")
+        assert bool(await listed(admin, f"?kind={kind}")) is wanted
+        for method, path, sent in (
+            ("GET", "", None), ("POST", "/retry", None), ("POST", "/drop", {"reason": "noise"})
+        ):  # fmt: skip
+            status, answered = await admin.ask(method, f"/outbox/{message}{path}", sent)
+            assert (status == 200) is wanted, (kind, path, answered)
+            if not wanted:
+                other = {**unknown[1], "detail": unknown[1]["detail"].replace("ffffffff", message)}
+                assert (status, answered) == (404, other)
+
+
+async def test_what_is_kept_of_a_kind_that_is_not_seen_is_neither_named_nor_released(admin: Admin) -> None:
+    await starts(admin, old=False)
+    ledger, now = admin.world.ledger, admin.world.now
+    async with ledger.write(ORGANIZATION.id, ALONE, at=now) as book:
+        await outbox.append(book, [Message("sync.suspended", "sync", KINDS["sync.suspended"].example)])
+    async with ledger.write(ORGANIZATION.id, ALONE, at=now) as book:
+        await deliveries.stop(book, "mail")
+    await starts(admin, old=True)
+    admin.scopes = PEOPLE
+    status, problem = await admin.ask("POST", "/outbox/release", {"kind": "sync.suspended"})
+    assert (status, problem["detail"].partition("; ")[2]) == (404, "kinds of what is: invite.mail")
+    admin.scopes = PEOPLE | {Scope.SSO_WRITE}
+    assert (await admin.ask("POST", "/outbox/release", {"kind": "sync.suspended"}))[0] == 200

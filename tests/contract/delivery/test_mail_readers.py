@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from connector.delivery.mail import recipients
 from connector.delivery.mail.kinds import KINDS, Readers
 from connector.delivery.mail.settings import MailSettings, OrganizationMailSettings
 from connector.delivery.mail.target import MailTarget, Sender
@@ -53,7 +54,11 @@ async def company(ledger: Ledger, organization: str, roles: Iterable[tuple[str, 
 
 
 def batch(kind: str, subject: str = "x", organization: str = "acme", **payload: Any) -> Batch:
-    told = Told("m1", subject, {**KINDS[kind].example, **payload}, NOW)
+    """One message; ``team_id=None``: written before messages had it."""
+    whole = {**KINDS[kind].example, **payload}
+    if whole.get("team_id", "") is None:
+        del whole["team_id"]
+    told = Told("m1", subject, whole, NOW)
     return Batch(organization, "mail", "m1", kind, (told,), 1, 0, None, ())
 
 
@@ -62,28 +67,39 @@ async def prepared(ledger: Ledger, what: Batch, mail: MailTarget) -> list[Parcel
         return await mail.prepare(reader, what)
 
 
-EVERYBODY = ("ada", "bo", "cy", "dan", "eve", "gone")
+EVERYBODY = ("ada", "bo", "cy", "dan", "eve", "fay", "gone")
 ROLES = (
     ("ada", Role.PRIMARY_ADMIN, "t1"),
     ("bo", Role.PRIMARY_ADMIN, "t2"),
     ("cy", Role.SECONDARY_ADMIN, "t1"),
     ("dan", Role.SSO_ADMIN, ""),
     ("eve", Role.REPORT_READER, ""),
+    ("fay", Role.SECONDARY_ADMIN, "t1"),
+    ("fay", Role.SECONDARY_ADMIN, "t2"),
     ("gone", Role.SSO_ADMIN, ""),
 )
+
+
+ABOUT_ALL = {Readers.APPROVERS, Readers.SSO_ADMINS}
+ADMINS = (Role.PRIMARY_ADMIN, Role.SECONDARY_ADMIN, Role.SSO_ADMIN)
 
 
 @pytest.mark.parametrize(
     ("kind", "subject", "payload", "wanted"),
     [
         ("invite.mail", "eve", {}, ["eve"]),
-        ("plan.held", "d1", {}, ["ada", "bo", "cy"]),
-        ("plan.approval_needed", "d1", {}, ["ada", "bo", "cy"]),
+        ("plan.held", "d1", {}, ["fay"]),
+        ("plan.approval_needed", "d1", {}, ["fay"]),
         ("sync.suspended", "sync", {}, ["dan"]),
         ("connection.continued", "main", {}, ["dan"]),
         ("relink.held", "eve", {}, ["dan"]),
-        ("seats.short", "CAD @ Design", {"team": "Design"}, ["ada"]),
-        ("team.restricted", "t2", {"team": "Site"}, ["bo"]),
+        ("seats.short", "CAD @ Design", {"team": "Design", "team_id": "t1"}, ["ada"]),
+        ("seats.short", "CAD @ Old name", {"team": "Old name", "team_id": "t1"}, ["ada"]),
+        ("seats.short", "CAD @ Design", {"team": "Design", "team_id": None}, ["ada"]),
+        ("seats.short", "CAD @ Old name", {"team": "Old name", "team_id": None}, ["operator"]),
+        ("seats.short", "CAD @ Design", {"team": "Design", "team_id": "gone"}, ["operator"]),
+        ("team.restricted", "t2", {"team": "Site", "team_id": "t2"}, ["bo"]),
+        ("team.restricted", "t2", {"team": "Design", "team_id": None}, ["bo"]),
         ("source.stale", "corp", {}, ["operator"]),
     ],
 )
@@ -95,8 +111,41 @@ async def test_l5_readers_are_who_holds_the_role_now(
     assert [parcel.receiver.partition("@")[0] for parcel in parcels] == wanted
 
 
+async def test_l5_messages_of_several_teams_are_told_to_who_has_them_all(ledger: Ledger) -> None:
+    roles = [*ROLES, ("fay", Role.PRIMARY_ADMIN, "t1"), ("fay", Role.PRIMARY_ADMIN, "t2")]
+    await company(ledger, "acme", roles, *EVERYBODY)
+    told = tuple(Told(f"m{team}", team, {"team": "", "team_id": team, "reason": "x"}, NOW) for team in ("t1", "t2"))
+    both = Batch("acme", "mail", "m1", "team.lifted", told, 1, 0, None, ())
+    async with ledger.read("acme") as reader:
+        for messages, wanted in ((told, ["fay"]), (told[:1], ["ada", "fay"])):
+            found = await recipients.of_batch(reader, KINDS[both.kind], messages, OPERATOR)
+            assert [item.mail.partition("@")[0] for item in found] == wanted
+
+
+@pytest.mark.parametrize("kind", [kind.name for kind in KINDS.values() if kind.readers in ABOUT_ALL])
+async def test_l5_nobody_who_is_bound_to_teams_is_told_what_concerns_all(ledger: Ledger, kind: str) -> None:
+    """They may not see it: ``GET /held`` and ``/sync`` refuse a credential that is bound to Teams."""
+    bound = [(name, role, "t1") for name, role in zip(("ada", "bo", "cy"), ADMINS, strict=True)]
+    await company(ledger, "acme", bound, *EVERYBODY)
+    assert [parcel.receiver for parcel in await prepared(ledger, batch(kind), target(OPERATOR))] == [OPERATOR]
+    with pytest.raises(NotFound, match="over all that it is about"):
+        await prepared(ledger, batch(kind), target())
+    await company(ledger, "globex", [*bound, ("dan", Role.PRIMARY_ADMIN, "")], *EVERYBODY)
+    found = await prepared(ledger, batch(kind, organization="globex"), target(OPERATOR))
+    assert [parcel.receiver for parcel in found] == ["dan@globex.example"]
+
+
+async def test_l5_the_primary_admin_of_the_only_team_is_that_of_the_organization(ledger: Ledger) -> None:
+    async with ledger.write("acme", ALONE, at=NOW) as book:
+        await people.begin_identities(book, [("ada", *["ada@acme.example"] * 2, "", "", "Ada", "active", "", {})])
+        await people.begin_teams(book, [("t1", "Design", "design")])
+        await people.begin_roles(book, [("ada", Role.PRIMARY_ADMIN, "t1")])
+    for kind in ("plan.held", "sync.suspended"):
+        assert [parcel.receiver for parcel in await prepared(ledger, batch(kind), target())] == ["ada@acme.example"]
+
+
 async def test_l5_where_nobody_holds_the_role(ledger: Ledger) -> None:
-    await company(ledger, "acme", [("ada", Role.PRIMARY_ADMIN, "t1")], *EVERYBODY)
+    await company(ledger, "acme", [("ada", Role.PRIMARY_ADMIN, "")], *EVERYBODY)
     suspended = batch("sync.suspended", "sync")
     assert [parcel.receiver for parcel in await prepared(ledger, suspended, target())] == ["ada@acme.example"]
     await company(ledger, "globex", [], "ada")
@@ -109,11 +158,11 @@ async def test_l5_where_nobody_holds_the_role(ledger: Ledger) -> None:
 
 
 async def test_l6_every_recipient_has_a_message_id_of_their_own_that_stays(ledger: Ledger) -> None:
-    await company(ledger, "acme", ROLES, *EVERYBODY)
+    await company(ledger, "acme", [*ROLES, ("bo", Role.PRIMARY_ADMIN, "")], *EVERYBODY)
     first = await prepared(ledger, batch("plan.held"), target())
     again = await prepared(ledger, batch("plan.held"), target())
     ids = [str(parcel.content.message["Message-ID"]) for parcel in first]
-    assert len(set(ids)) == 3
+    assert len(set(ids)) == 2
     assert [str(parcel.content.message["Message-ID"]) for parcel in again] == ids
 
 
@@ -127,6 +176,7 @@ async def test_no_address_or_link_of_one_organization_reaches_another_s_people(l
         for own, other in (("acme", "globex"), ("globex", "acme")):
             subject = "eve" if kind.readers is Readers.PERSON else "t1"
             payload = json.loads(json.dumps(dict(kind.example)).replace("acme", own)) | {"team": "Design"}
+            payload |= {"team_id": "t1"}
             parcels = await prepared(ledger, batch(kind.name, subject, own, **payload), target(OPERATOR))
             assert parcels
             for parcel in parcels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from connector.delivery import obsolete
 from connector.reconcile.apply import notices
 from ledger.identity import INVITE_EXPIRY
-from ledger.store import claims, outbox, people, relinks, runs, sso
+from ledger.store import claims, outbox, people, relinks, roster, runs, seats, sso
 from ledger.store.book import Book
 from ledger.store.deliveries import Batch, Told
 from ledger.store.engine import Ledger
@@ -19,6 +20,8 @@ from ledger.store.outbox import Message
 from ledger.store.relinks import RelinkRow
 from ledger.store.runs import HeldSet
 from ledger.store.sso import SyncRow
+from ledger.store.tables import people as people_tables
+from ledger.store.tables import seats as seat_tables
 from tests.parts.fences import ALONE
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -51,6 +54,52 @@ async def test_l2_an_invite(ledger: Ledger) -> None:
     async with ledger.write("acme", ALONE, at=NOW) as book:
         await claims.bind(book, "idp", "subject", "mail", "p1")
     assert await said(ledger, "invite.mail", "p1") == "the invite was claimed"
+
+
+PLACES: dict[str, Callable[[Book], Awaitable[None]]] = {
+    "membership": lambda book: people.begin_memberships(book, [("p1", "t1", "manual", "", "x")]),
+    "seat": lambda book: seats.begin_seats(book, [("s1", "u1", "t1", "CAD", "p1", "invited", "", None)]),
+    "waiting": lambda book: seats.begin_waiting(book, [("p1", "t1", "CAD", "manual", 1)]),
+    "role": lambda book: people.begin_roles(book, [("p1", "sso_admin", "")]),
+}
+
+
+async def end_places(book: Book) -> None:
+    for table in (people_tables.team_membership, people_tables.admin_role, seat_tables.seat, seat_tables.waiting):
+        rows = await book.tuples(book.open(table, "row_id").where(table.c.identity_id == "p1"))
+        await book.end(table, [row[0] for row in rows])
+
+
+@pytest.mark.parametrize("left", ["", *PLACES])
+async def test_l2_an_invite_whose_place_was_taken_back(ledger: Ledger, left: str) -> None:
+    """Nothing of what the person was invited to is left, or one thing still is."""
+    async with ledger.write("acme", ALONE, at=NOW - DAY) as book:
+        await anna(book)
+        for begin in PLACES.values():
+            await begin(book)
+    assert await said(ledger, "invite.mail", "p1") == ""
+    async with ledger.write("acme", ALONE, at=NOW + DAY) as book:
+        await end_places(book)
+    async with ledger.write("acme", ALONE, at=NOW + 2 * DAY) as book:
+        if left:
+            await PLACES[left](book)
+    told = Told("m1", "p1", {}, NOW)
+    batch = Batch("acme", "mail", "m1", "invite.mail", (told,), 1, 0, None, ())
+    async with ledger.read("acme") as reader:
+        found = await obsolete.found(reader, batch, NOW)
+        again = await obsolete.found(reader, replace(batch, messages=(replace(told, created_at=NOW + 2 * DAY),)), NOW)
+    assert found == ({} if left else {"m1": "the place was taken back"})
+    assert again == {}, "somebody asked for it after the place had ended"
+
+
+async def test_r16_an_invite_into_a_restricted_team_is_still_true(ledger: Ledger) -> None:
+    async with ledger.write("acme", ALONE, at=NOW) as book:
+        await anna(book)
+        await people.begin_teams(book, [("t1", "Design", "design")])
+        await PLACES["membership"](book)
+    async with ledger.write("acme", ALONE, at=NOW + DAY) as book:
+        await roster.begin_restriction(book, "t1", "ada", "not paid")
+    assert await said(ledger, "invite.mail", "p1") == ""
 
 
 async def test_l2_of_two_invites_the_later_one_is_sent(ledger: Ledger) -> None:
