@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from shlex import quote
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -161,7 +162,9 @@ def _read(file: Path, faults: list[RosterdError]) -> Document | None:
         faults.append(error)
     except FileNotFoundError:
         faults.append(
-            BadInput("there is no such file", where=_short(file), next_step="rosterd init writes a first configuration")
+            BadInput(
+                "there is no such file", where=_short(file), next_step=f"rosterd init {quote(_short(file.parent))}"
+            )
         )
     except OSError as error:
         faults.append(BadInput(f"cannot be read: {error.strerror}", where=_short(file), next_step="check its rights"))
