@@ -1,5 +1,5 @@
-# rosterd in a container: slim, not root, xmlsec1 inside. Mount the admin files at /etc/rosterd and keep /var/lib/rosterd.
-#   docker build -t rosterd . && docker run -p 8080:8080 -v ./config:/etc/rosterd -v rosterd:/var/lib/rosterd rosterd
+# rosterd in a container: slim, not root, xmlsec1 inside. The admin files are mounted at /etc/rosterd, what it keeps at
+# /var/lib/rosterd. docs/deploy/container.md has the commands, from an empty folder to a healthy daemon.
 FROM python:3.11-slim AS build
 WORKDIR /build
 RUN python -m venv /opt/rosterd
@@ -16,7 +16,8 @@ FROM python:3.11-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends xmlsec1 \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --home-dir /var/lib/rosterd --create-home rosterd
+    && useradd --system --uid 10001 --home-dir /var/lib/rosterd --create-home rosterd \
+    && install -d -o rosterd -g rosterd -m 0700 /etc/rosterd
 COPY --from=build /opt/rosterd /opt/rosterd
 ENV PATH=/opt/rosterd/bin:$PATH \
     PYTHONUNBUFFERED=1 \

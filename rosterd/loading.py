@@ -192,7 +192,7 @@ def _read(file: Path, faults: list[RosterdError]) -> Document | None:
         faults.append(error)
     except FileNotFoundError:
         faults.append(
-            BadInput("there is no such file", where=quoted(file), next_step="rosterd init writes a first configuration")
+            BadInput("there is no such file", where=quoted(file), next_step=f"rosterd init {quoted(file.parent)}")
         )
     except OSError as error:
         faults.append(BadInput(f"cannot be read: {error.strerror}", where=quoted(file), next_step="check its rights"))

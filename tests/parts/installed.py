@@ -58,7 +58,7 @@ def _install(folder: Path) -> None:
     if not (KEPT / "complete").exists():
         raise FileNotFoundError(f"{KEPT} is not whole: scripts/setup --tests downloads the locked wheels")
     installed, python = Installed(folder), Path(sys.executable)
-    _build(folder)
+    build(folder)
     listed = folder / "wheel.txt"
     digest = hashlib.sha256(installed.wheel.read_bytes()).hexdigest()
     listed.write_text(f"{installed.wheel} --hash=sha256:{digest}\n", encoding="utf-8")
@@ -72,7 +72,7 @@ def _install(folder: Path) -> None:
     _done(python, *pip, "install", "--no-compile", *source, *wanted, cwd=folder)
 
 
-def _build(folder: Path) -> None:
+def build(folder: Path) -> None:
     """As build tools do: a source distribution of the checkout, and the wheel from nothing but that."""
     checkout, unpacked, dist = folder / "checkout", folder / "unpacked", folder / "dist"
     dist.mkdir(parents=True)

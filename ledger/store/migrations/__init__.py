@@ -14,7 +14,10 @@ from weakref import WeakKeyDictionary
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
+
+from ledger.errors import BadInput
 
 FROZEN = True
 _FOLDER = Path(__file__).parent
@@ -32,10 +35,22 @@ def script_of(store: str) -> ScriptDirectory:
 
 
 def upgrade(connection: Connection, store: str, to: str = "head") -> None:
-    """Run what is missing, up to the newest revision or the one named, inside the connection's open transaction."""
+    """Run what is missing, up to the newest revision or the one named, inside the connection's open transaction.
+
+    Raises ``BadInput`` where a newer version has migrated it: there is no way back but a backup of before.
+    """
     script = script_of(store)
 
     def steps(revision: Any, _context: MigrationContext) -> Any:
+        try:
+            script.get_revisions(revision)
+        except CommandError as error:
+            raise BadInput(
+                f"the {store} is at revision {', '.join(revision)}, which this version does not know:"
+                " a newer rosterd has migrated it",
+                where=connection.engine.url.database or "",
+                next_step="install that version again, or restore the backup of before the upgrade",
+            ) from error
         return script._upgrade_revs(to, revision)
 
     context = MigrationContext.configure(connection, opts={"fn": steps})

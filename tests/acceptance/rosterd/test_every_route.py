@@ -25,6 +25,7 @@ from rosterd.clock import utc_now
 from rosterd.daemon import Daemon
 from rosterd.loading import load
 from rosterd.service import Service
+from tests.parts.front import DEPLOY
 from tests.parts.installation import Installation
 from tests.parts.sso_organization import prove
 
@@ -292,3 +293,13 @@ async def _written(house: House) -> dict[str, int]:
             table = metadata.tables[name]
             found[name] = len(await reader.tuples(reader.select(table, "organization_id")))
     return found
+
+
+async def test_the_proxies_of_deploy_hand_on_every_route(house: House) -> None:
+    nginx = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    [public] = re.findall(r"@public path (.*)", (DEPLOY / "Caddyfile").read_text(encoding="utf-8"))
+    handed_on = {place.removesuffix("*") for place in public.split()}
+    assert handed_on == {place for place in re.findall(r"location (?:= )?(/[^ ]*) \{", nginx) if place != "/"}
+    paths = {path for _, path in house.routes}
+    assert len(paths) > 50
+    assert [path for path in sorted(paths) if not any(path.startswith(place) for place in handed_on)] == []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
+from ledger.errors import BadInput
 from ledger.store import migrations, usage
 from ledger.store.engine import Ledger, Store
 from ledger.store.inbox import Inbox
@@ -117,6 +118,24 @@ async def test_the_stores_of_one_url_are_apart(empty_urls: tuple[str, str]) -> N
     own = ("resource", "mail", "member", "left", "deleted", "write", "time")
     assert names[1] == {f"inbox_{name}" for name in own}
     assert not names[0] & names[1]
+
+
+@pytest.mark.parametrize("kind", STORES)
+async def test_a_store_that_a_newer_version_has_migrated_is_refused_untouched(
+    empty_urls: tuple[str, str], kind: type[Store]
+) -> None:
+    store = kind.open(empty_urls[0])
+    await store.migrate()
+    async with store.unscoped_write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(BadInput) as refused:
+        await store.migrate()
+    assert f"the {kind.name} is at revision 9999, which this version does not know" in refused.value.what
+    assert "restore the backup" in refused.value.next_step
+    assert empty_urls[0].rpartition("/")[2] in refused.value.where
+    async with store.unscoped_write() as connection:
+        assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar() == "9999"
+    await store.close()
 
 
 def test_every_revision_has_one_head_and_the_first_is_what_would_be_generated_now() -> None:
