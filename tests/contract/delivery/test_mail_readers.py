@@ -200,11 +200,11 @@ async def test_who_cannot_be_written_to_holds_up_nobody_else(ledger: Ledger) -> 
     await company(ledger, "acme", ROLES, *EVERYBODY)
     async with ledger.write("acme", ALONE, at=NOW) as book:
         rows = [
-            ("fay", "f..ay@acme.example", "f..ay@acme.example", "", "", "Fay", "active", "", {}),
+            ("hal", "f..ay@acme.example", "f..ay@acme.example", "", "", "Hal", "active", "", {}),
             ("guy", '"g..uy"@acme.example', '"g..uy"@acme.example', "", "", "Guy", "active", "", {}),
         ]
         await people.begin_identities(book, rows)
-        await people.begin_roles(book, [("fay", Role.SSO_ADMIN, ""), ("guy", Role.SSO_ADMIN, "")])
+        await people.begin_roles(book, [("hal", Role.SSO_ADMIN, ""), ("guy", Role.SSO_ADMIN, "")])
     mail = target()
     parcels = {parcel.receiver: parcel for parcel in await prepared(ledger, batch("sync.resumed", "sync"), mail)}
     assert set(parcels) == {"dan@acme.example", "f..ay@acme.example", '"g..uy"@acme.example'}
