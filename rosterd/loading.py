@@ -100,7 +100,7 @@ def load(file: Path, variables: Mapping[str, str] | None = None) -> Settings:
     installation = found.settings or InstallationSettings()
     customers: tuple[Customer, ...] = ()
     if found.document is not None:
-        files = read_customers(file.parent, found.organizations)
+        files = read_customers(file.parent, found.organizations, found.settings)
         faults += _with_claims(files)
         faults += found.unknown_variables(files)
         customers = tuple(item.customer for item in files if item.customer)
@@ -123,9 +123,9 @@ def read_installation(file: Path, variables: Mapping[str, str]) -> InstallationF
     return InstallationFile(document, settings, pattern, tuple(faults), wrong)
 
 
-def read_customers(folder: Path, pattern: str) -> list[CustomerFile]:
-    """Read every organization file, each by itself."""
-    return [_customer_file(file) for file in sorted(folder.glob(pattern))]
+def read_customers(folder: Path, pattern: str, installation: InstallationSettings | None) -> list[CustomerFile]:
+    """Read every organization file, each by itself. ``installation``: what ``rosterd.toml`` says, where it is whole."""
+    return [_customer_file(file, installation) for file in sorted(folder.glob(pattern))]
 
 
 def documents(settings: Settings) -> tuple[Document, dict[str, Document]]:
@@ -306,7 +306,7 @@ def _validated(
     return None
 
 
-def _customer_file(file: Path) -> CustomerFile:
+def _customer_file(file: Path, installation: InstallationSettings | None = None) -> CustomerFile:
     faults: list[RosterdError] = []
     document = _read(file, faults)
     if document is None:
@@ -314,6 +314,10 @@ def _customer_file(file: Path) -> CustomerFile:
     loaded = _validated(OrganizationSettings, document.raw, document, faults)
     for path, text in islice(references.faults(document.raw), _MOST_FAULTS):
         faults.append(BadInput(text, where=document.where(path), next_step=NEXT_STEP))
+    if loaded and installation and (own := loaded.foreign_sender(installation.mail)):
+        step = f'take an address of them, or declare [[domains]] name = "{own}" and prove it; then run: rosterd check'
+        what = f"mail may come from a domain of this file or from that of [mail] sender in rosterd.toml, not from {own}"
+        faults.append(BadInput(what, where=document.where(("mail", "sender")), next_step=step))
     customer = Customer(anchored(loaded, file.parent), file) if loaded else None
     return CustomerFile(file, document, customer, tuple(faults))
 

@@ -16,6 +16,8 @@ import msgspec
 
 # each begins where no character before it could be its own: else a long line is gone through from every one of them
 _MAIL = re.compile(r"(?<![\w.+'-])([\w.+'-])[\w.+'-]*@([\w-]+(?:\.[\w-]+)+)")
+_QUOTED_MAIL = re.compile(r'(?<!\\)\\+"[^"\\]{1,64}\\+"@([\w-]+(?:\.[\w-]+)+)')
+"""A part in quotes before the @; in a line each quote of a value stands behind a backslash."""
 _SECRET = re.compile(
     r"(?i)\b(bearer\s+|basic\s+|(?:pass(?:word|wd)?|secret|token|api_key|pepper)\s*[=:]\s*)(\"[^\"]*\"|[^\s,;&\"']+)"
 )
@@ -65,7 +67,7 @@ class Lines(logging.Formatter):
     def _clean(self, line: str) -> str:
         line = _TOKEN.sub("rpt_***", _SECRET.sub(r"\1***", line))
         line = _URL_PASSWORD.sub(r"\1***@", line)
-        return line if self._show_mail else _MAIL.sub(r"\1…@\2", line)
+        return line if self._show_mail else _MAIL.sub(r"\1…@\2", _QUOTED_MAIL.sub(r"…@\1", line))
 
 
 def configure(*, form: str = "text", level: str = "info", stream: IO[str] | None = None) -> None:

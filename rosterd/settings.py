@@ -30,7 +30,7 @@ from connector.reconcile.policy.invites import InviteSettings
 from connector.sso.settings import DnsSettings, DomainSettings, SamlSettings, SsoSettings
 from connector.usage.settings import ReportingSettings
 from ledger.errors import NotFound
-from ledger.identity import a_label
+from ledger.identity import Email, a_label
 from ledger.secret import SecretRef
 from ledger.settings import Duration, SettingsModel
 from ledger.team import ORGANIZATION_ID, Organization
@@ -246,6 +246,12 @@ class OrganizationSettings(SettingsModel):
     invites: InviteSettings = InviteSettings()
     mail: OrganizationMailSettings = OrganizationMailSettings()
     reporting: ReportingSettings = ReportingSettings()
+
+    def foreign_sender(self, installation: MailSettings) -> str:
+        """The domain that ``[mail] sender`` of this file may not use; empty where it is one of ``[[domains]]``, or the
+        domain that the installation itself sends from."""
+        own, of_all = (Email.parse(item.sender).domain if item.sender else "" for item in (self.mail, installation))
+        return "" if own in {"", of_all, *(a_label(item.name) for item in self.domains)} else own
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def incomplete(command: str) -> str:
 
 _PLACED = re.compile(r"(?:^|→ |then: |`)(rosterd [a-z][^`\n]*)")
 _PROSE = ("and", "or", "then", "shows", "lists", "names", "says", "with", "reads", "tells", "is", "in", "makes",
-          "brings", "starts", "writes")  # fmt: skip
+          "brings", "starts", "writes", "prints")  # fmt: skip
 _ENDS = re.compile(r"[;,()`]|\.$|\. |: | → |" + "|".join(f" {word} " for word in _PROSE))
 
 

@@ -26,7 +26,10 @@ _OF_THE_SENDER = re.compile(r"5\.1\.[78]\b|5\.7\.60\b|(5\.\d\.\d+ )?(<[^>]*>: )?
 """How servers refuse a sender at a later step: Postfix waits for RCPT (smtpd_delay_reject), Exchange for the mail."""
 _OF_ALL_MAIL = re.compile(r"5\.4\.5\b")
 """A sending limit of the account (RFC 3463 X.4.5, congestion; so says Gmail for a day)."""
-_ADDRESS = re.compile(r"<?[^\s<>()\[\]:;,\"']+@[\w.\-]+\w>?")
+_ADDRESS = re.compile(r"""<?(?:"[^"]*"|[^\s<>()\[\]:;,"']+)(?:@|%40|=40)(?:[\w.\-]+\w|\[[^\s\]]*\])>?""", re.IGNORECASE)
+"""Also in quotes, and as it stands in addresses of pages and in quoted-printable."""
+_LINK = re.compile(r"(/|%2F)sso\1[^\s<>\"')\]]*|\bi(=3D|%3D|=)[\w-]{8,}", re.IGNORECASE)
+"""What follows our own address in the link of an invite: whose it is. Filters cite what a mail links to."""
 
 
 class Stage(StrEnum):
@@ -101,7 +104,8 @@ def _account(said: str) -> str:
 
 
 def shown(reply: Reply, recipient: Sequence[str] = (), secrets: Sequence[str] = ()) -> str:
-    """A reply as it may be kept: code and words, printable, short; no address in it, and no part of a secret.
+    """A reply as it may be kept: code and words, printable, short; no address in it, no link of an invite, and no part
+    of a secret.
 
     ``recipient``: how the recipient's address may be written. ``secrets``: what must not be echoed; words that hold
     eight characters of one in a row are left away.
@@ -120,7 +124,7 @@ def taken(reply: Reply, recipient: Sequence[str]) -> Sent:
 
 
 def _words(text: str, recipient: Sequence[str]) -> str:
-    """A server's words in printable characters on one line; addresses are masked."""
+    """A server's words in printable characters on one line; addresses and links of invites are masked."""
     line = " ".join("".join(character if character.isprintable() else " " for character in text).split())
     if len(line) > _MOST_READ:  # what is masked costs time, and half an address at the end would not be
         line = line[:_MOST_READ].rpartition(" ")[0]
@@ -129,7 +133,7 @@ def _words(text: str, recipient: Sequence[str]) -> str:
         local = address.rpartition("@")[0]
         if len(local) >= 3:
             line = re.sub(rf"(?<![\w<.@-]){re.escape(local)}(?![\w>.@-])", "<recipient>", line, flags=re.IGNORECASE)
-    return _ADDRESS.sub("<address>", line)
+    return _ADDRESS.sub("<address>", _LINK.sub("<link>", line))
 
 
 def _pieces(secret: str) -> list[str]:

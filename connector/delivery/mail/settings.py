@@ -123,7 +123,8 @@ class OrganizationMailSettings(SettingsModel):
     """``[mail]`` of an organization: how it presents itself to its people."""
 
     sender: str = ""
-    """Address that its mail comes from; empty: the installation's. The server has to be allowed to send for it."""
+    """Address that its mail comes from, at one of [[domains]] or at the domain of [mail] sender in rosterd.toml; empty:
+    that sender. The server has to be allowed to send for it."""
 
     sender_name: str = ""
     """Name that its mail comes from; empty: the installation's, or the organization's name."""

@@ -12,11 +12,15 @@ Prohibition: reads nothing but templates, sends nothing.
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from traceback import extract_tb
 from typing import Any, Final, get_args
@@ -71,6 +75,14 @@ _MOST_WORK, _CALL = 500_000, 10
 length of what it is given."""
 _WORK = " work"
 """Under which a mail's values hold its ``_Work``; no template can write this name."""
+_MOST_FILES = 300
+"""Files and folders that a check of an organization's folder looks at."""
+_UNSEEN = re.compile(
+    r"<!--.*?(?:--!?>|\Z)|<(head|title|style|script|template)\b.*?(?:</\1|\Z)", re.DOTALL | re.IGNORECASE
+)
+_TAG = re.compile(r"<[^<>]*>")
+_SIGNATURE = "-- "
+"""The line before a foot: mail programs know it by the space."""
 _FILTERS = ("default", "length", "first", "last", "sort", "upper", "lower", "trim", "truncate", "dictsort", "e")
 _TESTS = ("defined", "none", "eq", "ne", "in", "odd", "even", "string", "number")
 _NODES = (
@@ -184,8 +196,9 @@ class Templates:
             raise self._broken(error, origin) from error
         if not subject or not text.strip():
             raise _fault("the subject or the text of the mail is empty", origin)
-        if person and not (letter.link in text and str(FILTERS["e"](letter.link)) in html):
-            raise _fault("the mail has lost its link: write {{ link }} in the blocks text and html", origin)
+        if person and not (letter.link in text and _is_seen(letter.link, html)):
+            what = "the mail has lost its link: write {{ link }} in the blocks text and html, as text or <a href>"
+            raise _fault(what, origin)
         return Rendered(subject, text, html)
 
     def check(self) -> tuple[BadInput, ...]:
@@ -194,9 +207,12 @@ class Templates:
             return ()
         if not self._folder.is_dir():
             return (_fault("there is no such folder", str(self._folder), "correct [mail] templates"),)
-        files = sorted(path for path in self._folder.rglob("*") if not path.is_dir() and path.name[:1] != ".")
+        files = [*islice(_files_in(self._folder), _MOST_FILES + 1)]
+        if len(files) > _MOST_FILES:
+            what = f"the folder holds more than {_MOST_FILES} files: it is not one of templates"
+            return (_fault(what, str(self._folder), "correct [mail] templates"),)
         found: dict[str, BadInput] = {}
-        for path in files:
+        for path in sorted(path for path in files if not path.is_dir() or path.suffix == ".j2"):
             for fault in self._faults(path):
                 found.setdefault(str(fault), fault)
         return tuple(found.values())
@@ -214,6 +230,9 @@ class Templates:
             environment = self._plain[language]
             source, file, _ = self._files[language].get_source(environment, f"{stem}.j2")
             unknown = find_undeclared_variables(environment.parse(source, f"{stem}.j2", file)) - _KNOWN
+        except BadInput as unread:
+            yield unread
+            return
         except _BREAKS as error:
             yield self._broken(error, str(path))
             return
@@ -246,7 +265,7 @@ class Templates:
     def _origin(self, kind: str, language: Language) -> str:
         """The file that a kind of mail is written in."""
         own = self._folder / language / f"{kind}.j2" if self._folder else None
-        return str(own if own and own.is_file() else _BUILT_IN / language / f"{kind}.j2")
+        return str(own if own and os.path.lexists(own) else _BUILT_IN / language / f"{kind}.j2")
 
     def _broken(self, error: BaseException, origin: str) -> BadInput:
         """The fault with file and line, as far as Jinja2 knows them."""
@@ -368,10 +387,14 @@ def _size(node: nodes.Node) -> int:
 
 
 class _Files(BaseLoader):
-    """``KIND.j2``: the organization's own file, else ours; ``rosterd/KIND.j2``: ours."""
+    """``KIND.j2``: the organization's own file, else ours; ``rosterd/KIND.j2``: ours.
+
+    What is there of an organization's own and cannot be read is a ``BadInput``: ours never stand in for it, and no
+    link leads out of its folder.
+    """
 
     def __init__(self, folder: Path | None, language: Language) -> None:
-        self._own = folder / language if folder else None
+        self._folder, self._language = folder, language
         self._ours = _BUILT_IN / language
 
     def get_source(self, environment: Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
@@ -380,7 +403,8 @@ class _Files(BaseLoader):
         if not path.is_file():
             raise TemplateNotFound(template)
         refuse = partial(_refuse, name=template, filename=str(path))
-        with path.open("rb") as file:
+        # a pipe that was put there meanwhile would wait for its other end
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             read = file.read(FILE_LIMIT + 1)
         changed = path.stat().st_mtime_ns
         if len(read) > FILE_LIMIT:
@@ -393,8 +417,42 @@ class _Files(BaseLoader):
 
     def _path(self, template: str) -> Path:
         bare = template.removeprefix(_OURS)
-        own = self._own / bare if self._own else None
-        return own if own and bare == template and own.is_file() else self._ours / bare
+        if self._folder is None or bare != template:
+            return self._ours / bare
+        if not self._folder.is_dir():
+            raise _fault("there is no such folder", str(self._folder), "correct [mail] templates")
+        language = self._folder / self._language
+        if os.path.lexists(language) and not language.is_dir():
+            raise _fault("this is no folder", str(language), "make it a folder, or remove it")
+        own = language / bare
+        if not os.path.lexists(own):
+            return self._ours / bare
+        try:
+            regular = stat.S_ISREG(own.stat().st_mode)
+        except OSError as error:
+            raise _fault(f"the file cannot be read: {error.strerror}", str(own)) from error
+        if not regular:
+            raise _fault("this is no file", str(own))
+        if not own.resolve().is_relative_to(self._folder.resolve()):
+            raise _fault("the file lies outside of the folder of templates: a link leads there", str(own))
+        return own
+
+
+def _files_in(folder: Path) -> Iterator[Path]:
+    """What is in a folder and below it, but for names that begin with a dot; links to folders are gone into only where
+    templates of a language may stand."""
+    waiting = [folder]
+    while waiting:
+        parent = waiting.pop()
+        with os.scandir(parent) as entries:
+            for entry in entries:
+                path = parent / entry.name
+                if entry.name[:1] == ".":
+                    continue
+                yield path
+                linked = parent == folder and entry.name in _LANGUAGES
+                if entry.is_dir(follow_symlinks=linked):
+                    waiting.append(path)
 
 
 def _environment(files: BaseLoader, language: Language, *, html: bool) -> Environment:
@@ -489,10 +547,19 @@ def _filled(environment: Environment, kind: str, part: str, values: Mapping[str,
     return "".join(pieces)
 
 
+def _is_seen(link: str, html: str) -> bool:
+    """Whether a reader of the page can follow the link or read it: not in a comment, not in its head."""
+    shown, written = _UNSEEN.sub("", html), str(FILTERS["e"](link))
+    # behind an address comes its quote, or what ends an attribute without one
+    followed = re.search(rf"<a\b[^<>]*\shref\s*=\s*[\"']?{re.escape(written)}[\"'\s>]", shown, re.IGNORECASE)
+    return bool(followed) or written in _TAG.sub(" ", shown)
+
+
 def _tidy(text: str) -> str:
-    """No spaces at the end of lines, no two empty lines in a row, one line break at the end."""
+    """No spaces at the end of lines but of the one before a foot, no two empty lines in a row, one line break at the
+    end."""
     lines: list[str] = []
-    for line in (one.rstrip() for one in text.strip().split("\n")):
+    for line in (one if one == _SIGNATURE else one.rstrip() for one in text.strip().split("\n")):
         if line or (lines and lines[-1]):
             lines.append("".join(" " if is_control(one) else one for one in line if one not in DIRECTIONS))
     return "\n".join(lines) + "\n"

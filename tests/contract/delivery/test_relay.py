@@ -16,6 +16,7 @@ import pytest
 
 from connector.delivery.mail import dialogue
 from connector.delivery.mail.relay import Relay
+from connector.delivery.mail.replies import Reply, shown
 from connector.delivery.mail.settings import MailSettings
 from connector.delivery.outcome import Later, Never, Sent, Shut
 from ledger.errors import BadInput, Unavailable
@@ -193,6 +194,22 @@ async def test_what_is_kept_of_a_reply_is_short_printable_and_without_addresses(
     assert refused.why.isprintable()
     assert len(refused.why) < 260
     assert sent == Sent("250 2.0.0 " + 190 * "ż")
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("5.7.1 URIBL: https://r.example/sso/acme/invite?i=AAECAwQFBgcICQ.", "5.7.1 URIBL: https://r.example<link>"),
+        ("5.7.1 (https://r.example/x/sso/acme/invite?i=AAEC) no", "5.7.1 (https://r.example/x<link>) no"),
+        ("https%3A%2F%2Fr.example%2Fsso%2Facme%2Finvite%3Fi%3DAAECAwQF no", "https%3A%2F%2Fr.example<link> no"),
+        ("invite?i=3DAAECAwQFBgc and invite?i=AAECAwQFBgc", "invite?<link> and invite?<link>"),
+        ("see https://support.example/mail/?p=Unsolicited", "see https://support.example/mail/?p=Unsolicited"),
+        ('no "jane k"@acme.example, jd@[10.0.0.1]', "no <address>, <address>"),
+        ("no jd%40acme.example or jd=40acme.example", "no <address> or <address>"),
+    ],
+)
+def test_no_link_of_an_invite_and_no_address_is_kept_of_a_reply(said: str, kept: str) -> None:
+    assert shown(Reply(550, said), ("jane.doe@acme.example",)) == f"550 {kept}"
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from html import unescape
@@ -275,6 +277,11 @@ def block(name: str, body: str) -> str:
         ("en/invite.mail.j2", block("text", "{% if more > 9 %}{{ nmae }}{% endif %}{{ link }}"), 0, "no variable nmae"),
         ("en/invite.mail.j2", block("text", "Come in."), 0, "lost its link"),
         ("en/invite.mail.j2", block("html", "<p>Come in.</p>"), 0, "lost its link"),
+        ("en/invite.mail.j2", block("html", "<p>Come in.</p><!-- {{ link }} -->"), 0, "lost its link"),
+        ("en/invite.mail.j2", block("html", '<a href="https://evil.example"><!-- {{ link }}</a>'), 0, "lost its link"),
+        ("en/invite.mail.j2", block("html", "<a data-href='{{ link }}'>Come in.</a>"), 0, "lost its link"),
+        ("en/invite.mail.j2", block("html", "<a href='{{ link }}.evil.example'>Come in.</a>"), 0, "lost its link"),
+        ("en/invite.mail.j2", block("html", "<style>{{ link }}</style>"), 0, "lost its link"),
         ("en/invite.mail.j2", block("subject", " "), 0, "subject or the text of the mail is empty"),
         ("en/invite.mail.j2", GOOD.replace("block text", "block txet"), 3, "block txet: the blocks are subject"),
         ("en/invite.mail.j2", block("subject", "s" * 201), 0, "longer than 200 characters"),
@@ -309,6 +316,73 @@ def test_l7_a_broken_template_is_named_with_its_line(
 def test_a_folder_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
     assert [fault.what for fault in Templates(tmp_path / "mail").check()] == ["there is no such folder"]
     assert Templates().check() == ()
+
+
+@pytest.mark.parametrize("html", ["<a class=x href={{ link }}>Come in</a>", "<A HREF='{{ link }}'>Come in</A>",
+                                  "<!-- ours --><b>{{ link }}</b>"])  # fmt: skip
+def test_a_link_is_kept_where_it_is_seen(tmp_path: Path, html: str) -> None:
+    assert own(tmp_path, block("html", html)).check() == ()
+
+
+@pytest.mark.parametrize(
+    ("file", "make", "what"),
+    [
+        ("en/invite.mail.j2", lambda path: os.mkfifo(path), "this is no file"),
+        ("en/invite.mail.j2", lambda path: path.mkdir(), "this is no file"),
+        ("en/invite.mail.j2", lambda path: path.symlink_to("/dev/zero"), "this is no file"),
+        ("en/invite.mail.j2", lambda path: path.symlink_to("nowhere"), "cannot be read: No such file"),
+        ("en/invite.mail.j2", lambda path: path.symlink_to("invite.mail.j2"), "cannot be read: Too many levels"),
+        ("en/invite.mail.j2", lambda path: path.symlink_to("../../secret"), "outside of the folder"),
+        ("en/frame.j2", lambda path: path.symlink_to("../../secret"), "outside of the folder"),
+        ("en", lambda path: path.symlink_to("nowhere"), "this is no folder"),
+    ],
+)
+def test_l7_an_own_template_that_cannot_be_read_is_named_and_never_replaced(
+    tmp_path: Path, file: str, make: Callable[[Path], None], what: str
+) -> None:
+    folder = tmp_path / "mail"
+    (tmp_path / "secret").write_text("s3cr3t")
+    (folder / file).parent.mkdir(parents=True)
+    make(folder / file)
+    templates = Templates(folder)
+    assert str(folder / file) in {fault.where for fault in templates.check()}
+    with pytest.raises(BadInput, match=what) as raised:
+        templates.render(INVITE, "en", example(INVITE))
+    assert raised.value.where == str(folder / file)
+
+
+def test_l7_a_link_inside_the_folder_is_followed(tmp_path: Path) -> None:
+    own(tmp_path, GOOD, "..data/invite.mail.j2")
+    (tmp_path / "en").mkdir()
+    (tmp_path / "en/invite.mail.j2").symlink_to("../..data/invite.mail.j2")
+    (tmp_path / "pl").symlink_to("en")
+    templates = Templates(tmp_path)
+    assert templates.check() == ()
+    assert templates.render(INVITE, "pl", example(INVITE)).subject == "Welcome at Acme Sp. z o.o."
+
+
+def test_l7_without_its_folder_no_mail_is_sent_in_other_words(tmp_path: Path) -> None:
+    templates = own(tmp_path / "mail", GOOD)
+    assert templates.render(INVITE, "en", example(INVITE))
+    (tmp_path / "mail").rename(tmp_path / "moved")
+    for language in LANGUAGES:
+        with pytest.raises(BadInput, match="no such folder") as raised:
+            templates.render(INVITE, language, example(INVITE))
+        assert raised.value.where == str(tmp_path / "mail")
+
+
+def test_a_folder_of_very_many_files_is_not_gone_through(tmp_path: Path) -> None:
+    for number in range(400):
+        (tmp_path / f"{number}.j2").write_text("")
+    [fault] = Templates(tmp_path).check()
+    assert "more than 300 files" in fault.what
+    assert fault.where == str(tmp_path)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_l7_a_mail_program_knows_the_foot(language: Language) -> None:
+    mail = OURS.render(INVITE, language, example(INVITE))
+    assert "\n\n-- \nAcme Sp. z o.o. ·" in mail.text
 
 
 @pytest.mark.parametrize(

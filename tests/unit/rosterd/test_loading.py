@@ -303,3 +303,28 @@ def test_a_file_without_end_is_not_read(folder: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("rosterd.loading._MOST_BYTES", 1000)
     (folder / "organizations" / "acme.toml").write_text("#" * 1001, encoding="utf-8")
     assert faults_of(folder) == ["organizations/acme.toml: has more than 1000 bytes"]
+
+
+@pytest.mark.parametrize(
+    ("sender", "wrong"),
+    [
+        ("accounts@acme.example", ""),
+        ("accounts@vendor.example", ""),
+        ("konta@bücher.example", ""),
+        ("it-security@globex.example", "globex.example"),
+        ("accounts@mail.acme.example", "mail.acme.example"),
+        ("accounts@xn--fa-hia.example", "xn--fa-hia.example"),
+    ],
+)
+def test_an_organization_sends_from_its_own_domains_or_from_ours(folder: Path, sender: str, wrong: str) -> None:
+    replace(folder, "[server]", '[mail]\nsender = "rosterd@vendor.example"\n\n[server]', file="rosterd.toml")
+    replace(folder, "[[teams]]", '[[domains]]\nname = "xn--bcher-kva.example"\n\n[[teams]]')
+    with (folder / "organizations" / "acme.toml").open("a", encoding="utf-8") as file:
+        file.write(f'\n[mail]\nsender = "{sender}"\n')
+    if not wrong:
+        assert load(folder / "rosterd.toml", {}).customer("acme").settings.mail.sender == sender
+        return
+    [fault] = faults_of(folder)
+    line = (folder / "organizations" / "acme.toml").read_text(encoding="utf-8").splitlines().index("[mail]") + 2
+    assert fault.startswith(f"organizations/acme.toml:{line}: mail.sender: mail may come from a domain of this file")
+    assert fault.endswith(f"not from {wrong}")

@@ -48,6 +48,20 @@ def test_mail_addresses_are_masked_above_debug() -> None:
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
+def test_an_address_in_quotes_is_masked_and_the_line_stays_whole(form: str) -> None:
+    line = written(form, who='"mallory.k"@acme.example', why={"mail": 'no "jane doe"@acme.example', "at": "@b.example"})
+    assert "mallory" not in line
+    assert "jane" not in line
+    assert line.count("…@acme.example") == 2
+    assert "@b.example" in line
+    if form == "json":
+        assert json.loads(line)["who"] == "…@acme.example"
+    started = time.monotonic()
+    written(form, who='\\"' * 2000 + "\\" * 2000)
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
 def test_secrets_are_never_written(form: str) -> None:
     line = written(form, header="Bearer abc.def", query="?api_key=abc&x=1", url="postgresql://u:abc@h/db")
     assert "abc" not in line
