@@ -94,7 +94,7 @@ class Outbox(Answering):
         return answer({"deliveries": [by_hand.shown(item) for item in found]})
 
     async def retry(self, request: web.Request) -> web.Response:
-        """A dead or dropped message is due at once."""
+        """A message that is dead, dropped or no longer true is due at once."""
         who = await self.may_see_all(request, Scope.PEOPLE_WRITE)
         done = await by_hand.retry(
             self.ledger, who.organization, request.match_info["message"], actor=who.actor, now=self.acts.clock(),

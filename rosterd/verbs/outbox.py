@@ -106,7 +106,7 @@ def show(context: typer.Context, message: Id, organization: OneOrganization = ""
 
 @app.command()
 def retry(context: typer.Context, message: Id, organization: OneOrganization = "", as_json: Json = False) -> None:
-    """Try a dead or dropped message, or one that waits for its next try, at once."""
+    """Try a message that is dead, dropped or no longer true, or waits for its next try, at once."""
 
     async def work(service: Service) -> Result:
         from connector.delivery import by_hand

@@ -60,6 +60,18 @@ async def test_l1_messages_are_listed_shown_retried_and_dropped(admin: Admin) ->
     assert await verbs(admin.world.ledger, message) == ["outbox.retried", "outbox.dropped"]
 
 
+async def test_l2_what_was_judged_obsolete_is_due_again_by_hand(admin: Admin) -> None:
+    """A clock that was wrong for seconds loses no invite for good."""
+    await starts(admin, old=False)
+    ledger, now = admin.world.ledger, admin.world.now
+    [batch] = await deliveries.claim(ledger, "mail", {"acme": 1}, now=now, hold=DAY, limit=1, digest=Digest())
+    await deliveries.settle(ledger, batch, DeliveryState.OBSOLETE, note="the invite has expired", now=now)
+    assert await listed(admin, "?state=obsolete") == [("invite.mail", "obsolete")]
+    assert await admin.ask("POST", f"/outbox/{batch.id}/retry") == (200, {"retried": [batch.id]})
+    assert await listed(admin) == [("invite.mail", "waiting")] * 2
+    assert await verbs(ledger, batch.id) == ["outbox.retried"]
+
+
 async def test_l3_what_is_kept_is_released_by_kind(admin: Admin) -> None:
     await starts(admin, old=True)
     assert await listed(admin) == [("invite.mail", "kept")] * 2
