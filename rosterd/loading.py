@@ -315,7 +315,7 @@ def _customer_file(file: Path, installation: InstallationSettings | None = None)
     for path, text in islice(references.faults(document.raw), _MOST_FAULTS):
         faults.append(BadInput(text, where=document.where(path), next_step=NEXT_STEP))
     if loaded and installation and (own := loaded.foreign_sender(installation.mail)):
-        step = f'take an address of them, or declare [[domains]] name = "{own}" and prove it; then run: rosterd check'
+        step = f'take an address of them, or declare [[domains]] name = "{own}" and prove it, then run: rosterd check'
         what = f"mail may come from a domain of this file or from that of [mail] sender in rosterd.toml, not from {own}"
         faults.append(BadInput(what, where=document.where(("mail", "sender")), next_step=step))
     customer = Customer(anchored(loaded, file.parent), file) if loaded else None
