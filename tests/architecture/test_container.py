@@ -81,8 +81,8 @@ def run_of(container: Image, command: str) -> tuple[int, str]:
 
 def printed(line: str) -> list[str]:
     """The arguments after the image's name in the recipe's ``docker run`` that holds ``line``."""
-    [found] = [item for item in RECIPE.replace("\\\n", " ").splitlines() if line in item]
-    assert found.startswith("docker run "), found
+    [commands] = re.findall(r"```sh\n(.*?)```", RECIPE, re.DOTALL)
+    [found] = [item for item in commands.splitlines() if item.startswith("docker run ") and line in item]
     words = shlex.split(found)
     return words[words.index("rosterd", words.index("-v")) + 1 :]
 
