@@ -62,7 +62,7 @@ SHORT_ID = 12
 _CHOSEN: ContextVar[list[str]] = ContextVar("chosen", default=[])  # noqa: B039 - replaced as soon as settings are read
 """The organization that was asked about, where the installation has several."""
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What ends a line, steers a terminal, turns the direction of text, or is half of a character."""
 _WHOLE = 40
 _STYLES = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.message import EmailMessage
 from pathlib import Path
@@ -125,6 +125,9 @@ class MailTarget:
         if kind.readers is Readers.PERSON:
             identity = messages[0].subject
             due = await runs.due_dates_of(reader, INVITE_EXPIRY, [identity])
+            row = await roster.person(reader, identity)
+            if row is not None:  # what the mail says of them may be old by now
+                items = [replace(item, payload={**item.payload, "mail": row.mail}) for item in items]
             values |= {
                 "teams": await people.teams_of(reader, identity),
                 "link": self.links(organization, identity),
