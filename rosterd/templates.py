@@ -20,7 +20,7 @@ WIDTH = 100
 _INTRODUCTION = {
     "offerings": "Offerings: what the vendor sells. One a row; import them before subscriptions.",
     "subscriptions": "Subscriptions: a Team's right to so many seats of an offering for a term. One a row.",
-    "usage": "Usage events: who used what, and when. One a row; nothing is kept without a legal basis: `rosterd usage basis --help`.",
+    "usage": "Usage: who used what, and when. One a row; without a legal basis none is kept (rosterd usage basis).",
 }
 _HOW = "Above the first row, a line that begins with # is a comment. Write your rows in place of the examples."
 
