@@ -8,6 +8,7 @@ The docstring of a setting is its comment, so a setting is described once.
 from __future__ import annotations
 
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from rosterd.faults import models_in
 from rosterd.settings import InstallationSettings, OrganizationSettings
 from rosterd.settings_example import INSTALLATION, ORGANIZATION
 
+_TABLE = re.compile(r"\[+[\w.]+\]+: (\w)")
 WIDTH = 118
 
 
@@ -103,7 +105,10 @@ def _kind(kinds: Sequence[type[BaseModel]], item: Mapping[str, Any]) -> type[Bas
 
 
 def _comment(text: str) -> list[str]:
+    """The name of a table is left out: it stands below, and once, so that whoever searches for it finds the table."""
     words = " ".join(text.replace("``", "").split())
+    if named := _TABLE.match(words):
+        words = f"{named[1].upper()}{words[named.end() :]}"
     return [f"# {line}" for line in textwrap.wrap(words, WIDTH)]
 
 
