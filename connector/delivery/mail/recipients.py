@@ -1,7 +1,8 @@
 """Who is written to: the holders of a role as the book has them when the mail goes out (L5).
 
-A mail tells nobody what the admin API would refuse them: what concerns the whole organization is read by who holds a
-role over all of it, what concerns a Team by who holds one over that Team. Prohibition: never anybody of another
+What concerns a Team is told to who holds a role over that Team; what concerns the whole organization to who holds one
+over all of it, then to the operator, and to the Primary Admins of its Teams only where nobody else is there to hear of
+it: an organization whose held sets and suspensions reach nobody is worse off. Prohibition: never anybody of another
 organization; never an address that a message carries.
 """
 
@@ -34,7 +35,8 @@ async def of_batch(reader: Reader, kind: MailKind, messages: Collection[Told], o
     """Everybody who is to read these messages of one kind, each address once, in order of the addresses.
 
     Where nobody holds the role, the Primary Admins of the whole organization, and where there are none, ``operator``
-    (``[mail] operator``). Raises ``NotFound`` when there is nobody at all.
+    (``[mail] operator``); last, for what concerns the whole organization, the Primary Admins of its Teams. Raises
+    ``NotFound`` when there is nobody at all.
     """
     if kind.readers is Readers.PERSON:
         found = await _people(reader, [told.subject for told in messages])
@@ -52,14 +54,16 @@ async def of_batch(reader: Reader, kind: MailKind, messages: Collection[Told], o
     if kind.readers is Readers.OPERATOR and operators:
         return operators
     over_all = _holding(holders, {Role.PRIMARY_ADMIN}, teams.keys())
-    found = await _people(reader, chosen) or await _people(reader, over_all)
-    if not found and not operators:
+    found = await _people(reader, chosen) or await _people(reader, over_all) or operators
+    if not found and kind.readers is not Readers.TEAM_ADMIN:
+        found = await _people(reader, [identity for _, identity, role, _ in holders if role == Role.PRIMARY_ADMIN])
+    if not found:
         raise NotFound(
             f"nobody is there to read it: no active person holds a role for {kind.readers.value} over all that it is"
             " about, and [mail] operator is not set",
             where=kind.name,
         )
-    return found or operators
+    return found
 
 
 def _approving() -> frozenset[Role]:
