@@ -124,7 +124,7 @@ async def test_l5_messages_of_several_teams_are_told_to_who_has_them_all(ledger:
 
 @pytest.mark.parametrize("kind", [kind.name for kind in KINDS.values() if kind.readers in ABOUT_ALL])
 async def test_l5_who_is_bound_to_teams_is_told_what_concerns_all_only_last(ledger: Ledger, kind: str) -> None:
-    """They may not see it: ``GET /held`` and ``/sync`` refuse a credential that is bound to Teams. But where nobody else
+    """They may not see it: ``GET /held`` and ``/sync`` refuse a credential that is bound to Teams. Where nobody else
     is there, somebody has to hear of it: the Primary Admin."""
     bound = [(name, role, "t1") for name, role in zip(("ada", "bo", "cy"), ADMINS, strict=True)]
     await company(ledger, "acme", bound, *EVERYBODY)
