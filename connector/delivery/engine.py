@@ -33,6 +33,8 @@ _PATIENCE = 20  # times that a ledger is asked again, each of which waits for it
 _AGAIN = 1.0
 _TRIPS = 3
 """How often one batch may shut the target, which took others meanwhile, until it is the batch that is put off."""
+_BEHIND = timedelta(minutes=5)
+"""After how long a reader is asked about again who has not taken an earlier message."""
 _CLOCK_EVERY, _SET = 10.0, 2.0
 """Seconds for which a clock is believed unseen, and by how many it may part from the steady one meanwhile."""
 _HOLD, _RENEW = timedelta(minutes=2), 40.0
@@ -218,6 +220,8 @@ class Engine:
         done = {receipt.receiver for receipt in batch.done}
         later: Later | None = None
         left = [parcel for parcel in parcels if parcel.receiver not in done]
+        behind = [parcel for parcel in left if batch.only is not None and parcel.receiver not in batch.only]
+        left = [parcel for parcel in left if parcel not in behind]
         for position, parcel in enumerate(left):
             if not await self._turn():
                 await self._put_off(batch, timedelta(0), "the service was stopped", counts=False)
@@ -236,12 +240,14 @@ class Engine:
                 continue
             receipt = Receipt(parcel.receiver, isinstance(outcome, Sent), _said(outcome))
             batch = replace(batch, done=(*batch.done, receipt))
-            if position + 1 < len(left):
+            if position + 1 < len(left) or behind:
                 await _insist(partial(deliveries.progress, self._ledger, batch, now=self._clock(), hold=_HOLD))
         if later is not None:
             await self._again(batch, later)
-            return
-        await self._end(batch)
+        elif behind:
+            await self._put_off(batch, _BEHIND, "an earlier message about the same waits for them", counts=False)
+        else:
+            await self._end(batch)
 
     def _poison(self, batch: Batch) -> bool:
         """Whether the target shuts because of this batch: it took others each time since it last did. Then it is this

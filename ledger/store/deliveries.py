@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, Text, and_, exists, func, select, tuple_, type_coerce, update
+from sqlalchemy import ColumnElement, Row, Select, Text, and_, exists, func, or_, select, tuple_, type_coerce, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger.errors import Stale
@@ -70,6 +70,8 @@ class Batch:
     attempts: int
     begun_at: datetime | None
     done: tuple[Receipt, ...]
+    only: frozenset[str] | None = None
+    """The receivers that are done with every earlier message about the same, and may be told; None: everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,6 +407,7 @@ class _Taking:
             .where(*here, delivery.c.message_id.in_(ids))
             .values(claims=claims, next_at=until, batch=batch, note="")
         )
+        behind = await self._behind(rows)
         payloads = select(outbox.c.id, outbox.c.payload).where(
             outbox.c.organization_id == head.organization_id, outbox.c.id.in_(ids)
         )
@@ -412,8 +415,25 @@ class _Taking:
         told = tuple(Told(row.message_id, row.subject, found.get(row.message_id, {}), row.created_at) for row in rows)
         return Batch(
             head.organization_id, self._target, batch or head.message_id, head.kind, told, claims, head.attempts,
-            head.begun_at, _receipts(head.done),
+            head.begun_at, _receipts(head.done), behind,
         )  # fmt: skip
+
+    async def _behind(self, rows: Sequence[Row[Any]]) -> frozenset[str] | None:
+        """Who is done with the earlier messages about the same that wait for others of their readers; None where there
+        are none."""
+        head, last = rows[0], rows[-1]
+        earlier = select(delivery.c.done).where(
+            *_waiting(self._target),
+            delivery.c.organization_id == head.organization_id,
+            delivery.c.subject.in_({row.subject for row in rows}),
+            or_(
+                delivery.c.created_at < last.created_at,
+                and_(delivery.c.created_at == last.created_at, delivery.c.message_id < last.message_id),
+            ),
+            delivery.c.message_id.not_in([row.message_id for row in rows]),
+        )
+        found = [{item[0] for item in row.done} for row in (await self._connection.execute(earlier)).all()]
+        return frozenset(set.intersection(*found)) if found else None
 
     async def _rows(self, which: ColumnElement[bool], organization: str) -> list[Row[Any]]:
         statement = (

@@ -364,3 +364,22 @@ async def test_l1_a_clock_that_cannot_be_right_decides_nothing(world: World) -> 
         right = True
         world.now += timedelta(minutes=1)  # it was set
         await world.until(lambda rows: rows[message].attempts == 1)
+
+
+async def test_l1_whoever_does_not_take_the_first_is_told_the_second_after_it(world: World) -> None:
+    """And nobody else waits for them."""
+    world.target.receivers = ("ada", "bo")
+    full = [True]
+    world.target.answers = lambda batch, receiver: Later("452") if receiver == "bo" and full[0] else Sent("taken")
+    [first] = await world.write("t1")
+    async with world.delivering():
+        await world.until(lambda rows: rows[first].attempts == 1)
+        [second] = await world.write("t1")
+        await world.until(lambda rows: "earlier message" in rows[second].note)
+        assert [given[:2] for given in world.target.given] == [(first, "ada"), (first, "bo"), (second, "ada")]
+        full[0] = False
+        for _ in range(4):
+            world.now += timedelta(minutes=5)
+            await asyncio.sleep(0.2)
+        await world.settled()
+    assert [given[:2] for given in world.target.given][-2:] == [(first, "bo"), (second, "bo")]
