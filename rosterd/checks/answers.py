@@ -78,7 +78,7 @@ async def _measured(
 
     if progress is not None:
         progress(f"{name}: what a plan would hold", 0, 0)
-    step, why = f"rosterd plan {name}", f"it took longer than {show_duration(_DEADLINE)}"
+    step, why = f"rosterd plan -o {name}", f"it took longer than {show_duration(_DEADLINE)}"
     try:
         return await asyncio.wait_for(measure(service, name, setup, readings), _DEADLINE.total_seconds())
     except RosterdError as error:

@@ -68,7 +68,7 @@ async def measure(service: Service, name: str, setup: Setup, readings: Mapping[s
     async with service.ledger.read(name) as reader:
         first = await runs.first_applied_at(reader) is None
         shut = gate.shut(await gate.look(reader, now))
-    step = f"rosterd plan {quote(name)}"
+    step = f"rosterd plan -o {quote(name)}"
     if shut:
         step = f"rosterd sso status --organization {quote(name)} (single sign-on comes first), then {step}"
     return CheckLine(True, f"{name}: {'a first' if first else 'a'} plan would {_words(planned)}", step, note=True)

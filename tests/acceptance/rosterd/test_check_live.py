@@ -138,19 +138,19 @@ def test_it_measures_what_a_first_plan_would_hold_and_reads_once(acme: Installat
         "acme: a first plan would invite 12 people, assign 7 seats (5 short); hold the changes of 12 people: "
     )
     assert line["fix"] == (
-        "rosterd sso status --organization acme (single sign-on comes first), then rosterd plan acme"
+        "rosterd sso status --organization acme (single sign-on comes first), then rosterd plan -o acme"
     )
     assert acme.rosterd("report", "runs", "--json").document == before
-    assert acme.rosterd("plan", "acme").out.startswith("SUSPENDED "), "it opened no gate"
+    assert acme.rosterd("plan", "-o", "acme").out.startswith("SUSPENDED "), "it opened no gate"
 
 
 def test_after_sign_on_the_measured_plan_is_the_plan(acme: Installation) -> None:
     enable_sync(acme)
     [line] = checks(acme.rosterd("check", "--live", "--json"), "a first plan would ")
-    assert line["fix"] == "rosterd plan acme"
-    planned = acme.rosterd("plan", "acme", "--json")
+    assert line["fix"] == "rosterd plan -o acme"
+    planned = acme.rosterd("plan", "-o", "acme", "--json")
     assert planned.code == 3
-    applied = acme.rosterd("apply", "acme", "--digest", planned.document["digest"])
+    applied = acme.rosterd("apply", "-o", "acme", "--digest", planned.document["digest"])
     assert applied.code == 0, applied.err
     [line] = checks(acme.rosterd("check", "--live", "--json"), " plan would ")
     assert line["what"] == "acme: a plan would change nothing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import stat
 from collections.abc import Iterator
@@ -234,7 +235,7 @@ def test_unknown_people_runs_and_held_sets_are_said(acme: Installation) -> None:
 
 
 def test_an_unknown_organization_names_the_known_ones(acme: Installation) -> None:
-    answer = acme.rosterd("plan", "acne")
+    answer = acme.rosterd("plan", "-o", "acne")
     assert answer.code == 2
     assert "known: acme" in answer.err
 
@@ -243,7 +244,7 @@ def test_a_missing_secret_fails_the_check_with_its_fix(acme: Installation) -> No
     (acme.folder / "secrets" / "pepper").unlink()
     answer = acme.rosterd("check")
     assert answer.code == 2
-    assert "rosterd.toml:17: secrets.pepper: secret file:" in answer.out
+    assert re.search(r"rosterd\.toml:\d+: secrets\.pepper: secret file:", answer.out)
     assert acme.rosterd("token", "create", "x").code == 2
 
 
