@@ -96,7 +96,12 @@ def unheld(patch: Any) -> None:
 
 def unordered(patch: Any) -> None:
     """A message does not wait for an earlier one about the same."""
+
+    async def nobody(*_args: Any) -> None:
+        return None
+
     patch.setattr(deliveries._Taking, "blocked", lambda _self: false())
+    patch.setattr(deliveries._Taking, "_behind", nobody)
 
 
 def noted_before(patch: Any) -> None:

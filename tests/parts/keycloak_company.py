@@ -166,5 +166,5 @@ def at_keycloak(folder: Path, keycloak: Keycloak, name: str) -> Iterator[AtKeycl
         installation = Installation(home)
         its_port = urlsplit(realm.metadata_url).port
         opened = f'[outbound]\nallow = ["127.0.0.1:{its_port}", "[::1]:{its_port}"]\n\n'  # localhost is both
-        installation.edit("rosterd.toml", "[server]", f'{opened}[server]\noperator_listen = "127.0.0.1:0"')
+        installation.edit("rosterd.toml", "[server]", f"{opened}[server]")
         yield AtKeycloak(installation, names, realm, port, new_password())
