@@ -137,7 +137,7 @@ def test_the_operator_frees_an_entity_id(acme: Installation) -> None:
     """Whoever holds it; nobody is told of it but the operator and the audit."""
     walk(acme, _on)
     free = ("sso", "release-provider", IDP, "--reason")
-    assert "needs a reason" in acme.rosterd(*free, " ").err
+    assert "say why: --reason" in acme.rosterd(*free, " ").err
     done = acme.rosterd(*free, "it is another's")
     assert done.code == 0
     assert f"acme no longer holds {IDP}; its single sign-on is off" in done.out
