@@ -5,7 +5,6 @@ The same story on each, from plan to undo, with what ``explain`` says of each pe
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -47,15 +46,6 @@ class World:
         for name in PEOPLE.groups:
             text = text.replace(f'group = "{company.group_dn(name)}"', f'group = "{name}"')
         self.installation.organization.write_text(f'{text}\n[offboarding]\nconfirm_after = "0"\n', encoding="utf-8")
-
-
-@pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

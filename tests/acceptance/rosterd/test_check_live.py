@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import pty
 import subprocess
@@ -45,15 +44,6 @@ day_percent = 0
 SOLD = """id,team,offering,quantity,tier,starts_on,ends_on
 s1,Design,CAD,7,business,2020-01-01,2090-01-01
 """
-
-
-@pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture(scope="module")

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-
-import pytest
 
 from tests.parts.https import Authority, document, listening
 from tests.parts.idp import Key, metadata
 from tests.parts.installation import Installation, run
 
 IDP = "https://idp.acme.example/metadata"
-
-
-@pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    """Commands configure logging for their process; here that is the test's, so it is put back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 async def test_n12_metadata_is_taken_from_an_address_that_the_operator_opened(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Nobody is ever removed, whatever Keycloak does (R5).
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,15 +16,6 @@ from ledger.instant import to_text
 from rosterd.clock import utc_now
 from tests.parts.keycloak import Keycloak
 from tests.parts.keycloak_company import ANNA, DESIGN, EVA, PEOPLE, QUIET, WATCHFUL, AtKeycloak, at_keycloak
-
-
-@pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture

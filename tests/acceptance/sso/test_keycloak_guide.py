@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shlex
@@ -23,15 +22,6 @@ from tests.parts.keycloak_company import ANNA, QUIET, AtKeycloak, at_keycloak, l
 
 GUIDE = (ROOT / "docs/guides/keycloak-as-provider.md").read_text(encoding="utf-8")
 LOG_IN, CLIENT, ADD, CONNECT, ON, NEXT_KEY, ACTIVE = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
-
-
-@pytest.fixture(autouse=True)
-def _own_logging() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture
