@@ -219,9 +219,9 @@ class Engine:
         """Each receiver that is not done with; those that are put off hold up no other."""
         done = {receipt.receiver for receipt in batch.done}
         later: Later | None = None
-        left = [parcel for parcel in parcels if parcel.receiver not in done]
-        behind = [parcel for parcel in left if batch.only is not None and parcel.receiver not in batch.only]
-        left = [parcel for parcel in left if parcel not in behind]
+        waiting = [parcel for parcel in parcels if parcel.receiver not in done]
+        left = [parcel for parcel in waiting if batch.only is None or parcel.receiver in batch.only]
+        behind = len(left) < len(waiting)
         for position, parcel in enumerate(left):
             if not await self._turn():
                 await self._put_off(batch, timedelta(0), "the service was stopped", counts=False)

@@ -104,12 +104,7 @@ async def start(book: Book, target: str, kinds: Collection[str], *, keep_before:
     if known is None:  # it was here before, and stopped
         old = (*_waiting(target), delivery.c.created_at < keep_before)
         kept += await book.update(delivery, {"state": DeliveryState.KEPT.value, "next_at": None}, *old)
-    has_one = exists().where(
-        delivery.c.organization_id == outbox.c.organization_id,
-        delivery.c.message_id == outbox.c.id,
-        delivery.c.target == target,
-    )
-    missing = book.select(outbox, "id", "kind", "subject", "created_at").where(outbox.c.kind.in_(sorted(new)), ~has_one)
+    missing = _without(book, target, new, "id", "kind", "subject", "created_at")
     rows = await book.tuples(missing.order_by(outbox.c.created_at, outbox.c.id))
     old_rows = [row for row in rows if row[3] < keep_before]
     await _insert(book, target, old_rows, DeliveryState.KEPT)
@@ -262,12 +257,7 @@ async def of_message(reader: Reader, beginning: str, *, most: int = 10) -> list[
 
 async def without(reader: Reader, target: str, kinds: Collection[str]) -> int:
     """How many messages of these kinds have no delivery to ``target``, because nothing was sent there yet."""
-    has_one = exists().where(
-        delivery.c.organization_id == outbox.c.organization_id,
-        delivery.c.message_id == outbox.c.id,
-        delivery.c.target == target,
-    )
-    missing = reader.select(outbox, "id").where(outbox.c.kind.in_(sorted(kinds)), ~has_one).subquery()
+    missing = _without(reader, target, kinds, "id").subquery()
     return int(await reader.scalar(select(func.count()).select_from(missing)))
 
 
@@ -490,6 +480,12 @@ def _ours(batch: Batch) -> tuple[ColumnElement[bool], ...]:
 
 def _one(message_id: str, target: str) -> tuple[ColumnElement[bool], ...]:
     return (delivery.c.message_id == message_id, delivery.c.target == target)
+
+
+def _without(reader: Reader, target: str, kinds: Collection[str], *columns: str) -> Select[Any]:
+    """Messages of these kinds that have no delivery to ``target``."""
+    has_one = exists().where(_same_message(), delivery.c.target == target)
+    return reader.select(outbox, *columns).where(outbox.c.kind.in_(sorted(kinds)), ~has_one)
 
 
 def _same_message() -> ColumnElement[bool]:

@@ -18,7 +18,7 @@ from connector.directory.settings import LdapSettings, LdifSettings
 from ledger.errors import RosterdError
 from ledger.modes import open_to_others
 from ledger.secret import SecretRef
-from rosterd.checks.keys import CustomerKeys, Keys, values_of
+from rosterd.checks.keys import CustomerKeys, Keys, secrets_of
 from rosterd.clock import utc_now
 from rosterd.settings import Settings
 from rosterd.toml_places import Path as Place
@@ -128,8 +128,7 @@ def _private(settings: Settings) -> list[Path]:
     installation = settings.installation
     databases, tables = installation.database.folder, installation.storage.folder
     models = [installation, *(item.settings for item in settings.customers.values())]
-    named = (value for model in models for _, value in values_of(model) if isinstance(value, SecretRef))
-    paths = [Path(item.name) for item in named if item.scheme == "file"]
+    paths = [Path(item.name) for item in secrets_of(*models) if item.scheme == "file"]
     paths += sorted(databases.glob("*.db*")) if databases else []
     paths += [tables] if tables else []
     certificate = Path(installation.saml.signing_certificate.name)

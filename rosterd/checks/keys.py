@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from connector.directory.base import CheckLine
 from ledger.errors import RosterdError
+from ledger.secret import SecretRef
 from rosterd.loading import Document, documents
 from rosterd.settings import OrganizationSettings, Settings
 from rosterd.toml_places import Path as Place
@@ -72,6 +73,11 @@ def values_of(value: Any, path: Place = ()) -> Iterator[tuple[Place, Any]]:
             yield from values_of(item, (*path, name))
     else:
         yield path, value
+
+
+def secrets_of(*models: BaseModel) -> Iterator[SecretRef]:
+    """Every secret that these settings refer to."""
+    yield from (value for model in models for _, value in values_of(model) if isinstance(value, SecretRef))
 
 
 def failed(what: str, error: RosterdError) -> CheckLine:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ledger.modes import not_ours_alone
 from ledger.secret import SecretRef
-from rosterd.first.steps import ask_for, is_set, rosterd_command, secrets_of
+from rosterd.checks.keys import secrets_of
+from rosterd.first.steps import ask_for, is_set, rosterd_command
 from rosterd.settings import Settings
 
 
@@ -33,7 +34,7 @@ def lacks(settings: Settings, organization: str) -> list[Lack]:
         *_key("the key of pseudonyms", installation.secrets.pseudonym_key),
         *_open(installation.saml.signing_key),  # it is made at its first use
     ]
-    for reference in secrets_of([installation.database, installation.mail, customer.settings]):
+    for reference in secrets_of(installation.database, installation.mail, customer.settings):
         found += _secret(reference)
     folder = installation.database.folder
     if folder is not None and not (file := folder / "ledger.db").is_file():

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel
 
 from ledger.errors import BadInput
 from ledger.secret import SecretRef
+from rosterd.checks.keys import secrets_of
 from rosterd.first.answers import DIRECTORY_ID
 from rosterd.settings import Settings
 
@@ -49,19 +47,6 @@ def is_set(reference: SecretRef) -> bool:
     return True
 
 
-def secrets_of(parts: Sequence[Any]) -> Iterator[SecretRef]:
-    """Every secret that these settings refer to."""
-    left = list(parts)
-    while left:
-        item = left.pop(0)
-        if isinstance(item, SecretRef):
-            yield item
-        elif isinstance(item, BaseModel):
-            left += [getattr(item, name) for name in type(item).model_fields]
-        elif isinstance(item, tuple):
-            left += item
-
-
 def _steps(settings: Settings, organization: str) -> Iterator[str]:
     customer = settings.customer(organization)
     named = ("--organization", organization) if len(settings.customers) > 1 else ()
@@ -69,7 +54,7 @@ def _steps(settings: Settings, organization: str) -> Iterator[str]:
     kinds = [item.kind for item in customer.settings.directories]
     if not kinds:
         yield f'"${{EDITOR:-vi}}" {shlex.quote(str(customer.file))}'
-    yield from (ask_for(item) for item in secrets_of([customer.settings]) if not is_set(item))
+    yield from (ask_for(item) for item in secrets_of(customer.settings) if not is_set(item))
     yield rosterd_command(config, "check")
     if "scim_inbox" in kinds:
         words = ("--scope", "scim", "--directory", DIRECTORY_ID, *named)

@@ -127,7 +127,7 @@ class Several:
         return [
             line
             for name, part in self.parts.items()
-            for line in (f"== {name}", *(named(text, name) if "rosterd " in text else text for text in part.lines))
+            for line in (f"== {name}", *(named(text, name) for text in part.lines))
         ]
 
     @property
@@ -202,7 +202,7 @@ def ask_why() -> str:
 def _typed(text: str) -> str:
     """What is printed of one organization of several: commands in it name that organization."""
     chosen = set(_CHOSEN.get())
-    if len(chosen) != 1 or "rosterd " not in text:
+    if len(chosen) != 1:
         return text
     from rosterd.verbs.several import named
 
@@ -245,13 +245,14 @@ def write_lines(lines: Sequence[str]) -> None:
     """Text on stdout, each item one line (``visible``); on a terminal with colour where a line's first word says how
     it stands. No line is broken: what is pasted from it is what was printed."""
     lines = [visible(line) for line in lines]
-    if sys.stdout.isatty():
+    words = [(line.split() or [""])[0] for line in lines]
+    if sys.stdout.isatty() and any(word.rstrip(":") in _STYLES for word in words):  # rich takes its time to load
         from rich.console import Console
         from rich.text import Text
 
         console = Console(highlight=False, soft_wrap=True)
-        for line in lines:
-            text, word = Text(line), (line.split() or [""])[0]
+        for line, word in zip(lines, words, strict=True):
+            text = Text(line)
             if style := _STYLES.get(word.rstrip(":")):
                 start = line.index(word)
                 text.stylize(style, start, len(line) if word == "→" else start + len(word))
