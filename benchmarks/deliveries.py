@@ -23,7 +23,8 @@ from ledger.store.engine import Ledger
 from ledger.store.outbox import Message
 from rosterd.demo.children import listens, process
 from rosterd.demo.postbox import mails
-from tests.parts.installation import Installation, free_port
+from tests.parts.installation import Installation
+from tests.parts.ports import free_port
 
 _QUIET = '[schedule]\nreconcile_every = "0"\npublish_every = "0"\nevidence_every = "0"\n\n[database]'
 

@@ -179,18 +179,20 @@ class Stage:
         )
 
 
-def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """So many different loopback ports that were free a moment ago."""
+    with contextlib.ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 @asynccontextmanager
 async def opened(folder: Path, company: Company, teller: Teller) -> AsyncIterator[Stage]:
     """Write the files, start two resolvers and a mail server, open the service; everything ends with the block."""
     clock = DemoClock()
-    port, first, second, mail_port, mail_page = (free_port() for _ in range(5))
+    port, first, second, mail_port, mail_page = free_ports(5)
     resolvers = (f"127.0.0.1:{first}", f"127.0.0.1:{second}")
     config = files.write(folder, company, today=clock().date(), port=port, resolvers=resolvers, mail_port=mail_port)
     postbox = folder / "mails"
@@ -232,7 +234,7 @@ async def _catalogue(service: Service, folder: Path) -> None:
 @asynccontextmanager
 async def identity_provider(stage: Stage) -> AsyncIterator[None]:
     """The company's identity provider as its own process; it asks us for our metadata when the first person comes."""
-    port, log = free_port(), stage.folder / "var" / "identity-provider.log"
+    [port], log = free_ports(1), stage.folder / "var" / "identity-provider.log"
     metadata = f"{stage.service.settings.installation.server.public_url}/sso/{ORGANIZATION}/metadata"
     arguments = ("--port", str(port), "--folder", str(stage.folder), "--sp-metadata", metadata)
     with process("rosterd.demo.idp", *arguments, log=log) as child:

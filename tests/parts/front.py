@@ -15,7 +15,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from tests.parts.https import Authority
-from tests.parts.installation import free_port
+from tests.parts.ports import free_port
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NAME = "rosterd.acme.example"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import xmlsec
 from lxml import etree
 
 from connector.sso.saml.signing import make_certificate
+from tests.parts.ports import free_port
 
 SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol"
@@ -224,9 +224,7 @@ def running_idp(folder: Path, sp_metadata: str, *, person: str, now: datetime, p
     """
     folder.mkdir(exist_ok=True)
     _set_clock(folder, now)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = port or probe.getsockname()[1]
+    port = port or free_port()
     command = [sys.executable, "-m", "rosterd.demo.idp", "--port", str(port), "--folder", str(folder)]
     command += ["--sp-metadata", sp_metadata, "--person", person, "--ahead", str(folder / "ahead")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:

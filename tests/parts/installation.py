@@ -8,7 +8,6 @@ import json
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rosterd import cli
+from tests.parts.ports import free_port
 
 START = 60.0
 STOP = 30.0
@@ -175,10 +175,3 @@ def run(*arguments: str) -> Answer:
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = cli.run(list(arguments))
     return Answer(code, out.getvalue(), err.getvalue())
-
-
-def free_port() -> int:
-    """A port nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

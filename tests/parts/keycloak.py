@@ -25,9 +25,9 @@ from typing import Any
 
 from keycloak import KeycloakAdmin
 
-from tests.parts.installation import free_port
 from tests.parts.installed import ROOT
 from tests.parts.keycloak_realm import Realm
+from tests.parts.ports import free_port
 from tests.parts.secret import new_password
 from tests.parts.shared import shared, users_of
 from tests.parts.slapd import Authority

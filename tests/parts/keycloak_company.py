@@ -20,9 +20,10 @@ from rosterd.loading import load
 from rosterd.service import Service
 from tests.parts.browser import Browser, Page
 from tests.parts.dns import NameServers, name_servers
-from tests.parts.installation import Answer, Daemon, Installation, free_port
+from tests.parts.installation import Answer, Daemon, Installation
 from tests.parts.keycloak import Keycloak
 from tests.parts.keycloak_realm import Realm
+from tests.parts.ports import free_port
 from tests.parts.secret import new_password
 
 PEOPLE = company.found(12)

@@ -10,7 +10,6 @@ import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -21,6 +20,7 @@ import psycopg
 from psycopg import sql
 
 from tests.parts.memory import make_folder
+from tests.parts.ports import free_port
 
 _FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
 _START_SECONDS = 60
@@ -62,7 +62,7 @@ class PostgresServer:
         if done.returncode:
             raise RuntimeError(f"initdb failed: {done.stderr}")
         for _ in range(5):
-            port = _free_port()
+            port = free_port()
             process = _launch(binaries / "postgres", cluster, folder, port, owner, () if durable else _FAST)
             server = cls(folder, process, port)
             if server._wait():
@@ -170,9 +170,3 @@ def _binaries() -> Path:
     if on_path:
         return Path(on_path).parent
     raise RuntimeError("PostgreSQL is not installed: run scripts/setup --tests (apt package postgresql)")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -15,7 +15,7 @@ from ledger.store.outbox import Message
 from tests.parts.apart import apart
 from tests.parts.installation import Installation
 from tests.parts.mail_server import mail_server, settings_for
-from tests.parts.terminal import types
+from tests.parts.terminal import at_a_terminal
 
 
 @pytest.fixture
@@ -166,7 +166,9 @@ def test_what_others_wrote_is_one_line_that_steers_no_terminal(acme: Installatio
         assert SHOWN in said.replace("\\\\", "\\"), (words, said)
         assert not [one for one in said if one != "\n" and not one.isprintable()], (words, said)
         assert sum(line.startswith("state: ") for line in said.split("\n")) == forged, words
-        seen = types(["-c", str(acme.file), *words], (), columns=200).text
+        with at_a_terminal(["-c", str(acme.file), *words], cwd=acme.folder, under={"COLUMNS": "200"}) as terminal:
+            terminal.end()
+        seen = terminal.shown
         assert not {"\x9b", "\x07", "\u202e", "\u2028"} & set(seen), (words, seen)
         assert not any(line.startswith("state: sent") for line in seen.splitlines()), (words, seen)
 

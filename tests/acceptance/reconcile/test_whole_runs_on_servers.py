@@ -18,7 +18,8 @@ from rosterd.demo import company, files
 from tests.parts import company_at_servers
 from tests.parts.company_at_servers import Place
 from tests.parts.enabled import enable_sync
-from tests.parts.installation import Answer, Installation, free_port
+from tests.parts.installation import Answer, Installation
+from tests.parts.ports import free_port
 
 PEOPLE = company.found(300)
 LEAVER, DISABLED = PEOPLE.in_group("design")[3], PEOPLE.in_group("design")[4]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.parts.installation import Installation, free_port, run
+from tests.parts.installation import Installation, run
+from tests.parts.ports import free_port
 
 
 @pytest.fixture(autouse=True)

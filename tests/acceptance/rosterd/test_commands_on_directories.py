@@ -17,7 +17,8 @@ from rosterd.service import Service
 from tests.parts import slapd
 from tests.parts.enabled import enable_sync
 from tests.parts.fences import ALONE
-from tests.parts.installation import Answer, Installation, free_port
+from tests.parts.installation import Answer, Installation
+from tests.parts.ports import free_port
 
 PEOPLE = company.found(40)
 

@@ -26,8 +26,9 @@ from ledger.errors import BadInput
 from rosterd.lab import own_copy, place
 from rosterd.loading import load
 from tests.parts.chromium import chromium
-from tests.parts.installation import Installation, free_port
+from tests.parts.installation import Installation
 from tests.parts.installed import ROOT
+from tests.parts.ports import free_port, free_ports
 
 _SECONDS = 60.0
 END = "Ctrl-C here ends"
@@ -109,7 +110,7 @@ def read_until(child: subprocess.Popen[str], text: str) -> str:
 @contextmanager
 def a_lab(shell: Shell, acme: Installation, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A lab that runs, and what it printed."""
-    ports = free_ports()
+    ports = own_ports()
     words = ("rosterd", "-c", str(acme.file), "lab", *ports, *options)
     child = shell.leaves_running(shlex.join(words))
     try:
@@ -119,22 +120,10 @@ def a_lab(shell: Shell, acme: Installation, *options: str) -> Iterator[tuple[sub
         assert child.wait(30) == 0
 
 
-def free_ports() -> tuple[str, ...]:
+def own_ports() -> tuple[str, ...]:
     """Options with ports nobody has: for the provider, for two name servers, for the mail server and its page."""
-    names, mail = two_in_a_row(socket.SOCK_DGRAM), two_in_a_row(socket.SOCK_STREAM)
+    names, mail = free_ports(2)[0], free_ports(2)[0]
     return ("--idp-port", str(free_port()), "--dns-port", str(names), "--mail-port", str(mail))
-
-
-def two_in_a_row(kind: socket.SocketKind) -> int:
-    while True:
-        first = free_port()
-        try:
-            for port in (first, first + 1):
-                with socket.socket(socket.AF_INET, kind) as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return first
 
 
 def walk(shell: Shell, printed: str) -> str:
@@ -233,7 +222,7 @@ def test_what_a_lab_with_a_copy_prints_leads_to_sync(shell: Shell, acme: Install
     assert "put into" not in read_until(again, END)
     again.terminate()
     assert again.wait(30) == 0
-    other = shlex.join(("rosterd", "-c", str(acme.file), "lab", "--write", *free_ports()))
+    other = shlex.join(("rosterd", "-c", str(acme.file), "lab", "--write", *own_ports()))
     assert "for other ports" in shell.types(other, code=2)
 
 
@@ -249,7 +238,7 @@ def test_what_a_lab_says_to_put_into_ones_own_files_leads_to_sync(shell: Shell, 
 
 
 def test_programs_get_the_same_as_one_document(shell: Shell, acme: Installation) -> None:
-    child = shell.leaves_running(shlex.join(("rosterd", "-c", str(acme.file), "lab", *free_ports(), "--json")))
+    child = shell.leaves_running(shlex.join(("rosterd", "-c", str(acme.file), "lab", *own_ports(), "--json")))
     assert child.stdout is not None
     text = ""
     while not text.endswith("\n}\n"):
@@ -262,7 +251,7 @@ def test_programs_get_the_same_as_one_document(shell: Shell, acme: Installation)
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_nothing_of_a_lab_outlives_it(shell: Shell, acme: Installation, number: signal.Signals) -> None:
-    child = shell.leaves_running(shlex.join(("rosterd", "-c", str(acme.file), "lab", *free_ports())))
+    child = shell.leaves_running(shlex.join(("rosterd", "-c", str(acme.file), "lab", *own_ports())))
     read_until(child, END)
     children = descendants(child.pid)
     assert len(children) == 4
@@ -275,7 +264,7 @@ def test_nothing_of_a_lab_outlives_it(shell: Shell, acme: Installation, number: 
 
 
 def test_a_lab_whose_provider_died_says_so_and_ends(shell: Shell, acme: Installation) -> None:
-    child = shell.leaves_running(shlex.join(("rosterd", "-c", str(acme.file), "lab", *free_ports())))
+    child = shell.leaves_running(shlex.join(("rosterd", "-c", str(acme.file), "lab", *own_ports())))
     read_until(child, END)
     victim, *others = sorted(descendants(child.pid))
     os.kill(victim, signal.SIGKILL)
@@ -288,7 +277,7 @@ def test_a_lab_whose_provider_died_says_so_and_ends(shell: Shell, acme: Installa
 @pytest.mark.parametrize("option", ["--idp-port", "--dns-port", "--mail-port"])
 def test_a_port_in_use_is_named(acme: Installation, option: str) -> None:
     kind = socket.SOCK_DGRAM if option == "--dns-port" else socket.SOCK_STREAM
-    options = dict(zip(*[iter(free_ports())] * 2, strict=True))
+    options = dict(zip(*[iter(own_ports())] * 2, strict=True))
     with socket.socket(socket.AF_INET, kind) as taken:
         taken.bind(("127.0.0.1", 0))
         if kind is socket.SOCK_STREAM:

@@ -31,7 +31,8 @@ from rosterd.handover import Handover
 from rosterd.loading import load
 from rosterd.service import Service
 from tests.parts import fresh
-from tests.parts.installation import Installation, free_port
+from tests.parts.installation import Installation
+from tests.parts.ports import free_port
 
 MOST = 400
 LIBRARIES = {"aiohttp", "aiosqlite", "alembic", "apscheduler", "cryptography", "dns", "duckdb", "keycloak", "ldap3",

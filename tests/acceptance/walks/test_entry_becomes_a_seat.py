@@ -22,7 +22,8 @@ from tests.parts import company as slapd_company
 from tests.parts import slapd
 from tests.parts.dns import NameServers, name_servers
 from tests.parts.idp import running_idp
-from tests.parts.installation import Answer, Installation, free_port
+from tests.parts.installation import Answer, Installation
+from tests.parts.ports import free_port
 
 PEOPLE = company.found(300)
 

@@ -16,6 +16,7 @@ from connector.directory.ldap.find import anchor_values, escaped
 from connector.directory.sources import open_finder
 from tests.contract.directory.conftest import OpenSource
 from tests.parts import company, directory_words, samba, slapd
+from tests.parts.ports import free_port
 from tests.parts.scim_server import ScimServer, of_firm, serving
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -162,7 +163,7 @@ async def test_p6_an_entry_outside_the_filter_is_named_and_is_nobody(
 async def test_p6_a_directory_that_cannot_be_asked_says_why(
     open_server: OpenSource, firm: company.Firm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nowhere = f"ldaps://localhost:{slapd.free_port()}"
+    nowhere = f"ldaps://localhost:{free_port()}"
     found = await find(open_server, tmp_path, firm.people[5].mail, servers=[nowhere])
     assert nowhere in found.unread
     monkeypatch.setenv("READER_PASSWORD", "wrong")
@@ -174,7 +175,7 @@ async def test_p6_a_directory_that_cannot_be_asked_says_why(
 
 async def test_p6_the_next_server_is_asked(open_ldap: OpenSource, server: slapd.Slapd, firm: company.Firm,
                                            tmp_path: Path) -> None:  # fmt: skip
-    nowhere = f"ldaps://localhost:{slapd.free_port()}"
+    nowhere = f"ldaps://localhost:{free_port()}"
     found = await find(open_ldap, tmp_path, firm.people[5].mail, servers=[nowhere, server.tls_url])
     assert len(found.entries) == 1
     assert found.server == server.tls_url

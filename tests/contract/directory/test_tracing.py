@@ -18,6 +18,7 @@ from connector.directory.scim.settings import ScimSettings
 from connector.directory.sources import open_source
 from tests.contract.directory.conftest import OpenSource
 from tests.parts import company, scim_server, slapd
+from tests.parts.ports import free_port
 from tests.parts.proxy import Fault, between
 from tests.parts.scim_server import ScimServer, identifier
 from tests.parts.tamper import lying
@@ -79,7 +80,7 @@ async def test_e1_what_cannot_be_asked_is_unknown(
     open_ldap: OpenSource, server: slapd.Slapd, firm: company.Firm
 ) -> None:
     somebody = firm.people[0].anchor
-    gone = await trace(open_ldap(servers=[f"ldap://127.0.0.1:{slapd.free_port()}"], plaintext=True), somebody)
+    gone = await trace(open_ldap(servers=[f"ldap://127.0.0.1:{free_port()}"], plaintext=True), somebody)
     assert (dict(gone.found), "cannot connect" in gone.unknown) == ({}, True)
     for fault in (Fault("cut", 0, 3), Fault("code", 0, 51), Fault("code", 0, 50)):
         with between(server.port, fault) as proxy:

@@ -14,6 +14,7 @@ from connector.directory.mapping import AttributeRules
 from connector.directory.settings import LdapSettings
 from tests.contract.directory.conftest import OpenSource
 from tests.parts import company, slapd
+from tests.parts.ports import free_port
 from tests.parts.proxy import Fault, between
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -99,7 +100,7 @@ async def test_d4_a_reading_that_broke_off_is_begun_again(open_ldap: OpenSource,
 async def test_d12_the_next_server_is_used_and_the_reading_stays_on_it(
     open_ldap: OpenSource, server: slapd.Slapd
 ) -> None:
-    dead = f"ldap://127.0.0.1:{slapd.free_port()}"
+    dead = f"ldap://127.0.0.1:{free_port()}"
     reading = await read(open_ldap, "design", servers=[dead, server.tls_url])
     assert unknown(reading) == {}
     assert {scope.server for scope in reading.scopes.values()} == {server.tls_url}
@@ -118,7 +119,7 @@ async def test_d4_after_a_break_the_next_server_is_read_from_its_beginning(
 
 
 async def test_d12_an_unreachable_server_is_unknown(open_ldap: OpenSource) -> None:
-    url = f"ldaps://127.0.0.1:{slapd.free_port()}"
+    url = f"ldaps://127.0.0.1:{free_port()}"
     reading = await read(open_ldap, "design", servers=[url], attempts=2, sentinels=[company.READER])
     assert set(unknown(reading)) == {PEOPLE_SCOPE, "group:design"}
     assert all(reason.startswith(f"{url}: cannot connect") for reason in unknown(reading).values())
@@ -324,7 +325,7 @@ async def test_closing_a_source_ends_its_reading(open_ldap: OpenSource, server: 
 
 
 async def test_check_names_the_fix_for_each_server(open_ldap: OpenSource, server: slapd.Slapd) -> None:
-    dead = f"ldaps://127.0.0.1:{slapd.free_port()}"
+    dead = f"ldaps://127.0.0.1:{free_port()}"
     source = open_ldap(servers=[dead, server.tls_url])
     lines = (await source.check(ReadRequest(("design",), REQUESTED))).lines
     await source.close()

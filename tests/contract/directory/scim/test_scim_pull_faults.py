@@ -5,7 +5,6 @@ Nothing here may ever give a complete scope with somebody missing. Real HTTP ove
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -20,6 +19,7 @@ from connector.directory.mapping import AttributeRules, Person, map_entry
 from connector.directory.scim.settings import ScimSettings
 from connector.directory.sources import open_source
 from tests.parts import scim_server, slapd
+from tests.parts.ports import free_port
 from tests.parts.scim_server import ScimServer, error, identifier
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -365,10 +365,7 @@ async def test_d16_a_huge_body_is_not_read(server: ScimServer) -> None:
 
 
 async def test_d12_nobody_listens_and_deadlines(server: ScimServer) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        chosen = f"http://127.0.0.1:{free.getsockname()[1]}/scim"
-        unknown(await read(server, url=chosen, attempts=2), "cannot connect")
+    unknown(await read(server, url=f"http://127.0.0.1:{free_port()}/scim", attempts=2), "cannot connect")
     unknown(await read(server, deadline=timedelta(0)), "deadline")
 
 
