@@ -71,12 +71,16 @@ class BadInput(Final):
 
 
 class ManyErrors(BadInput):
-    """Several faults of one input, all of them at once, in the order of the input."""
+    """Several faults of one input, all of them at once, in the order of the input; one alone reads as itself."""
 
     def __init__(self, faults: Sequence[RosterdError], *, where: str = "", next_step: str = "") -> None:
         self.faults = tuple(faults)
+        if len(self.faults) == 1:
+            [only] = self.faults
+            super().__init__(only.what, where=only.where or where, next_step=only.next_step or next_step)
+            return
         lines = "\n".join(f"- {fault}" for fault in faults)
-        super().__init__(f"{len(self.faults)} error(s)\n{lines}", where=where, next_step=next_step)
+        super().__init__(f"{len(self.faults)} faults\n{lines}", where=where, next_step=next_step)
 
 
 class NotFound(Final):

@@ -14,7 +14,7 @@ from typer.completion import get_completion_inspect_parameters
 from typer.exceptions import Abort, TyperException
 from typer.main import get_command
 
-from rosterd.verbs.console import Session, report_error
+from rosterd.verbs.console import FILE, Session, report_error
 
 VERBS: dict[str, tuple[str, ...]] = {
     "starting": ("init",),
@@ -115,6 +115,8 @@ def options(
     """Read the global options."""
     session: Session = context.obj
     session.config, session.as_json, session.debug = config, as_json, debug
+    source = context.get_parameter_source("config")
+    FILE.set(str(config) if source is not None and source.name == "COMMANDLINE" else "")
 
 
 def run(arguments: Sequence[str]) -> int:

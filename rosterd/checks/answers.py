@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from connector.directory.base import Checked, CheckLine, Reading, ReadRequest, Source
 from ledger.errors import RosterdError
 from ledger.settings import show_duration
-from rosterd.checks.keys import failed
+from rosterd.checks.keys import failed, on_one_line
 from rosterd.readiness import ask_daemon
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def _measured(
     try:
         return await asyncio.wait_for(measure(service, name, setup, readings), _DEADLINE.total_seconds())
     except RosterdError as error:
-        step, why = error.next_step or step, error.what
+        step, why = error.next_step or step, on_one_line(error)
     except TimeoutError:
         pass
     return CheckLine(True, f"{name}: what a plan would hold is not known: {why}", step, note=True)

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from connector.directory.base import CheckLine
-from ledger.errors import RosterdError
+from ledger.errors import ManyErrors, RosterdError
 from ledger.secret import SecretRef
 from rosterd.loading import Document, documents
 from rosterd.settings import OrganizationSettings, Settings
@@ -80,8 +80,15 @@ def secrets_of(*models: BaseModel) -> Iterator[SecretRef]:
     yield from (value for model in models for _, value in values_of(model) if isinstance(value, SecretRef))
 
 
+def on_one_line(error: RosterdError) -> str:
+    """What is wrong; several faults one after the other."""
+    if isinstance(error, ManyErrors):
+        return "; ".join(f"{fault.where}: {fault.what}" if fault.where else fault.what for fault in error.faults)
+    return error.what
+
+
 def failed(what: str, error: RosterdError) -> CheckLine:
     """The line of a step that an error ended."""
     place = quote(error.where) if error.where.startswith("/") else error.where
     where = f" ({place})" if place else ""
-    return CheckLine(False, f"{what}: {error.what}{where}", error.next_step)
+    return CheckLine(False, f"{what}: {on_one_line(error)}{where}", error.next_step)

@@ -13,6 +13,8 @@ from rosterd.checks.keys import failed, keys_of
 from rosterd.clock import utc_now
 from rosterd.settings import Settings
 
+_COUNTED = (("directory", "directories"), ("mapping", "mappings"), ("Team", "Teams"))
+
 
 def offline(settings: Settings) -> Iterator[CheckLine]:
     """Every step that reads files only; what the files say is right by itself, or they would not have been loaded."""
@@ -37,7 +39,8 @@ def offline(settings: Settings) -> Iterator[CheckLine]:
         yield from directories.names(keys)
         what = (keys.settings.directories, keys.settings.mappings, keys.settings.teams)
         counts = [len(items) for items in what]
-        yield CheckLine(True, f"{name}: {counts[0]} directories, {counts[1]} mappings, {counts[2]} Teams")
+        said = (f"{n} {one if n == 1 else many}" for n, (one, many) in zip(counts, _COUNTED, strict=True))
+        yield CheckLine(True, f"{name}: {', '.join(said)}")
     yield from mail.templates(settings, customers)
     folder = settings.installation.database.folder
     if folder is not None and not (file := folder / "ledger.db").is_file():

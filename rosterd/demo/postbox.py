@@ -65,7 +65,9 @@ class Postbox:
         if found is None:
             raise web.HTTPNotFound(text="there is no such mail")
         head = "".join(
-            f"{name}: {escape(str(found[name]))}<br>" for name in ("From", "Reply-To", "To", "Date", "Subject")
+            f"{name}: {escape(str(found[name]))}<br>"
+            for name in ("From", "Reply-To", "To", "Date", "Subject")
+            if name in found
         )
         return web.Response(text=f"<p>{head}</p><hr>{html_of(found)}", content_type="text/html", headers=_POLICY)
 

@@ -49,6 +49,7 @@ def installation_tables(lab: Lab) -> str:
     """What rosterd.toml has to say, as TOML."""
     resolvers = ", ".join(json.dumps(address) for address in lab.resolvers)
     mail = f'[mail]\nhost = "{HOST}"\nport = {lab.mail_port}\nsecurity = "none"\nsender = "accounts@vendor.example"\n'
+    mail += 'operator = "operator@vendor.example"\n'
     return f"[dns]\nresolvers = [{resolvers}]\n\n[saml]\nallow_http_on_loopback = true\n\n{mail}"
 
 

@@ -62,6 +62,9 @@ SHORT_ID = 12
 _CHOSEN: ContextVar[list[str]] = ContextVar("chosen", default=[])  # noqa: B039 - replaced as soon as settings are read
 """The organization that was asked about, where the installation has several."""
 
+FILE: ContextVar[str] = ContextVar("file", default="")
+"""The admin file as it was typed on the command line."""
+
 _CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What ends a line, steers a terminal, turns the direction of text, or is half of a character."""
 _WHOLE = 40
@@ -122,7 +125,7 @@ class Several:
     @property
     def lines(self) -> Sequence[str]:
         """Each under its heading."""
-        from rosterd.verbs.several import named
+        from rosterd.verbs.pasted import named
 
         return [
             line
@@ -200,13 +203,14 @@ def ask_why() -> str:
 
 
 def _typed(text: str) -> str:
-    """What is printed of one organization of several: commands in it name that organization."""
-    chosen = set(_CHOSEN.get())
-    if len(chosen) != 1:
+    """What is printed, with commands that work as they stand."""
+    chosen, file = set(_CHOSEN.get()), FILE.get()
+    if "rosterd " not in text or (len(chosen) != 1 and not file):
         return text
-    from rosterd.verbs.several import named
+    from rosterd.verbs.pasted import named, of_file
 
-    return named(text, chosen.pop())
+    text = named(text, chosen.pop()) if len(chosen) == 1 else text
+    return of_file(text, file) if file else text
 
 
 def exit_code(result: Result) -> int:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from rosterd import cli
 from tests.parts.ports import free_port
@@ -66,8 +67,9 @@ class Installation:
         return self.folder / "organizations" / "acme.toml"
 
     def rosterd(self, *arguments: str) -> Answer:
-        """One command, in this process."""
-        return run("--config", str(self.file), *arguments)
+        """One command, in this process; its file is named by the environment, so commands it prints are short."""
+        with patch.dict(os.environ, {"ROSTERD_CONFIG": str(self.file)}):
+            return run(*arguments)
 
     def edit(self, name: str, before: str, after: str) -> None:
         """Replace text in a file."""

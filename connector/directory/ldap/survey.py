@@ -123,7 +123,7 @@ class _Asker:
             scope = membership.base_scope(proof, self._settings.groups_base)
             lines.append(CheckLine(False, f"{self._settings.groups_base}: {scope.reason}", fix_for(scope.reason)))
         else:
-            shown = f"{len(groups)} groups{' on the first pages' if proof.cut else ''}"
+            shown = f"{len(groups)} group{'' if len(groups) == 1 else 's'}{' on the first pages' if proof.cut else ''}"
             lines.append(CheckLine(True, f"{self._settings.groups_base}: {shown}"))
         return Survey(tuple(lines), by_name([self._group(entry) for entry in groups]), proof.cut)
 

@@ -53,7 +53,7 @@ def status(context: typer.Context, organization: OneOrganization = "", as_json: 
 
     async def work(service: Service) -> Result:
         from rosterd.readiness import ask_daemon
-        from rosterd.verbs.several import named
+        from rosterd.verbs.pasted import named
 
         names = (
             [service.settings.customer(organization).organization.id] if organization else service.settings.customers

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from ledger.errors import BadInput, Unavailable
+from ledger.errors import BadInput, NotFound, Unavailable
 from rosterd.verbs.console import Json, OneOrganization, Session, Shown, answer, choose, write_json, write_lines
 
 lab = typer.Typer(
@@ -81,12 +81,14 @@ def publish(
     as_json: Json = False,
 ) -> None:
     """Publish a TXT record in the lab's own zone; its name servers show it at once."""
+    from connector.sso.gate.domains import RECORD_PREFIX
     from rosterd.lab import place
 
     session: Session = context.obj
     session.as_json = session.as_json or as_json
     records = place.publish(place.folder_of(session.config, folder), name, value)
-    lines = (f"published: {name}  TXT  {value}", "  → then: rosterd sso verify DOMAIN")
+    domain = name.rstrip(".").removeprefix(f"{RECORD_PREFIX}.")
+    lines = (f"published: {name}  TXT  {value}", f"  → then: rosterd sso verify {domain}")
     answer(session, Shown(lines, {"name": name, "records": list(records)}))
 
 
@@ -109,7 +111,10 @@ def withdraw(
 @lab.command("sign-in")
 def sign_in(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(metavar="URL", help="The page that rosterd sso test printed, in quotes.")],
+    url: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="What rosterd sso test printed, or an invite's link; in quotes."),
+    ],
     mail: Annotated[str, typer.Argument(metavar="MAIL", help="Whom the lab's identity provider vouches for.")],
     as_json: Json = False,
 ) -> None:
@@ -117,12 +122,13 @@ def sign_in(
     import aiohttp
 
     from rosterd.checks.addresses import is_loopback
-    from rosterd.demo.signon_acts import sign_in as browse
+    from rosterd.demo.signon_acts import claim, sign_in
 
     session: Session = context.obj
     session.as_json = session.as_json or as_json
     if not is_loopback(urlsplit(url).hostname or ""):
         raise BadInput(f"{url} is not on this machine", where="URL", next_step="give the page of rosterd sso test")
+    browse = claim if urlsplit(url).path.endswith("/invite") else sign_in
     try:
         page = asyncio.run(browse(url, mail))
     except (aiohttp.ClientError, OSError) as error:
@@ -131,6 +137,31 @@ def sign_in(
         ) from error
     done = "passed" in page or "Welcome" in page
     answer(session, Shown((page,), {"page": page, "signed_in": done}, exit_code=0 if done else 3))
+
+
+@lab.command()
+def mail(
+    context: typer.Context,
+    address: Annotated[str, typer.Argument(metavar="MAIL", help="To whom it went.")],
+    folder: Folder = None,
+    as_json: Json = False,
+) -> None:
+    """Print the newest mail that the lab's mail server has for an address, as text: an invite's link is in it."""
+    from rosterd.demo.postbox import mails, text_of
+    from rosterd.lab import place
+
+    session: Session = context.obj
+    session.as_json = session.as_json or as_json
+    kept = [found for _, found in mails(place.folder_of(session.config, folder) / "mails")]
+    for found in reversed(kept):
+        if address.casefold() in {to.addr_spec.casefold() for to in found["To"].addresses}:
+            text = text_of(found).rstrip().replace("\r\n", "\n").split("\n")
+            head = {name: str(found[name]) for name in ("From", "To", "Subject")}
+            lines = (*(f"{name}: {value}" for name, value in head.items()), "", *text)
+            answer(session, Shown(lines, {**head, "text": text}))
+    raise NotFound(
+        f"{address} has no mail among {len(kept)}", where="MAIL", next_step="rosterd outbox list says what waits"
+    )
 
 
 def add_to(app: typer.Typer) -> None:

@@ -45,7 +45,7 @@ def typed(acme: Installation, command: str, *answers: str, columns: int = 80, **
     program, *words = shlex.split(command)
     assert program == "rosterd", command
     under = {"COLUMNS": str(columns), "TERM": "xterm-256color", **more}
-    with at_a_terminal(["-c", str(acme.file), *words], cwd=acme.folder, under=under) as terminal:
+    with at_a_terminal(words, cwd=acme.folder, under=under) as terminal:
         for answer in answers:
             terminal.answer(r"Why\?", answer)
         return Screen(terminal.end(), terminal.shown)
