@@ -12,6 +12,7 @@ from connector.directory.assembly import PEOPLE
 from connector.directory.base import CheckLine, Reading, Scope
 from connector.directory.mapping import AttributeRules, Person, Unmappable, map_entry
 from connector.directory.names import dn_key
+from ledger.counted import counted
 
 _NAMED = 5
 
@@ -80,7 +81,7 @@ def mask(text: str) -> str:
 
 def _scope_line(scope: Scope) -> CheckLine:
     if scope.complete:
-        pages = f", {scope.pages} page(s)" if scope.name.startswith(PEOPLE) else ""
+        pages = f", {counted(scope.pages, 'page')}" if scope.name.startswith(PEOPLE) else ""
         return CheckLine(True, f"{scope.name}: {scope.entries} entries{pages}")
     return CheckLine(False, f"{scope.name}: {scope.reason}", fix_for(scope.reason))
 

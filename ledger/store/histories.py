@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Table, func, literal, or_, select
 
+from ledger.counted import counted
 from ledger.store.book import Reader
 from ledger.store.tables import metadata, people, seats
 
@@ -82,7 +83,7 @@ async def backward(reader: Reader) -> list[str]:
         if "valid_to" in table.c:
             wrong = await _wrong(reader, table)
             if wrong:
-                found.append(f"{table.name}: {wrong} row(s) run backwards or overlap")
+                found.append(f"{table.name}: {counted(wrong, 'row')} running backwards or overlapping")
     return found
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from connector.directory.base import CheckLine
 from connector.directory.settings import LdapSettings, LdifSettings
+from ledger.counted import counted
 from ledger.errors import RosterdError
 from ledger.modes import open_to_others
 from ledger.secret import SecretRef
@@ -239,7 +240,7 @@ def _terms(
     elif soon:
         yield keys.note(path, f"certificates in {shown} end soon: {_some(soon)}", fix)
     else:
-        yield CheckLine(True, f"{name}: {len(found)} certificate(s), none of which ends soon")
+        yield CheckLine(True, f"{name}: {counted(len(found), 'certificate')}, none of which ends soon")
 
 
 def _own_certificate(keys: Keys, place: Place, item: LdapSettings) -> Iterator[CheckLine]:

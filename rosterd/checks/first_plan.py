@@ -82,8 +82,9 @@ def _words(planned: Planned) -> str:
     """``invite 12 people, assign 7 seats (5 short); hold the changes of 12 people: …``."""
     from connector.reconcile.guard.limits import reasons
     from connector.reconcile.plan.changes import Kind
-    from connector.reconcile.plan.words import counted, people
+    from connector.reconcile.plan.words import people
     from connector.reconcile.show.text import people_by_word
+    from ledger.counted import counted
 
     if planned.plan.empty:
         return "change nothing" + _unknown(planned)

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from connector.directory import dn
 from ledger.errors import BadInput
-from ledger.identity import a_label
+from ledger.identity import Email, a_label
 from ledger.team import ORGANIZATION_ID
 from rosterd import references
 from rosterd.faults import model_faults
@@ -84,7 +84,7 @@ class Answers:
     """Everything that is asked. ``servers``: addresses; of ``scim-pull`` its one address, of ``ldif`` its file.
 
     ``bind_dn`` may be one of ``WITHOUT_PASSWORD``; ``bind_password`` is a reference, with ``scim-pull`` to its token.
-    Paths are relative to where the command was started.
+    Paths are relative to where the command was started. ``primary_admin``: address of who administers the Teams (R6).
     """
 
     organization: str = "acme"
@@ -99,6 +99,7 @@ class Answers:
     people_base: str = ""
     groups_base: str = ""
     mappings: tuple[ChosenGroup, ...] = ()
+    primary_admin: str = ""
 
     @property
     def mail_domain(self) -> str:
@@ -125,11 +126,11 @@ class Answers:
             "domains": [{"name": domain}],
         }
         if self.kind is DirectoryKind.LATER:
-            return {**found, "teams": [{"name": "Design", "primary_admin": f"admin@{domain}"}]}
+            return {**found, "teams": [{"name": "Design", "primary_admin": self.primary_admin or f"admin@{domain}"}]}
         teams: dict[str, str] = {}
         for chosen in self.mappings:
             teams.setdefault(chosen.team.casefold(), chosen.team)
-        found["teams"] = [{"name": team, "primary_admin": ""} for team in teams.values()]
+        found["teams"] = [{"name": team, "primary_admin": self.primary_admin} for team in teams.values()]
         found["directories"] = [self._directory(file, folder)]
         ids: list[str] = []
         for chosen in self.mappings:
@@ -180,6 +181,10 @@ class Answers:
             a_label(self.mail_domain)
         except ValueError as error:
             yield BadInput(str(error), where=OPTIONS["domain"], next_step="name the domain of the mail addresses")
+        try:
+            Email.parse(self.primary_admin or "somebody@acme.example")
+        except ValueError as error:
+            yield BadInput(str(error), where=OPTIONS["primary_admin"], next_step="write local@domain")
         needed = list(_NEEDED.get(self.kind, ()))
         if self.kind.is_server and self.bind_dn not in ("", *WITHOUT_PASSWORD):
             needed.append("bind_password")
@@ -261,7 +266,7 @@ def _reference(text: str, file: Path, folder: Path) -> str:
 def _option(place: Place) -> str:
     """The option whose answer stands at a place of the file."""
     section, *rest = place or ("",)
-    if section in {"teams", "mappings"}:
+    if section in {"teams", "mappings"} and "primary_admin" not in rest:
         return OPTIONS["mappings"]
     if section == "domains":
         return OPTIONS["domain"]

@@ -55,5 +55,6 @@ OPTIONS = {
     "people_base": "--people-base",
     "groups_base": "--groups-base",
     "mappings": "--map",
+    "primary_admin": "--primary-admin",
 }
 """Answer → the option that gives it."""

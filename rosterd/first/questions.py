@@ -29,6 +29,7 @@ from rosterd.first.kinds import MEANINGS, OPTIONS, DirectoryKind
 from rosterd.first.steps import ask_for
 
 SHOWN_GROUPS = 40
+_NOBODY = "nobody yet"
 _ABOUT_THE_DIRECTORY = ("servers", "tls_ca", "plaintext", "bind_dn", "bind_password", "people_base", "groups_base")
 
 
@@ -202,6 +203,9 @@ class Questions:
         while chosen is None:
             chosen = typer.prompt("Groups", default="none", value_proc=read)
         self.answers = replace(self.answers, mappings=tuple(self._mapping(group) for group in chosen))
+        if chosen:
+            why = "Who administers these Teams, by mail address: who is told of their seats, and reads their reports."
+            self._ask("primary_admin", "Primary Admin", why, _NOBODY, _somebody)
 
     def _mapping(self, group: SurveyedGroup) -> ChosenGroup:
         _say(f"{group.name} ({group.size}):")
@@ -228,6 +232,10 @@ class Questions:
             return typed
 
         typer.prompt(text, default=default, value_proc=taken)
+
+
+def _somebody(typed: str) -> str:
+    return "" if typed.strip() == _NOBODY else typed.strip()
 
 
 def _yes(typed: str) -> bool:

@@ -236,8 +236,9 @@ def _day(text: str) -> date:
 def held_lines(item: HeldSet, limits: LimitSettings, now: datetime) -> Sequence[str]:
     """How a held set stands, and what lets it through."""
     from connector.reconcile.plan.freeze import frozen
-    from connector.reconcile.plan.words import counted, expiry, moment, people
+    from connector.reconcile.plan.words import expiry, moment, people
     from connector.reconcile.show.awaiting import approve_command
+    from ledger.counted import counted
 
     kinds = Counter(str(change["kind"]) for change in item.changes)
     who = people(len({change["subject"] for change in item.changes}))

@@ -64,6 +64,9 @@ def init(
             help="A group (DN or name) that gives a Team and seats; repeatable. The last = separates.",
         ),
     ] = None,
+    primary_admin: Annotated[
+        str | None, typer.Option("--primary-admin", metavar="MAIL", help="Who administers the Teams that --map names.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a first configuration and generate its keys (mode 0600). Overwrites nothing.
@@ -89,6 +92,7 @@ def init(
         "people_base": people_base,
         "groups_base": groups_base,
         "mappings": tuple(map(ChosenGroup.parse, mapped)) if mapped else None,
+        "primary_admin": primary_admin,
     }
     given = {key: value for key, value in typed.items() if value is not None}
     asks = not session.as_json and sys.stdin.isatty() and sys.stdout.isatty()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from ledger.counted import counted
+
 
 @dataclass(slots=True)
 class Trail:
@@ -53,7 +55,7 @@ def same_total(trail: Trail) -> str:
 def all_counted(trail: Trail) -> str:
     """Proof 2: as many different ids came as totalResults says; nothing came without an id."""
     if trail.nameless:
-        return f"{trail.nameless} resource(s) have no id"
+        return f"{counted(trail.nameless, 'resource')} without an id"
     stopped = bool(trail.torn)  # then the count says nothing new
     if not stopped and trail.total is not None and trail.total != len(trail.ids):
         return f"totalResults says {trail.total}, and {len(trail.ids)} different ids came"

@@ -22,6 +22,7 @@ from connector.reconcile.plan.recorded import GrantRow, SeatRow
 from connector.reconcile.policy.policy import Policy, Rule
 from connector.reconcile.show.documents import planned_json
 from connector.reconcile.show.text import counts_text, people_lines, problem_lines, short, unknown_line
+from ledger.counted import counted
 from ledger.identity import MANUAL, IdentityState
 
 _ACTIVE = IdentityState.ACTIVE.value
@@ -245,7 +246,8 @@ class _Work:
             found.append(Problem("not-in-group", text, rest))
         group = self.source.groups[self.rule.group]
         if rest and group.unresolved:
-            text = f"{len(group.unresolved)} member value(s) of group {self.rule.group} name nobody that was read"
+            number = counted(len(group.unresolved), "member value")
+            text = f"{number} of group {self.rule.group} naming nobody that was read"
             found.append(Problem("unresolved", text, tuple(sorted(group.unresolved)[:20])))
         return found
 

@@ -15,8 +15,9 @@ from connector.reconcile.outlook.seat_forecast import forecast
 from connector.reconcile.pipeline import Judgement
 from connector.reconcile.plan.changes import Kind, Plan, ScopeLine
 from connector.reconcile.plan.recorded import Recorded
-from connector.reconcile.plan.words import counted, moment, some
+from connector.reconcile.plan.words import moment, some
 from connector.reconcile.policy.policy import Policy
+from ledger.counted import counted
 from ledger.instant import to_text
 from ledger.store import outbox, runs
 from ledger.store.book import Book

@@ -10,6 +10,7 @@ from __future__ import annotations
 from connector.reconcile.by_hand.people import Edited, team_named
 from connector.reconcile.by_hand.rules import Act
 from ledger.audit import AuditEvent
+from ledger.counted import counted
 from ledger.jobs import Unleased
 from ledger.store import audit, last_readings, outbox, roster
 from ledger.store.book import Book
@@ -36,7 +37,7 @@ async def restrict(ledger: Ledger, organization: str, team: str, act: Act) -> Ed
             book, act, RESTRICTED, team_id, {"team": name, "team_id": team_id, "reason": act.reason, "seats": seats}
         )
     note = "no seat is lost: rosterd lift gives all of it back"
-    return Edited(team_id, True, f"Team {name} is restricted: access through its {seats} seat(s) stops", (note,))
+    return Edited(team_id, True, f"Team {name} is restricted: access through {counted(seats, 'seat')} stops", (note,))
 
 
 async def lift(ledger: Ledger, organization: str, team: str, act: Act) -> Edited:

@@ -12,6 +12,7 @@ from connector.reconcile.desired.seen import SourceSeen
 from connector.reconcile.plan.changes import PersonSeen, Problem
 from connector.reconcile.policy.person_fields import text_of, value_of
 from connector.reconcile.policy.policy import Policy, Rule
+from ledger.counted import counted
 
 Wants = dict[str, dict[str, list[Rule]]]
 """Source id → anchor → the mappings that mean this person, in the order of the file."""
@@ -60,7 +61,8 @@ def _unread(rule: Rule, source: SourceSeen | None, problems: list[Problem]) -> s
         if group.doubt:
             return group.doubt
         if group.unresolved:
-            text = f"{len(group.unresolved)} member value(s) of group {reference} name nobody that was read"
+            number = counted(len(group.unresolved), "member value")
+            text = f"{number} of group {reference} naming nobody that was read"
             problems.append(Problem("unresolved", text, tuple(sorted(group.unresolved)[:20])))
     return "" if rule.group or source.complete else "the people of its directory were not read to their end"
 

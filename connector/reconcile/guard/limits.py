@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from connector.reconcile.diff.kept_groups import left
-from connector.reconcile.plan import words
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan
 from connector.reconcile.plan.recorded import Recorded
 from connector.reconcile.plan.settings import LimitSettings
 from connector.reconcile.policy.policy import MAPPING, Policy
+from ledger.counted import counted
 from ledger.identity import IdentityState
 
 ORGANIZATION = "organization"
@@ -89,7 +89,7 @@ class Trip:
         if self.window == DOUBT:
             return self.scope
         if self.window == FREEZE:
-            return f"{self.scope}; {words.counted(self.people, 'person waits', 'people wait')}"
+            return f"{self.scope}; {counted(self.people, 'person waits', 'people wait')}"
         earlier = f" after {self.before} earlier" if self.before else ""
         allowed = f"the limit is {self.limit} in {self.window} ({self.population} people there)"
         return f"{self.scope}: {self.harm} of {self.people} people{earlier}; {allowed}"

@@ -20,6 +20,7 @@ from connector.reconcile.plan import words
 from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.recorded import Recorded, SeatRow
 from connector.reconcile.plan.settings import TeamSettings
+from ledger.counted import counted
 from ledger.coverage import Facts, Manages, Member, coverage, violations
 from ledger.identity import Email, IdentityState, fold
 from ledger.seat import CARRIES_BENEFITS, Offering, OfferingKind, Seat, SeatState, Subscription, Tier
@@ -56,7 +57,7 @@ class CoveragePreview:
         """In words; empty when the plan changes none of it."""
         out = []
         for item in self.owed:
-            what = [f"creates {words.counted(item.created, 'unpaid Business subscription')}"] if item.created else []
+            what = [f"creates {counted(item.created, 'unpaid Business subscription')}"] if item.created else []
             what += [f"cures {item.cured}"] if item.cured else []
             out.append(f"coverage (R13): this plan {' and '.join(what)} of {item.admin}")
         if self.empty_teams:

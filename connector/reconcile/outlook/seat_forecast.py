@@ -14,7 +14,8 @@ from typing import Any
 from connector.reconcile.diff.seat_pools import PoolKey
 from connector.reconcile.plan.changes import Bundle, Change, Kind, Plan
 from connector.reconcile.plan.recorded import Recorded
-from connector.reconcile.plan.words import counted, people
+from connector.reconcile.plan.words import people
+from ledger.counted import counted
 from ledger.seat import Subscription
 
 _MOVES_SEATS = frozenset({Kind.ASSIGN_SEAT, Kind.MOVE_SEAT, Kind.RELEASE_SEAT, Kind.WAIT})

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from ledger.counted import counted
 from ledger.instant import to_text
 
 _UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"))
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """``1 person``, ``3 people``: ``many`` is ``one`` with an s when left out."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def people(number: int) -> str:

@@ -17,6 +17,7 @@ from connector.reconcile.plan.changes import READING_DOUBTED, REMOVALS, Bundle, 
 from connector.reconcile.plan.words import people, some
 from connector.reconcile.show.awaiting import Awaiting
 from connector.reconcile.show.in_words import Group, grouped, headline, in_words, person_line, team_of
+from ledger.counted import counted
 
 _SHOWN = 12
 """Digits of a digest in messages; ``approve`` accepts any unique prefix of at least 8."""
@@ -226,7 +227,7 @@ def undone_lines(
     """Plain text lines of an undo: what is (or would be) restored, what is kept because it was edited since, and that
     what was undone of so many people does not come back by itself (E14)."""
     verb = "undid" if done else "would undo"
-    out = [f"{verb} run {run_id}: {len(changes)} change(s)"]
+    out = [f"{verb} run {run_id}: {counted(len(changes), 'change')}"]
     out += [f"  {change.subject}  {in_words(change)}" for change in changes[:_ROWS]]
     if len(changes) > _ROWS:
         out.append(f"  … and {len(changes) - _ROWS} more (--json shows all)")

@@ -19,6 +19,7 @@ from connector.reconcile.state import gate
 from connector.reconcile.state.load import REMOVAL, load
 from connector.reconcile.undo.restore import FIRST_IN_LINE, Restoration, Touched, bundled, restore
 from ledger.audit import AuditEvent
+from ledger.counted import counted
 from ledger.errors import NotFound, Refused
 from ledger.identity import IdentityState
 from ledger.instant import new_id
@@ -109,7 +110,7 @@ async def _commit(book: Book, policy: Policy, run_id: str, found: Restoration, r
     for _, change in found.changes:
         counts[change.kind.value] = counts.get(change.kind.value, 0) + 1
     state = RunState.APPLIED if found.changes else RunState.NOTHING
-    lines = (f"undid run {run_id}: {sum(counts.values())} change(s), {len(found.kept)} kept",)
+    lines = (f"undid run {run_id}: {counted(sum(counts.values()), 'change')}, {len(found.kept)} kept",)
     row = runs.RunRow(book.run_id, UNDO, state.value, request.actor, request.reason, request.now, book.at, "", counts,
                       [], [problem_json(problem) for problem in found.kept], run_id)  # fmt: skip
     await runs.record(book, row)

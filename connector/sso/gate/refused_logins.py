@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from connector.sso.gate.explain_refusal import NOT_CLAIMED, RELINK_HELD, WORDS, Refusal, refusal_of
+from ledger.counted import counted
 from ledger.instant import to_minute, to_text
 from ledger.store import pages
 from ledger.store.book import Reader
@@ -32,7 +33,7 @@ class RefusedLogins:
     @property
     def line(self) -> str:
         """One sentence with its next command."""
-        number = f"more than {self.count} sign-ins" if self.more else f"{self.count} sign-in(s)"
+        number = f"more than {self.count} sign-ins" if self.more else counted(self.count, "sign-in")
         meaning = WORDS.get(self.last.reason, (self.last.reason, ""))[0]
         return (
             f"{number} refused since {to_minute(self.since)}, none accepted; the last on {to_minute(self.last.at)}:"

@@ -26,6 +26,7 @@ from connector.sso.gate.explain_refusal import warning_in_words as test_warning_
 from connector.sso.gate.rebind_window import RebindWindow
 from connector.sso.gate.refused_logins import RefusedLogins, refused_logins
 from connector.sso.gate.sync import SyncStatus
+from ledger.counted import counted
 from ledger.instant import to_minute, to_text
 from ledger.store import claims, relinks
 from ledger.store import sso as rows
@@ -134,7 +135,7 @@ class BondStatus:
         """Plain text; none when there is nothing to say."""
         lines: tuple[str, ...] = ()
         if self.waiting:
-            lines += (f"{self.waiting} sign-in(s) by another subject wait", "  → rosterd sso relinks")
+            lines += (f"{counted(self.waiting, 'sign-in')} by another subject waiting", "  → rosterd sso relinks")
         if self.window:
             lines += (f"rebind window: until {to_text(self.window.until)}, {self.left} still bound as before",)
         return lines

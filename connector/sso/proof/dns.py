@@ -24,6 +24,7 @@ import dns.rdatatype
 from connector.sso.domain_names import registered
 from connector.sso.gate.domains import Answer, Finding, file_counts, record_name, tokens_of
 from connector.sso.settings import DnsSettings, Resolver
+from ledger.counted import counted
 
 NEEDED = 2
 """So many resolvers must say the same, positive or negative."""
@@ -207,5 +208,5 @@ def _absence(answer: ResolverAnswer) -> str:
     if tokens_of(answer.texts):
         return "the TXT record holds another token"
     if answer.outcome is Outcome.RECORDS:
-        return f"{len(answer.texts)} TXT record(s), none of them with the token"
+        return f"{counted(len(answer.texts), 'TXT record')}, none of them with the token"
     return answer.why

@@ -108,7 +108,8 @@ async def _sign_on(reader: Reader, now: datetime) -> list[Line]:
 
 
 async def _directories(reader: Reader, customer: Customer, now: datetime) -> list[Line]:
-    from connector.reconcile.plan.words import ago, counted
+    from connector.reconcile.plan.words import ago
+    from ledger.counted import counted
     from ledger.store import runs
 
     if not customer.settings.directories:

@@ -60,11 +60,14 @@ def test_every_question_up_to_mapped_groups(
         terminal.answer(r"Offering codes, with commas between \[none\]", "CAD,RENDER")
         terminal.answer(r"Team \[Żuraw, dźwig\]", "Cranes")
         terminal.answer(r"Offering codes, with commas between \[none\]", "")
+        terminal.answer(r"Primary Admin \[nobody yet\]", "anna")
+        assert "is not a mail address" in terminal.answer(r"Primary Admin \[nobody yet\]", "anna@firma.example")
         assert terminal.end() == 0, terminal.shown
     assert company.PASSWORD not in (tmp_path / "etc" / "organizations" / "acme.toml").read_text(encoding="utf-8")
     file = written(tmp_path / "etc")
     assert file["organization"]["name"] == "Acme Sp. z o.o."
     assert file["domains"] == [{"name": "firma.example"}]
+    assert {item["primary_admin"] for item in file["teams"]} == {"anna@firma.example"}
     [directory] = file["directories"]
     assert directory["bind_password"] == "env:ACME_LDAP_PASSWORD"
     assert [(item["id"], item["group"], item["team"], item["offerings"]) for item in file["mappings"]] == [
@@ -124,6 +127,7 @@ def test_an_ldif_file_shows_its_groups(tmp_path: Path) -> None:
         assert "40 people mapped" in terminal.answer(r"Groups \[none\]", "site")
         terminal.answer(r"Team \[site\]", "Site")
         terminal.answer("Offering codes", "FIELD")
+        terminal.answer("Primary Admin", "")
         assert terminal.end() == 0, terminal.shown
     file = written(tmp_path)
     assert file["directories"] == [{"id": "corp", "kind": "ldif", "file": "../export.ldif"}]

@@ -106,7 +106,7 @@ async def test_rows_made_by_hosts_whose_clocks_differ_are_held_by_the_books_time
         assert await histories.backward(reader) == []
     await rows(ledger, [(0, None), (4, 6)], "two at once")
     async with ledger.read("acme") as reader:
-        assert await histories.backward(reader) == ["seat: 1 row(s) run backwards or overlap"]
+        assert await histories.backward(reader) == ["seat: 1 row running backwards or overlapping"]
 
 
 async def test_the_days_between_are_folded_again_unless_their_events_are_gone(ledger: Ledger) -> None:

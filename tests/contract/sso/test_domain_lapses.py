@@ -74,7 +74,7 @@ async def standing(world: World) -> tuple[list[Any], list[Any], list[str]]:
     ("answer", "why", "waits"),
     [
         ("absent", "the name does not exist (NXDOMAIN)", (H, H, 24 * H)),  # the record is gone
-        ("absent", "1 TXT record(s), none of them with the token", (H, H, 24 * H)),  # a wildcard, somebody else's
+        ("absent", "1 TXT record, none of them with the token", (H, H, 24 * H)),  # a wildcard, somebody else's
         ("unreadable", "the resolver answered SERVFAIL", (DAY,) * 7),
         ("unreadable", "the resolvers disagree: a shows the record, b does not (yet)", (DAY,) * 7),
     ],

@@ -354,7 +354,7 @@ async def test_n2_status_counts_refused_logins_since_the_last_accepted_one(acme:
         found = await steps.status(reader, now=NOW + 3 * minute)
     assert found.refused is not None
     assert found.refused.line == (
-        "2 sign-in(s) refused since 2026-03-02 09:01 UTC, none accepted; the last on 2026-03-02 09:02 UTC: the"
+        "2 sign-ins refused since 2026-03-02 09:01 UTC, none accepted; the last on 2026-03-02 09:02 UTC: the"
         " signature is not by a valid certificate of the connected metadata, or the response was changed (not_verified)"
         f" → rosterd sso explain {reference}"
     )

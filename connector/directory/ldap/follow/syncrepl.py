@@ -19,6 +19,7 @@ from connector.directory.ldap.wire import content_sync, decode
 from connector.directory.mapping import anchor_text
 from connector.directory.names import dn_key
 from connector.directory.settings import LdapSettings
+from ledger.counted import counted
 
 
 def position(found: server_state.Standing) -> dict[str, Any]:
@@ -137,7 +138,8 @@ def _search(
         raise Failed(f"{query.base}: {words(done.code, done.diagnostic)}", transient=done.code in TRANSIENT_CODES)
     if proof.referrals:
         shown = ", ".join(proof.referrals[:3])
-        raise Failed(f"{query.base}: {len(proof.referrals)} referral(s) not followed ({shown})", transient=False)
+        number = counted(len(proof.referrals), "referral")
+        raise Failed(f"{query.base}: {number} not followed ({shown})", transient=False)
     ended = content_sync.ended(last, 0, len(last))
     if ended is None:
         raise Failed(f"{query.base}: the server did not answer the sync control", transient=False)

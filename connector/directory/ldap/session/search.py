@@ -20,6 +20,7 @@ from ldap3.utils.asn1 import encode
 from connector.directory.base import Scope, ScopeState
 from connector.directory.ldap.session.connection import TRANSIENT_CODES, Failed, Session, words
 from connector.directory.ldap.wire import decode
+from ledger.counted import counted
 
 _CHUNK = 1 << 18
 _FLUSH = 4 << 20
@@ -109,7 +110,7 @@ def run(session: Session, query: Query, take: Taker, *, page_timeout: float) -> 
         proof.referrals = [url for url in proof.referrals if not query.elsewhere(url)]
     if proof.referrals:
         shown = ", ".join(proof.referrals[:3])
-        referred = f"{len(proof.referrals)} referral(s) not followed ({shown})"
+        referred = f"{counted(len(proof.referrals), 'referral')} not followed ({shown})"
         proof.reason = f"{proof.reason}; {referred}" if proof.reason else referred
     return proof
 

@@ -198,7 +198,7 @@ async def test_d12_a_referral_is_reported_and_never_followed(open_ldap: OpenSour
             reading = await read(open_ldap, "design", servers=[server.tls_url], tls_ca=str(server.ca))
         assert elsewhere.connections == 0
     assert list(unknown(reading)) == [PEOPLE_SCOPE]
-    assert f"1 referral(s) not followed ({elsewhere.url}" in unknown(reading)[PEOPLE_SCOPE]
+    assert f"1 referral not followed ({elsewhere.url}" in unknown(reading)[PEOPLE_SCOPE]
 
 
 async def test_d12_a_referral_instead_of_an_answer(open_ldap: OpenSource, server: slapd.Slapd) -> None:
