@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rosterd.verbs.console import Json, OneOrganization, Reason, Result, Session, Shown, answer, perform, progress
+from rosterd.verbs.console import (
+    Json,
+    OneOrganization,
+    Reason,
+    Result,
+    Session,
+    Shown,
+    answer,
+    chosen,
+    perform,
+    progress,
+)
 
 if TYPE_CHECKING:
     from connector.directory.base import CheckLine
@@ -99,8 +110,7 @@ def accept(
 
         now = service.clock()
         lines, found = [], {}
-        for name in [organization] if organization else list(service.settings.customers):
-            service.settings.customer(name)
+        for name in chosen(service.settings, organization):
             async with service.ledger.accept_clock(name, at=now) as book:
                 after = {"clock": to_text(now), "instant": to_text(book.at)}
                 await audit.append(book, [AuditEvent(actor(), "clock.accepted", "clock", reason, after=after)])

@@ -231,6 +231,11 @@ def choose(settings: Settings, organization: str) -> str:
     raise typer.BadParameter(f"name the organization (known: {known})")
 
 
+def chosen(settings: Settings, organization: str) -> list[str]:
+    """The organization that was named; all of them where none was."""
+    return [choose(settings, organization)] if organization else list(settings.customers)
+
+
 def write_json(document: Any) -> None:
     """One document on stdout."""
     import msgspec

@@ -21,6 +21,7 @@ from rosterd.verbs.console import (
     ask_why,
     at_a_terminal,
     choose,
+    chosen,
     perform,
     reading,
     visible,
@@ -62,7 +63,7 @@ def plan(
         from connector.reconcile import run
         from connector.reconcile.show.text import part_lines
 
-        names = [choose(service.settings, organization)] if organization else list(service.settings.customers)
+        names = chosen(service.settings, organization)
         if other is not None:
             from rosterd.loading import load_customer
 
@@ -189,7 +190,7 @@ def undo(
         from connector.reconcile import run
         from rosterd.service import actor
 
-        name, whole_id = await _owner(service, run_id, [organization] if organization else service.settings.customers)
+        name, whole_id = await _owner(service, run_id, chosen(service.settings, organization))
         async with service.leased(name) as fence, service.setup(name) as setup:
             return await run.undo(
                 service.ledger,

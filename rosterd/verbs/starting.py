@@ -183,7 +183,7 @@ class _Start:
                 self._folder / SAML_KEY, self._folder / SAML_CERTIFICATE, name=self._answers.mail_domain, now=utc_now()
             ):
                 folder.written += [SAML_KEY, SAML_CERTIFICATE]
-            settings = load(self._folder / "rosterd.toml", {})
+            settings = load(self._folder / "rosterd.toml")
             _make_stores(settings, folder)
         return folder, settings
 
@@ -242,14 +242,15 @@ def _lacking(settings: Settings, organizations: Sequence[str], unused: Sequence[
 
 
 def _make_stores(settings: Settings, folder: FirstFolder) -> None:
-    """An empty ledger and inbox, unless there is a ledger: no other command but ``serve`` makes one."""
-    from ledger.store.engine import Ledger
+    """An empty ledger and inbox, unless there is a ledger. What the environment puts elsewhere is left to ``serve``,
+    the only other command that makes any.
+    """
     from rosterd.service import Service
 
-    file = Ledger.file(settings.installation.database.url)
-    if file.exists():
+    place, own = settings.installation.database.folder, settings.file.parent
+    if place is None or not place.is_relative_to(own) or (file := place / "ledger.db").exists():
         return
-    names = [f"{file.parent.name}/{name}.db" for name in ("ledger", "inbox")]
+    names = [f"{place.relative_to(own)}/{name}.db" for name in ("ledger", "inbox")]
     folder.expect(*(f"{name}{end}" for name in names for end in ("", "-wal", "-shm")))
 
     async def make() -> None:

@@ -72,10 +72,9 @@ class AtKeycloak:
 
     def apart(self, *arguments: str) -> Answer:
         """A command in a process of its own, which can trust another authority than this one."""
-        command = [sys.executable, "-m", "rosterd.cli", "--config", str(self.installation.file), *arguments]
-        done = subprocess.run(
-            command, env={**os.environ, **self.trusting}, capture_output=True, text=True, timeout=120, check=False
-        )
+        command = [sys.executable, "-m", "rosterd.cli", *arguments]
+        own = {**os.environ, "ROSTERD_CONFIG": str(self.installation.file), **self.trusting}
+        done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=120, check=False)
         return Answer(done.returncode, done.stdout, done.stderr)
 
     def settle(self, schedule: str, **sso: str) -> None:

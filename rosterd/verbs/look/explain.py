@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.errors import NotFound, RosterdError
-from rosterd.verbs.console import Json, OneOrganization, Result, choose, perform
+from rosterd.verbs.console import Json, OneOrganization, Result, chosen, perform
 
 if TYPE_CHECKING:
     from connector.reconcile.explain.answer import Explanation
@@ -25,7 +25,7 @@ def explain(
     """Why this person has, waits for, or lost each thing, and what each directory says of them now."""
 
     async def work(service: Service) -> Result:
-        names = [choose(service.settings, organization)] if organization else list(service.settings.customers)
+        names = chosen(service.settings, organization)
         unknown: RosterdError = NotFound(f"nobody here has the address {mail!r}", next_step="check its spelling")
         outside: Explanation | None = None
         for name in names:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ledger.instant import to_minute, to_text
-from rosterd.verbs.console import SHORT_ID, Json, OneOrganization, Result, Shown, perform
+from rosterd.verbs.console import SHORT_ID, Json, OneOrganization, Result, Shown, chosen, perform
 
 if TYPE_CHECKING:
     from ledger.store.book import Reader
@@ -55,15 +55,12 @@ def status(context: typer.Context, organization: OneOrganization = "", as_json: 
         from rosterd.readiness import ask_daemon
         from rosterd.verbs.pasted import named
 
-        names = (
-            [service.settings.customer(organization).organization.id] if organization else service.settings.customers
-        )
         daemon = ask_daemon(service.settings.installation.server, required=True)
         lines, document = list[str](), dict[str, Any]()
         found = [Line("daemon", daemon.what.removeprefix("daemon: "), "" if daemon.ok else daemon.fix, not daemon.ok)]
         for line in found:
             lines += line.lines
-        for name in names:
+        for name in chosen(service.settings, organization):
             async with service.ledger.read(name) as reader:
                 rows = await _of(reader, service, service.settings.customer(name), service.clock())
             texts = [text for row in rows for text in row.lines]

@@ -352,3 +352,13 @@ def test_a_read_only_folder_is_said(mounted: Path) -> None:
     assert f"rosterd: {mounted / 'my etc'}: cannot be written: Read-only file system; nothing was written" in answer.err
     assert '→ name a folder of your own: rosterd init "$HOME/rosterd"' in answer.err
     assert answer.out == ""
+
+
+@pytest.mark.parametrize("url", ["postgresql://rosterd@127.0.0.1:1/rosterd", "sqlite:///{elsewhere}"])
+def test_a_ledger_that_the_environment_puts_elsewhere_is_left_to_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("ROSTERD_DATABASE_URL", url.format(elsewhere=tmp_path / "data"))
+    assert run("init", str(tmp_path / "etc")).code == 0
+    assert not (tmp_path / "etc" / "var").exists()
+    assert not (tmp_path / "data").exists()

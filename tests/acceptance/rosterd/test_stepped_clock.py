@@ -77,5 +77,6 @@ def ready(daemon: Daemon) -> tuple[int, str]:
 
 def apart(acme: Installation, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     """One command in a process of its own, under the moved clock."""
-    command = [sys.executable, "-m", "rosterd.cli", "--config", str(acme.file), *words]
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "rosterd.cli", *words]
+    own = {**os.environ, "ROSTERD_CONFIG": str(acme.file), **environment}
+    return subprocess.run(command, env=own, capture_output=True, text=True, check=False)
