@@ -49,7 +49,7 @@ def test_a_clock_that_cannot_be_right_is_told_until_it_is_corrected_or_accepted(
 ) -> None:
     clock, moved = movable(tmp_path)
     with acme.serving("--only", "connector", under=moved) as daemon:
-        assert ready(daemon) == (200, "")
+        assert becomes_ready(daemon)
         clock.write_text("-2h")
         status, why = ready(daemon)
         assert (status, "behind what was written last" in why) == (503, True)
@@ -58,13 +58,21 @@ def test_a_clock_that_cannot_be_right_is_told_until_it_is_corrected_or_accepted(
         assert "nothing is written" in refused.stderr
         assert "rosterd clock accept" in refused.stderr
         clock.write_text("+0")
-        assert ready(daemon) == (200, "")
+        assert becomes_ready(daemon)
         clock.write_text("-2h")
         assert ready(daemon)[0] == 503
         accepted = apart(acme, moved, "clock", "accept", "--reason", "the host was two hours ahead")
         assert accepted.returncode == 0, accepted.stderr
         assert "is accepted; its time stands at" in accepted.stdout
-        assert ready(daemon) == (200, "")
+        assert becomes_ready(daemon)
+
+
+def becomes_ready(daemon: Daemon) -> bool:
+    """Whether it does, on a busy machine too."""
+    end = time.monotonic() + 20
+    while ready(daemon) != (200, "") and time.monotonic() < end:
+        time.sleep(0.2)
+    return ready(daemon) == (200, "")
 
 
 def ready(daemon: Daemon) -> tuple[int, str]:
