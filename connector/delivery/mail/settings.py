@@ -11,9 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ledger.identity import Email
 from ledger.secret import SecretRef
-from ledger.settings import Duration, SettingsModel
-
-Language = Literal["en", "pl"]
+from ledger.settings import Duration, Language, SettingsModel
 
 
 def _address(value: str) -> str:
