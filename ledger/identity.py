@@ -89,14 +89,15 @@ class Email:
 
     @classmethod
     def parse(cls, text: str) -> Email:
-        """Parse ``local@domain``; raise ``ValueError`` naming what is wrong. One ``@``, printable only."""
+        """Parse ``local@domain``; raise ``ValueError`` naming what is wrong. One ``@``, printable only; a dot at the
+        end of the domain, as DNS writes it, is no part of ``text``."""
         clean = unicodedata.normalize("NFC", text.strip())
         local, at, domain = clean.partition("@")
         if not at or "@" in domain or not local or not domain:
             raise ValueError(f"{text!r} is not a mail address: exactly one @ with text on both sides")
         if len(clean) > 254 or not local.isprintable() or clean.split() != [clean]:
             raise ValueError(f"{text!r} is not a mail address: too long, or it holds spaces or control characters")
-        return cls(clean, f"{fold(local)}@{a_label(domain)}")
+        return cls(clean.rstrip("."), f"{fold(local)}@{a_label(domain)}")
 
     @classmethod
     def asserted(cls, text: str) -> Email:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from ipaddress import ip_network
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+Language = Literal["en", "pl"]
+"""Languages in which people are written to, in mails and on pages."""
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

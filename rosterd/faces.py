@@ -1,5 +1,5 @@
-"""Mounts what the two programs answer over HTTP: ``/v1``, ``/ingest``, ``/scim/v2``, ``/sso``, ``/admin/v1``, health;
-and to the operator, at an address of its own, metrics.
+"""Mounts what the two programs answer over HTTP: ``/``, ``/v1``, ``/ingest``, ``/scim/v2``, ``/sso``, ``/admin/v1``,
+health; and to the operator, at an address of its own, metrics.
 
 Constructs only; every rule is behind the routes of its room.
 """
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from access import tokens
 from access.errors import Unauthenticated
@@ -21,8 +22,10 @@ from connector.admin import routes as admin
 from connector.directory.mapping import rules_by_source
 from connector.reconcile.by_hand.sign_in import Arrival, RelinkHeld, claim
 from connector.reconcile.plan.words import moment
+from connector.sso import pages
 from connector.sso.gate.explain_refusal import NOT_CLAIMED, RELINK_HELD
 from connector.sso.invite_link import InviteLinks
+from connector.sso.pages import Letterhead, Page
 from connector.sso.provider.connection_steps import prove_key
 from connector.sso.routes import Entrance
 from connector.sso.settings import SsoSettings
@@ -41,7 +44,6 @@ from rosterd.wire.limits import limiting
 
 _log = logging.getLogger(__name__)
 _SHOWN = 200  # characters of a path in the log
-_NO_STORE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class Running(Protocol):
@@ -76,6 +78,7 @@ async def make(daemon: Running, *, connector: bool, api: bool) -> web.Applicatio
         middlewares=[_naming, health.counting(daemon.metrics), forwarding(server.trusted_proxies), limited]
     )
     app.add_routes(health.routes(service, draining=lambda: daemon.draining, down=lambda: daemon.down))
+    app.router.add_get("/", _front(service))
     pepper = service.pepper()
     if api:
         _mount_api(app, service, pepper)
@@ -123,8 +126,9 @@ def _mount_connector(app: web.Application, daemon: Running, pepper: bytes, inbox
         service.provider(),
         service.clock,
         lambda: service.settings.customers.keys(),
-        arrive=lambda _request, done: arrive(service, done),
+        arrive=lambda done: arrive(service, done),
         invites=InviteLinks(pepper, service.settings.installation.server.public_url),
+        letterhead=lambda organization: letterhead(service, organization),
     )
     app.add_routes(entrance.routes())
     acts = admin.Acts(
@@ -172,7 +176,25 @@ class Asking:
             raise
 
 
-async def arrive(service: Service, done: SignedIn) -> web.StreamResponse:
+def letterhead(service: Service, organization: str = "") -> Letterhead:
+    """Whose pages are shown at an organization's addresses: its own; where there is none, the installation's."""
+    mail, customer = service.settings.installation.mail, service.settings.customers.get(organization)
+    if customer is None:
+        return Letterhead(mail.sender_name, mail.language)
+    settings = customer.settings
+    return Letterhead(settings.organization.name, settings.mail.language or mail.language)
+
+
+def _front(service: Service) -> Handler:
+    """What this address is, for whoever follows the foot of a mail; of organizations it says nothing."""
+
+    async def front(request: web.Request) -> web.StreamResponse:
+        return pages.answered(request, Page(kind="front"), letterhead(service))
+
+    return front
+
+
+async def arrive(service: Service, done: SignedIn) -> Page:
     """Somebody has signed in: their invite is claimed. Whoever was not invited gets nothing and is told so."""
     try:
         who = done.subject
@@ -194,15 +216,14 @@ async def arrive(service: Service, done: SignedIn) -> web.StreamResponse:
         refusal = await turned_away(service.ledger, done, error.what, now=service.clock(), reason=reason)
         event(_log, "invite.refused", organization=done.organization, why=error.what, reference=refusal.reference)
         what = f"{error.what} ({error.next_step})" if held else error.what
-        return web.Response(text=f"{what}\nReference: {refusal.reference}", status=403, headers=_NO_STORE)
+        return Page(kind="turned_away", status=403, reasons=(what,), reference=refusal.reference)
     if done.proves and not claimed.first:
         await prove_key(service.ledger, done.organization, done.connection_id, done.signer, now=service.clock())
     event(_log, "invite.claimed", organization=done.organization, first=claimed.first, seats=len(claimed.offerings))
-    seats = f" Seats: {', '.join(claimed.offerings)}." if claimed.offerings else ""
-    other = (
-        " The invite that you followed is for somebody else." if done.invite not in {"", claimed.identity_id} else ""
-    )
-    return web.Response(text=f"Welcome, {claimed.mail}. You are signed in.{seats}{other}", headers=_NO_STORE)
+    seats = ("seats",) if claimed.offerings else ()
+    other = ("for_another",) if done.invite not in {"", claimed.identity_id} else ()
+    values = {"mail": claimed.mail, "seats": ", ".join(claimed.offerings)}
+    return Page(kind="welcome", values=values, notes=(*seats, *other))
 
 
 def _no_first(done: SignedIn) -> Refused | None:

@@ -58,10 +58,12 @@ class InviteLinks:
 
 @dataclass(frozen=True, slots=True)
 class Invite:
-    """What became of an invite, for whoever followed its link. ``domain``: of the invited address; empty: there is no
-    such invite; ``open``: whether to sign in to claim it. No address is said to whoever has only the link."""
+    """What became of an invite, for whoever followed its link. ``kind``: of page (``pages``); ``name``: of the
+    organization; ``domain``: of the invited address; empty: there is no such invite; ``open``: whether to sign in to
+    claim it. No address is said to whoever has only the link."""
 
-    words: str
+    kind: str
+    name: str
     domain: str = ""
     open: bool = False
 
@@ -76,10 +78,10 @@ async def standing(ledger: Ledger, organization: str, identity: str, *, now: dat
         known = await people.organization_name(reader)
     name = known[0] if known else organization
     if person is None:
-        return Invite("This link is not, or no longer, an invite. Ask your administrator.")
+        return Invite("no_invite", name)
     domain = Email(person.mail, person.mail_key).domain
     if bonds:
-        return Invite(f"This invite to {name} was claimed already. Sign in as you always do.", domain, open=True)
+        return Invite("claimed", name, domain, open=True)
     if person.state != IdentityState.ACTIVE.value or (due is not None and due <= now):
-        return Invite(f"This invite to {name} no longer stands. Ask your administrator for another.", domain)
-    return Invite(f"You are invited by {name}. Sign in at your organization's own page to accept.", domain, open=True)
+        return Invite("over", name, domain)
+    return Invite("invited", name, domain, open=True)

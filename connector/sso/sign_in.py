@@ -444,7 +444,7 @@ def _same(one: str, other: str) -> bool:
 
 
 def _used() -> Refused:
-    return Refused("this test link was used or has run out", next_step="rosterd sso test again")
+    return Refused("this test link was used or has run out", next_step="rosterd sso test DOMAIN makes another")
 
 
 def _hash(text: str) -> str:

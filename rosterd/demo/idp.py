@@ -1,7 +1,8 @@
 """The demo company's identity provider: a real pysaml2 one, in its own process, on loopback.
 
-``python -m rosterd.demo.idp --port P --folder DIR --sp-metadata ADDRESS [--person MAIL] [--ahead FILE]
-[--with-starter]``. Makes a key and a certificate in DIR at the first start and writes ``idp-metadata.xml`` beside them.
+``python -m rosterd.demo.idp --port P --folder DIR --sp-metadata ADDRESS [--person MAIL] [--signs-in TEXT]
+[--ahead FILE] [--with-starter]``. Makes a key and a certificate in DIR at the first start and writes
+``idp-metadata.xml`` beside them.
 ``/sso`` checks our signed request and answers for ``--person`` at once, or asks who is signing in. Prohibition: no
 passwords; loopback only.
 """
@@ -30,6 +31,7 @@ from saml2.server import Server
 
 from connector.sso.saml.signing import make_certificate
 from rosterd.demo.children import LISTENING, WITH_STARTER, starter_gone
+from rosterd.demo.page import page
 
 _HOST = "127.0.0.1"
 _RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
@@ -40,12 +42,14 @@ _LIFE = calendar.timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class Idp:
-    """What the process was started with. ``sp_metadata``: address of the service provider's metadata, or a file."""
+    """What the process was started with. ``sp_metadata``: address of the service provider's metadata, or a file;
+    ``signs_in``: whom, as its page says."""
 
     address: str
     folder: Path
     sp_metadata: str
     person: str = ""
+    signs_in: str = ""
 
     @property
     def entity_id(self) -> str:
@@ -163,15 +167,15 @@ def make_app(idp: Idp) -> web.Application:
 
     async def sso(request: web.Request) -> web.Response:
         fields = {**request.query, **{key: str(value) for key, value in (await request.post()).items()}}
-        person = fields.pop("person", "") or idp.person
+        person = fields.pop("person", "").strip().rstrip(".") or idp.person
         if not person:
-            return web.Response(text=_ask(fields), content_type="text/html")
+            return web.Response(text=_ask(fields, idp.signs_in), content_type="text/html")
         sp_metadata = await _sp_metadata(request.app, idp.sp_metadata)
         try:
-            page = await asyncio.to_thread(idp.respond, sp_metadata, fields, request.method, person)
+            posting = await asyncio.to_thread(idp.respond, sp_metadata, fields, request.method, person)
         except Exception as error:  # pysaml2 raises many kinds; the demo shows which
             raise web.HTTPBadRequest(text=f"the request was refused: {type(error).__name__}") from error
-        return web.Response(text=page, content_type="text/html")
+        return web.Response(text=posting, content_type="text/html")
 
     app.router.add_get("/metadata", metadata)
     app.router.add_get("/sso", sso)
@@ -191,14 +195,18 @@ async def _sp_metadata(app: web.Application, source: str) -> str:
     return known[source]
 
 
-def _ask(fields: Mapping[str, str]) -> str:
+# no type="email": browsers refuse a dot at the end, which is read all the same
+def _ask(fields: Mapping[str, str], signs_in: str) -> str:
     hidden = "".join(
         f'<input type="hidden" name="{html.escape(key)}" value="{html.escape(value)}">' for key, value in fields.items()
     )
-    return (
-        "<!doctype html><title>Acme sign-in</title><h1>Acme sign-in (demo)</h1>"
-        f'<form method="post" action="/sso">{hidden}<label>Your mail address '
-        '<input name="person" type="email" required></label> <button>Sign in</button></form>'
+    label = '<label>Your mail address <input name="person" inputmode="email" autocomplete="email" required></label>'
+    return page(
+        "Sign-in for trying",
+        f"<h1>Sign-in for trying</h1><p>This identity provider signs in {html.escape(signs_in)}: it asks for no"
+        " password and proves nothing to the world.</p>"
+        f'<form method="post" action="/sso">{hidden}{label} <button>Sign in</button></form>'
+        '<p class="small">It runs on this machine alone. Ctrl-C, in the terminal that it was started in, ends it.</p>',
     )
 
 
@@ -221,12 +229,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--sp-metadata", required=True)
     parser.add_argument("--person", default="")
+    parser.add_argument("--signs-in", default="whoever you say you are")
     parser.add_argument("--ahead", type=Path, default=None)
     parser.add_argument(WITH_STARTER, action="store_true")
     chosen = parser.parse_args(arguments)
     if chosen.ahead is not None:
         shift_clock(chosen.ahead)
-    idp = Idp(f"http://{_HOST}:{chosen.port}", chosen.folder, chosen.sp_metadata, chosen.person)
+    idp = Idp(f"http://{_HOST}:{chosen.port}", chosen.folder, chosen.sp_metadata, chosen.person, chosen.signs_in)
     ahead = calendar.timedelta(seconds=seconds_ahead(chosen.ahead))
     idp.make_key(calendar.datetime.now(calendar.UTC) + ahead)
     (chosen.folder / "idp-metadata.xml").write_text(idp.metadata(), encoding="utf-8")

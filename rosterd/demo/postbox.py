@@ -22,6 +22,7 @@ from aiohttp import web
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from rosterd.demo.children import LISTENING, WITH_STARTER, starter_gone
+from rosterd.demo.page import page
 
 _LOOPBACK = "127.0.0.1"
 _LARGEST = 2**20
@@ -48,15 +49,18 @@ class Postbox:
 
     def routes(self) -> list[web.RouteDef]:
         """The page: every mail, and one."""
-        return [web.get("/", self.page), web.get(r"/{number:\d+}", self.one)]
+        return [web.get("/", self.all), web.get(r"/{number:\d+}", self.one)]
 
-    async def page(self, request: web.Request) -> web.Response:
+    async def all(self, request: web.Request) -> web.Response:
         """Every mail, newest first."""
         rows = "".join(
             f"<tr><td><a href='/{number}'>{number}</a><td>{escape(str(mail['To']))}<td>{escape(str(mail['Subject']))}"
             for number, mail in reversed(list(mails(self._folder)))
         )
-        text = f"<!doctype html><html lang=en><title>Mails</title><table><tr><th><th>to<th>subject{rows}</table>"
+        shown = (
+            f"<table><tr><th><th>to<th>subject{rows}</table>" if rows else "<p>No mail has come yet: load it again.</p>"
+        )
+        text = page("Mails", f"<h1>Mails</h1><p>Whatever was sent to anybody; nothing leaves this machine.</p>{shown}")
         return web.Response(text=text, content_type="text/html", headers=_POLICY)
 
     async def one(self, request: web.Request) -> web.Response:
@@ -69,7 +73,8 @@ class Postbox:
             for name in ("From", "Reply-To", "To", "Date", "Subject")
             if name in found
         )
-        return web.Response(text=f"<p>{head}</p><hr>{html_of(found)}", content_type="text/html", headers=_POLICY)
+        body = f"<p><a href='/'>Mails</a></p><p>{head}</p><hr>{html_of(found)}"
+        return web.Response(text=page(str(found["Subject"]), body), content_type="text/html", headers=_POLICY)
 
 
 def mails(folder: Path) -> Iterator[tuple[str, EmailMessage]]:

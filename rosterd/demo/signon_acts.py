@@ -19,6 +19,7 @@ from rosterd.demo.files import ORGANIZATION
 from rosterd.demo.stage import Stage
 
 _ADMIN = "operator:demo"
+_ENGLISH = {"Accept-Language": "en"}
 
 
 async def refused(stage: Stage) -> None:
@@ -120,9 +121,10 @@ async def _show_gate(stage: Stage) -> None:
 
 
 async def sign_in(url: str, person: str) -> str:
-    """What a browser does: our page → identity provider → its form → posted back to us. Returns our page's text."""
+    """What a browser does: our page → identity provider → its form → posted back to us, and on to where that leads.
+    Returns our page's text."""
     jar = aiohttp.CookieJar(unsafe=True)  # cookies of a bare address, as on loopback
-    async with aiohttp.ClientSession(cookie_jar=jar) as browser:
+    async with aiohttp.ClientSession(cookie_jar=jar, headers=_ENGLISH) as browser:
         page, address = await _follow(browser, url)
         for _ in range(3):
             action, fields = _form(page)
@@ -133,21 +135,27 @@ async def sign_in(url: str, person: str) -> str:
             target = action if action.startswith("http") else f"{address}{action}"
             async with browser.post(target, data=fields) as answer:
                 page, address = await answer.text(), str(answer.url.origin())
-        body = re.sub(r"<title>.*?</title>", "", page, flags=re.DOTALL)
-        return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)).strip()
+        return _text(page)
 
 
 async def claim(link: str, person: str) -> str:
     """Follow the link of an invite to its page, and from there as ``sign_in``."""
-    async with aiohttp.ClientSession() as browser:
+    async with aiohttp.ClientSession(headers=_ENGLISH) as browser:
         page, _ = await _follow(browser, link)
     found = re.search(r'href="([^"]+)"', page)
-    return await sign_in(html.unescape(found[1]), person) if found else page
+    return await sign_in(html.unescape(found[1]), person) if found else _text(page)
 
 
 async def _follow(browser: aiohttp.ClientSession, url: str) -> tuple[str, str]:
     async with browser.get(url) as answer:
         return await answer.text(), str(answer.url.origin())
+
+
+def _text(page: str) -> str:
+    """What a page says, on one line: of ours its main part, of another's all of it."""
+    ours = re.search(r"<main>(.*?)</main>", page, re.DOTALL)
+    body = ours[1] if ours else re.sub(r"<title>.*?</title>", "", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body))).strip()
 
 
 def _form(page: str) -> tuple[str, dict[str, str]]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import errno
 import json
+import shlex
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +21,12 @@ from rosterd.settings import Settings
 HOST = "127.0.0.1"
 _ZONES = ("zone-a.json", "zone-b.json")
 _NAME, _VALUE = 253, 4096
+_PORTS = {
+    "--idp-port": ("idp_port", socket.SOCK_STREAM, 1),
+    "--dns-port": ("dns_port", socket.SOCK_DGRAM, 2),
+    "--mail-port": ("mail_port", socket.SOCK_STREAM, 2),
+}
+"""Option → where ``Lab`` has the port, of what kind it is, and how many in a row there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +115,17 @@ def planned(
     return lab
 
 
-def claim(lab: Lab) -> None:
-    """Make the folder and an empty zone, where there are none. Raises ``BadInput`` for a port that is taken."""
-    for option, port, kind in (
-        ("--idp-port", lab.idp_port, socket.SOCK_STREAM),
-        *(("--dns-port", port, socket.SOCK_DGRAM) for port in lab.dns_ports),
-        *(("--mail-port", lab.mail_port + more, socket.SOCK_STREAM) for more in (0, 1)),
-    ):
-        _require_free(option, port, kind)
+def claim(lab: Lab, *, write: bool = False) -> None:
+    """Make the folder and an empty zone, where there are none. Raises ``BadInput`` for a port that is taken, with the
+    command that takes a free one; ``write``: as that command says."""
+    chosen: dict[str, int] = {option: getattr(lab, name) for option, (name, _, _) in _PORTS.items()}
+    for option, (_, kind, count) in _PORTS.items():
+        for port in range(chosen[option], chosen[option] + count):
+            why = _not_free(port, kind)
+            if why:
+                others = {one + more for name, one in chosen.items() for more in range(_PORTS[name][2])}
+                chosen[option] = _free(chosen[option] + count, kind, count, others)
+                raise BadInput(f"port {port} of {HOST} {why}", where=option, next_step=_again(lab, chosen, write))
     private_folder(lab.folder)
     private_file(lab.folder / ".gitignore", b"*\n")  # its keys belong into no repository either
     for zone in lab.zones:
@@ -165,7 +177,8 @@ def _write(folder: Path, zone: dict[str, Any]) -> None:
         fresh.replace(folder / name)
 
 
-def _require_free(option: str, port: int, kind: socket.SocketKind) -> None:
+def _not_free(port: int, kind: socket.SocketKind) -> str:
+    """Why a port cannot be listened at; empty where it can."""
     with socket.socket(socket.AF_INET, kind) as probe:
         if kind is socket.SOCK_STREAM:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # one that was just left is free
@@ -173,7 +186,23 @@ def _require_free(option: str, port: int, kind: socket.SocketKind) -> None:
             probe.bind((HOST, port))
         except (OSError, OverflowError) as error:
             taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-            why = "is in use already, perhaps by another lab" if taken else f"cannot be used: {error}"
-            raise BadInput(
-                f"port {port} of {HOST} {why}", where=option, next_step=f"rosterd lab {option} with another number"
-            ) from error
+            return "is in use already, perhaps by another lab" if taken else f"cannot be used: {error}"
+    return ""
+
+
+def _free(after: int, kind: socket.SocketKind, count: int, others: set[int]) -> int:
+    """The first of ``count`` ports in a row from ``after`` on, or from 8100 on, that nobody has or is about to."""
+    return next(
+        first
+        for first in chain(range(after, 65536 - count), range(8100, after))
+        if not others & set(range(first, first + count))
+        and not any(_not_free(first + more, kind) for more in range(count))
+    )
+
+
+def _again(lab: Lab, ports: Mapping[str, int], write: bool) -> str:
+    """The command that runs this lab at these ports."""
+    words = ["rosterd", "lab", *(["--write"] if write else [])]
+    if lab.folder != folder_of(lab.config, None).absolute():
+        words += ["--folder", str(lab.folder)]
+    return shlex.join([*words, *(word for option, port in ports.items() for word in (option, str(port)))])

@@ -25,7 +25,7 @@ async def run(lab: Lab, settings: Settings, *, write: bool, say: Callable[[Runni
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    claim(lab)
+    claim(lab, write=write)
     config = own_copy.write(lab, settings) if write else settings.file
     with contextlib.ExitStack() as stack:
         children: list[tuple[subprocess.Popen[bytes], Path]] = []
@@ -48,7 +48,10 @@ async def run(lab: Lab, settings: Settings, *, write: bool, say: Callable[[Runni
 def _programs(lab: Lab) -> list[tuple[str, tuple[str, ...]]]:
     """What runs beside us: the name of its log, its module and its arguments."""
     ours = f"{lab.public_url}/sso/{lab.organization}/metadata"
-    provider = ("--port", str(lab.idp_port), "--folder", str(lab.folder), "--sp-metadata", ours)
+    people = f"whoever you say you are, to {lab.organization}, which takes people of {', '.join(lab.domains)}"
+    provider = (
+        "--port", str(lab.idp_port), "--folder", str(lab.folder), "--sp-metadata", ours, "--signs-in", people
+    )  # fmt: skip
     servers = [
         (f"name-server-{port}", ("rosterd.demo.resolver", "--port", str(port), "--zone-file", str(zone)))
         for port, zone in zip(lab.dns_ports, lab.zones, strict=True)
@@ -65,7 +68,8 @@ def _running(lab: Lab, settings: Settings, config: Path) -> Running:
     if not copied and not own_copy.fits(lab, settings):
         metadata = own_copy.organization_table(f"file:{lab.metadata}")
         tables = ((settings.file, own_copy.installation_tables(lab)), (customer.file, metadata))
-    return Running(lab, config, copied, tables)
+    others = tuple(name for name in settings.customers if name != lab.organization)
+    return Running(lab, config, copied, tables, others, settings.file)
 
 
 def _require_alive(children: list[tuple[subprocess.Popen[bytes], Path]]) -> None:

@@ -29,15 +29,22 @@ class Step:
     say: str = ""
 
 
+def _of(config: Path) -> tuple[str, ...]:
+    return ("rosterd", "-c", str(config.absolute()))
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """A lab that runs. ``config``: the rosterd.toml that the commands use; ``copied``: it is the lab's own.
-    ``tables``: what rosterd.toml and the organization's file still lack, by file."""
+    ``tables``: what rosterd.toml and the organization's file still lack, by file; ``others``: organizations of
+    ``of``, the configuration that it was asked for, which this lab does not serve."""
 
     lab: Lab
     config: Path
     copied: bool
     tables: tuple[tuple[Path, str], ...]
+    others: tuple[str, ...]
+    of: Path
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -51,6 +58,11 @@ class Running:
         yield f"name servers: {' and '.join(self.lab.resolvers)}"
         yield f"mail server: {HOST}:{self.lab.mail_port}; every mail: {self.lab.mail_page}"
         yield f"folder: {self.lab.folder}"
+        if self.others:
+            another = self.of.absolute().parent / f"lab-{self.others[0]}"
+            others = ", ".join(self.others)
+            yield f"organization: {self.lab.organization} alone, not {others}; for another end this lab, and"
+            yield f"  → {shlex.join((*_of(self.of), 'lab', '--write', '-o', self.others[0], '--folder', str(another)))}"
         yield ""
         if self.copied:
             yield f"A copy of your configuration, with a ledger and keys of its own: {self.config}"
@@ -86,7 +98,7 @@ class Running:
         for domain in self.lab.domains:
             yield Step(self._command("sso", "test", domain, *self._of), "it prints a page: URL")
             yield Step(
-                f"rosterd lab sign-in 'URL' anybody@{domain}",
+                f"{self._command('lab', 'sign-in')} 'URL' anybody@{domain}",
                 f"or open that page in a browser and sign in as anybody@{domain}",
             )
         yield Step(self._command("sso", "on", *self._of))
@@ -98,7 +110,7 @@ class Running:
         )
 
     def _command(self, *words: str) -> str:
-        return shlex.join(("rosterd", "-c", str(self.config.absolute()), *words))
+        return shlex.join((*_of(self.config), *words))
 
     @property
     def _of(self) -> tuple[str, ...]:
@@ -118,6 +130,7 @@ class Running:
             "folder": str(self.lab.folder),
             "config": str(self.config),
             "organization": self.lab.organization,
+            "other_organizations": list(self.others),
             "identity_provider": self.lab.entity_id,
             "metadata": str(self.lab.metadata),
             "resolvers": list(self.lab.resolvers),

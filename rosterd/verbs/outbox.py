@@ -191,8 +191,8 @@ def preview(
         document = {"kinds": [dict(zip(("kind", "to", "note"), row, strict=True)) for row in rows]}
         answer(session, Shown((), document, Grid(("kind", "to", ""), rows)))
         return
-    from connector.delivery.mail.settings import Language
     from connector.delivery.mail.words import Templates, example
+    from ledger.settings import Language
     from rosterd.delivery import senders
 
     if kind not in KINDS:

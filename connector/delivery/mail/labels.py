@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from connector.delivery.mail.settings import Language
+from ledger.settings import Language
 
 CHANGES: Final[Mapping[Language, Mapping[str, str]]] = {
     "en": {

@@ -16,10 +16,10 @@ from email.message import EmailMessage
 from email.utils import format_datetime
 
 from connector.delivery.mail.characters import is_control, name, one_line
-from connector.delivery.mail.settings import Language
 from connector.delivery.mail.words import Rendered
 from ledger.identity import Email
 from ledger.instant import require_aware
+from ledger.settings import Language
 
 _ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
 _WORDS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~. -]*")

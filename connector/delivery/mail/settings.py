@@ -11,9 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ledger.identity import Email
 from ledger.secret import SecretRef
-from ledger.settings import Duration, SettingsModel
-
-Language = Literal["en", "pl"]
+from ledger.settings import Duration, Language, SettingsModel
 
 
 def _address(value: str) -> str:
@@ -59,7 +57,7 @@ class MailSettings(SettingsModel):
     """Address that mail comes from (From)."""
 
     sender_name: str = ""
-    """Name that mail comes from."""
+    """Name that mail comes from; the page at / shows it."""
 
     return_path: str = ""
     """Address to which servers return what they cannot deliver later; empty: the sender's. Nobody reads it here."""
@@ -68,7 +66,7 @@ class MailSettings(SettingsModel):
     """Address of who operates this installation: told of what concerns no organization's admins."""
 
     language: Language = "en"
-    """Language of mails, where an organization names none."""
+    """Language of mails, where an organization names none; and of pages, where a browser asks for neither."""
 
     rate: Annotated[int, Field(ge=1, le=100_000)] = 120
     """Mails a minute, at most."""
@@ -133,7 +131,7 @@ class OrganizationMailSettings(SettingsModel):
     """Address that answers go to; empty: none is said."""
 
     language: Language | None = None
-    """Language of its mails: en or pl; not set: the installation's."""
+    """Language of its mails, and of pages where a browser asks for neither: en or pl; not set: the installation's."""
 
     templates: Path | None = None
     """Folder with templates of its own, by the names that rosterd outbox preview shows; relative to this file."""

@@ -47,9 +47,9 @@ from markupsafe import Markup
 from connector.delivery.mail.characters import DIRECTIONS, is_control, name, one_line
 from connector.delivery.mail.kinds import KINDS, MailKind, Readers
 from connector.delivery.mail.labels import CHANGES, REASONS, counted, plural
-from connector.delivery.mail.settings import Language
 from ledger.errors import BadInput
 from ledger.instant import require_aware, to_minute
+from ledger.settings import Language
 
 MOST_ITEMS: Final = 100
 """Messages that one mail lists; ``Letter.more`` says how many there are beyond them."""

@@ -26,7 +26,9 @@ def posting_page(address: str, fields: Mapping[str, str]) -> str:
         f'<input type="hidden" name="{escape(name)}" value="{escape(value)}"/>' for name, value in fields.items()
     )
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"/><title>Sign-in</title></head><body>'
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"/><title>Sign-in</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>'
+        '<meta name="color-scheme" content="light dark"/></head><body>'
         f'<form action="{escape(address)}" method="post">{inputs}'
         '<noscript><input type="submit" value="Continue"/></noscript></form>'
         f"<script>{_SCRIPT}</script></body></html>"

@@ -32,7 +32,7 @@ from connector.sso.saml import response as steps
 from connector.sso.saml.metadata import MOST_CERTIFICATES, Peer, Wants, clean_copy
 from connector.sso.saml.own_metadata import OwnSide
 from connector.sso.saml.posting_page import posting_page
-from connector.sso.saml.request_seal import RequestSeal
+from connector.sso.saml.request_seal import RequestSeal, Seal
 from connector.sso.saml.response import Accepted, Document, Expected, SignInRefused
 from connector.sso.saml.signatures import check_signatures, named_certificates
 from connector.sso.saml.signing import OwnKeys, Pair, read_keys
@@ -46,6 +46,7 @@ T = TypeVar("T")
 
 _CONTENT = "content"
 """The reason of what pysaml2 refused for something else than the signature, which is right."""
+_ENDS = b"rosterd sso: how sign-ins ended, 1"
 _CLIENTS = 256
 _WAITING = 128
 _OF_ONE = _WAITING // 2
@@ -94,7 +95,8 @@ class ServiceProvider:
         ``workers`` 0: as many as processors. ``sso_of``: an organization's ``[sso]`` as it is now. ``secret``: the
         installation's, which requests are sealed by; without one they are good in this process alone."""
         self.public_url = public_url.rstrip("/")
-        self.seal = RequestSeal(secret or secrets.token_bytes(32))
+        secret = secret or secrets.token_bytes(32)
+        self.seal, self.ends = RequestSeal(secret), Seal(secret, _ENDS)
         self.settings = settings
         self._sso_of = sso_of
         count = workers or min(8, max(2, os.cpu_count() or 2))

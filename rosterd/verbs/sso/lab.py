@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from ledger.errors import BadInput, NotFound, Unavailable
+from ledger.errors import BadInput, NotFound, RosterdError, Unavailable
 from rosterd.verbs.console import Json, OneOrganization, Session, Shown, answer, choose, write_json, write_lines
 
 lab = typer.Typer(
@@ -121,11 +124,16 @@ def sign_in(
     """Sign in at the lab as a browser would, where there is no browser, and print the page that it ends at."""
     import aiohttp
 
+    from ledger.identity import Email
     from rosterd.checks.addresses import is_loopback
     from rosterd.demo.signon_acts import claim, sign_in
 
     session: Session = context.obj
     session.as_json = session.as_json or as_json
+    try:
+        mail = Email.parse(mail).text
+    except ValueError as error:
+        raise BadInput(str(error), where="MAIL", next_step="give an address, for example anna@acme.example") from error
     if not is_loopback(urlsplit(url).hostname or ""):
         raise BadInput(f"{url} is not on this machine", where="URL", next_step="give the page of rosterd sso test")
     browse = claim if urlsplit(url).path.endswith("/invite") else sign_in
@@ -136,7 +144,27 @@ def sign_in(
             f"nobody answers: {error}", where=url, next_step="start rosterd serve and rosterd lab, each in a terminal"
         ) from error
     done = "passed" in page or "Welcome" in page
-    answer(session, Shown((page,), {"page": page, "signed_in": done}, exit_code=0 if done else 3))
+    hints = () if done else tuple(_why(session, url, mail, page))
+    answer(session, Shown((page, *hints), {"page": page, "signed_in": done}, exit_code=0 if done else 3))
+
+
+def _why(session: Session, url: str, mail: str, page: str) -> Iterator[str]:
+    """What to know of a sign-in that was refused: whose the address is, and the command that says more."""
+    from ledger.identity import Email
+
+    domain, organization = Email.parse(mail).domain, urlsplit(url).path.split("/")[2]
+    settings = None
+    with suppress(RosterdError):  # the page may be another configuration's
+        settings = session.load()
+        choose(settings, organization)
+    customers = settings.customers if settings else {}
+    of = {item.name: name for name, one in customers.items() for item in one.settings.domains}
+    own = ", ".join(name for name, whose in of.items() if whose == organization)
+    if own and of.get(domain) != organization:
+        whose = f"a domain of {of[domain]}" if domain in of else "no domain of this configuration"
+        yield f"{domain} is {whose}; at this page {organization} takes people of {own}"
+    if reference := re.search(r"Reference: (\w+)", page):
+        yield f"  → rosterd sso explain {reference[1]}"
 
 
 @lab.command()
@@ -153,8 +181,9 @@ def mail(
     session: Session = context.obj
     session.as_json = session.as_json or as_json
     kept = [found for _, found in mails(place.folder_of(session.config, folder) / "mails")]
+    wanted = address.rstrip(".").casefold()
     for found in reversed(kept):
-        if address.casefold() in {to.addr_spec.casefold() for to in found["To"].addresses}:
+        if wanted in {to.addr_spec.casefold() for to in found["To"].addresses}:
             text = text_of(found).rstrip().replace("\r\n", "\n").split("\n")
             head = {name: str(found[name]) for name in ("From", "To", "Subject")}
             lines = (*(f"{name}: {value}" for name, value in head.items()), "", *text)

@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 
 from connector.delivery.mail.kinds import KINDS, MailKind
-from connector.delivery.mail.settings import Language
 from connector.delivery.mail.words import Item, Letter, Templates, example
+from ledger.settings import Language
 from tests.parts.chromium import chromium
 
 _LONG = "ou=" + "structural-engineering" * 8 + ",dc=acme,dc=example"

@@ -115,9 +115,15 @@ def test_a_body_that_is_too_long_is_refused_in_the_words_of_the_product(fronted:
 
 
 def test_what_is_the_operators_is_not_handed_on(fronted: Fronted) -> None:
-    for path in ("/metrics", "/", "/admin", "/nothing"):
+    for path in ("/metrics", "/admin", "/nothing"):
         assert fronted.ask("GET", path)[0] == 404
     assert json.loads(fronted.ask("GET", "/health/ready")[1]) == {"status": "ready"}
+
+
+def test_whoever_follows_the_foot_of_a_mail_is_told_what_this_is(fronted: Fronted) -> None:
+    status, page = fronted.ask("GET", "/")
+    assert (status, b"follow the link in it" in page, b"Acme" in page) == (200, True, False)
+    assert fronted.ask("HEAD", "/") == (200, b"")
 
 
 def test_http_leads_to_https(fronted: Fronted) -> None:

@@ -160,14 +160,17 @@ def the_link(page: str, mail: str) -> str:
 def clicks(page: str, mail: str) -> str:
     """What a person's browser shows who finds the mail, follows its link and signs in: nothing but clicks."""
     with chromium() as browser:
-        tab = browser.new_page()
+        tab = browser.new_page(viewport={"width": 320, "height": 640})
         tab.goto(page)
         tab.get_by_role("row", name=mail).get_by_role("link").click()
         tab.get_by_role("link", name="Sign in and accept").click()
         tab.get_by_role("link").first.click()
-        tab.get_by_label("Your mail address").fill(mail)
+        tab.get_by_label("Your mail address").fill(f"{mail}.")
+        assert tab.evaluate("document.documentElement.scrollWidth") == 320
+        assert "to acme, which takes people of acme.example" in tab.inner_text("body")
         tab.get_by_role("button").click()
-        tab.wait_for_url("**/acs")
+        tab.wait_for_url("**/done?n=*")
+        assert tab.reload()
         return tab.inner_text("body")
 
 
@@ -209,6 +212,10 @@ def test_what_a_lab_with_a_copy_prints_leads_to_sync(shell: Shell, acme: Install
         assert "Welcome, newcomer@acme.example." in clicks(page, "newcomer@acme.example")
         assert "was claimed already" in read(link)
         copy = shlex.quote(str(acme.folder / "lab" / "rosterd.toml"))
+        refused = shell.types(f"rosterd -c {copy} lab sign-in {shlex.quote(link)} bo@globex.example", code=3)
+        assert "globex.example is no domain of this configuration; at this page acme takes people of acme." in refused
+        [explain] = re.findall(r"→ (rosterd .*)$", refused, re.MULTILINE)
+        assert "mail_domain" in shell.types(explain)
         status = shell.types(f"rosterd -c {copy} sso status")
         assert "acme.example: verified, gate open" in status
         # the proof goes, as it would in the world
@@ -235,6 +242,19 @@ def test_what_a_lab_says_to_put_into_ones_own_files_leads_to_sync(shell: Shell, 
             with Path(file).open("a", encoding="utf-8") as handle:
                 handle.write("\n" + "\n".join(line.removeprefix("    ") for line in text.splitlines()) + "\n")
         assert "newcomer@acme.example" in walk(shell, printed)
+
+
+def test_a_lab_serves_one_organization_of_several_and_says_how_to_serve_another(
+    shell: Shell, acme: Installation
+) -> None:
+    other = acme.organization.read_text(encoding="utf-8").replace("acme", "globex").replace("Acme", "Globex")
+    acme.organization.with_name("globex.toml").write_text(other, encoding="utf-8")
+    with a_lab(shell, acme, "-o", "acme", "--write") as (_, printed):
+        assert "organization: acme alone, not globex; for another end this lab, and" in printed
+        [another] = re.findall(r"^  → (rosterd .* -o globex .*)$", printed, re.MULTILINE)
+    ports = shlex.join(own_ports())
+    child = shell.leaves_running(f"{another} {ports}")
+    assert "sso add globex.example" in read_until(child, END)
 
 
 def test_programs_get_the_same_as_one_document(shell: Shell, acme: Installation) -> None:
@@ -287,6 +307,8 @@ def test_a_port_in_use_is_named(acme: Installation, option: str) -> None:
     assert refused.code == 2
     assert f"{option}: port {options[option]} of 127.0.0.1 is in use already" in refused.err
     assert not (acme.folder / "lab").exists()
+    [again] = re.findall(r"→ rosterd lab (--idp-port \d+ --dns-port \d+ --mail-port \d+)$", refused.err, re.MULTILINE)
+    assert {name for name in options if f"{name} {options[name]}" not in again} == {option}
 
 
 def test_the_daemons_port_is_not_the_providers(acme: Installation) -> None:

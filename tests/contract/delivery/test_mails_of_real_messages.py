@@ -8,11 +8,12 @@ from typing import get_args
 import pytest
 
 from connector.delivery.mail.kinds import KINDS
-from connector.delivery.mail.settings import Language, MailSettings, OrganizationMailSettings
+from connector.delivery.mail.settings import MailSettings, OrganizationMailSettings
 from connector.delivery.mail.target import MailTarget, Sender
 from connector.reconcile import run
 from connector.reconcile.by_hand.restrictions import lift, restrict
 from connector.reconcile.by_hand.rules import Act
+from ledger.settings import Language
 from ledger.store import deliveries
 from ledger.store.deliveries import Batch, Digest, Told
 from ledger.store.engine import Ledger

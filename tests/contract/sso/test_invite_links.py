@@ -29,6 +29,7 @@ from ledger.secret import SecretRef
 from ledger.store import claims, people, runs
 from ledger.store.engine import Ledger
 from rosterd.faces import arrive
+from tests.parts.ended import ended
 from tests.parts.fences import ALONE
 from tests.parts.idp import Key
 from tests.parts.sso_organization import SsoOrganization
@@ -69,8 +70,8 @@ class Browser:
         posted = self.acme.forged(going, self.clock[0], name_id=mail, assertion_id=f"_i{next(NUMBERS)}").post()
         form = {"SAMLResponse": posted, "RelayState": state}
         headers = {"Cookie": f"__Host-rosterd-sign-in-1={cookie}"}
-        async with self.client.post("/sso/acme/acs", data=form, headers=headers) as back:
-            return back.status, await back.text()
+        async with self.client.post("/sso/acme/acs", data=form, headers=headers, allow_redirects=False) as back:
+            return await ended(self.client, back)
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ async def browser(sqlite_url: str, tmp_path: Path) -> AsyncIterator[Browser]:
     service = cast(Any, SimpleNamespace(ledger=ledger, clock=lambda: clock[0]))
     entrance = Entrance(
         ledger, provider, lambda: clock[0], lambda: {"acme", "globex"},
-        lambda _, done: arrive(service, done), LINKS,
+        lambda done: arrive(service, done), LINKS,
     )  # fmt: skip
     app = web.Application()
     app.add_routes(entrance.routes())
@@ -115,7 +116,7 @@ async def test_n7_a_link_leads_to_the_own_provider_and_the_invite_is_claimed_by_
     assert "anna" not in page, "whoever has only the link learns no address"
     assert await bound(browser, "anna") == 0, "nothing is spent by looking"
     status, page = await browser.sign_in(way, "anna@acme.example")
-    assert (status, page[:44]) == (200, "Welcome, anna@acme.example. You are signed i")
+    assert (status, "Welcome, anna@acme.example." in page) == (200, True)
     assert await bound(browser, "anna") == 1
     status, page, way = await browser.look("anna")
     assert "was claimed already" in page

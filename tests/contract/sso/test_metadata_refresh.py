@@ -13,6 +13,7 @@ from connector.sso import sign_in, steps
 from connector.sso.gate import evidence
 from connector.sso.gate.decision import Gate, GateState
 from connector.sso.gate.sync import SyncState
+from connector.sso.pages import Letterhead
 from connector.sso.provider.refresh import Outcome, RefreshReport, next_refresh
 from connector.sso.saml import metadata_signature
 from connector.sso.saml.metadata_signature import NotSigned, signed_by, signer_of
@@ -132,7 +133,7 @@ class Company:
         """Anna signs in and meets the composition; status and page."""
         done = await self.signs_in(now, key)
         answer = await arrive(Service(cast(Settings, None), self.ledger, lambda: now), done)
-        return answer.status, str(getattr(answer, "text", ""))
+        return answer.status, answer.html(Letterhead(), "en")
 
     async def test_by(self, now: datetime, key: Key) -> SignedIn:
         return await self.answers(await self.organization.start_test(now), now, key)

@@ -27,6 +27,7 @@ from ledger.secret import SecretRef
 from ledger.store import audit
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
+from tests.parts.ended import ended
 from tests.parts.fences import ALONE
 from tests.parts.idp import NS, SAML, Key
 from tests.parts.sso_organization import SsoOrganization, relay_state
@@ -75,7 +76,8 @@ async def post(browser: Client, going: Outgoing, posted: str) -> tuple[int, str]
     form = {"SAMLResponse": posted, "RelayState": relay_state(going)}
     headers = {"Cookie": f"{COOKIE}-1={going.cookie}"}
     async with browser.post("/sso/acme/acs", data=form, headers=headers, allow_redirects=False) as answer:
-        return answer.status, html.unescape(await answer.text())
+        status, page = await ended(browser, answer)
+        return status, html.unescape(page)
 
 
 def with_attributes(root: etree._Element) -> None:

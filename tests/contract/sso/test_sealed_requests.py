@@ -27,6 +27,7 @@ from ledger.secret import SecretRef
 from ledger.store.engine import Ledger
 from ledger.store.tables.audit import audit_event
 from ledger.store.tables.sso import sso_spent
+from tests.parts.ended import ended
 from tests.parts.fences import ALONE
 from tests.parts.idp import Key
 from tests.parts.sso_organization import SsoOrganization, relay_state
@@ -309,7 +310,7 @@ async def post(browser: Client, kept: dict[str, str], going: Outgoing, posted: s
     form = {"SAMLResponse": posted, "RelayState": relay_state(going)}
     headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in kept.items())}
     async with browser.post("/sso/acme/acs", data=form, headers=headers, allow_redirects=False) as answer:
-        return answer.status
+        return (await ended(browser, answer))[0]
 
 
 async def test_n10_sign_ins_begun_in_several_tabs_all_work(acme: SsoOrganization, browser: Client) -> None:

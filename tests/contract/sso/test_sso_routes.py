@@ -7,15 +7,17 @@ import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from connector.sso import sign_in, steps
+from connector.sso import pages, sign_in, steps
+from connector.sso.pages import Letterhead, Page
 from connector.sso.routes import Entrance, _form
 from connector.sso.saml.metadata import POST
 from connector.sso.saml.service_provider import ServiceProvider
@@ -24,9 +26,11 @@ from connector.sso.settings import SamlSettings
 from connector.sso.sign_in import Outgoing, SignedIn
 from ledger.errors import BadInput
 from ledger.secret import SecretRef
+from ledger.settings import Language
 from ledger.store import sso as rows
 from ledger.store.engine import Ledger
 from ledger.store.tables.sso import sso_version
+from tests.parts.ended import ended
 from tests.parts.fences import ALONE
 from tests.parts.idp import Key, posted_form
 from tests.parts.sso_organization import SsoOrganization, relay_state
@@ -57,13 +61,22 @@ async def arrived() -> list[SignedIn]:
 
 
 @pytest.fixture
-async def browser(acme: SsoOrganization, arrived: list[SignedIn]) -> AsyncIterator[Client]:
-    async def arrive(_: web.Request, person: SignedIn) -> web.StreamResponse:
+async def clock() -> list[datetime]:
+    return [NOW]
+
+
+@pytest.fixture
+async def browser(acme: SsoOrganization, arrived: list[SignedIn], clock: list[datetime]) -> AsyncIterator[Client]:
+    async def arrive(person: SignedIn) -> Page:
         arrived.append(person)
-        return web.Response(text="welcome")
+        return Page(kind="welcome", values={"mail": person.mail.text})
 
     app = web.Application()
-    app.add_routes(Entrance(acme.ledger, acme.provider, lambda: NOW, lambda: {"acme"}, arrive).routes())
+    entrance = Entrance(
+        acme.ledger, acme.provider, lambda: clock[0], lambda: {"acme", "rival"}, arrive,
+        letterhead=lambda organization: Letterhead("Acme & Söhne", "pl" if organization == "rival" else "en"),
+    )  # fmt: skip
+    app.add_routes(entrance.routes())
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -72,7 +85,7 @@ async def post(browser: Client, going: Outgoing, posted: str, state: str | None 
     form = {"SAMLResponse": posted, "RelayState": relay_state(going) if state is None else state}
     headers = {"Cookie": f"{COOKIE}={going.cookie}"}
     async with browser.post("/sso/acme/acs", data=form, headers=headers, allow_redirects=False) as answer:
-        return answer.status, await answer.text()
+        return await ended(browser, answer)
 
 
 async def test_metadata_names_us_and_our_key_and_nothing_to_encrypt_for(browser: Client) -> None:
@@ -220,8 +233,98 @@ async def test_who_signed_in_is_handed_on(acme: SsoOrganization, browser: Client
     await acme.turned_on(NOW)
     going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "acme.example", now=NOW)
     posted = acme.forged(going, NOW, assertion_id="_login").post()
-    assert await post(browser, going, posted) == (200, "welcome")
+    status, page = await post(browser, going, posted)
+    assert (status, "Welcome, anna@acme.example." in page) == (200, True)
     assert [(person.organization, person.mail.key) for person in arrived] == [("acme", "anna@acme.example")]
+
+
+async def test_a_sign_in_ends_at_a_page_that_can_be_loaded_again_by_its_browser_alone(
+    acme: SsoOrganization, browser: Client, clock: list[datetime]
+) -> None:
+    await acme.turned_on(NOW)
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", "acme.example", now=NOW)
+    form = {"SAMLResponse": acme.forged(going, NOW, assertion_id="_e").post(), "RelayState": relay_state(going)}
+    cookie = {"Cookie": f"{COOKIE}={going.cookie}"}
+    async with browser.post("/sso/acme/acs", data=form, headers=cookie, allow_redirects=False) as answer:
+        [morsel] = answer.cookies.values()
+        end = answer.headers["Location"].removeprefix("https://rosterd.example")
+    assert (answer.status, end.startswith("/sso/acme/done?n=")) == (303, True)
+    assert (morsel.key, morsel["samesite"], morsel["secure"]) == ("__Host-rosterd-signed-in", "Lax", True)
+    assert (morsel["httponly"], morsel["path"], morsel["max-age"], morsel["domain"]) == (True, "/", "600", "")
+
+    async def load(path: str, kept: str) -> str:
+        async with browser.get(path, headers={"Cookie": f"{morsel.key}={kept}", "Accept-Language": "en"}) as page:
+            assert page.status == 200
+            return await page.text()
+
+    for _ in range(2):
+        assert "Welcome, anna@acme.example." in await load(end, morsel.value)
+    forged = morsel.value[:-1] + ("A" if morsel.value[-1] != "A" else "B")
+    for path, kept in ((end, ""), (end, forged), (end, going.cookie), ("/sso/acme/done", morsel.value),
+                       (f"{end}x", morsel.value), (end.replace("acme", "rival"), morsel.value)):  # fmt: skip
+        page = await load(path, kept)
+        assert ("There is nothing more to show here." in page, "anna" in page) == (True, False)
+    clock[0] = NOW + timedelta(minutes=10)
+    assert "There is nothing more to show here." in await load(end, morsel.value)
+
+
+async def test_a_cookie_holds_whatever_a_page_says(acme: SsoOrganization) -> None:
+    values = {"mail": "ł" * 254, "seats": ", ".join(["🗝-key"] * 900)}
+    for page in (
+        Page(kind="welcome", values=values, notes=("seats", "for_another")),
+        Page(kind="test_passed", values={"domain": "a" * 253}, reasons=("one <b>", *["→ " + "x" * 400] * 20)),
+    ):
+        text = pages.sealed(acme.provider.ends, "acme", "n", page, NOW)
+        assert len(text) <= 3500
+        kept = pages.opened(acme.provider.ends, "acme", "n", text, NOW - timedelta(seconds=1))
+        assert kept is not None
+        assert (kept.kind, kept.notes, kept.reasons[:1]) == (page.kind, page.notes, page.reasons[:1])
+        assert acme.provider.seal.opened(text, "acme") is None, "another key than that of requests"
+
+
+@pytest.mark.parametrize(
+    ("asked", "language"),
+    [("", "pl"), ("en", "en"), ("de-AT, de;q=0.9", "pl"), ("pl-PL,en;q=0.8", "pl"), ("en;q=0.5, pl;q=0.7", "pl"),
+     ("PL;q=0.2,EN-us", "en"), ("en;q=0", "pl"), ("en;q=x", "pl"), ("*", "pl"), ("en" + ",en" * 999, "en")],
+)  # fmt: skip
+async def test_a_page_is_in_the_language_that_is_asked_for(browser: Client, asked: str, language: str) -> None:
+    async with browser.get("/sso/rival/invite", headers={"Accept-Language": asked} if asked else {}) as answer:
+        page = await answer.text()
+    assert (answer.status, f'<html lang="{language}">' in page) == (404, True)
+    assert ("Zapytaj administratora." in page) is (language == "pl")
+    assert "<title>Acme &amp; Söhne</title>" in page
+
+
+def test_every_word_of_a_page_is_there_in_every_language() -> None:
+    for kind in pages.KINDS.values():
+        assert kind.keys() == set(get_args(Language))
+        assert len({len(sentences) for sentences in kind.values()}) == 1
+    for note in pages.NOTES.values():
+        assert note.keys() == set(get_args(Language))
+
+
+async def test_a_page_runs_nothing_and_asks_nobody(browser: Client) -> None:
+    async with browser.get("/sso/acme/invite") as answer:
+        page, policy = await answer.text(), answer.headers["Content-Security-Policy"]
+    [style] = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    assert not re.search(r"<script|src=|url\(|@import|style=", page)
+
+
+@pytest.mark.parametrize("domain", ["acme.example.", "ACME.Example", " Acme.EXAMPLE. "])
+async def test_a_domain_and_an_address_are_the_same_however_they_are_typed(
+    acme: SsoOrganization, browser: Client, arrived: list[SignedIn], domain: str
+) -> None:
+    await acme.turned_on(NOW)
+    async with browser.get("/sso/acme/login", params={"domain": domain}, allow_redirects=False) as answer:
+        assert answer.status == 303
+    going = await sign_in.open_login(acme.ledger, acme.provider, "acme", domain, now=NOW)
+    posted = acme.forged(going, NOW, assertion_id="_dot", name_id=f"anna@{domain.strip()}").post()
+    assert (await post(browser, going, posted))[0] == 200
+    assert [(person.mail.key, person.mail.text.lower()) for person in arrived] == [("anna@acme.example",) * 2]
 
 
 async def test_bodies_that_are_too_large_or_no_forms(acme: SsoOrganization, browser: Client) -> None:

@@ -17,11 +17,11 @@ import pytest
 from connector.delivery.mail import words
 from connector.delivery.mail.kinds import KINDS, MailKind, Readers
 from connector.delivery.mail.labels import CHANGES, REASONS, counted, plural
-from connector.delivery.mail.settings import Language
 from connector.delivery.mail.words import MOST_ITEMS, Item, Letter, Templates, example
 from connector.reconcile.plan.changes import Kind
 from connector.sso.gate.decision import CLOSED_REASONS, UNKNOWN_REASONS
 from ledger.errors import BadInput
+from ledger.settings import Language
 from tests.architecture.test_commands import ROOT, wrong
 
 LANGUAGES: tuple[Language, ...] = get_args(Language)
