@@ -44,13 +44,14 @@ class Released:
         return {"kind": self.kind, "messages": self.number, "released": self.done}
 
 
-def shown(item: Delivery) -> dict[str, Any]:
-    """One delivery as a JSON document; ``payload`` only where one is shown by itself."""
+def shown(item: Delivery, to: str) -> dict[str, Any]:
+    """One delivery as a JSON document; ``payload`` only where one is shown by itself. ``to``: to whom it goes."""
     found: dict[str, Any] = {
         "id": item.message_id,
         "target": item.target,
         "kind": item.kind,
         "subject": item.subject,
+        "to": to,
         "written_at": to_text(item.created_at),
         "state": item.state.value,
         "next_at": to_text(item.next_at) if item.next_at else None,
@@ -66,28 +67,30 @@ def shown(item: Delivery) -> dict[str, Any]:
     return found
 
 
-async def one(reader: Reader, beginning: str, sees: Sees = everything) -> list[Delivery]:
-    """The deliveries of the one message whose id begins so, one for each target. Raises ``NotFound``, and ``BadInput``
-    when several begin so."""
-    found = await deliveries.of_message(reader, beginning) if beginning else []
+async def one(reader: Reader, named: str, sees: Sees = everything) -> list[Delivery]:
+    """The deliveries of the one message whose id begins or ends so, one for each target. Raises ``NotFound``, and
+    ``BadInput`` where several do."""
+    found = await deliveries.of_message(reader, named) if named else []
     found = [item for item in found if sees(item.kind)]
     ids = sorted({item.message_id for item in found})
     if not ids:
-        raise NotFound(f"there is no message {beginning!r}", where="outbox", next_step="rosterd outbox list")
+        raise NotFound(f"there is no message {named!r}", where="outbox", next_step="rosterd outbox list")
     if len(ids) > 1:
         raise BadInput(
-            f"several messages begin with {beginning!r}: {', '.join(ids[:5])}", where="outbox", next_step="write more"
+            f"several messages begin or end with {named!r}: {', '.join(ids[:5])}",
+            where="outbox",
+            next_step="write more of it",
         )
     return found
 
 
 async def retry(
-    ledger: Ledger, organization: str, beginning: str, *, actor: str, now: datetime, sees: Sees = everything
+    ledger: Ledger, organization: str, named: str, *, actor: str, now: datetime, sees: Sees = everything
 ) -> list[Delivery]:
     """A message that is dead, dropped or no longer true, or waits for its next try, is due at once. Raises as ``one``,
     and ``Refused`` for one that was sent, is being sent, or is kept."""
     async with ledger.write(organization, Unleased.DELIVERY, at=now) as book:
-        found = await one(book, beginning, sees)
+        found = await one(book, named, sees)
         _not_being_sent(found, book.at)
         done = [item for item in found if await deliveries.retry(book, item.message_id, item.target)]
         if not done:
@@ -99,7 +102,7 @@ async def retry(
 async def drop(
     ledger: Ledger,
     organization: str,
-    beginning: str,
+    named: str,
     *,
     reason: str,
     actor: str,
@@ -110,7 +113,7 @@ async def drop(
     being sent."""
     reason = given_reason(reason, "a message that is dropped needs a reason")
     async with ledger.write(organization, Unleased.DELIVERY, at=now) as book:
-        found = await one(book, beginning, sees)
+        found = await one(book, named, sees)
         _not_being_sent(found, book.at)
         note = f"dropped by {actor}: {reason}"[:500]
         done = [item for item in found if await deliveries.drop(book, item.message_id, item.target, note)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from connector.delivery.mail.kinds import KINDS
 from ledger.jobs import Unleased
 from ledger.store import deliveries, outbox, people
+from ledger.store.deliveries import DeliveryState, Digest
 from ledger.store.engine import Ledger
 from ledger.store.outbox import Message
 from tests.parts.apart import apart
@@ -46,6 +48,18 @@ def write_old(acme: Installation) -> None:
     apart(write())
 
 
+def refused(acme: Installation, note: str) -> None:
+    """The message that is due first was refused for good, in these words."""
+
+    async def write() -> None:
+        ledger, now, day = Ledger.open(f"sqlite:///{acme.folder}/var"), datetime.now(UTC), timedelta(days=1)
+        [batch] = await deliveries.claim(ledger, "mail", {"acme": 1}, now=now, hold=day, limit=1, digest=Digest())
+        await deliveries.settle(ledger, batch, DeliveryState.DEAD, note=note, now=now)
+        await ledger.close()
+
+    apart(write())
+
+
 def test_l3_old_messages_are_listed_before_they_are_released(acme: Installation) -> None:
     write_old(acme)
     listed = acme.rosterd("outbox", "list")
@@ -65,8 +79,38 @@ def test_l3_old_messages_are_listed_before_they_are_released(acme: Installation)
     dropped = acme.rosterd("outbox", "drop", one["id"], "--reason", "left")
     assert dropped.out == f"{one['id']} is dropped\n"
     assert acme.rosterd("outbox", "show", two["id"]).out.startswith(
-        f"id: {two['id']}\ntarget: mail\nkind: invite.mail\n"
+        f"id: {two['id']}\nkind: invite.mail: Somebody gets"
     )
+
+
+def test_the_list_says_to_whom_when_and_what_was_said_in_80_columns(acme: Installation) -> None:
+    """Ids of one transaction begin alike: what is listed is how they end, and every command takes it."""
+    write_old(acme)
+    for words in (INVITED, ("restrict", "Design", "--reason", "not paid")):
+        assert acme.rosterd(*words).code == 0
+    refused(acme, "the server answered RCPT TO with 550 5.1.1 no such user here, " + "and some more words of it " * 4)
+    messages = acme.rosterd("outbox", "list", "--json").document["messages"]
+    to = ["p1@acme.example", "p2@acme.example", "a@acme.example", "the Primary Admin of Team Design"]
+    assert [item["to"] for item in messages] == to
+    one, two, dead, restricted = (item["id"] for item in messages)
+    listed = acme.rosterd("outbox", "list").out
+    assert all(len(line) <= 80 for line in listed.splitlines()), listed
+    assert f"{restricted[-12:]}  team.restricted to the Primary Admin of Team Design\n" in listed
+    assert "waiting, next try now" in listed
+    said = "the server answered RCPT TO with 550 5.1.1 no such user here, and"
+    entry = rf"^{dead[-12:]}  invite\.mail to a@acme\.example\n {{14}}dead, written 20\S+ \S+ UTC\n {{14}}{said}"
+    assert re.search(entry, listed, re.M), listed
+    for named in (dead[-12:], dead[:30]):
+        shown = acme.rosterd("outbox", "show", named).out
+        assert "\nto: a@acme.example\n" in shown, shown
+        assert "\nstate: dead\nnext try: none\n" in shown
+        assert f"\nlast answer: {said}" in shown
+    assert one[:12] == two[:12]
+    assert "several messages begin or end with" in acme.rosterd("outbox", "show", one[:12]).err
+    shown = acme.rosterd("outbox", "show", restricted[-12:]).out
+    assert "to: the Primary Admin of Team Design, at present nobody is there to read it" in shown, shown
+    assert "\nit tells:\n  reason: not paid\n" in shown, shown
+    assert acme.rosterd("outbox", "retry", dead[-12:]).code == 0
 
 
 def test_what_does_not_exist_is_named(acme: Installation) -> None:
@@ -163,7 +207,7 @@ def test_what_others_wrote_is_one_line_that_steers_no_terminal(acme: Installatio
     ):
         answer = acme.rosterd(*words)
         said = answer.out + answer.err
-        assert SHOWN in said.replace("\\\\", "\\"), (words, said)
+        assert SHOWN in re.sub(r"\n {14}", " ", said.replace("\\\\", "\\")), (words, said)
         assert not [one for one in said if one != "\n" and not one.isprintable()], (words, said)
         assert sum(line.startswith("state: ") for line in said.split("\n")) == forged, words
         with at_a_terminal(["-c", str(acme.file), *words], cwd=acme.folder, under={"COLUMNS": "200"}) as terminal:
