@@ -265,6 +265,18 @@ async def payloads(reader: Reader, ids: Collection[str]) -> dict[str, Any]:
     return {row.id: row.payload for row in rows}
 
 
+async def newest(reader: Reader, target: str, kind: str, subjects: Collection[str]) -> dict[str, Delivery | None]:
+    """Subject → how the last message of this kind about it stands at ``target``; None: nothing was sent there yet.
+    Without a message, no subject."""
+    messages = reader.select(outbox, "id", "subject", "created_at").where(outbox.c.kind == kind)
+    rows = await reader.by_keys(messages, outbox.c.subject, sorted(subjects))
+    last = {row.subject: row.id for row in sorted(rows, key=lambda row: (row.created_at, row.id))}
+    there = reader.select(delivery).where(delivery.c.target == target)
+    known = await reader.by_keys(there, delivery.c.message_id, sorted(last.values()))
+    found = {row.message_id: _shown(row) for row in known}
+    return {subject: found.get(message) for subject, message in last.items()}
+
+
 async def without(reader: Reader, target: str, kinds: Collection[str]) -> int:
     """How many messages of these kinds have no delivery to ``target``, because nothing was sent there yet."""
     missing = _without(reader, target, kinds, "id").subquery()

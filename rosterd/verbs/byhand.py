@@ -73,6 +73,7 @@ def list_invites(
     """List the invites nobody accepted yet, the first thousand by address."""
 
     async def work(service: Service) -> Result:
+        from connector.delivery import by_hand
         from ledger.identity import INVITE_EXPIRY, IdentityState
         from ledger.instant import to_text
         from ledger.store import roster
@@ -83,12 +84,15 @@ def list_invites(
         wanted = Wanted(state=IdentityState.ACTIVE.value, due=INVITE_EXPIRY, due_before=now if expired else None)
         async with service.ledger.read(chosen) as reader:
             rows = await roster.people_page(reader, wanted, None, _MOST)
-        found = [{"id": row.id, "mail": row.mail, "expires_at": to_text(row.due_at), "expired": row.due_at <= now}
-                 for row in rows]  # fmt: skip
-        shown = tuple((str(item["mail"]), str(item["expires_at"]), "expired" if item["expired"] else "")
-                      for item in found)  # fmt: skip
-        lines = () if found else ("no invite is open",)
-        return Shown(lines, {"invites": found}, Grid(("person", "expires", ""), shown) if found else None)
+            host = service.settings.installation.mail.host
+            unmailed = await by_hand.unmailed(reader, {row.id: row.mail for row in rows}, host=host)
+        found = [{"id": row.id, "mail": row.mail, "expires_at": to_text(row.due_at), "expired": row.due_at <= now,
+                  "not_mailed": unmailed[row.id].why if row.id in unmailed else None} for row in rows]  # fmt: skip
+        shown = tuple((row.mail, to_text(row.due_at), "expired" if row.due_at <= now else "",
+                       f"not mailed: {unmailed[row.id].state}" if row.id in unmailed else "")
+                      for row in rows)  # fmt: skip
+        lines = tuple(by_hand.unmailed_in_words(unmailed.values())) if found else ("no invite is open",)
+        return Shown(lines, {"invites": found}, Grid(("person", "expires", "", "mail"), shown) if found else None)
 
     perform(context, as_json, work)
 

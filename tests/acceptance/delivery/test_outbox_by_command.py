@@ -113,6 +113,27 @@ def test_the_list_says_to_whom_when_and_what_was_said_in_80_columns(acme: Instal
     assert acme.rosterd("outbox", "retry", dead[-12:]).code == 0
 
 
+def test_an_invite_that_was_not_mailed_is_said_where_somebody_looks_for_it(acme: Installation) -> None:
+    """Without a mail server, by a dead letter, and kept: in explain, in the list of invites and in that of people."""
+    write_old(acme)
+    assert acme.rosterd(*INVITED).code == 0
+    looks = (("explain", "a@acme.example"), ("invite", "list"), ("people", "--invited"))
+    step = "set [mail] host and sender in rosterd.toml, then rosterd check --live\n"
+    for words in looks:
+        assert f"not mailed: no mail server is set → {step}" in acme.rosterd(*words).out, words
+    refused(acme, "550 no such user")
+    [dead] = acme.rosterd("outbox", "list", "--state", "dead", "--json").document["messages"]
+    mails_by(acme, 'host = "mail.example"\nsender = "accounts@vendor.example"')
+    retry = f"not mailed: it is a dead letter: 550 no such user → rosterd outbox retry {dead['id'][-12:]}\n"
+    for words in looks:
+        assert retry in acme.rosterd(*words).out, words
+    kept = "not mailed: it is older than the mail server → rosterd outbox release --kind invite.mail\n"
+    assert kept in acme.rosterd("explain", "p1@acme.example").out
+    assert acme.rosterd("outbox", "retry", dead["id"][-12:]).code == 0
+    for words in looks:
+        assert "not mailed" not in acme.rosterd(*words).out, words
+
+
 def test_what_does_not_exist_is_named(acme: Installation) -> None:
     for words, said in (
         (("show", "nothing"), "there is no message 'nothing'"),
