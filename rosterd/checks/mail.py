@@ -10,7 +10,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from connector.directory.base import CheckLine
-from ledger.errors import BadInput, RosterdError
+from ledger.errors import BadInput, Unavailable
 from ledger.identity import Email
 from rosterd.checks.keys import CustomerKeys
 from rosterd.settings import Settings
@@ -58,19 +58,34 @@ async def outbox(service: Service) -> AsyncIterator[CheckLine]:
             yield CheckLine(True, what, f"rosterd outbox list --state dead --organization {name}", note=True)
 
 
-async def server(service: Service) -> AsyncIterator[CheckLine]:
-    """The mail server answers, is who it should be, and takes our account."""
+async def live(service: Service, address: str) -> AsyncIterator[CheckLine]:
+    """The mail server, and a test mail to ``address`` where one is given and the server is ready for it. A password or
+    a file that cannot be read is said of the files already."""
+    if address and not service.settings.installation.mail.host:
+        yield CheckLine(False, _UNSET, "set [mail] host and sender in rosterd.toml")
+    if not service.settings.installation.mail.host:
+        return
+    try:
+        ready = await _server(service)
+    except BadInput:
+        return
+    yield ready
+    if address and ready.ok:
+        yield await _test_mail(service, address)
+
+
+async def _server(service: Service) -> CheckLine:
+    """The mail server answers, is who it should be, and takes our account. Raises ``BadInput`` as ``Relay.probe``."""
     from connector.delivery.mail.relay import Relay
 
     settings = service.settings.installation.mail
-    if not settings.host:
-        return
     relay = Relay(settings)
     try:
         found = await relay.probe()
-    except RosterdError as error:
-        yield CheckLine(False, f"mail server {settings.host}: {error.what}", error.next_step or "correct [mail]")
-        return
+    except Unavailable as error:
+        # the reason that messages are kept with says what to do, too
+        what = error.what.removesuffix(error.next_step).rstrip(" :;")
+        return CheckLine(False, f"mail server {error.where}: {what}", error.next_step)
     finally:
         await relay.close()
     how = ", ".join(
@@ -83,10 +98,10 @@ async def server(service: Service) -> AsyncIterator[CheckLine]:
         )
         if part
     )
-    yield CheckLine(True, f"mail server {settings.host}:{settings.port_used} answers ({how})")
+    return CheckLine(True, f"mail server {settings.host}:{settings.port_used} answers ({how})")
 
 
-async def test_mail(service: Service, address: str) -> CheckLine:
+async def _test_mail(service: Service, address: str) -> CheckLine:
     """Send the test mail to one address, as the first organization would."""
     from connector.delivery.mail.kinds import KINDS
     from connector.delivery.mail.recipients import Recipient
@@ -103,8 +118,6 @@ async def test_mail(service: Service, address: str) -> CheckLine:
     except ValueError as error:
         raise BadInput(str(error), where="--mail-to", next_step="write local@domain") from error
     settings = service.settings.installation.mail
-    if not settings.host:
-        return CheckLine(False, _UNSET, "set [mail] host and sender in rosterd.toml")
     sender = next(iter(senders(service.settings).values()))
     kind, now = KINDS["mail.test"], service.clock()
     letter = Letter(

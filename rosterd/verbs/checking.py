@@ -72,9 +72,7 @@ def check(
         if live:
             with progress(session) as step:
                 connected = [line async for line in answers.every(service, step)]
-            connected += [line async for line in mail.server(service)]
-        if mail_to:
-            connected.append(await mail.test_mail(service, mail_to))
+            connected += [line async for line in mail.live(service, mail_to)]
         if audit:
             found.extend([line async for line in book.audits(service)])
         return _result(found, connected)

@@ -52,7 +52,9 @@ def people(
         more = len(rows) > limit
         lines = ["nobody"] if not found else ["there are more: --limit"] if more else []
         lines += by_hand.unmailed_in_words(unmailed.values())
-        return Shown(tuple(lines), {"people": found, "more": more}, Grid(("mail", "name", "state", "Teams", "seats"), cells))
+        return Shown(
+            tuple(lines), {"people": found, "more": more}, Grid(("mail", "name", "state", "Teams", "seats"), cells)
+        )
 
     perform(context, as_json, work)
 

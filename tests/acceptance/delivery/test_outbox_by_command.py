@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,8 +16,10 @@ from ledger.store.deliveries import DeliveryState, Digest
 from ledger.store.engine import Ledger
 from ledger.store.outbox import Message
 from tests.parts.apart import apart
+from tests.parts.https import Authority
 from tests.parts.installation import Installation
 from tests.parts.mail_server import mail_server, settings_for
+from tests.parts.ports import free_port
 from tests.parts.terminal import at_a_terminal
 
 
@@ -173,8 +176,37 @@ def test_check_tries_the_mail_server_and_sends_one_mail_where_it_is_told_to(acme
     [mail] = server.mails
     assert mail.recipients == ("ada@acme.example",)
     gone = acme.rosterd("check", "--live")
-    assert "mail server localhost: " in gone.out
+    assert (
+        f"mail server localhost:{server.port}: localhost:{server.port} cannot be reached: Connection refused"
+        in gone.out
+    )
     assert gone.code == 4
+
+
+def test_wrong_mail_settings_are_one_line_that_names_the_key(acme: Installation, tmp_path: Path) -> None:
+    """Live, by real servers: what is wrong is said once, though a test mail was asked for, too."""
+    authority, text = Authority(tmp_path), acme.file.read_text(encoding="utf-8")
+    with (
+        mail_server("starttls", authority.issue("mx.vendor.example")) as later,
+        mail_server("tls", authority.issue("localhost")) as once,
+        mail_server() as gone_,
+    ):
+        gone_.port = free_port()
+        for server, change, said in (
+            (later, {"security": "tls"}, "does not begin in TLS"),
+            (later, {"security": "tls"}, '→ set security = "starttls" in [mail] of rosterd.toml'),
+            (once, {"security": "starttls", "timeout": "1s"}, '→ set security = "tls" in [mail] of rosterd.toml'),
+            (later, {}, "it is of mx.vendor.example\n      → correct host in [mail]"),
+            (gone_, {"security": "none"}, f"localhost:{gone_.port} cannot be reached: Connection refused"),
+            (once, {"ca_file": "nowhere.pem"}, "there is no file"),
+            (once, {"username": "rosterd", "password": f"file:{tmp_path / 'nowhere'}"}, "mail.password"),
+        ):
+            acme.file.write_text(text, encoding="utf-8")
+            values = settings_for(server, authority) | change
+            mails_by(acme, "\n".join(f"{key} = {json.dumps(value)}" for key, value in values.items()))
+            found = acme.rosterd("check", "--live", "--mail-to", "ada@acme.example").out
+            assert said in found, found
+            assert found.count("FAIL") == 1, found
 
 
 def test_l7_a_broken_template_is_a_fault_of_the_configuration(acme: Installation) -> None:
@@ -197,6 +229,11 @@ def test_l7_a_broken_template_is_a_fault_of_the_configuration(acme: Installation
         ('host = "mail.example"\nsender = "a@b.example"\nusername = "x"', "username and password belong together"),
         ('sender = "nobody"', "is not a mail address"),
         ('sender_name = "a\\nb"', "one line"),
+        ('host = "smtp://mail.example"\nsender = "a@b.example"', "write 'mail.example' alone"),
+        ('host = "mail.example:587"\nsender = "a@b.example"', "write 'mail.example' alone"),
+        ('timeout = "0"', "10m at most"),
+        ('timeout = "1h"', "10m at most"),
+        ("port = 65536", "65535"),
     ],
 )
 def test_l6_settings_that_cannot_be_are_refused(acme: Installation, text: str, said: str) -> None:
