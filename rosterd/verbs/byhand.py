@@ -1,4 +1,4 @@
-"""invite add · resend · list, relink, rename, restrict, lift: what an operator does by hand, audited in their name."""
+"""invite add · resend · cancel · list, relink, rename, restrict, lift: by an operator's hand, audited in their name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from connector.reconcile.by_hand.rules import Act
     from rosterd.service import Service
 
-app = typer.Typer(help="Invites of people: by hand, again, and those nobody accepted.", no_args_is_help=True)
+app = typer.Typer(
+    help="Invites of people: by hand, again, taken back, and those nobody accepted.", no_args_is_help=True
+)
 
 _MOST = 1000
 Mail = Annotated[str, typer.Argument(help="Mail address of the person.")]
@@ -59,6 +61,23 @@ def resend(context: typer.Context, mail: Mail, organization: OneOrganization = "
         async with service.ledger.write(chosen, Unleased.BY_HAND, at=act.now) as book:
             person = await people.load(book, await people.find(book, mail))
             return await invites_by_hand.resend(book, person, invites, act)
+
+    perform(context, as_json, work)
+
+
+@app.command()
+def cancel(
+    context: typer.Context, mail: Mail, reason: Reason = "", organization: OneOrganization = "", as_json: Json = False
+) -> None:
+    """Take back an invite that was not accepted: what was given by hand ends; what a mapping gives stays."""
+
+    async def work(service: Service) -> Result:
+        from connector.reconcile.by_hand import people
+
+        chosen = choose(service.settings, organization)
+        async with service.ledger.read(chosen) as reader:
+            identity = await people.find(reader, mail)
+        return await people.cancel(service.ledger, chosen, identity, _act(service, reason))
 
     perform(context, as_json, work)
 

@@ -137,6 +137,21 @@ def test_an_invite_that_was_not_mailed_is_said_where_somebody_looks_for_it(acme:
         assert "not mailed" not in acme.rosterd(*words).out, words
 
 
+def test_an_invite_is_taken_back_by_command_and_its_mail_is_not_sent(acme: Installation) -> None:
+    assert acme.rosterd(*INVITED).code == 0
+    done = acme.rosterd("invite", "cancel", "a@acme.example", "--reason", "the wrong address")
+    assert (done.code, done.out) == (0, "the invite of a@acme.example is taken back\n")
+    assert acme.rosterd("invite", "list").out == "no invite is open\n"
+    assert acme.rosterd("invite", "cancel", "a@acme.example", "--reason", "again").code == 3
+    with mail_server() as server:
+        mails_by(acme, "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings_for(server).items()))
+        with acme.serving("--only", "connector") as daemon:
+            daemon.wait_for("delivery.obsolete")
+    shown = acme.rosterd("outbox", "list", "--state", "obsolete").out
+    assert "the person is no longer active" in shown, shown
+    assert server.mails == []
+
+
 def test_what_does_not_exist_is_named(acme: Installation) -> None:
     for words, said in (
         (("show", "nothing"), "there is no message 'nothing'"),
