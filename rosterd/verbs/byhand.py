@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,12 +37,16 @@ def add(
     async def work(service: Service) -> Result:
         from connector.reconcile.by_hand import people
         from connector.reconcile.by_hand.people import Newcomer
+        from rosterd.checks.mail import dead_end
 
         await service.register()
         chosen = choose(service.settings, organization)
         newcomer = Newcomer(mail, given_name, family_name, team_ids=tuple(team or ()))
         invites = service.settings.customer(chosen).settings.invites
-        return await people.invite(service.ledger, chosen, newcomer, invites, _act(service))
+        made = await people.invite(service.ledger, chosen, newcomer, invites, _act(service))
+        why = await dead_end(service, chosen)
+        note = f"the link of the invite leads nowhere yet: {why} → rosterd sso status"
+        return replace(made, notes=(*made.notes, note)) if why else made
 
     perform(context, as_json, work)
 

@@ -231,7 +231,25 @@ def test_l7_a_broken_template_is_a_fault_of_the_configuration(acme: Installation
     (folder / "invite.mail.j2").write_text('{% extends "frame.j2" %}{% block subject %}{{ nonsense }}{% endblock %}')
     found = acme.rosterd("check")
     assert found.code == 2
-    assert "invite.mail.j2" in found.out
+    assert f"{folder}/invite.mail.j2:1: there is no variable nonsense" in found.out, found.out
+    assert "mail of it waits and is sent in no other words" in found.out
+    assert "note  no mail server is set" in found.out
+    with mail_server() as server:
+        mails_by(acme, "\n".join(f"{key} = {json.dumps(value)}" for key, value in settings_for(server).items()))
+        with acme.serving("--only", "connector") as daemon:
+            invited = acme.rosterd(*INVITED)
+            assert (
+                "note: the link of the invite leads nowhere yet: single sign-on is not on → rosterd sso status"
+                in invited.out
+            )
+            broken = daemon.wait_for("delivery.broken")
+            assert f"{folder}/invite.mail.j2:1" in broken, broken
+            live = acme.rosterd("check", "--live")
+            assert (
+                "note  acme: 1 invited, and the links of their mails lead nowhere: single sign-on is not on" in live.out
+            )
+            assert "note  this was [mail] of the file; the running daemon mails by what it read last" in live.out
+    assert f"{folder}/invite.mail.j2:1: " in acme.rosterd("outbox", "list", "--json").document["messages"][0]["note"]
     (folder / "invite.mail.j2").unlink()
     assert "its own mail templates can be filled" in acme.rosterd("check").out
 
