@@ -18,6 +18,7 @@ from connector.admin.describing import Route
 from connector.admin.teams import Reason
 from connector.delivery import by_hand
 from connector.delivery.mail.kinds import KINDS, Readers
+from connector.delivery.mail.recipients import in_words
 from connector.delivery.mail.target import TARGET
 from ledger.errors import BadInput
 from ledger.store import deliveries
@@ -79,19 +80,21 @@ class Outbox(Answering):
             found = []
             for kind in sorted({kind for _, kind, _ in counts if wanted.kind in {"", kind}}):
                 found += await deliveries.listed(reader, states=states, kind=kind, limit=wanted.limit)
-        found = sorted(found, key=lambda item: (item.created_at, item.message_id))[: wanted.limit]
+            found = sorted(found, key=lambda item: (item.created_at, item.message_id))[: wanted.limit]
+            to = await in_words(reader, found)
         totals = [
             {"target": target, "kind": kind, "state": state.value, "messages": number}
             for (target, kind, state), number in sorted(counts.items())
         ]
-        return answer({"messages": [by_hand.shown(item) for item in found], "totals": totals})
+        return answer({"messages": [by_hand.shown(item, to[item.message_id]) for item in found], "totals": totals})
 
     async def show(self, request: web.Request) -> web.Response:
         """Everything about one message."""
         who = await self.may_see_all(request, Scope.PEOPLE_READ)
         async with self.ledger.read(who.organization) as reader:
             found = await by_hand.one(reader, request.match_info["message"], lambda kind: _sees(who, kind))
-        return answer({"deliveries": [by_hand.shown(item) for item in found]})
+            to = await in_words(reader, found)
+        return answer({"deliveries": [by_hand.shown(item, to[item.message_id]) for item in found]})
 
     async def retry(self, request: web.Request) -> web.Response:
         """A message that is dead, dropped or no longer true is due at once."""

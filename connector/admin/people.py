@@ -103,6 +103,8 @@ class People(Answering):
             Route("PATCH", one, "Edit a person no directory owns", self.change, write, body=PersonFields),
             Route("DELETE", one, "Remove a person no directory owns", self.remove, write, asked=Why),
             Route("POST", f"{one}/invite", "Send the invite again", self.resend, write),
+            Route("DELETE", f"{one}/invite", "Take back an invite by hand that was not accepted", self.cancel, write,
+                  asked=Why),
             Route("POST", f"{one}/links", "Bind a directory entry (relink)", self.relink, write, body=NewLink),
             Route("POST", f"{one}/rename", "Make another address of the linked entry count", self.rename, write,
                   body=NewAddress),
@@ -177,6 +179,12 @@ class People(Answering):
             person.require_seen_by(act)
             done = await invites_by_hand.resend(book, person, invites, act)
         return answer(done.to_json())
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """What was taken back, and what stays."""
+        who = await self.may(request, Scope.PEOPLE_WRITE)
+        act = self.act(who, asked(request, Why).reason)
+        return answer((await by_hand.cancel(self.ledger, who.organization, request.match_info["id"], act)).to_json())
 
     async def relink(self, request: web.Request) -> web.Response:
         """What was done."""

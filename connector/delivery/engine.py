@@ -199,6 +199,10 @@ class Engine:
                 parcels = await self._target.prepare(reader, kept) if kept.messages else []
             except RosterdError as error:
                 wrong, mendable = error.what, not isinstance(error, NotFound)
+                if mendable:
+                    wrong = f"{error.where}: {error.what}" if error.where else error.what
+                    broken = "event=delivery.broken target=%s organization=%s kind=%s where=%s why=%s"
+                    _log.warning(broken, batch.target, batch.organization, batch.kind, error.where, error.what)
             except Exception as error:
                 wrong, mendable = self._fault(batch, error), True
         if gone:

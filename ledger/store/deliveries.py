@@ -247,12 +247,34 @@ async def listed(
     return [_shown(row) for row in await reader.all(statement)]
 
 
-async def of_message(reader: Reader, beginning: str, *, most: int = 10) -> list[Delivery]:
-    """The deliveries of every message whose id begins so, with payloads; at most ``most``."""
+async def of_message(reader: Reader, named: str, *, most: int = 10) -> list[Delivery]:
+    """The deliveries of every message whose id begins or ends so, with payloads; at most ``most``. Ids of messages that
+    were written together begin alike, and end apart."""
     with_payload = reader.select(delivery).add_columns(outbox.c.payload).join(outbox, _same_message())
-    statement = with_payload.where(delivery.c.message_id.startswith(beginning, autoescape=True))
+    message = delivery.c.message_id
+    statement = with_payload.where(
+        or_(message.startswith(named, autoescape=True), message.endswith(named, autoescape=True))
+    )
     rows = await reader.all(statement.order_by(delivery.c.message_id, delivery.c.target).limit(most))
     return [replace(_shown(row), payload=row.payload) for row in rows]
+
+
+async def payloads(reader: Reader, ids: Collection[str]) -> dict[str, Any]:
+    """Message → what it tells."""
+    rows = await reader.by_keys(reader.select(outbox, "id", "payload"), outbox.c.id, sorted(ids))
+    return {row.id: row.payload for row in rows}
+
+
+async def newest(reader: Reader, target: str, kind: str, subjects: Collection[str]) -> dict[str, Delivery | None]:
+    """Subject → how the last message of this kind about it stands at ``target``; None: nothing was sent there yet.
+    Without a message, no subject."""
+    messages = reader.select(outbox, "id", "subject", "created_at").where(outbox.c.kind == kind)
+    rows = await reader.by_keys(messages, outbox.c.subject, sorted(subjects))
+    last = {row.subject: row.id for row in sorted(rows, key=lambda row: (row.created_at, row.id))}
+    there = reader.select(delivery).where(delivery.c.target == target)
+    known = await reader.by_keys(there, delivery.c.message_id, sorted(last.values()))
+    found = {row.message_id: _shown(row) for row in known}
+    return {subject: found.get(message) for subject, message in last.items()}
 
 
 async def without(reader: Reader, target: str, kinds: Collection[str]) -> int:

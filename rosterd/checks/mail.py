@@ -10,8 +10,9 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from connector.directory.base import CheckLine
-from ledger.errors import BadInput, RosterdError
+from ledger.errors import BadInput, Unavailable
 from ledger.identity import Email
+from rosterd.checks.addresses import public_address
 from rosterd.checks.keys import CustomerKeys
 from rosterd.settings import Settings
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rosterd.service import Service
 
 _UNSET = "no mail server is set: nobody is mailed, and messages wait in the outbox"
+_SET = "set [mail] host and sender in rosterd.toml"
 
 
 def templates(settings: Settings, customers: Mapping[str, CustomerKeys]) -> Iterator[CheckLine]:
@@ -27,12 +29,13 @@ def templates(settings: Settings, customers: Mapping[str, CustomerKeys]) -> Iter
 
     mail = settings.installation.mail
     if not mail.host:
-        yield CheckLine(True, _UNSET)
+        yield CheckLine(True, _UNSET, _SET, note=True)
     for name, keys in customers.items():
         folder = keys.settings.mail.templates
         faults = Templates(folder).check()
         for fault in faults:
-            yield keys.fault(("mail", "templates"), f"{quote(fault.where)}: {fault.what}", fault.next_step)
+            what = f"{quote(fault.where)}: {fault.what}; mail of it waits and is sent in no other words"
+            yield keys.fault(("mail", "templates"), what, fault.next_step or "correct that file: it counts at once")
         if folder is not None and not faults:
             yield CheckLine(True, f"{name}: its own mail templates can be filled ({quote(str(folder))})")
 
@@ -58,19 +61,79 @@ async def outbox(service: Service) -> AsyncIterator[CheckLine]:
             yield CheckLine(True, what, f"rosterd outbox list --state dead --organization {name}", note=True)
 
 
-async def server(service: Service) -> AsyncIterator[CheckLine]:
-    """The mail server answers, is who it should be, and takes our account."""
+async def invites(service: Service) -> AsyncIterator[CheckLine]:
+    """Organizations whose invites lead nowhere at present, where somebody was invited."""
+    from ledger.identity import INVITE_EXPIRY
+    from ledger.store import roster
+
+    for name in service.settings.customers:
+        async with service.ledger.read(name) as reader:
+            waiting = await roster.due_count(reader, INVITE_EXPIRY)
+        if waiting and (why := await dead_end(service, name)):
+            what = f"{name}: {waiting} invited, and the links of their mails lead nowhere: {why}"
+            yield CheckLine(True, what, f"rosterd sso status --organization {name}", note=True)
+
+
+async def dead_end(service: Service, organization: str) -> str:
+    """Why nobody who follows an invite could sign in now; empty where they could."""
+    from connector.sso.gate import connections, evidence
+    from connector.sso.provider.connection_steps import MAIN
+
+    if not public_address(service.settings).ok:
+        return "public_url is plain http"
+    now = service.clock()
+    async with service.ledger.read(organization) as reader:
+        found = (await evidence.known(reader)).connections.get(MAIN)
+    on = found is not None and found.live(now) is not None and connections.standing(found, now).on
+    return "" if on else "single sign-on is not on"
+
+
+async def live(service: Service, address: str, *, serving: bool) -> AsyncIterator[CheckLine]:
+    """The mail server, and a test mail to ``address`` where one is given and the server is ready for it. A password or
+    a file that cannot be read is said of the files already. ``serving``: a daemon answers, by settings of its own."""
+    if address and not service.settings.installation.mail.host:
+        yield CheckLine(False, _UNSET, _SET)
+    if not service.settings.installation.mail.host:
+        return
+    try:
+        ready = await _server(service)
+    except BadInput:
+        return
+    yield ready
+    if address and ready.ok:
+        yield await _test_mail(service, address)
+    if serving:
+        yield await _in_force(service)
+
+
+async def _in_force(service: Service) -> CheckLine:
+    """What was tried are the files; the daemon sends by what it read last, which only the book tells a little of."""
+    from connector.delivery.mail.target import TARGET
+    from ledger.store import deliveries
+
+    step = "after a change: systemctl reload rosterd, or SIGHUP to the daemon"
+    for name in service.settings.customers:
+        async with service.ledger.read(name) as reader:
+            if TARGET not in await deliveries.started(reader):
+                what = f"{name}: the running daemon has not read [mail] since it was set, and mails nobody"
+                return CheckLine(True, what, step, note=True)
+    return CheckLine(
+        True, "this was [mail] of the file; the running daemon mails by what it read last", step, note=True
+    )
+
+
+async def _server(service: Service) -> CheckLine:
+    """The mail server answers, is who it should be, and takes our account. Raises ``BadInput`` as ``Relay.probe``."""
     from connector.delivery.mail.relay import Relay
 
     settings = service.settings.installation.mail
-    if not settings.host:
-        return
     relay = Relay(settings)
     try:
         found = await relay.probe()
-    except RosterdError as error:
-        yield CheckLine(False, f"mail server {settings.host}: {error.what}", error.next_step or "correct [mail]")
-        return
+    except Unavailable as error:
+        # the reason that messages are kept with says what to do, too
+        what = error.what.removesuffix(error.next_step).rstrip(" :;")
+        return CheckLine(False, f"mail server {error.where}: {what}", error.next_step)
     finally:
         await relay.close()
     how = ", ".join(
@@ -83,10 +146,10 @@ async def server(service: Service) -> AsyncIterator[CheckLine]:
         )
         if part
     )
-    yield CheckLine(True, f"mail server {settings.host}:{settings.port_used} answers ({how})")
+    return CheckLine(True, f"mail server {settings.host}:{settings.port_used} answers ({how})")
 
 
-async def test_mail(service: Service, address: str) -> CheckLine:
+async def _test_mail(service: Service, address: str) -> CheckLine:
     """Send the test mail to one address, as the first organization would."""
     from connector.delivery.mail.kinds import KINDS
     from connector.delivery.mail.recipients import Recipient
@@ -103,8 +166,6 @@ async def test_mail(service: Service, address: str) -> CheckLine:
     except ValueError as error:
         raise BadInput(str(error), where="--mail-to", next_step="write local@domain") from error
     settings = service.settings.installation.mail
-    if not settings.host:
-        return CheckLine(False, _UNSET, "set [mail] host and sender in rosterd.toml")
     sender = next(iter(senders(service.settings).values()))
     kind, now = KINDS["mail.test"], service.clock()
     letter = Letter(

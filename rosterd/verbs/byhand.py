@@ -1,7 +1,8 @@
-"""invite add · resend · list, relink, rename, restrict, lift: what an operator does by hand, audited in their name."""
+"""invite add · resend · cancel · list, relink, rename, restrict, lift: by an operator's hand, audited in their name."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from connector.reconcile.by_hand.rules import Act
     from rosterd.service import Service
 
-app = typer.Typer(help="Invites of people: by hand, again, and those nobody accepted.", no_args_is_help=True)
+app = typer.Typer(
+    help="Invites of people: by hand, again, taken back, and those nobody accepted.", no_args_is_help=True
+)
 
 _MOST = 1000
 Mail = Annotated[str, typer.Argument(help="Mail address of the person.")]
@@ -34,12 +37,16 @@ def add(
     async def work(service: Service) -> Result:
         from connector.reconcile.by_hand import people
         from connector.reconcile.by_hand.people import Newcomer
+        from rosterd.checks.mail import dead_end
 
         await service.register()
         chosen = choose(service.settings, organization)
         newcomer = Newcomer(mail, given_name, family_name, team_ids=tuple(team or ()))
         invites = service.settings.customer(chosen).settings.invites
-        return await people.invite(service.ledger, chosen, newcomer, invites, _act(service))
+        made = await people.invite(service.ledger, chosen, newcomer, invites, _act(service))
+        why = await dead_end(service, chosen)
+        note = f"the link of the invite leads nowhere yet: {why} → rosterd sso status"
+        return replace(made, notes=(*made.notes, note)) if why else made
 
     perform(context, as_json, work)
 
@@ -63,6 +70,23 @@ def resend(context: typer.Context, mail: Mail, organization: OneOrganization = "
     perform(context, as_json, work)
 
 
+@app.command()
+def cancel(
+    context: typer.Context, mail: Mail, reason: Reason = "", organization: OneOrganization = "", as_json: Json = False
+) -> None:
+    """Take back an invite that was not accepted: what was given by hand ends; what a mapping gives stays."""
+
+    async def work(service: Service) -> Result:
+        from connector.reconcile.by_hand import people
+
+        chosen = choose(service.settings, organization)
+        async with service.ledger.read(chosen) as reader:
+            identity = await people.find(reader, mail)
+        return await people.cancel(service.ledger, chosen, identity, _act(service, reason))
+
+    perform(context, as_json, work)
+
+
 @app.command("list")
 def list_invites(
     context: typer.Context,
@@ -73,6 +97,7 @@ def list_invites(
     """List the invites nobody accepted yet, the first thousand by address."""
 
     async def work(service: Service) -> Result:
+        from connector.delivery import by_hand
         from ledger.identity import INVITE_EXPIRY, IdentityState
         from ledger.instant import to_text
         from ledger.store import roster
@@ -83,12 +108,15 @@ def list_invites(
         wanted = Wanted(state=IdentityState.ACTIVE.value, due=INVITE_EXPIRY, due_before=now if expired else None)
         async with service.ledger.read(chosen) as reader:
             rows = await roster.people_page(reader, wanted, None, _MOST)
-        found = [{"id": row.id, "mail": row.mail, "expires_at": to_text(row.due_at), "expired": row.due_at <= now}
-                 for row in rows]  # fmt: skip
-        shown = tuple((str(item["mail"]), str(item["expires_at"]), "expired" if item["expired"] else "")
-                      for item in found)  # fmt: skip
-        lines = () if found else ("no invite is open",)
-        return Shown(lines, {"invites": found}, Grid(("person", "expires", ""), shown) if found else None)
+            host = service.settings.installation.mail.host
+            unmailed = await by_hand.unmailed(reader, {row.id: row.mail for row in rows}, host=host)
+        found = [{"id": row.id, "mail": row.mail, "expires_at": to_text(row.due_at), "expired": row.due_at <= now,
+                  "not_mailed": unmailed[row.id].why if row.id in unmailed else None} for row in rows]  # fmt: skip
+        shown = tuple((row.mail, to_text(row.due_at), "expired" if row.due_at <= now else "",
+                       f"not mailed: {unmailed[row.id].state}" if row.id in unmailed else "")
+                      for row in rows)  # fmt: skip
+        lines = tuple(by_hand.unmailed_in_words(unmailed.values())) if found else ("no invite is open",)
+        return Shown(lines, {"invites": found}, Grid(("person", "expires", "", "mail"), shown) if found else None)
 
     perform(context, as_json, work)
 

@@ -79,13 +79,13 @@ def check(
         found.extend([line async for line in book.own_addresses(service)])
         found.extend([line async for line in book.declared_domains(service)])
         found.extend([line async for line in mail.outbox(service)])
+        found.extend([line async for line in mail.invites(service)])
         connected: list[CheckLine] = []
         if live:
             with progress(session) as step:
                 connected = [line async for line in answers.every(service, step)]
-            connected += [line async for line in mail.server(service)]
-        if mail_to:
-            connected.append(await mail.test_mail(service, mail_to))
+            serving = connected[-1].ok and not connected[-1].note  # the daemon's line
+            connected += [line async for line in mail.live(service, mail_to, serving=serving)]
         if audit:
             found.extend([line async for line in book.audits(service)])
         return _result(found, connected)

@@ -11,7 +11,7 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,6 +41,13 @@ _MOST_REFUSALS = 5
 """Servers hang up on who is refused too often; a connection ends before that."""
 _REACH = "see that the server answers from this host; correct host and port in [mail] of rosterd.toml"
 _SECURE = "correct security in [mail] of rosterd.toml, or let the server offer it"
+_TLS_AT_ONCE = 'set security = "tls" in [mail] of rosterd.toml where the port speaks TLS at once, as 465 does'
+_TLS_LATER = 'set security = "starttls" in [mail] of rosterd.toml where the port begins in the clear, as 587 and 25 do'
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL", "HTTP_REQUEST"})
+"""What OpenSSL calls a first answer that is no TLS."""
+_OTHER_NAME = frozenset({62, 64})
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH."""
+_MOST_NAMES = 5
 _TRUST = "mend the certificate; an authority of your own is named by ca_file in [mail] of rosterd.toml"
 _SIGN_IN = "correct username and password in [mail] of rosterd.toml"
 _LOOK = "look into the server's log"
@@ -53,6 +60,16 @@ class Halt(Exception):  # it ends a dialogue and is seen by nobody else
         super().__init__(outcome)
         self.outcome = outcome
         self.next_step = next_step
+
+
+class WrongName(Halt):
+    """The certificate is one we believe, and is of other names."""
+
+    def of(self, names: Sequence[str]) -> Halt:
+        """The same, saying whose it is."""
+        whose = f"it is of {', '.join(names[:_MOST_NAMES])}" if names else "it is of another name"
+        step = "correct host in [mail] of rosterd.toml to a name of the certificate"
+        return Halt(Shut(f"{self.outcome.why} {whose}: {step}"), step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +169,39 @@ class Dialogue:
         """Another mail may be handed over."""
         return self._wire.in_step and not self._broken and self._refusals < _MOST_REFUSALS
 
-    async def _open(self) -> None:
-        security = self._settings.security
+    @classmethod
+    async def names(cls, settings: MailSettings, trust: ssl.SSLContext) -> list[str]:
+        """The names in the certificate that the server shows, by a ``trust`` that looks at no name; nobody signs in,
+        and nothing is said in it. Empty where it is not shown."""
+        found = cls(settings, trust)
+        try:
+            async with asyncio.timeout(_OPENING * found._answer):
+                await found._begin()
+                shown_ = found._wire.known("ssl_object").getpeercert() or {}
+        except (Halt, TimeoutError):
+            return []
+        finally:
+            found.abort()
+        return [str(name) for _, name in shown_.get("subjectAltName", ())]
+
+    async def _begin(self) -> None:
+        """Connect and secure."""
         await self._connect()
+        if self._settings.security == "tls":
+            return
+        await self._greeted()
+        if self._settings.security == "starttls":
+            await self._start_tls()
+
+    async def _greeted(self) -> None:
         await self._step(Stage.GREETING, self._wire.greeting(self._answer))
         await self._hello()
-        if security == "starttls":
-            await self._start_tls()
+
+    async def _open(self) -> None:
+        await self._begin()
+        if self._settings.security == "tls":
+            await self._greeted()
+        if self._settings.security == "starttls":
             # what was said in the clear does not count
             await self._hello()
         if self._settings.username:
@@ -177,7 +220,8 @@ class Dialogue:
                     ssl_handshake_timeout=self._answer if trust else None,
                 )
         except socket.gaierror as error:
-            raise Halt(Shut("the server's name cannot be looked up"), _REACH) from error
+            what = f"the name {settings.host} cannot be looked up; correct host in [mail] of rosterd.toml"
+            raise Halt(Shut(what), _REACH) from error
         except OSError as error:
             raise self._unreached(error) from error
         peer = self._wire.known("peername")
@@ -194,18 +238,24 @@ class Dialogue:
         try:
             return a_label(host)
         except ValueError as error:
-            raise Halt(Shut("the server's name is no host name"), _REACH) from error
+            raise Halt(Shut(f"{host!r} is no host name; correct host in [mail] of rosterd.toml"), _REACH) from error
 
     def _unreached(self, error: OSError) -> Halt:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return Halt(Shut(f"the server's certificate is not accepted: {error.verify_message}"), _TRUST)
+            kind = WrongName if error.verify_code in _OTHER_NAME else Halt
+            return kind(Shut(f"the server's certificate is not accepted: {error.verify_message}"), _TRUST)
         if isinstance(error, ssl.SSLError | ConnectionAbortedError):
             reason = getattr(error, "reason", None) or type(error).__name__
+            if self._settings.security == "tls" and reason in _NOT_TLS:
+                what = f"the server does not begin in TLS, which security = tls asks for ({reason}): {_TLS_LATER}"
+                return Halt(Shut(what), _TLS_LATER)
             return Halt(Shut(f"TLS cannot be agreed on with the server: {reason}"), _SECURE)
         if isinstance(error, ConnectionError) and not error.errno:
             return Halt(Shut("the server hung up before the connection was ready"), _REACH)
         late = "no answer in time" if isinstance(error, TimeoutError) else "no connection"
-        return Halt(Shut(f"the server cannot be reached: {os.strerror(error.errno) if error.errno else late}"), _REACH)
+        place = f"{self._settings.host}:{self._settings.port_used}"
+        why = os.strerror(error.errno) if error.errno else late
+        return Halt(Shut(f"{place} cannot be reached: {why}; see host and port in [mail] of rosterd.toml"), _REACH)
 
     async def _hello(self) -> None:
         reply = await self._ask(Stage.HELLO, b"EHLO", self._own_name().encode("ascii"))
@@ -351,7 +401,10 @@ class Dialogue:
             reply = Reply(-1, error.message)
         except TimeoutError as error:
             self._broken = True
-            raise Halt(_unanswered(stage, f"no answer within {limit or self._answer:g} s to"), _REACH) from error
+            outcome = _unanswered(stage, f"no answer within {limit or self._answer:g} s to")
+            if stage is Stage.GREETING and self._settings.security != "tls":
+                raise Halt(Shut(f"{outcome.why}: {_TLS_AT_ONCE}"), _TLS_AT_ONCE) from error
+            raise Halt(outcome, _REACH) from error
         except (OSError, SMTPException, RuntimeError) as error:
             # a transport that closes under a write is a RuntimeError of uvloop
             raise self._lost(stage, "the connection was lost before the answer to") from error

@@ -29,6 +29,19 @@ class Readers(StrEnum):
     """An address that somebody gave by hand."""
 
 
+READ_BY: Final[Mapping[Readers, str]] = MappingProxyType(
+    {
+        Readers.PERSON: "the person",
+        Readers.APPROVERS: "who may approve",
+        Readers.SSO_ADMINS: "the administrators of single sign-on",
+        Readers.TEAM_ADMIN: "the Primary Admin of the Team",
+        Readers.OPERATOR: "the operator",
+        Readers.ASKED: "the address that was given",
+    }
+)
+"""How readers are named to people."""
+
+
 @dataclass(frozen=True, slots=True)
 class MailKind:
     """One kind of mail.

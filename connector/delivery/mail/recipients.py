@@ -9,17 +9,17 @@ organization; never an address that a message carries.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from access.principal import ROLE_SCOPES, Scope
-from connector.delivery.mail.kinds import MailKind, Readers
+from connector.delivery.mail.kinds import KINDS, READ_BY, MailKind, Readers
 from ledger.errors import NotFound
 from ledger.identity import Email, IdentityState
-from ledger.store import people, roster
+from ledger.store import deliveries, people, roster
 from ledger.store.book import Reader
-from ledger.store.deliveries import Told
+from ledger.store.deliveries import Delivery, Told
 from ledger.team import Role
 
 
@@ -59,11 +59,34 @@ async def of_batch(reader: Reader, kind: MailKind, messages: Collection[Told], o
         found = await _people(reader, [identity for _, identity, role, _ in holders if role == Role.PRIMARY_ADMIN])
     if not found:
         raise NotFound(
-            f"nobody is there to read it: no active person holds a role for {kind.readers.value} over all that it is"
-            " about, and [mail] operator is not set",
+            f"nobody is there to read it: neither {READ_BY[kind.readers]} nor a Primary Admin over all that it is about"
+            " is an active person, and [mail] operator is not set",
             where=kind.name,
         )
     return found
+
+
+async def in_words(reader: Reader, found: Sequence[Delivery], operator: str = "") -> dict[str, str]:
+    """Message → to whom it went, or goes as far as that is known before: the person's address, the role, the Team."""
+    kinds = {item.message_id: KINDS[item.kind].readers for item in found if item.kind in KINDS}
+    persons = {item.subject for item in found if kinds.get(item.message_id) is Readers.PERSON}
+    mails = {row.id: str(row.mail) for row in (await people.open_of(reader, sorted(persons)))["identity"]}
+    of_teams = [message for message, readers in kinds.items() if readers is Readers.TEAM_ADMIN]
+    payloads = await deliveries.payloads(reader, of_teams)
+    teams = {team: name for team, name, _ in await people.open_teams(reader)} if of_teams else {}
+
+    def to(item: Delivery) -> str:
+        if item.settled_at and item.done:
+            return ", ".join(receipt.receiver for receipt in item.done)
+        readers = kinds.get(item.message_id)
+        if readers is Readers.PERSON:
+            return mails.get(item.subject) or "somebody who is no longer known"
+        if readers is Readers.TEAM_ADMIN:
+            told = Told(item.message_id, item.subject, payloads.get(item.message_id, {}), item.created_at)
+            return f"the Primary Admin of Team {teams.get(_team(told, teams)) or told.payload.get('team', '')}".strip()
+        return (operator if readers is Readers.OPERATOR else "") or (READ_BY[readers] if readers else item.target)
+
+    return {item.message_id: to(item) for item in found}
 
 
 def _approving() -> frozenset[Role]:

@@ -11,7 +11,7 @@ import ssl
 from datetime import timedelta
 from email.message import EmailMessage
 
-from connector.delivery.mail.dialogue import Capabilities, Dialogue, Halt
+from connector.delivery.mail.dialogue import Capabilities, Dialogue, Halt, WrongName
 from connector.delivery.mail.octets import Octets, octets_of
 from connector.delivery.mail.settings import MailSettings
 from connector.delivery.outcome import Later, Never, Outcome, Shut
@@ -113,7 +113,12 @@ class Relay:
     async def _open(self) -> Dialogue:
         if self._trust is None and self._settings.security != "none":
             self._trust = await asyncio.to_thread(_authorities, self._settings)
-        return await Dialogue.opened(self._settings, self._trust)
+        try:
+            return await Dialogue.opened(self._settings, self._trust)
+        except WrongName as halt:
+            anybody = await asyncio.to_thread(_authorities, self._settings)
+            anybody.check_hostname = False  # to read whose the certificate is: no mail and no password goes there
+            raise halt.of(await Dialogue.names(self._settings, anybody)) from halt
 
     async def _hand_over(self, dialogue: Dialogue, octets: Octets) -> Outcome:
         self._busy.add(dialogue)

@@ -73,9 +73,9 @@ def refusal(stage: Stage, reply: Reply, shown: str, *, own_sender: bool = True) 
     if stage in {Stage.GREETING, Stage.HELLO, Stage.STARTTLS, Stage.NOOP} or reply.code == 421:
         return Shut(said)
     if stage is Stage.SIGN_IN:
-        return Shut(f"{said}; nobody is signed in for the moment" if temporary else _account(said))
+        return Shut(f"{said}; nobody is signed in for the moment" if temporary else _account(said, reply.text))
     if reply.code in _SIGN_IN_NEEDED:
-        return Shut(_account(said))
+        return Shut(_account(said, reply.text))
     if permanent and _OF_ALL_MAIL.match(reply.text):
         return Shut(said)
     if stage is Stage.SENDER and reply.code == _TOO_LARGE:
@@ -99,8 +99,10 @@ def sender_refused(said: str, *, own_sender: bool) -> Untaken:
     return Later(f"{said}: correct sender in [mail] of the organization, or let the server allow it")
 
 
-def _account(said: str) -> str:
-    return f"{said}: correct username and password in [mail] of rosterd.toml"
+def _account(said: str, words: str) -> str:
+    if "STARTTLS" in words.upper():
+        return f'{said}: set security = "starttls" in [mail] of rosterd.toml'
+    return f"{said}: set or correct username and password in [mail] of rosterd.toml"
 
 
 def shown(reply: Reply, recipient: Sequence[str] = (), secrets: Sequence[str] = ()) -> str:

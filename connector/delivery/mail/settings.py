@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -29,6 +30,25 @@ def _address(value: str) -> str:
 def _one_line(value: str) -> str:
     if any(not character.isprintable() for character in value):
         raise ValueError("a name is one line of printable characters")
+    return value
+
+
+def _host_name(value: str) -> str:
+    """A host name or an address, and nothing around it."""
+    try:
+        return str(ip_address(value.strip("[]")))
+    except ValueError:
+        pass
+    name = value.partition("://")[2] or value
+    bare = re.split(r"[:/]", name.rpartition("@")[2])[0]
+    if bare != value:
+        raise ValueError(f"{value!r} is no host name: write {bare!r} alone; a port of its own is port, TLS is security")
+    return value
+
+
+def _patience(value: timedelta) -> timedelta:
+    if not timedelta(0) < value <= timedelta(minutes=10):
+        raise ValueError("longer than 0, and 10m at most")
     return value
 
 
@@ -75,7 +95,7 @@ class MailSettings(SettingsModel):
     """Connections to the server at a time, at most."""
 
     timeout: Duration = timedelta(seconds=30)
-    """How long one answer of the server may take; the answer to a whole mail, ten times that."""
+    """How long one answer of the server may take, 10m at most; the answer to a whole mail, ten times that."""
 
     digest: Duration = timedelta(hours=1)
     """Messages of one kind to the same admins are put together in one mail at most this often; 0: one mail each."""
@@ -83,6 +103,8 @@ class MailSettings(SettingsModel):
     retry_for: Duration = timedelta(hours=48)
     """How long a message that the server puts off is tried again before it becomes a dead letter."""
 
+    _host = field_validator("host")(_host_name)
+    _wait = field_validator("timeout")(_patience)
     _lines = field_validator("sender_name", "username")(_one_line)
     _addresses = field_validator("sender", "return_path", "operator")(_address)
 

@@ -238,7 +238,9 @@ class Templates:
             return
         if unknown:
             what = f"there is no variable {', '.join(sorted(unknown))}; there are {', '.join(sorted(_KNOWN - {_PART}))}"
-            yield _fault(what, str(path))
+            lines = source.splitlines()
+            line = next((n for n, text in enumerate(lines, 1) if any(name in text for name in unknown)), 1)
+            yield _fault(what, f"{path}:{line}")
             return
         for kind in KINDS.values() if stem == _FRAME else (KINDS[stem],):
             fault = next(self._faults_of(kind, language), None)

@@ -11,7 +11,7 @@ from typing import Any
 
 from connector.reconcile.by_hand import invites, rules
 from connector.reconcile.by_hand.rules import Act, Exists, Person
-from connector.reconcile.policy.invites import InviteSettings, parse_mail, require_domain
+from connector.reconcile.policy.invites import InviteSettings, parse_mail, require_domain, require_unclaimed
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Refused
 from ledger.identity import MANUAL, Email, IdentityState, fold
@@ -151,19 +151,74 @@ async def remove(ledger: Ledger, organization: str, identity_id: str, act: Act) 
         for row in (*person.memberships, *person.grants):
             if row.provenance != MANUAL:
                 raise rules.owned(f"something {person.mail} has", row)
-        if person.roles:
-            roles = ", ".join(sorted({role for role, _ in person.roles}))
-            raise Refused(f"{person.mail} is {roles}", where="id", next_step="hand the Team over in its file first")
-        await people.end_memberships(book, [row.row_id for row in person.memberships])
-        await seats.end_grants(book, [row.row_id for row in person.grants])
-        await seats.end_seats(book, [row.row_id for row in person.seats])
-        await seats.end_waiting(book, [row.row_id for row in person.waiting])
-        await replace_identity(book, person, {"state": IdentityState.REMOVED.value}, None)
-        await invites.claimed(book, identity_id)
-        notes = [note for team in {row.team_id for row in person.memberships} for note in await _duty(book, team)]
-        before = {"seats": sorted(row.offering_code for row in person.seats), "teams": len(person.memberships)}
-        await _witness(book, act, "person.removed", identity_id, before=before)
+        notes = await _removed(book, person)
+        await _witness(book, act, "person.removed", identity_id, before=_had(person))
     return Edited(identity_id, True, f"{person.mail} is removed", tuple(notes))
+
+
+async def cancel(ledger: Ledger, organization: str, identity_id: str, act: Act) -> Edited:
+    """Take back an invite that was not accepted (R6): what was given by hand ends, and with it the person, unless a
+    directory owns them or a mapping gives them something; that stays, and is noted. Mail that waits is not sent once
+    nothing is left. Needs a reason.
+
+    Raises ``Refused`` for who has signed in or is not active, has nothing by hand, or holds an admin role.
+    """
+    act.require_reason()
+    async with ledger.write(organization, Unleased.BY_HAND, at=act.now) as book:
+        person = await load(book, identity_id)
+        person.require_whole_by(act)
+        require_unclaimed(person.mail, person.identity.state, person.signed_in)
+        mine, rest = rules.by_hand(person)
+        if not person.directory_links and not (rest.memberships or rest.seats or rest.waiting):
+            notes = await _removed(book, person)
+        elif not (mine.memberships or mine.grants or mine.waiting):
+            raise rules.nothing_by_hand(rest)
+        else:
+            await _end(book, mine)
+            if not (rest.memberships or rest.seats or rest.waiting):
+                await invites.claimed(book, identity_id)
+            notes = [*await _duties(book, mine), *await _stays(book, rest)]
+        await _witness(book, act, "invite.cancelled", identity_id, before=_had(mine))
+    return Edited(identity_id, True, f"the invite of {person.mail} is taken back", tuple(notes))
+
+
+async def _removed(book: Book, person: Person) -> list[str]:
+    """End the person with everything they have; returns what an admin should know. Raises ``Refused`` for who holds an
+    admin role."""
+    if person.roles:
+        roles = ", ".join(sorted({role for role, _ in person.roles}))
+        raise Refused(f"{person.mail} is {roles}", where="id", next_step="hand the Team over in its file first")
+    await _end(book, person)
+    await replace_identity(book, person, {"state": IdentityState.REMOVED.value}, None)
+    await invites.claimed(book, person.identity.id)
+    return await _duties(book, person)
+
+
+async def _end(book: Book, person: Person) -> None:
+    """End the memberships, grants, seats and places in line that ``person`` has."""
+    await people.end_memberships(book, [row.row_id for row in person.memberships])
+    await seats.end_grants(book, [row.row_id for row in person.grants])
+    await seats.end_seats(book, [row.row_id for row in person.seats])
+    await seats.end_waiting(book, [row.row_id for row in person.waiting])
+
+
+async def _duties(book: Book, person: Person) -> list[str]:
+    return [note for team in {row.team_id for row in person.memberships} for note in await _duty(book, team)]
+
+
+async def _stays(reader: Reader, rest: Person) -> list[str]:
+    """What is left to somebody whose invite by hand was taken back, and through what."""
+    names = {row[0]: row[1] for row in await people.open_teams(reader)}
+    teams = [f"in Team {names.get(row.team_id, row.team_id)} through {row.provenance}" for row in rest.memberships]
+    held = [f"a seat of {row.offering_code}" for row in rest.seats]
+    line = [f"a place in line for {row.offering_code} through {row.provenance}" for row in rest.waiting]
+    owners = [f"directory {row.source_id} owns the person" for row in rest.directory_links]
+    return [f"stays: {what}" for what in (*teams, *held, *line, *owners)]
+
+
+def _had(person: Person) -> dict[str, Any]:
+    """For the audit."""
+    return {"seats": sorted(row.offering_code for row in person.seats), "teams": len(person.memberships)}
 
 
 async def join(ledger: Ledger, organization: str, team: str, identity_id: str, act: Act) -> Edited:

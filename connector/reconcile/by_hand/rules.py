@@ -7,7 +7,7 @@ never: each refusal names who owns the row and what to change instead.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -133,6 +133,33 @@ def owned(what: str, row: Any) -> Refused:
         where=row.provenance,
         next_step="change it where it comes from",
     )
+
+
+def by_hand(person: Person) -> tuple[Person, Person]:
+    """What the person has by hand alone, and the rest. A seat is the rest's while anything else grants it."""
+    synced = {row.seat_id for row in person.grants if row.provenance != MANUAL}
+    manual = {row.seat_id for row in person.grants if row.provenance == MANUAL} - synced
+
+    def part(mine: bool) -> Person:
+        def of(rows: Sequence[Any]) -> list[Any]:
+            return [row for row in rows if (row.provenance == MANUAL) is mine]
+
+        return replace(
+            person,
+            memberships=of(person.memberships),
+            grants=of(person.grants),
+            waiting=of(person.waiting),
+            seats=[row for row in person.seats if (row.id in manual) is mine],
+        )
+
+    return part(True), part(False)
+
+
+def nothing_by_hand(person: Person) -> Refused:
+    """The refusal to take back an invite that nobody gave by hand: who did, and what to change instead."""
+    for row in (*person.memberships, *person.grants, *person.waiting):
+        return owned(f"the invite of {person.mail}", row)
+    return Refused(f"nobody invited {person.mail} by hand", where="invite", next_step=f"rosterd explain {person.mail}")
 
 
 def require_moved_not_removed(person: Person, link: Any) -> None:

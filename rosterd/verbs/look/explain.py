@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ledger.errors import NotFound, RosterdError
+from ledger.identity import IdentityState
 from rosterd.verbs.console import Json, OneOrganization, Result, chosen, perform
 
 if TYPE_CHECKING:
@@ -50,7 +52,23 @@ async def _explained(service: Service, name: str, mail: str, offline: bool) -> E
     async with AsyncExitStack() as opened:
         setup = await opened.enter_async_context(service.setup(name))
         finders = () if offline else await opened.enter_async_context(service.finders(name))
-        return await run.explain(service.ledger, setup, mail, now=service.clock(), finders=finders)
+        found = await run.explain(service.ledger, setup, mail, now=service.clock(), finders=finders)
+    said = await _unmailed(service, name, found.mail) if found.state == IdentityState.ACTIVE else ()
+    return replace(found, pending=(*found.pending, *said))
+
+
+async def _unmailed(service: Service, name: str, mail: str) -> tuple[str, ...]:
+    """Why somebody who has not signed in yet has no mail of their invite."""
+    from connector.delivery import by_hand
+    from connector.reconcile.by_hand import people
+
+    async with service.ledger.read(name) as reader:
+        person = await people.load(reader, await people.find(reader, mail))
+        if person.signed_in:
+            return ()
+        host = service.settings.installation.mail.host
+        found = await by_hand.unmailed(reader, {person.identity.id: person.mail}, host=host)
+    return tuple(item.line for item in found.values())
 
 
 def add_to(app: typer.Typer) -> None:

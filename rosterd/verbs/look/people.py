@@ -28,6 +28,7 @@ def people(
     chosen = _state(state, IdentityState)
 
     async def work(service: Service) -> Result:
+        from connector.delivery import by_hand
         from connector.reconcile.by_hand.people import team_named
         from connector.reconcile.by_hand.rules import Act
         from ledger.store import roster
@@ -43,11 +44,17 @@ def people(
             ids = [row.id for row in rows]
             teams = await roster.teams_of_each(reader, ids)
             seats = await roster.seats_of_each(reader, ids)
+            waiting = {row.id: row.mail for row in rows[:limit]} if invited else {}
+            host = service.settings.installation.mail.host
+            unmailed = await by_hand.unmailed(reader, waiting, host=host) if waiting else {}
         found = [_person(row, teams.get(row.id, []), seats.get(row.id, [])) for row in rows[:limit]]
         cells = tuple((one["mail"], one["name"], one["state"], ", ".join(one["teams"]), _seats(one)) for one in found)
         more = len(rows) > limit
-        lines = ("nobody",) if not found else ("there are more: --limit",) if more else ()
-        return Shown(lines, {"people": found, "more": more}, Grid(("mail", "name", "state", "Teams", "seats"), cells))
+        lines = ["nobody"] if not found else ["there are more: --limit"] if more else []
+        lines += by_hand.unmailed_in_words(unmailed.values())
+        return Shown(
+            tuple(lines), {"people": found, "more": more}, Grid(("mail", "name", "state", "Teams", "seats"), cells)
+        )
 
     perform(context, as_json, work)
 

@@ -77,6 +77,7 @@ GET    /admin/v1/people/{{id}}                         people:read
 PATCH  /admin/v1/people/{{id}}                         people:write
 DELETE /admin/v1/people/{{id}}                         people:write
 POST   /admin/v1/people/{{id}}/invite                  people:write
+DELETE /admin/v1/people/{{id}}/invite                  people:write
 POST   /admin/v1/people/{{id}}/links                   people:write
 DELETE /admin/v1/people/{{id}}/links/{{source}}          people:write
 POST   /admin/v1/people/{{id}}/rename                  people:write

@@ -220,10 +220,10 @@ async def two_answers_to_the_sender(line: Line) -> None:
 @pytest.mark.parametrize(
     ("talk", "expected"),
     [
-        (slow_greeting, Shut("no answer within 0.25 s to the connection")),
+        (slow_greeting, Shut(f"no answer within 0.25 s to the connection: {dialogue._TLS_AT_ONCE}")),
         (slow_recipient, Later("no answer within 0.25 s to RCPT TO")),
         (slow_end, Later("in doubt: no answer within 0.25 s to the mail")),
-        (silent, Shut("no answer within 0.25 s to the connection")),
+        (silent, Shut(f"no answer within 0.25 s to the connection: {dialogue._TLS_AT_ONCE}")),
         (silent_after_the_mail, Later("in doubt: no answer within 0.25 s to the mail")),
         (gone_after_the_mail, Later("in doubt: the connection was lost before the answer to the mail")),
         (reset_after_the_mail, Later("in doubt: the connection was lost before the answer to the mail")),

@@ -11,20 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from connector.delivery.mail.kinds import KINDS, Readers
+from connector.delivery.mail.kinds import KINDS, READ_BY, Readers
 from connector.delivery.mail.words import Templates, example
 from connector.reconcile.by_hand.invites import message
 from tests.architecture.test_house_rules import ROOT, modules
 
 DOCUMENT = ROOT / "docs" / "mail.md"
-READERS = {
-    Readers.PERSON: "the person",
-    Readers.APPROVERS: "who may approve",
-    Readers.SSO_ADMINS: "the administrators of single sign-on",
-    Readers.TEAM_ADMIN: "the Primary Admin of the Team",
-    Readers.OPERATOR: "the operator, `[mail] operator`",
-    Readers.ASKED: "the address that was given",
-}
+READERS = {**READ_BY, Readers.OPERATOR: "the operator, `[mail] operator`"}
 MADE = {"Message", "outbox.Message"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

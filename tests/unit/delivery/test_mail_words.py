@@ -272,9 +272,9 @@ def block(name: str, body: str) -> str:
     [
         ("en/invite.mail.j2", GOOD + "{% if %}", 5, "Expected an expression"),
         ("en/invite.mail.j2", GOOD.replace("{% endblock %}", "", 1), 4, "Unexpected end"),
-        ("en/invite.mail.j2", block("text", "{{ link }} {{ nmae }}"), 0, "there is no variable nmae; there are count"),
+        ("en/invite.mail.j2", block("text", "{{ link }} {{ nmae }}"), 3, "there is no variable nmae; there are count"),
         ("en/invite.mail.j2", block("text", "{{ link }} {{ item.nmae }}"), 3, "nmae"),
-        ("en/invite.mail.j2", block("text", "{% if more > 9 %}{{ nmae }}{% endif %}{{ link }}"), 0, "no variable nmae"),
+        ("en/invite.mail.j2", block("text", "{% if more > 9 %}{{ nmae }}{% endif %}{{ link }}"), 3, "no variable nmae"),
         ("en/invite.mail.j2", block("text", "Come in."), 0, "lost its link"),
         ("en/invite.mail.j2", block("html", "<p>Come in.</p>"), 0, "lost its link"),
         ("en/invite.mail.j2", block("html", "<p>Come in.</p><!-- {{ link }} -->"), 0, "lost its link"),

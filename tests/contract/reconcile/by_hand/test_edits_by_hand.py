@@ -13,10 +13,10 @@ from connector.reconcile.by_hand.rules import Exists
 from connector.reconcile.policy.invites import InviteSettings
 from connector.reconcile.show.outcome import RunState
 from ledger.errors import BadInput, NotFound, Refused
-from ledger.store import audit
+from ledger.store import audit, claims
 from ledger.store.engine import Ledger
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
-from tests.parts.edits import act, holdings, identity, invite, mailed, register, verbs
+from tests.parts.edits import act, due, holdings, identity, invite, mailed, register, verbs
 from tests.parts.fences import ALONE
 
 ACME = ORGANIZATION.id
@@ -126,6 +126,45 @@ async def test_taking_away_needs_a_reason(world: World) -> None:
         with pytest.raises(BadInput, match="needs a reason"):
             await edit
     assert (await holdings(world.ledger, "eve"))["teams"] == [("Design", "manual")]
+
+
+async def test_r6_an_invite_by_hand_is_taken_back_with_all_it_gave(world: World) -> None:
+    eve = await invite(world, "eve", "Design")
+    assert (await seats.grant(world.ledger, ACME, ("Design", "CAD"), eve, act(world.now), wait=False)).changed
+    with pytest.raises(BadInput, match="needs a reason"):
+        await people.cancel(world.ledger, ACME, eve, act(world.now, ""))
+    done = await people.cancel(world.ledger, ACME, eve, act(world.now))
+    assert (done.what, done.notes) == ("the invite of eve@acme.example is taken back", ())
+    found = await holdings(world.ledger, "eve")
+    assert not any(found.values()), found
+    assert eve not in await due(world.ledger)
+    assert (await verbs(world.ledger, eve))[-1] == "invite.cancelled"
+    assert await settle(world) is RunState.NOTHING
+    assert await invite(world, "eve") != eve
+    with pytest.raises(Refused, match="nothing to invite to"):
+        await people.cancel(world.ledger, ACME, eve, act(world.now))
+
+
+async def test_p3_what_a_mapping_gives_stays_when_an_invite_is_taken_back(world: World) -> None:
+    anna = await identity(world, "anna")
+    with pytest.raises(Refused, match=r"the invite of anna@acme\.example is granted by mapping design"):
+        await people.cancel(world.ledger, ACME, anna, act(world.now))
+    await people.join(world.ledger, ACME, "Site", anna, act(world.now))
+    await seats.grant(world.ledger, ACME, ("Design", "CAD"), anna, act(world.now), wait=False)
+    done = await people.cancel(world.ledger, ACME, anna, act(world.now))
+    assert "stays: in Team Design through mapping:design" in done.notes
+    assert "stays: a seat of CAD" in done.notes
+    found = await holdings(world.ledger, "anna")
+    assert (found["teams"], found["grants"]) == ([("Design", "mapping:design")], [("CAD", "Design", "mapping:design")])
+    assert await settle(world) is RunState.NOTHING
+
+
+async def test_an_invite_that_was_accepted_is_not_taken_back(world: World) -> None:
+    eve = await invite(world, "eve", "Design")
+    async with world.ledger.write(ACME, ALONE, at=world.now) as book:
+        await claims.bind(book, "idp", "subject", "mail", eve)
+    with pytest.raises(Refused, match="has accepted"):
+        await people.cancel(world.ledger, ACME, eve, act(world.now))
 
 
 async def test_r8_the_last_one_who_leaves_a_business_team_is_noted(world: World) -> None:
