@@ -104,7 +104,7 @@ def test_p4_a_part_leaves_the_seats_of_who_comes_first_and_counts_on_nobody_outs
     assert going(part(draft, stands, "eve", "fay")) == ["eve", "fay"]
 
 
-def test_p4_an_approval_of_some_leaves_the_seats_of_who_comes_first() -> None:
+def test_p4_neither_an_approval_nor_a_part_takes_a_seat_that_stands_for_who_comes_first() -> None:
     chosen = policy(mapping("leads", "Design", "CAD", priority=5), mapping("design", "Design", "CAD", priority=10))
     source = people("cy", "dan", "eve")
     recorded = holding(chosen, source, seats=4, absences=absent("cy", scope="group:design"))
@@ -124,6 +124,11 @@ def test_p4_an_approval_of_some_leaves_the_seats_of_who_comes_first() -> None:
     assert seats("ben") == ["ben@acme.example"]
     assert seats("ann", "cy") == ["ann@acme.example"]
     assert seats("ann", "ben", "cy") == ["ann@acme.example", "ben@acme.example"]
+    alone = part(draft, stands, "ann")
+    assert (going(alone), dict(alone.needing)) == ([], {"ann@acme.example": SEAT}), "the same of a part"
+    assert going(part(draft, stands, "ben")) == ["ben"]
+    assert going(part(draft, stands, "ann", "cy")) == ["ann", "cy"]
+    assert going(part(draft, stands, "ann", "ben")) == ["ben"], "cy's is not there yet"
 
 
 def test_p4_a_seat_that_somebody_outside_gives_back_is_not_there_yet() -> None:
