@@ -20,10 +20,13 @@ from connector.reconcile.apply.commit import (
     record_suspended,
 )
 from connector.reconcile.apply.held_sets import find, standing, waiting_of
+from connector.reconcile.diff.diff import Draft
 from connector.reconcile.explain import explain as explaining
 from connector.reconcile.explain.answer import Explanation
 from connector.reconcile.explain.ask import ConfiguredFinder
 from connector.reconcile.guard.guard import Guarded
+from connector.reconcile.guard.limits import Permit
+from connector.reconcile.guard.part import part_of
 from connector.reconcile.outlook.outlook import foresee
 from connector.reconcile.plan.changes import Plan
 from connector.reconcile.plan.order import Order
@@ -36,7 +39,7 @@ from connector.reconcile.reading.replay import recollect
 from connector.reconcile.reading.whole import Progress
 from connector.reconcile.show.outcome import Planned, RunOutcome, Undone
 from connector.reconcile.state import gate
-from connector.reconcile.state.windows import load_permit
+from connector.reconcile.state.windows import load_part_permit, load_permit
 from connector.reconcile.undo import undo as undoing
 from ledger.collector import without_collector
 from ledger.errors import BadInput
@@ -74,10 +77,12 @@ async def plan(
     progress: Progress | None = None,
     against_last: bool = False,
     as_if_open: Collection[str] = (),
+    only: Sequence[str] = (),
 ) -> Planned:
     """Read and decide; write nothing to anybody (P1). ``against_last``: no directory is asked, what they last showed
-    counts (P6). ``as_if_open``: domains whose gate is taken for open, to say beforehand what a plan will be. Raises
-    ``BadInput`` for a policy that contradicts the ledger."""
+    counts (P6). ``as_if_open``: domains whose gate is taken for open, to say beforehand what a plan will be. ``only``:
+    the part about these addresses, Teams, mappings and groups, as it would be applied alone. Raises ``BadInput`` for a
+    policy that contradicts the ledger."""
     policy, organization = setup.policy, setup.organization.id
     async with ledger.read(organization) as reader:
         domains = gate.as_if_open(await gate.look(reader, now), as_if_open)
@@ -93,14 +98,21 @@ async def plan(
     async with ledger.read(organization) as reader:
         domains = gate.as_if_open(await gate.look(reader, now), as_if_open)
         base = await grounded(reader, policy, observed, domains, now)
-        judgement = await judged(reader, base, lambda _: load_permit(reader, now))
+
+        async def permit(draft: Draft) -> Permit:
+            if not only:
+                return await load_permit(reader, now)
+            return await load_part_permit(reader, part_of(draft.plan, only, base.ground), policy, now)
+
+        judgement = await judged(reader, base, permit)
+        shown = part_of(judgement.plan, only, base.ground) if only else judgement.plan
         offerings = await seats.open_offerings(reader)
         with without_collector():
-            outlook = foresee(judgement.plan, judgement.ground.recorded, offerings, policy, now.date())
+            outlook = foresee(shown, judgement.ground.recorded, offerings, policy, now.date())
         kept = await standing(reader, judgement.guarded, now)
     expires = to_text(now + policy.limits.approval_expires)
     awaiting = waiting_of(kept, judgement.guarded, policy)
-    return Planned(judgement.plan, judgement.guarded, expires_at=expires, outlook=outlook, awaiting=awaiting, at=now)
+    return Planned(shown, judgement.guarded, expires_at=expires, outlook=outlook, awaiting=awaiting, at=now)
 
 
 async def apply(
@@ -112,16 +124,18 @@ async def apply(
     fence: Fence,
     digest: str | None = None,
     auto: bool = False,
+    only: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> RunOutcome:
     """Read, decide and commit. Exactly one of ``digest`` (a plan somebody saw: recomputed, must match, approves what it
-    shows, G3) and ``auto`` (what the guard lets through). Raises ``Stale``, ``Refused``, ``Busy``.
+    shows, G3) and ``auto`` (what the guard lets through). ``only``: the digest is of this part of the plan; nothing
+    else is applied, and it approves no more than the invites in it. Raises ``Stale``, ``Refused``, ``Busy``.
 
-    Eight parameters: the caller's identity, instant and right are not the setup's.
+    Nine parameters: the caller's identity, instant and right are not the setup's.
     """
-    if bool(digest) == auto:
+    if bool(digest) == auto or (auto and only):
         raise BadInput("give either the digest of a plan or auto", next_step="rosterd plan shows the digest")
-    order = Order("apply", actor, now, fence, digest or "")
+    order = Order("apply", actor, now, fence, digest or "", only=tuple(only))
     return await _run(ledger, setup, order, progress)
 
 

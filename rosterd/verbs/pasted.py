@@ -9,7 +9,7 @@ import shlex
 from functools import lru_cache
 from typing import Any
 
-_COMMAND = re.compile(r"(?<![\w./-])rosterd(?: [^\s`\"';,()→]+)+")
+_COMMAND = re.compile(r"(?<![\w./-])rosterd(?: (?:[^\s`\"';,()→]+|'[^']*'))+")
 _OPTION = ("-o", "--organization")
 _FILE = ("-c", "--config")
 _WITHOUT_FILE = ("init", "demo", "completion", "man")

@@ -42,7 +42,8 @@ class Against(StrEnum):
     LAST_READING = "last-reading"
 
 
-_ONLY = "Show only what the plan has for one address, Team, mapping or group (by its DN)."
+_ONLY = "A part of the plan: one address, Team, mapping or group (by its DN); may be given several times."
+_PART = "The digest is of this part, as `rosterd plan --only` showed it; nothing else is applied."
 _OTHER = "Another organization file: what it would change, as if it were in force."
 
 
@@ -52,7 +53,7 @@ def plan(
     markdown: Annotated[bool, typer.Option("--markdown", help="As a document for a ticket or a review.")] = False,
     everybody: Annotated[bool, typer.Option("--all", help="List everybody; long lists are folded otherwise.")] = False,
     other: Annotated[Path | None, typer.Option("--config", metavar="FILE", help=_OTHER)] = None,
-    only: Annotated[str, typer.Option("--only", metavar="PERSON|TEAM|GROUP", help=_ONLY)] = "",
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="PERSON|TEAM|GROUP", help=_ONLY)] = None,
     against: Annotated[Against | None, typer.Option("--against", help="Ask no directory: what was last read.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -61,7 +62,6 @@ def plan(
 
     async def work(service: Service) -> Result:
         from connector.reconcile import run
-        from connector.reconcile.show.text import part_lines
 
         names = chosen(service.settings, organization)
         if other is not None:
@@ -74,14 +74,14 @@ def plan(
         for name in names:
             async with reading(session, name) as step, service.setup(name) as setup:
                 planned = await run.plan(
-                    service.ledger, setup, now=service.clock(), progress=step, against_last=against is not None
+                    service.ledger,
+                    setup,
+                    now=service.clock(),
+                    progress=step,
+                    against_last=against is not None,
+                    only=only or (),
                 )
                 planned = replace(planned, tried=str(other) if other is not None else "")
-                if only and planned.plan.bundles:
-                    rules = setup.policy.rules.values()
-                    mappings = {rule.id for rule in rules if only in {rule.id, rule.group}}
-                    found[name] = _Document(planned, part_lines(planned.plan, planned.guarded, only, mappings))
-                    continue
                 text = planned.markdown.splitlines() if markdown else planned.every_line if everybody else planned.lines
                 found[name] = _Document(planned, tuple(text))
         return found[names[0]] if len(names) == 1 else Several(found)
@@ -94,12 +94,15 @@ def apply(
     organization: Named = "",
     digest: Annotated[str, typer.Option("--digest", help="The plan you have seen; approves what it shows.")] = "",
     auto: Annotated[bool, typer.Option("--auto", help="Whatever the guard lets through.")] = False,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="PERSON|TEAM|GROUP", help=_PART)] = None,
     as_json: Json = False,
 ) -> None:
-    """Apply exactly the plan with this digest, or (--auto) what the guard lets through."""
+    """Apply exactly the plan with this digest, or its part (--only), or what the guard lets through (--auto)."""
     session: Session = context.obj
     if bool(digest) == auto:
         raise typer.BadParameter("give exactly one of --digest DIGEST (see rosterd plan) and --auto")
+    if auto and only:
+        raise typer.BadParameter("a part is applied by its digest: `rosterd plan --only` shows it")
 
     async def work(service: Service) -> Result:
         from connector.reconcile import run
@@ -123,6 +126,7 @@ def apply(
                     actor=actor(),
                     digest=digest or None,
                     auto=auto,
+                    only=only or (),
                     fence=fence,
                     progress=step,
                 )

@@ -30,7 +30,6 @@ CROWDED = {
 SLICES = {
     "connector.reconcile.evidence.doubts": "a rule of its own (E13) that is looked for by its name",
     "connector.reconcile.reading.first_names": "what an upgrade keeps (E3), to go when no ledger is that old",
-    "connector.reconcile.guard.address_swaps": "a rule of its own (D9) that is looked for by its name",
     "ledger.store.doors": "the seam through which tests run processes in every order",
     "rosterd.wire.unreadable": "what SCIM says of requests that no route sees; the listener knows no face",
 }

@@ -18,12 +18,14 @@ from connector.reconcile.apply.learn import learn
 from connector.reconcile.apply.rows import Rows
 from connector.reconcile.by_hand import invites
 from connector.reconcile.desired.clock_jumps import Continuity
+from connector.reconcile.desired.ground import Ground
 from connector.reconcile.desired.seen import Domains
 from connector.reconcile.diff.membership_ends import answered
 from connector.reconcile.evidence.undone import marks_of
 from connector.reconcile.evidence.witness import Verdict
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import Permit, logged_scopes
+from connector.reconcile.guard.part import part_of
 from connector.reconcile.pipeline import Judgement
 from connector.reconcile.plan.changes import Harm, Kind, Plan, Problem, witnessed
 from connector.reconcile.plan.order import Order
@@ -35,10 +37,10 @@ from connector.reconcile.reading.ground import grounded, judged, kept_stands
 from connector.reconcile.reading.memory import Observed, remember
 from connector.reconcile.show.awaiting import approve_command
 from connector.reconcile.show.outcome import RunOutcome, RunState, problem_json, scope_json
-from connector.reconcile.show.text import outcome_lines, short
+from connector.reconcile.show.text import outcome_lines, part_problems, plan_command, short
 from connector.reconcile.state import gate
 from connector.reconcile.state.teams import ensure_teams
-from connector.reconcile.state.windows import load_permit
+from connector.reconcile.state.windows import load_part_permit, load_permit
 from ledger.audit import AuditEvent
 from ledger.collector import without_collector
 from ledger.errors import Stale
@@ -71,7 +73,7 @@ async def commit(ledger: Ledger, organization: str, policy: Policy, observed: Ob
         with without_collector():  # once: each time it starts again it walks everything that was made
             base = await grounded(book, policy, observed, domains, order.now)
             await people.clear_absences(book, base.time.forgotten)
-            judgement = await judged(book, base, lambda draft: _permit(book, order, draft.plan, policy))
+            judgement = await judged(book, base, lambda draft: _permit(book, order, draft.plan, base.ground))
             outcome = await _write(book, order, judgement, base.observed)
             await _seen(book, judgement.plan, base.time, observed.ended or order.now)
             await _stands(book, base.verdicts)
@@ -118,8 +120,10 @@ async def record_one_approval(book: Book, order: Order, policy: Policy) -> RunOu
     return outcome
 
 
-async def _permit(book: Book, order: Order, plan: Plan, policy: Policy) -> Permit:
-    """What this order lets through: one held set and nothing else, the plan somebody saw, or earlier approvals."""
+async def _permit(book: Book, order: Order, plan: Plan, ground: Ground) -> Permit:
+    """What this order lets through: one held set and nothing else, the plan somebody saw or a part of it, or earlier
+    approvals."""
+    policy = ground.policy
     if order.kind == "approve":
         found = await held_sets.approved(book, order, policy)
         if held_sets.missing(found, policy):
@@ -127,12 +131,15 @@ async def _permit(book: Book, order: Order, plan: Plan, policy: Policy) -> Permi
         keys = frozenset(held_sets.keys(found))
         return Permit(keys, only=True, despite_freeze=keys if found.despite_freeze else frozenset())
     if order.digest:
+        plan = part_of(plan, order.only, ground) if order.only else plan
         if not plan.digest.startswith(order.digest) or len(order.digest) < 12:
             raise PlanChanged(
                 f"the plan is now {short(plan.digest)}, not {short(order.digest)}: the directory, the ledger or the"
                 " organization file changed since it was shown",
-                next_step="nothing was written; look at rosterd plan again",
+                next_step=f"nothing was written; look at {plan_command(order.only)} again",
             )
+        if order.only:
+            return await load_part_permit(book, plan, policy, order.now)
         if policy.limits.approvers == 1:  # one principal alone approves nothing where two are asked for (G3)
             return Permit(everything=True)
     return await load_permit(book, order.now)
@@ -148,9 +155,10 @@ async def _write(book: Book, order: Order, judgement: Judgement, observed: Obser
     if observed.memory is not None:
         await learn(book, judgement, rows.identities)
     await ensure_teams(book, policy.teams)
-    if not guarded.held:  # a held plan keeps the old cursor (D13)
+    if not guarded.held and not order.only:  # a held plan keeps the old cursor, and so does a part (D13)
         await _cursors(book, observed)
-    await _witness(book, order, guarded, rows, plan.digest)
+    shown = part_of(plan, order.only, judgement.ground) if order.only else plan
+    await _witness(book, order, guarded, rows, shown.digest)
     await invites.announce(book, rows.invited, policy.invites)
     held = await held_sets.keep(book, order, plan, guarded, policy)
     await notices.tell(book, judgement)
@@ -160,12 +168,12 @@ async def _write(book: Book, order: Order, judgement: Judgement, observed: Obser
         kind=order.kind,
         state=state,
         exit_code=code,
-        digest=plan.digest,
+        digest=shown.digest,
         counts=guarded.counts,
         held=guarded.held_digest if held else "",
         held_counts=guarded.held_counts,
-        lines=outcome_lines(plan, guarded, held_sets.waiting_of(held, guarded, policy), order.now),
-        problems=plan.problems,
+        lines=outcome_lines(shown, guarded, held_sets.waiting_of(held, guarded, policy), order.now),
+        problems=(*part_problems(shown, guarded), *shown.problems),
         scopes=plan.scopes,
     )
     await _record(book, order, outcome)

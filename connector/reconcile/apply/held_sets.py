@@ -153,9 +153,9 @@ def _frozen(guarded: Guarded) -> str:
 async def keep(book: Book, order: Order, plan: Plan, guarded: Guarded, policy: Policy) -> list[runs.HeldSet]:
     """Store what is held now and settle older sets; returns what is held, a set for each part.
 
-    A set that is held again keeps its expiry. Sets of other digests are superseded, and can be approved all the same
-    while they last: what of them is still true goes (G3). An approved set is done when the reading was complete;
-    otherwise later runs let the rest of it through until it expires.
+    A set that is held again keeps its expiry. Sets of other digests are superseded, unless only a part was looked at,
+    and can be approved all the same while they last: what of them is still true goes (G3). An approved set is done when
+    the reading was complete; otherwise later runs let the rest of it through until it expires.
     """
     sets = await runs.held_sets(book, ("open", "approved", "superseded"))
     expired = [held.digest for held in sets if held.expires_at <= order.now]
@@ -168,7 +168,7 @@ async def keep(book: Book, order: Order, plan: Plan, guarded: Guarded, policy: P
     current = {held.digest: held for held in sets if held.digest not in expired}
     named = {part.digest for part in guarded.parts}
     others = [held.digest for held in sets if held.state == "open" and held.digest not in {*named, *expired}]
-    await runs.set_held_state(book, others, "superseded")
+    await runs.set_held_state(book, [] if order.only else others, "superseded")
     again = [held.digest for held in current.values() if held.digest in named and held.state == "superseded"]
     await runs.set_held_state(book, again, "open")
     return [current.get(part.digest) or await _put(book, order, part, guarded, policy) for part in guarded.parts]

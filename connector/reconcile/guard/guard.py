@@ -17,7 +17,18 @@ from connector.reconcile.diff.diff import Draft
 from connector.reconcile.diff.roles import last_owners, protected_admins
 from connector.reconcile.diff.seat_pools import Allocation, PoolKey
 from connector.reconcile.guard import address_swaps
-from connector.reconcile.guard.limits import DOUBT, FREEZE, Permit, Trip, Windows, emptied, exceeded, scopes_of
+from connector.reconcile.guard.limits import (
+    DOUBT,
+    FREEZE,
+    Permit,
+    Trip,
+    Windows,
+    emptied,
+    exceeded,
+    scopes_of,
+    trips_about,
+)
+from connector.reconcile.guard.part import need_others
 from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan, Problem, count_kinds, digest_of
 from connector.reconcile.plan.freeze import stands_still
 from connector.reconcile.plan.settings import OnHeld
@@ -40,13 +51,16 @@ class HeldPart(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Guarded:
-    """What goes and what waits. ``approved``: subjects whose harm an approval let through."""
+    """What goes and what waits. ``approved``: subjects whose harm an approval let through. Of a part that is applied
+    alone also ``needing``: subject → why they wait for others, and ``beside``: how many people are not in it."""
 
     policy_hash: str
     allowed: tuple[Bundle, ...]
     held: tuple[Bundle, ...]
     trips: tuple[Trip, ...] = ()
     approved: frozenset[str] = field(default_factory=frozenset)
+    needing: Mapping[str, str] = field(default_factory=dict)
+    beside: int = 0
 
     @cached_property
     def parts(self) -> tuple[HeldPart, ...]:
@@ -118,7 +132,7 @@ def guard(draft: Draft, ground: Ground, windows: Windows, permit: Permit) -> Gua
     # a newcomer may have the address that somebody else is leaving: then both bundles have one subject
     approved = {bundle.subject for bundle in harmful} - barred - still
     spared = approved | still
-    counted = [bundle for bundle in harmful if bundle.subject not in spared and not bundle.doubt]
+    counted = [b for b in harmful if b.subject not in spared and not b.doubt and not _asked_later(b, permit)]
     tripped, trips = exceeded(counted, recorded, policy, windows)
     held = {b.subject for b in counted if any((s, c.harm) in tripped for c in b.changes for s in scopes_of(b, c))}
     doubtful = [b for b in plan.bundles if b.doubt and b.subject not in approved and not _named(b, permit)]
@@ -128,13 +142,30 @@ def guard(draft: Draft, ground: Ground, windows: Windows, permit: Permit) -> Gua
     held |= emptied(plan, counted, held | still, recorded, trips) | still
     if still:
         trips.insert(0, Trip(windows.frozen, "harm", FREEZE, len(still), 0, 0, 0))
-    allowed, waiting = _split(plan, held, draft.allocation, permit)
+    others = {bundle.subject for bundle in draft.plan.bundles} - {bundle.subject for bundle in plan.bundles}
+    allowed, waiting = _split(plan, held, draft.allocation, others if permit.only else None)
     allowed, taking = address_swaps.apart(allowed, recorded)
     waiting = tuple(sorted((*waiting, *taking), key=lambda bundle: bundle.subject)) if taking else waiting
     if waiting and policy.limits.on_held is OnHeld.APPLY_NOTHING and not permit.only:
-        untouched = tuple(bundle for bundle in allowed if bundle.subject in approved)
-        return Guarded(plan.policy_hash, untouched, waiting, tuple(trips), frozenset(approved))
-    return Guarded(plan.policy_hash, allowed, waiting, tuple(trips), frozenset(approved))
+        allowed = tuple(bundle for bundle in allowed if bundle.subject in approved)
+    whole = Guarded(plan.policy_hash, allowed, waiting, tuple(trips), frozenset(approved))
+    return whole if permit.part is None else _part(whole, draft, ground, permit.part)
+
+
+def _asked_later(bundle: Bundle, permit: Permit) -> bool:
+    """Whether somebody outside a part would only be invited: nobody loses anything by it, and it is not done now."""
+    outside = permit.part is not None and bundle.subject not in permit.part
+    return outside and {change.harm for change in bundle.changes} <= {Harm.NONE, Harm.INVITE}
+
+
+def _part(whole: Guarded, draft: Draft, ground: Ground, part: frozenset[str]) -> Guarded:
+    """What of the ``whole`` goes where only these people's changes are applied."""
+    needing = need_others(draft, whole.allowed, whole.approved, ground, part)
+    going = tuple(b for b in whole.allowed if b.subject in part and b.subject not in needing)
+    held = tuple(bundle for bundle in whole.held if bundle.subject in part)
+    trips = trips_about(whole.trips, held, ground.recorded)
+    beside = len({bundle.subject for bundle in draft.plan.bundles} - part)
+    return Guarded(whole.policy_hash, going, held, trips, whole.approved, needing, beside)
 
 
 def _only(plan: Plan, permit: Permit) -> Plan:
@@ -183,10 +214,11 @@ def _named(bundle: Bundle, permit: Permit) -> bool:
 
 
 def _split(
-    plan: Plan, held: set[str], allocation: Allocation, permit: Permit
+    plan: Plan, held: set[str], allocation: Allocation, others: set[str] | None
 ) -> tuple[tuple[Bundle, ...], tuple[Bundle, ...]]:
-    """Whole bundles wait; of the others, only the seats that count on a seat which is still held (P2)."""
-    if not held and len(plan.bundles) == allocation.bundles and not permit.only:
+    """Whole bundles wait; of the others, only the seats that count on a seat which is still held (P2). ``others``: whom
+    an approval does not name; whoever of them comes before keeps their seat."""
+    if not held and len(plan.bundles) == allocation.bundles and others is None:
         return plan.bundles, ()
     free = dict(allocation.free)
     for bundle in plan.bundles:
@@ -198,13 +230,14 @@ def _split(
     present = {(b.subject, c.team, c.offering) for b in plan.bundles for c in b.changes
                if c.kind in {Kind.ASSIGN_SEAT, Kind.MOVE_SEAT}}  # fmt: skip
     for served in allocation.served:
-        if served.subject in held or (served.subject, *served.pool) not in present:
+        named = served.subject not in held and (served.subject, *served.pool) in present
+        if not named and served.subject not in (others or ()):
             continue
         if free.get(served.pool, 0) > 0:
             free[served.pool] -= 1
-            if served.frees in free:
+            if named and served.frees in free:
                 free[served.frees] += 1
-        else:
+        elif named:
             unserved.add((served.subject, served.pool))
     return _waiting_apart(plan, held, unserved)
 

@@ -58,12 +58,13 @@ class Windows(msgspec.Struct, frozen=True):
 class Permit(msgspec.Struct, frozen=True):
     """What approvals let through: change keys; ``everything`` for ``apply --digest`` (the whole plan was seen, G3);
     ``only``: apply nothing but the permitted changes (``approve``). ``despite_freeze``: the keys that go through a
-    freeze window too."""
+    freeze window too. ``part``: the subjects of a part that is applied alone; None: everybody."""
 
     keys: frozenset[tuple[str, str, str, str, str, str]] = frozenset()
     everything: bool = False
     only: bool = False
     despite_freeze: frozenset[tuple[str, str, str, str, str, str]] = frozenset()
+    part: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,22 @@ def reasons(trips: Iterable[Trip]) -> list[str]:
     unspoken = set([trip for trip in found if trip.window == DOUBT][_SPOKEN:])
     lines = [replace(trip, harm=" and ".join(harms)).text for trip, harms in found.items() if trip not in unspoken]
     return lines + ([f"… and {len(unspoken)} more people like these"] if unspoken else [])
+
+
+def trips_about(trips: Iterable[Trip], bundles: Collection[Bundle], recorded: Recorded) -> tuple[Trip, ...]:
+    """Those of ``trips`` that hold one of ``bundles``."""
+    if not bundles:
+        return ()
+    names, groups = recorded.names(), left(bundles, recorded)
+    hurt = {(scope_name(scope, names), change.harm.value) for bundle in bundles for change in bundle.changes
+            for scope in scopes_of(bundle, change)}  # fmt: skip
+    lost = {scope_name(scope, names) for bundle in bundles for change in bundle.changes
+            for scope in _lost(bundle, change, groups)}  # fmt: skip
+    named = {"zero": lost, DOUBT: {bundle.doubt for bundle in bundles}}
+    return tuple(
+        trip for trip in trips
+        if trip.window == FREEZE or trip.scope in named.get(trip.window, ()) or (trip.scope, trip.harm) in hurt
+    )  # fmt: skip
 
 
 def scopes_of(bundle: Bundle, change: Change) -> Iterable[ScopeKey]:
@@ -221,7 +238,7 @@ def emptied(plan: Plan, counted: list[Bundle], held: set[str], recorded: Recorde
     if not touched:
         return set()
     before = _active(recorded, touched)
-    names = recorded.team_names() | {row.id: row.name for row in recorded.groups.values()}
+    names = recorded.names()
     extra: set[str] = set()
     reported: set[ScopeKey] = set()
     while True:

@@ -231,18 +231,21 @@ class Notes(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
-    """A whole plan: sorted bundles, evidence, problems. Equal people give equal plans whatever the input order."""
+    """A whole plan: sorted bundles, evidence, problems. Equal people give equal plans whatever the input order.
+    ``only``: what names the people of a part that is applied alone; its digest is never a whole plan's."""
 
     policy_hash: str
     bundles: tuple[Bundle, ...]
     problems: tuple[Problem, ...] = ()
     scopes: tuple[ScopeLine, ...] = ()
     notes: Notes = Notes()
+    only: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 over the canonical changes and the policy hash (P1); 64 hexadecimal digits."""
-        return digest_of((change for bundle in self.bundles for change in bundle.changes), self.policy_hash)
+        of = f"part:{self.policy_hash}" if self.only else self.policy_hash
+        return digest_of((change for bundle in self.bundles for change in bundle.changes), of)
 
     @cached_property
     def counts(self) -> dict[str, int]:

@@ -15,8 +15,8 @@ from ledger.jobs import Fence
 class Order:
     """What the caller asks for, and by what right (``fence``, A2).
 
-    ``kind``: apply, approve or adopt. ``digest``: of the plan that was seen or of the held set. ``reason`` is the
-    approver's. ``despite_freeze``: what it approves goes through a freeze window too (G3).
+    ``kind``: apply, approve or adopt. ``digest``: of the plan that was seen, or of its part about ``only``, or of the
+    held set. ``reason`` is the approver's. ``despite_freeze``: what it approves goes through a freeze window too (G3).
     """
 
     kind: str
@@ -27,6 +27,7 @@ class Order:
     reason: str = ""
     despite_freeze: bool = False
     began: datetime | None = None
+    only: tuple[str, ...] = ()
 
     def inside(self, at: datetime) -> Order:
         """The same at the instant of a transaction; when it was given stays known."""

@@ -214,6 +214,10 @@ class Recorded(msgspec.Struct, frozen=True, dict=True):
         """Team id → name."""
         return {team.id: team.name for team in self.teams.values()}
 
+    def names(self) -> dict[str, str]:
+        """Id of a Team or a kept group → name."""
+        return self.team_names() | {row.id: row.name for row in self.groups.values()}
+
     def manual_seat(self, seat: SeatRow) -> bool:
         """Whether something this product's mappings did not grant holds the seat (P3): then nothing takes it."""
         grants = self.grants.get(seat.id, ())

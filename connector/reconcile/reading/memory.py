@@ -142,8 +142,9 @@ async def remember(book: Book, observed: Observed, judgement: Judgement) -> None
         await _save(book, source_id, gathered, observed.rules[source_id].mark.hex() + parts.FORMAT)
     if not observed.near:
         await last_readings.forget(book, known)
-    went = {bundle.subject: len(bundle.changes) for bundle in judgement.guarded.allowed}
-    waits = [bundle for bundle in draft.plan.bundles if went.get(bundle.subject) != len(bundle.changes)]
+    # one who comes may have the address that another is leaving: the subject alone does not name a bundle
+    went = {(bundle.subject, bundle.identity): len(bundle.changes) for bundle in judgement.guarded.allowed}
+    waits = [b for b in draft.plan.bundles if went.get((b.subject, b.identity)) != len(b.changes)]
     pending = sorted(draft.unsettled | anchors_of(waits, ground.recorded))
     if len(pending) > MOST_PENDING:
         await last_readings.forget_base(book)

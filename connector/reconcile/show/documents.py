@@ -11,7 +11,15 @@ from connector.reconcile.outlook.outlook import Outlook
 from connector.reconcile.plan.changes import Plan, change_to_json
 from connector.reconcile.show.awaiting import Awaiting
 from connector.reconcile.show.in_words import grouped, headline
-from connector.reconcile.show.text import held_summary, next_steps, problem_lines, short, unknown_line, what
+from connector.reconcile.show.text import (
+    held_summary,
+    next_steps,
+    part_problems,
+    problem_lines,
+    short,
+    unknown_line,
+    what,
+)
 
 
 def planned_json(
@@ -28,6 +36,7 @@ def planned_json(
     nothing = {"digest": "", "counts": {}, "why": [], **Awaiting().to_json()}
     return {
         "digest": plan.digest,
+        "only": list(plan.only),
         "policy": plan.policy_hash,
         "headline": headline(plan.bundles),
         "unknown": unknown_line(plan.unknown),
@@ -47,7 +56,10 @@ def planned_json(
             {"source": s.source_id, "scope": s.scope, "complete": s.complete, "reason": s.reason, "entries": s.entries}
             for s in plan.scopes
         ],
-        "problems": [{"code": p.code, "what": p.what, "subjects": list(p.subjects)} for p in plan.problems],
+        "problems": [
+            {"code": p.code, "what": p.what, "subjects": list(p.subjects)}
+            for p in (*part_problems(plan, guarded), *plan.problems)
+        ],
     }
 
 
@@ -60,7 +72,8 @@ def planned_markdown(
     tried: str = "",
 ) -> str:
     """The plan as a Markdown document: headline, what is held and what to do, by Team and kind, then everybody."""
-    out = [f"# Plan `{short(plan.digest)}`", ""]
+    notes = (*part_problems(plan, guarded), *plan.problems)
+    out = [f"# Plan `{short(plan.digest)}`{', only ' + ', '.join(plan.only) if plan.only else ''}", ""]
     out += [line for line in (unknown_line(plan.unknown),) if line]
     if plan.empty:
         out.append("nothing to change")
@@ -72,7 +85,7 @@ def planned_markdown(
                 for item in grouped(plan.bundles, guarded.held)]  # fmt: skip
         out += ["", "<details><summary>Everybody</summary>", "", "| person | change | what | cause | |",
                 "|---|---|---|---|---|", *_everybody(plan, guarded), "", "</details>"]  # fmt: skip
-    out += ["", *(f"- {line}" for line in (*outlook.lines, *problem_lines(plan.problems)))]
+    out += ["", *(f"- {line}" for line in (*outlook.lines, *problem_lines(notes)))]
     return "\n".join(out).rstrip() + "\n"
 
 

@@ -5,10 +5,9 @@ What happens, to how many, what is held, why, and the exact next command come fi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-
-from msgspec import structs
 
 from connector.reconcile.guard.guard import Guarded
 from connector.reconcile.guard.limits import reasons
@@ -16,7 +15,7 @@ from connector.reconcile.outlook.outlook import Outlook
 from connector.reconcile.plan.changes import READING_DOUBTED, REMOVALS, Bundle, Change, Harm, Plan, Problem, ScopeLine
 from connector.reconcile.plan.words import people, some
 from connector.reconcile.show.awaiting import Awaiting
-from connector.reconcile.show.in_words import Group, grouped, headline, in_words, person_line, team_of
+from connector.reconcile.show.in_words import Group, grouped, headline, in_words, person_line
 from ledger.counted import counted
 
 _SHOWN = 12
@@ -85,39 +84,40 @@ def planned_lines(
     """Plain text lines of a plan; the first says what is unknown, when something is. ``every``: lists are not folded.
     ``now`` is when it was made; ``tried``: the file that was tried out."""
     out = [line for line in [unknown_line(plan.unknown), doubted_line(plan)] if line]
+    if plan.empty and plan.only:
+        return (*out, f"nothing changes for {', '.join(plan.only)}", "next: `rosterd plan` has the whole")
     if plan.empty:
         out.append("nothing to change")
     else:
-        out.append(f"plan {short(plan.digest)}: {headline(plan.bundles)}")
+        about = f", only {', '.join(plan.only)}" if plan.only else ""
+        out.append(f"plan {short(plan.digest)}{about}: {headline(plan.bundles)}")
         out += held_summary(guarded)
         out += next_steps(plan, guarded, awaiting, now, tried)
         out += ["", *group_table(grouped(plan.bundles, guarded.held))]
-        out += ["", *people_lines(plan, guarded, None if every else _PEOPLE)]
-    notes = [*outlook.lines, *problem_lines(plan.problems)]
+        out += ["", *people_lines(plan, guarded, None if every or plan.only else _PEOPLE)]
+    notes = [*outlook.lines, *problem_lines((*part_problems(plan, guarded), *plan.problems))]
     return (*out, *([""] if notes and not plan.empty else []), *notes)
 
 
-def part_lines(plan: Plan, guarded: Guarded, only: str, mappings: Collection[str]) -> tuple[str, ...]:
-    """What the plan has for one person (``only`` is their address), one Team (its name) or these mappings."""
-    chosen = tuple(bundle for bundle in plan.bundles if _concerns(bundle, only.casefold(), mappings))
-    if not chosen:
-        return (f"nothing changes for {only}", "next: `rosterd plan` has the whole")
-    held = [bundle for bundle in guarded.held if bundle in chosen]
-    part = structs.replace(plan, bundles=chosen)
-    return (
-        f"of plan {short(plan.digest)}, for {only}: {headline(chosen)}{f'; {people(len(held))} held' if held else ''}",
-        "next: `rosterd plan` has the whole, which is applied as one",
-        "",
-        *group_table(grouped(chosen, guarded.held)),
-        "",
-        *people_lines(part, guarded, None),
-    )
+def plan_command(only: Sequence[str] = ()) -> str:
+    """What makes the plan again, or this part of it."""
+    return f"rosterd plan{_only(only)}"
 
 
-def _concerns(bundle: Bundle, only: str, mappings: Collection[str]) -> bool:
-    if bundle.subject.casefold() == only:
-        return True
-    return any(team_of(change).casefold() == only or change.mapping in mappings for change in bundle.changes)
+def _only(only: Sequence[str]) -> str:
+    return "".join(f" --only {shlex.quote(name)}" for name in only)
+
+
+def part_problems(plan: Plan, guarded: Guarded) -> list[Problem]:
+    """What a part leaves to the whole: who waits for others, and how many are not in it; nothing of a whole plan."""
+    why: dict[str, list[str]] = {}
+    for subject, reason in guarded.needing.items():
+        why.setdefault(reason, []).append(subject)
+    found = [Problem("part", f"waits for the whole plan: {reason}", tuple(sorted(who))) for reason, who in why.items()]
+    if plan.only and guarded.beside:
+        said = f"only {', '.join(plan.only)}: the changes of {people(guarded.beside)} outside this part are left"
+        found.append(Problem("part", said))
+    return found
 
 
 def held_summary(guarded: Guarded) -> list[str]:
@@ -138,7 +138,7 @@ def next_steps(
     ``tried`` out cannot be applied."""
     if tried:
         return [f"next: {tried} is not in force; put it in place of the organization's file, and then: `rosterd plan`"]
-    whole = f"`rosterd apply --digest {short(plan.digest)}`"
+    whole = f"`rosterd apply --digest {short(plan.digest)}{_only(plan.only)}`"
     if not guarded.held:
         return [f"next: apply with {whole}"]
     kept = [how for how in awaiting if how.kept]
@@ -149,10 +149,11 @@ def next_steps(
             standing = f"; {how.standing(now)}" if now else ""
             what_waits = "what is held" if len(awaiting) == 1 else f"what is held of {people(len(part.bundles))}"
             out.append(f"next: if this is meant, let {what_waits} through with `{how.command}`{standing}")
-    elif one.frozen or one.approvers > 1:
+    elif one.frozen or one.approvers > 1 or plan.only:
         rest = "what is not held and keeps the rest for approval"
         then = " and ".join(f"`{how.command}`" for how in awaiting)
-        out = [f"next: `rosterd apply --auto` applies {rest}; then, if it is meant, {then}"]
+        first = whole if plan.only else "`rosterd apply --auto`"
+        out = [f"next: {first} applies {rest}; then, if it is meant, {then}"]
         if one.approvers > 1:
             out.append(f"      approving takes {one.approvers} principals: each runs it once")
     else:
@@ -191,7 +192,7 @@ def outcome_lines(plan: Plan, guarded: Guarded, awaiting: Sequence[Awaiting], no
         if how.kept:
             out.append(f"who: `rosterd report held {short(how.digest)}`; {how.standing(now)}")
     out.append(f"applied: {counts_text(guarded.counts)}" if guarded.allowed else "nothing was changed")
-    return (*out, *problem_lines(plan.problems))
+    return (*out, *problem_lines((*part_problems(plan, guarded), *plan.problems)))
 
 
 def _brief(awaiting: Awaiting) -> str:

@@ -12,10 +12,10 @@ import msgspec
 
 from connector.reconcile.desired.ground import Ground
 from connector.reconcile.guard.limits import ORGANIZATION, PastHarm, Permit, Windows
-from connector.reconcile.plan.changes import Plan
+from connector.reconcile.plan.changes import Harm, Plan
 from connector.reconcile.plan.freeze import frozen
 from connector.reconcile.plan.recorded import OFF
-from connector.reconcile.policy.policy import MAPPING
+from connector.reconcile.policy.policy import MAPPING, Policy
 from connector.reconcile.state.load import MONTH
 from ledger.store import people, runs
 from ledger.store.book import Reader
@@ -78,6 +78,16 @@ async def load_permit(reader: Reader, now: datetime) -> Permit:
             keys |= named
             through |= named if held.despite_freeze else set()
     return Permit(frozenset(keys), despite_freeze=frozenset(through))
+
+
+async def load_part_permit(reader: Reader, part: Plan, policy: Policy, now: datetime) -> Permit:
+    """The same for a part of a plan that somebody saw. Its digest approves the invites in it, where one principal is
+    enough, and nothing that takes anything away: by parts one could approve what nobody would as a whole."""
+    permit = await load_permit(reader, now)
+    invites = {change.key for bundle in part.bundles for change in bundle.changes if change.harm is Harm.INVITE}
+    keys = permit.keys | invites if policy.limits.approvers == 1 else permit.keys
+    people = frozenset(bundle.subject for bundle in part.bundles)
+    return msgspec.structs.replace(permit, keys=keys, part=people)
 
 
 def change_key(change: Any) -> tuple[str, str, str, str, str, str]:

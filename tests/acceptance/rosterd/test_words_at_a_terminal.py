@@ -122,7 +122,7 @@ def test_a_plan_is_shown_for_one_person_one_team_or_one_group(acme: Installation
     assert person.out.count("@acme.example:") == person.out.count(f"{gone}:") == 1
     for one in ("design", "Design"):
         team = acme.rosterd("plan", "--only", one).out
-        assert f"{GONE} people held" in team
+        assert f"HELD: the changes of {GONE} people wait" in team
         assert team.count("@acme.example:") == GONE
     assert acme.rosterd("plan", "--only", "Nowhere").out.splitlines()[0] == "nothing changes for Nowhere"
 

@@ -21,6 +21,7 @@ from rosterd.verbs.pasted import named, of_file
         ("see rosterd sso", "see rosterd sso"),
         ("rosterd check --live.", "rosterd check --live."),
         ("rosterd publish.", "rosterd publish -o acme."),
+        ("`rosterd apply --digest 9f --only 'a b,c'`", "`rosterd apply --digest 9f --only 'a b,c' -o acme`"),
         ("", ""),
     ],
 )  # fmt: skip
