@@ -157,7 +157,13 @@ class Reader:
             detail = "no legal basis for user-level usage is recorded for this organization (R13c)"
             raise Problem("collection-disabled", detail, rule="R13c", teams=named, next_step="an admin records one")
         detail = f"{names}: no admin has switched user-level usage reports on (R11)"
-        raise Problem("collection-disabled", detail, rule="R11", teams=named, next_step="an admin switches them on")
+        raise Problem(
+            "collection-disabled",
+            detail,
+            rule="R11",
+            teams=named,
+            next_step="an admin switches them on: rosterd usage user-level TEAM --on",
+        )
 
 
 async def reader_of(ledger: Ledger, principal: Principal, *, now: datetime, default_k: int) -> Reader:

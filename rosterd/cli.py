@@ -43,7 +43,7 @@ EXIT_CODES = {
     0: "done",
     1: "unexpected",
     2: "usage or configuration",
-    3: "held or refused, nothing applied",
+    3: "something is held, or was refused",
     4: "source incomplete or unavailable",
 }
 """What an exit code means, in help and on the manual page."""

@@ -185,15 +185,22 @@ def _raise(faults: Sequence[RosterdError]) -> None:
         raise faults[0]
 
 
+def _elsewhere(file: Path) -> str:
+    """What to do where there is no configuration: name the one that a folder above has, or make one."""
+    folders = file.absolute().parent.parents
+    above = next((folder / file.name for folder in folders if (folder / file.name).is_file()), None)
+    if above is not None:
+        return f"there is one at {quoted(above)}: name it with -c FILE or ROSTERD_CONFIG"
+    return f"rosterd init {quoted(file.parent)}; or name yours: -c FILE, or ROSTERD_CONFIG"
+
+
 def _read(file: Path, faults: list[RosterdError]) -> Document | None:
     try:
         return _document(file)
     except BadInput as error:
         faults.append(error)
     except FileNotFoundError:
-        faults.append(
-            BadInput("there is no such file", where=quoted(file), next_step=f"rosterd init {quoted(file.parent)}")
-        )
+        faults.append(BadInput("there is no such file", where=quoted(file), next_step=_elsewhere(file)))
     except OSError as error:
         faults.append(BadInput(f"cannot be read: {error.strerror}", where=quoted(file), next_step="check its rights"))
     except UnicodeDecodeError as error:

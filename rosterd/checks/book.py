@@ -30,11 +30,13 @@ async def confirm_moved(service: Service) -> AsyncIterator[CheckLine]:
 
 async def own_addresses(service: Service) -> AsyncIterator[CheckLine]:
     """Every provider knows us under the address that we have (N17)."""
+    from connector.sso.gate import evidence
     from connector.sso.provider import own_address
     from rosterd.own_side import own_side
 
     for name in service.settings.customers:
         async with service.ledger.read(name) as reader:
+            given = (await evidence.known(reader)).connections
             moved = await own_address.moves(reader, own_side(service.settings, name), service.clock())
             waits = await own_address.waiting(reader, own_side(service.settings, name), service.clock())
         for move in moved:
@@ -43,7 +45,7 @@ async def own_addresses(service: Service) -> AsyncIterator[CheckLine]:
         for move in waits:
             said = f"{name}: its identity provider was not tested under the address that we have since it moved"
             yield CheckLine(True, said, move.test, note=True)
-        if not moved and not waits:
+        if given and not moved and not waits:
             yield CheckLine(True, f"{name}: its identity provider was given the address that we have")
 
 

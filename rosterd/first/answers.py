@@ -93,6 +93,7 @@ class Answers:
     kind: DirectoryKind = DirectoryKind.LATER
     servers: tuple[str, ...] = ()
     tls_ca: str = ""
+    tls_name: str = ""
     plaintext: bool = False
     bind_dn: str = ""
     bind_password: str = ""
@@ -216,6 +217,7 @@ class Answers:
         if self.kind is not DirectoryKind.LDIF:
             found |= {"plaintext": True} if self.plaintext else {}
             found |= {"tls_ca": _path(self.tls_ca, file, folder)} if self.tls_ca else {}
+            found |= {"tls_name": self.tls_name} if self.tls_name and self.kind.is_server else {}
         if self.kind.is_server:
             bound = {"bind_dn": self.bind_dn, "bind_password": password}
             found |= {"bind": self.bind_dn} if self.bind_dn in WITHOUT_PASSWORD else bound

@@ -49,6 +49,7 @@ OPTIONS = {
     "kind": "--directory",
     "servers": "--server",
     "tls_ca": "--tls-ca",
+    "tls_name": "--tls-name",
     "plaintext": "--plaintext",
     "bind_dn": "--bind-dn",
     "bind_password": "--bind-password",

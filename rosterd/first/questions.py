@@ -29,8 +29,9 @@ from rosterd.first.kinds import MEANINGS, OPTIONS, DirectoryKind
 from rosterd.first.steps import ask_for
 
 SHOWN_GROUPS = 40
-_NOBODY = "nobody yet"
-_ABOUT_THE_DIRECTORY = ("servers", "tls_ca", "plaintext", "bind_dn", "bind_password", "people_base", "groups_base")
+_NOBODY, _AS_ADDRESSED = "nobody yet", "as in the address"
+_TLS = ("tls_ca", "tls_name", "plaintext")
+_ABOUT_THE_DIRECTORY = ("servers", *_TLS, "bind_dn", "bind_password", "people_base", "groups_base")
 
 
 class Questions:
@@ -44,6 +45,7 @@ class Questions:
         self._given = given
         self._folder = folder
         self._file_of = file_of
+        self._again = False
 
     def organization(self, known: Sequence[str]) -> str:
         """Which customer it is about; ``known`` have a file already."""
@@ -86,7 +88,11 @@ class Questions:
                 break
             self._given -= {*_ABOUT_THE_DIRECTORY}
             if not typer.confirm("Change an answer and try again?", default=True):
+                _say(
+                    "No group was chosen: [[teams]] and [[mappings]] are yours to write (docs/guides/who-gets-what.md)."
+                )
                 break
+            self._again = True
         if found is not None and found.groups:
             self._mappings(found)
 
@@ -127,7 +133,16 @@ class Questions:
             self._ask("plaintext", "Without TLS (yes or no)", why, "yes" if self.answers.plaintext else "no", _yes)
         if not self.answers.plaintext and any(part.scheme != "ldapi" for part in parts):
             why = "PEM file of the authority that signed the server's certificate, or: system."
-            self._ask("tls_ca", "Authority", why, "system", lambda typed: "" if typed == "system" else typed.strip())
+            self._ask("tls_ca", "Authority", why, "system", _unless("system"))
+            if self._again or self.answers.tls_name:
+                why = "The name that the certificate is for, where it is another than in the address."
+                self._ask(
+                    "tls_name",
+                    "Certificate name",
+                    why,
+                    _AS_ADDRESSED,
+                    _unless(_AS_ADDRESSED),
+                )
 
     def _password(self, text: str, why: str) -> None:
         self._ask("bind_password", text, why, self.answers.password_reference)
@@ -205,7 +220,7 @@ class Questions:
         self.answers = replace(self.answers, mappings=tuple(self._mapping(group) for group in chosen))
         if chosen:
             why = "Who administers these Teams, by mail address: who is told of their seats, and reads their reports."
-            self._ask("primary_admin", "Primary Admin", why, _NOBODY, _somebody)
+            self._ask("primary_admin", "Primary Admin", why, _NOBODY, _unless(_NOBODY))
 
     def _mapping(self, group: SurveyedGroup) -> ChosenGroup:
         _say(f"{group.name} ({group.size}):")
@@ -234,8 +249,9 @@ class Questions:
         typer.prompt(text, default=default, value_proc=taken)
 
 
-def _somebody(typed: str) -> str:
-    return "" if typed.strip() == _NOBODY else typed.strip()
+def _unless(default: str) -> Callable[[str], str]:
+    """What was typed; nothing where it is the default."""
+    return lambda typed: "" if typed.strip() == default else typed.strip()
 
 
 def _yes(typed: str) -> bool:

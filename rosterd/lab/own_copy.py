@@ -16,7 +16,7 @@ from ledger.modes import private_file
 from rosterd.first.files import key
 from rosterd.lab.place import HOST, Lab
 from rosterd.loading import load
-from rosterd.settings import OrganizationSettings, Settings
+from rosterd.settings import OrganizationSettings, ServerSettings, Settings
 
 _INSTALLATION = """\
 # Made by rosterd lab out of {file}, to try single sign-on on this machine alone. It proves nothing to the world.
@@ -84,7 +84,7 @@ def write(lab: Lab, settings: Settings) -> Path:
     text = _INSTALLATION.format(
         file=settings.file.absolute(),
         listen=json.dumps(server.listen),
-        operator_listen=json.dumps(server.operator_listen),
+        operator_listen=json.dumps(operator_listen(server)),
         public_url=json.dumps(server.public_url),
         lab=installation_tables(lab),
     )
@@ -95,6 +95,15 @@ def write(lab: Lab, settings: Settings) -> Path:
         private_file(lab.folder / "secrets" / name, key())
     _require_fit(lab, settings, file)
     return file
+
+
+def operator_listen(server: ServerSettings) -> str:
+    """Where the copy's operator listens: as the original says, else at the port after its daemon's, so that labs of two
+    people on one machine are in nobody's way."""
+    if "operator_listen" in server.model_fields_set:
+        return server.operator_listen
+    host, _, port = server.listen.rpartition(":")
+    return f"{host}:{int(port) + 1 if 0 < int(port) < 65535 else 0}"
 
 
 def organization(text: str, folder: Path) -> str:
@@ -118,7 +127,9 @@ def _require_fit(lab: Lab, settings: Settings, file: Path) -> None:
         raise BadInput(f"the copy cannot be used: {error.what}", where=error.where, next_step=anew) from error
     ours = settings.customer(lab.organization)
     same = _plain(copied.settings, copied.file.parent) == _plain(ours.settings, ours.file.parent)
-    if not fits(lab, found) or not same or found.installation.server != settings.installation.server:
+    server = settings.installation.server
+    own = server.model_copy(update={"operator_listen": operator_listen(server)})
+    if not fits(lab, found) or not same or found.installation.server != own:
         raise BadInput(
             "the copy in the lab's folder is of another configuration, or for other ports",
             where=str(file),

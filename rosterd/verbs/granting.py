@@ -72,10 +72,7 @@ def grant(
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
-    """Give a person a seat of a Team's subscription, or one more reason for the one they hold.
-
-    Eight parameters: what one types.
-    """
+    """Give a person a seat of a Team's subscription, or one more reason for the one they hold."""
 
     async def work(service: Service) -> Edited:
         from connector.reconcile.by_hand import seats
@@ -96,10 +93,7 @@ def release(
     organization: OneOrganization = "",
     as_json: Json = False,
 ) -> None:
-    """End the manual reason for a seat, or a manual place on the waitlist; the seat ends with its last reason.
-
-    Seven parameters: what one types.
-    """
+    """End the manual reason for a seat, or a manual place on the waitlist; the seat ends with its last reason."""
 
     async def work(service: Service) -> Edited:
         from connector.reconcile.by_hand import seats

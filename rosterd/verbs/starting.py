@@ -42,6 +42,10 @@ def init(
         str | None,
         typer.Option("--tls-ca", metavar="FILE", help="PEM file of the authority of the server's certificate."),
     ] = None,
+    tls_name: Annotated[
+        str | None,
+        typer.Option("--tls-name", metavar="NAME", help="Name in its certificate, where the address has another."),
+    ] = None,
     plaintext: Annotated[
         bool, typer.Option("--plaintext", help="Danger: send the password unencrypted, to a server on this machine.")
     ] = False,
@@ -86,6 +90,7 @@ def init(
         "kind": directory,
         "servers": tuple(server) if server else None,
         "tls_ca": tls_ca,
+        "tls_name": tls_name,
         "plaintext": plaintext or None,
         "bind_dn": bind_dn,
         "bind_password": bind_password,
@@ -247,10 +252,10 @@ def _make_stores(settings: Settings, folder: FirstFolder) -> None:
     """
     from rosterd.service import Service
 
-    place, own = settings.installation.database.folder, settings.file.parent
-    if place is None or not place.is_relative_to(own) or (file := place / "ledger.db").exists():
+    place, own = settings.installation.database.folder, settings.file.absolute().parent
+    if place is None or not place.absolute().is_relative_to(own) or (file := place / "ledger.db").exists():
         return
-    names = [f"{place.relative_to(own)}/{name}.db" for name in ("ledger", "inbox")]
+    names = [f"{place.absolute().relative_to(own)}/{name}.db" for name in ("ledger", "inbox")]
     folder.expect(*(f"{name}{end}" for name in names for end in ("", "-wal", "-shm")))
 
     async def make() -> None:

@@ -6,6 +6,7 @@ never: each refusal names who owns the row and what to change instead.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -250,7 +251,11 @@ def grant(person: Person, pool: Pool, *, wait: bool) -> SeatEdit:
     """One manual reason for one seat (P4). Raises ``Refused``: not active, not in the Team, restricted, none free."""
     person.require_active()
     if not any(row.team_id == pool.team_id for row in person.memberships):
-        raise Refused(f"{person.mail} is not in Team {pool.team}", where="team", next_step="add them to the Team first")
+        raise Refused(
+            f"{person.mail} is not in Team {pool.team}",
+            where="team",
+            next_step=f"rosterd team join {shlex.quote(pool.team)} {person.mail}",
+        )
     waits = [row for row in person.waiting if row.offering_code == pool.offering]
     mine = [row for row in waits if (row.team_id, row.provenance) == (pool.team_id, MANUAL)]
     seat = next((row for row in person.seats if row.offering_code == pool.offering), None)

@@ -149,7 +149,7 @@ async def _runs(reader: Reader, service: Service, now: datetime) -> list[Line]:
     for held in await runs.held_sets(reader, ("open",)):
         who = people(len({change["subject"] for change in held.changes}))
         says = f"{held.digest[:SHORT_ID]}: {who}, {expiry(held.expires_at, now)}"
-        found.append(Line("held", says, f"rosterd approve {held.digest[:SHORT_ID]}", worry=True))
+        found.append(Line("held", says, f"rosterd report held {held.digest[:SHORT_ID]}", worry=True))
     return found
 
 

@@ -95,6 +95,7 @@ def test_what_does_not_answer_is_said_and_asked_again(server: slapd.Slapd, tmp_p
         assert "set `tls_ca` to the authority's PEM file" in why
         terminal.answer(rf"Addresses \[{server.tls_url}\]", "")
         terminal.answer(r"Authority \[system\]", str(server.ca))
+        terminal.answer(r"Certificate name \[as in the address\]", "")
         terminal.answer(rf"Bind DN \[{company.READER}\]", "")
         terminal.answer("Password", "")
         terminal.answer(rf"People base \[{company.PEOPLE}\]", "")

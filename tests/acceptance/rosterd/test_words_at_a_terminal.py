@@ -111,7 +111,7 @@ def test_status_answers_how_are_we_on_one_screen(acme: Installation) -> None:
     assert re.search(rf"! held +\w{{12}}: {GONE} people, expires in", answer.out)
     document = acme.rosterd("status", "--json").document
     held = next(row for row in document["organizations"]["acme"] if row["about"] == "held")
-    assert held["next"].startswith("rosterd approve ")
+    assert held["next"].startswith("rosterd report held ")
     assert document["daemon"]["worry"] is True
 
 
@@ -150,6 +150,6 @@ def test_of_several_organizations_every_command_says_which(acme: Installation) -
     shown = acme.rosterd("plan", "-o", "acme").out
     assert re.search(r"`rosterd approve \w{12} -o acme`", shown)
     assert re.search(r"→ rosterd sso status -o globex", acme.rosterd("status").out)
-    assert re.search(r"→ rosterd approve \w{12} -o acme", acme.rosterd("status").out)
+    assert re.search(r"→ rosterd report held \w{12} -o acme", acme.rosterd("status").out)
     refused = acme.rosterd("undo", "f" * 12, "--dry-run", "-o", "acme")
     assert "rosterd report runs" in refused.err

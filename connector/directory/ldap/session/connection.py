@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import socket
 import ssl
 import time
@@ -21,6 +22,8 @@ from ldap3.core.exceptions import LDAPExceptionError
 from connector.directory.settings import LdapSettings
 from ledger.errors import BadInput
 
+_UNVERIFIED = re.compile(r"certificate verify failed: ([^(]+)")
+"""Why, out of what the TLS library says around it."""
 _CODES = {
     1: "operations error",
     2: "protocol error",
@@ -250,5 +253,7 @@ class Session:
             untrusted = "CERTIFICATE_VERIFY_FAILED" in said or "certificate" in said.lower()
             said = said.replace("socket ssl wrapping error: ", "").replace("wrap socket error: ", "")
             said = said.replace("socket connection error while opening: ", "")
+            if untrusted and (why := _UNVERIFIED.search(said)):
+                said = why[1].strip()
             prefix = "the server's certificate is not trusted" if untrusted else what
             raise Failed(f"{prefix}: {said}", transient=not untrusted) from error
