@@ -51,6 +51,8 @@ class Touched:
     """Why the person with a mail key may not be changed now; empty when they may."""
     group_names: Mapping[str, str] = field(default_factory=dict)
     """Kept groups by id."""
+    protected: Collection[str] = ()
+    """Mail keys of whom ``[sync] protected`` names."""
 
 
 @dataclass(slots=True)
@@ -143,6 +145,7 @@ class _Work:
         self.removed: set[str] = set()
         begun, ended = self._mine("identity")
         self.invited = {key[0] for key in begun.keys() - ended.keys()}
+        self.skip |= {identity for identity in sorted(self.invited - self.skip) if self._protected(identity)}
         self.members = {(row.identity_id, row.team_id) for row in touched.open["memberships"]}
         given = (row for row in touched.rows["memberships"] if row.ended_run == touched.run_id)
         self.adopted = {(row.identity_id, row.team_id) for row in given if row.provenance == MANUAL}
@@ -156,6 +159,15 @@ class _Work:
         if why:
             self.out.kept.append(Problem("frozen", why, (self.mails[identity],)))
         return bool(why)
+
+    def _protected(self, identity: str) -> bool:
+        """Whether the undo would remove whom no plan may harm (G4): listed, or an admin by more than this run."""
+        roles = (row for row in self.touched.open["roles"] if row.run_id != self.touched.run_id)
+        found = self.mails[identity] in self.touched.protected or identity in {row.identity_id for row in roles}
+        if found:
+            text = "protected (an admin, or listed under [sync] protected): nothing is changed; decide by hand"
+            self.out.kept.append(Problem("protected", text, (self.mails[identity],)))
+        return found
 
     def run(self) -> Restoration:
         for name in ("identity", "links", "memberships", "waiting", "seats", "grants", "roles", "groups"):

@@ -88,6 +88,7 @@ async def _restoration(reader: Reader, policy: Policy, run_id: str, now: datetim
         team_names=recorded.team_names(),
         free=Pools(recorded, now.date()).free(),
         frozen=lambda mail_key: guests.frozen(domains, policy, mail_key),
+        protected=policy.protected,
         group_names=await kept_groups.names(reader, {row.group_id for row in rows["groups"]}),
     )
     return domains, restore(touched)

@@ -205,3 +205,25 @@ async def test_a3_the_last_reason_of_a_seat_that_stays_is_kept(ledger: Ledger, n
     before = await picture(world)
     await undo(world, added)
     assert await picture(world) == before, "lab is by now the only reason bo has a seat for"
+
+
+@pytest.mark.parametrize("how", ["admin", "listed"])
+async def test_a3_g4_nobody_protected_is_removed_with_the_run_that_invited_them(
+    ledger: Ledger, now: datetime, how: str
+) -> None:
+    chosen = policy(
+        mapping("design", "Design", "CAD"),
+        admins={"Design": "anna@acme.example"} if how == "admin" else {},
+        sync={"protected": ["anna@acme.example"]} if how == "listed" else {},
+    )
+    world = await make_world(ledger, now, chosen, Design_CAD=5)
+    world.source.put("anna", "bo", groups=["design"])
+    first = await apply(world)
+    before = await picture(world)
+    done = await undo(world, first)
+    after = await picture(world)
+    assert after.faults() == []
+    assert sorted(after.people.values()) == [("anna@acme.example", "active"), ("bo@acme.example", "removed")]
+    anna = next(key for key, (mail, _) in after.people.items() if mail == "anna@acme.example")
+    assert [row for row in after.members if anna in row] == [row for row in before.members if anna in row]
+    assert [(problem.code, problem.subjects) for problem in done.kept] == [("protected", ("anna@acme.example",))]
