@@ -71,7 +71,7 @@ def usage(
     context: typer.Context,
     organization: OneOrganization = "",
     since: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD; 30 days back when left out.")] = "",
-    until: Annotated[str, typer.Option("--to", help="First day no longer counted; today when left out.")] = "",
+    until: Annotated[str, typer.Option("--to", help="First day no longer counted; tomorrow when left out.")] = "",
     as_json: Json = False,
 ) -> None:
     """Published usage by Team; groups below the organization's smallest size are not counted out."""
