@@ -179,7 +179,7 @@ async def test_s_r61_proof_2_somebody_is_skipped_and_still_counted(server: ScimS
 async def test_s_r61_proof_2_a_resource_without_an_id(server: ScimServer) -> None:
     del server.users[identifier(5)]["id"]
     server.users[identifier(5)]["id"] = ""
-    unknown(await read(server), "have no id")
+    unknown(await read(server), "1 resource without an id")
 
 
 async def test_s_r61_proof_3_the_same_page_again_and_again(server: ScimServer) -> None:
