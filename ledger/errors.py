@@ -39,9 +39,13 @@ class RosterdError(Exception):
         self.next_step = next_step
         super().__init__(self.__str__())
 
+    @property
+    def said(self) -> str:
+        """Where and what, without the next step."""
+        return f"{self.where}: {self.what}" if self.where else self.what
+
     def __str__(self) -> str:
-        text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}\n  → {self.next_step}" if self.next_step else text
+        return f"{self.said}\n  → {self.next_step}" if self.next_step else self.said
 
 
 class Retryable(RosterdError):

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from ledger.audit import AuditEvent, given_reason
+from ledger.counted import counted
 from ledger.errors import BadInput, NotFound, Refused
 from ledger.instant import to_text
 from ledger.jobs import Unleased
@@ -204,7 +205,7 @@ def unmailed_in_words(found: Collection[Unmailed]) -> list[str]:
     for state in dict.fromkeys(item.state for item in found):
         those = [item for item in found if item.state == state]
         alike = len({item.why for item in those}) == 1
-        number = f"{len(those)} invite{'s were' if len(those) > 1 else ' was'} not mailed"
+        number = f"{counted(len(those), 'invite was', 'invites were')} not mailed"
         one = len(those) == 1 or len({item.next_step for item in those}) == 1
         step = those[0].next_step if one else _of_all(state)
         lines.append(f"{number}: {those[0].why if alike else state} → {step}")

@@ -200,7 +200,7 @@ class Engine:
             except RosterdError as error:
                 wrong, mendable = error.what, not isinstance(error, NotFound)
                 if mendable:
-                    wrong = f"{error.where}: {error.what}" if error.where else error.what
+                    wrong = error.said
                     broken = "event=delivery.broken target=%s organization=%s kind=%s where=%s why=%s"
                     _log.warning(broken, batch.target, batch.organization, batch.kind, error.where, error.what)
             except Exception as error:

@@ -228,7 +228,7 @@ def problem(error: RosterdError) -> web.Response:
     if status == 500:
         _log.error("scim.failed", extra={"fields": {"error": error.what}})
         return fault(status, "this request found a fault of the provider")
-    what = f"{error.where}: {error.what}" if error.where else error.what
+    what = error.said
     detail = f"{what} ({error.next_step})" if error.next_step else what
     return fault(status, detail, error.scim_type if isinstance(error, Fault) else scim_type, headers)
 

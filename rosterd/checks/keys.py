@@ -83,7 +83,7 @@ def secrets_of(*models: BaseModel) -> Iterator[SecretRef]:
 def on_one_line(error: RosterdError) -> str:
     """What is wrong; several faults one after the other."""
     if isinstance(error, ManyErrors):
-        return "; ".join(f"{fault.where}: {fault.what}" if fault.where else fault.what for fault in error.faults)
+        return "; ".join(fault.said for fault in error.faults)
     return error.what
 
 

@@ -23,6 +23,7 @@ from connector.directory.mapping import AttributeRules, anchor_text
 from connector.directory.report import fix_for, reading_lines
 from connector.directory.settings import ActiveDirectorySettings, LdapSettings
 from connector.directory.survey import MOST_GROUPS, Places, Survey, SurveyedGroup, by_name
+from ledger.counted import counted
 from ledger.errors import Unavailable
 
 T = TypeVar("T")
@@ -123,7 +124,7 @@ class _Asker:
             scope = membership.base_scope(proof, self._settings.groups_base)
             lines.append(CheckLine(False, f"{self._settings.groups_base}: {scope.reason}", fix_for(scope.reason)))
         else:
-            shown = f"{len(groups)} group{'' if len(groups) == 1 else 's'}{' on the first pages' if proof.cut else ''}"
+            shown = f"{counted(len(groups), 'group')}{' on the first pages' if proof.cut else ''}"
             lines.append(CheckLine(True, f"{self._settings.groups_base}: {shown}"))
         return Survey(tuple(lines), by_name([self._group(entry) for entry in groups]), proof.cut)
 

@@ -29,7 +29,17 @@ from connector.reconcile.guard.limits import (
     trips_about,
 )
 from connector.reconcile.guard.part import need_others
-from connector.reconcile.plan.changes import Bundle, Change, Harm, Kind, Plan, Problem, count_kinds, digest_of
+from connector.reconcile.plan.changes import (
+    PROTECTED,
+    Bundle,
+    Change,
+    Harm,
+    Kind,
+    Plan,
+    Problem,
+    count_kinds,
+    digest_of,
+)
 from connector.reconcile.plan.freeze import stands_still
 from connector.reconcile.plan.settings import OnHeld
 
@@ -116,8 +126,7 @@ def protect(plan: Plan, ground: Ground) -> Plan:
     # with a new fingerprint the next run would take their entries for settled and no longer report them
     prints = tuple(row for row in plan.notes.fingerprints if row[1] not in spared)
     notes = msgspec.structs.replace(plan.notes, fingerprints=prints)
-    text = "protected (an admin, or listed under [sync] protected): nothing is changed; decide by hand"
-    problems = tuple(sorted((*plan.problems, Problem("protected", text, tuple(spared.values())))))
+    problems = tuple(sorted((*plan.problems, Problem("protected", PROTECTED, tuple(spared.values())))))
     return Plan(plan.policy_hash, tuple(kept), problems, plan.scopes, notes)
 
 

@@ -189,6 +189,10 @@ A_PERSON_DECIDES = "a person decides whether the entry is theirs"
 """Cause of a relink that waits for a person whatever the limits allow (E6)."""
 
 
+PROTECTED = "protected (an admin, or listed under [sync] protected): nothing is changed; decide by hand"
+"""What is reported where somebody would be harmed whom nothing may harm (G4)."""
+
+
 class Problem(msgspec.Struct, frozen=True, gc=False, order=True):
     """Something reported instead of done: ``code`` (frozen, collision, unmappable, protected, unconfirmed, unknown …),
     ``what`` in words, ``subjects`` whom it concerns (mail keys, DNs, mapping ids)."""

@@ -17,7 +17,7 @@ from typing import Any
 from connector.reconcile.diff.roles import EVERYWHERE
 from connector.reconcile.diff.seat_pools import PoolKey
 from connector.reconcile.evidence.judge import removal, ruled
-from connector.reconcile.plan.changes import Change, Harm, Kind, Problem
+from connector.reconcile.plan.changes import PROTECTED, Change, Harm, Kind, Problem
 from connector.reconcile.policy.policy import MAPPING
 from ledger.identity import MANUAL, IdentityState
 from ledger.seat import SeatState
@@ -165,8 +165,7 @@ class _Work:
         roles = (row for row in self.touched.open["roles"] if row.run_id != self.touched.run_id)
         found = self.mails[identity] in self.touched.protected or identity in {row.identity_id for row in roles}
         if found:
-            text = "protected (an admin, or listed under [sync] protected): nothing is changed; decide by hand"
-            self.out.kept.append(Problem("protected", text, (self.mails[identity],)))
+            self.out.kept.append(Problem("protected", PROTECTED, (self.mails[identity],)))
         return found
 
     def run(self) -> Restoration:
