@@ -150,7 +150,7 @@ class Daemon:
         self._draining = True
         self._keeping.let_end()
         event(_log, "serve.draining", workers=self._supervisor.running)
-        self._schedule.stop()
+        await self._schedule.stop()
         drain = self.service.settings.installation.server.drain
         await asyncio.gather(
             self._supervisor.stop(drain), self._delivery.stop(drain), *(item.close() for item in self._listeners)

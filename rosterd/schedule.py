@@ -26,6 +26,8 @@ _SEAL_EVERY = timedelta(hours=1)
 _SPREAD = 0.05
 _OVERDUE = timedelta(minutes=1)
 _LOOK_EVERY = 1.0
+_LAST_ONES = 5.0
+"""Seconds that what is being enqueued has to end in: a short transaction each."""
 _TOLERATED = 5.0
 """Seconds between two looks that are no step: a busy loop, a clock that is slewed."""
 _log = logging.getLogger(__name__)
@@ -49,6 +51,7 @@ class Schedule:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._scheduler = AsyncIOScheduler(timezone="UTC")
+        self._at_work: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin; everything is due at once, since nobody knows how long the daemon was down."""
@@ -70,10 +73,17 @@ class Schedule:
                 event(_log, "schedule.stalled", level=logging.ERROR, kinds=late)
                 self.reload()
 
-    def stop(self) -> None:
-        """Enqueue nothing any more."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=False)
+    async def stop(self) -> None:
+        """Enqueue nothing any more; what is being enqueued ends first, or is given up after 5 s."""
+        if not self._scheduler.running:
+            return
+        self._scheduler.pause()
+        if at_work := list(self._at_work):
+            _, late = await asyncio.wait(at_work, timeout=_LAST_ONES)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        self._scheduler.shutdown(wait=False)
 
     def _plan(self) -> None:
         section = self._service.settings.installation.schedule
@@ -90,7 +100,7 @@ class Schedule:
 
     def _add(self, kind: str, interval: timedelta, now: datetime) -> None:
         self._scheduler.add_job(
-            self.enqueue,
+            self._fire,
             _Every(interval),
             args=(kind,),
             id=kind,
@@ -100,6 +110,15 @@ class Schedule:
             max_instances=1,
             misfire_grace_time=None,
         )
+
+    async def _fire(self, kind: str) -> None:
+        """In a task of its own: the scheduler cancels its own at the end, and logs that as an error."""
+        task = asyncio.create_task(self.enqueue(kind), name=f"enqueue {kind}")
+        self._at_work.add(task)
+        task.add_done_callback(self._at_work.discard)
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
 
     async def enqueue(self, kind: str) -> None:
         """One job of this kind per organization, unless one waits already."""

@@ -87,6 +87,7 @@ class DuckEngine:
             await asyncio.sleep(0)  # whoever waits for it takes it off the list
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
         self._database.close()
+        del self._database  # DuckDB complains on stderr of whatever of it is left when the process ends
 
     async def _tables(self, query: Query, publication: Publication) -> dict[str, _Table]:
         found = {}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -93,6 +95,16 @@ async def test_closing_interrupts_what_runs(warehouse: Warehouse) -> None:
     await engine.close()
     with pytest.raises(Unavailable):
         await task
+
+
+async def test_a_closed_engine_leaves_nothing_of_duckdb(warehouse: Warehouse, written: Written) -> None:
+    """Or the process's last words are its complaints of what was never let go."""
+    gc.collect()
+    before = {id(item) for item in gc.get_objects() if isinstance(item, duckdb.DuckDBPyConnection)}
+    engine = DuckEngine(warehouse, Limits())
+    assert (await engine.page(_query(limit=1), _publication(written))).more
+    await engine.close()
+    assert {id(item) for item in gc.get_objects() if isinstance(item, duckdb.DuckDBPyConnection)} <= before
 
 
 async def test_memory_is_bounded(warehouse: Warehouse) -> None:

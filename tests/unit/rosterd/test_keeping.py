@@ -113,7 +113,7 @@ async def test_a_scheduler_whose_timer_is_lost_is_found_and_planned_anew(monkeyp
         await asyncio.sleep(1.0)
         assert fired, "no firing for longer than anything may be overdue"
     finally:
-        made.stop()
+        await made.stop()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
 

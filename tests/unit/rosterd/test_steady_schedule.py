@@ -68,11 +68,32 @@ async def test_a_stepped_clock_neither_stops_nor_floods_the_schedule(
         monkeypatch.setattr(Moved, "step", step)
         assert 2 <= await firings(schedule, 1.0) <= 9, "at most one more than without a step"
     finally:
-        schedule.stop()
+        await schedule.stop()
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
     direction = "back" if step < timedelta(0) else "ahead"
     assert metrics.registry.get_sample_value("rosterd_clock_steps_total", {"direction": direction}) == 1
+
+
+@pytest.mark.parametrize("taking", [0.2, 60.0])
+async def test_the_end_waits_for_what_is_being_enqueued_and_logs_no_error(
+    schedule: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, taking: float
+) -> None:
+    monkeypatch.setattr(scheduling, "_LAST_ONES", 0.5)
+    ended: list[str] = []
+    begun = asyncio.Event()
+
+    async def enqueue(kind: str) -> None:
+        begun.set()
+        await asyncio.sleep(taking)
+        ended.append(kind)
+
+    monkeypatch.setattr(schedule, "enqueue", enqueue)
+    schedule.start()
+    await begun.wait()
+    await schedule.stop()
+    assert ended == (["reconcile"] if taking < 1 else [])
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def test_what_was_missed_is_not_counted_up() -> None:
