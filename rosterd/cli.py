@@ -33,7 +33,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "usage": ("usage",),
     "tokens": ("token",),
     "reports": ("publish", "report"),
-    "serving": ("serve", "demo"),
+    "serving": ("serve", "reload", "demo"),
     "sso.lab": ("lab",),
     "shell": ("completion", "man"),
 }

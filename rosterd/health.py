@@ -6,6 +6,7 @@ Reads; decides nothing. Labels are ids of organizations, directories and mapping
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -74,6 +75,8 @@ class Metrics:
         self.jobs = Counter("rosterd_jobs_total", "Jobs ended.", ["kind", "outcome"], registry=self.registry)
         self.running = Gauge("rosterd_jobs_running", "Worker processes at work.", registry=self.registry)
         self.reloads = Counter("rosterd_reloads_total", "Configuration reloads.", ["outcome"], registry=self.registry)
+        for outcome in ("done", "refused"):
+            self.reloads.labels(outcome)
         self.clock_steps = Counter(
             "rosterd_clock_steps_total", "Steps of the wall clock.", ["direction"], registry=self.registry
         )
@@ -97,6 +100,10 @@ class Metrics:
             ["organization", "source"],
             registry=self.registry,
         )
+
+    def reloaded(self, outcome: str) -> int:
+        """How often the files were read again and taken (``done``), or one of them was refused."""
+        return int(self.registry.get_sample_value("rosterd_reloads_total", {"outcome": outcome}) or 0)
 
     async def refresh(self, service: Service) -> None:
         """Read what lives in the ledger: held changes, complete readings, drift, the outbox."""
@@ -191,6 +198,15 @@ def operators_routes(
 
     async def ready(_request: web.Request) -> web.Response:
         found = await _readiness(service, draining(), down())
+        # by which a command sees that its file is not the one that the daemon goes by
+        settings = service.settings
+        found |= {
+            "pid": os.getpid(),
+            "file": str(settings.file.absolute()),
+            "files": {name: customer.mark for name, customer in settings.customers.items()},
+            "reloads": metrics.reloaded("done"),
+            "refused": metrics.reloaded("refused"),
+        }
         return web.json_response(found, status=200 if found["status"] == "ready" else 503)
 
     async def show(_request: web.Request) -> web.Response:

@@ -6,6 +6,8 @@ Reads files; starts, connects and creates nothing.
 from __future__ import annotations
 
 import codecs
+import hashlib
+import json
 import os
 import re
 import shlex
@@ -325,8 +327,12 @@ def _customer_file(file: Path, installation: InstallationSettings | None = None)
         step = f'take an address of them, or declare [[domains]] name = "{own}" and prove it, then run: rosterd check'
         what = f"mail may come from a domain of this file or from that of [mail] sender in rosterd.toml, not from {own}"
         faults.append(BadInput(what, where=document.where(("mail", "sender")), next_step=step))
-    customer = Customer(anchored(loaded, file.parent), file) if loaded else None
+    customer = Customer(anchored(loaded, file.parent), file, _mark(document.raw)) if loaded else None
     return CustomerFile(file, document, customer, tuple(faults))
+
+
+def _mark(raw: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(raw, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _with_claims(files: Sequence[CustomerFile]) -> list[RosterdError]:

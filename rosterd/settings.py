@@ -260,6 +260,8 @@ class Customer:
 
     settings: OrganizationSettings
     file: Path
+    mark: str = ""
+    """Of what the file says, whatever its comments and its place: two that are equal were read from the same words."""
 
     @property
     def organization(self) -> Organization:

@@ -12,7 +12,7 @@ from connector.directory.base import Checked, CheckLine, Reading, ReadRequest, S
 from ledger.errors import RosterdError
 from ledger.settings import show_duration
 from rosterd.checks.keys import failed, on_one_line
-from rosterd.readiness import ask_daemon
+from rosterd.readiness import ask_daemon, unread
 
 if TYPE_CHECKING:
     from connector.reconcile.reading.whole import Progress
@@ -33,7 +33,10 @@ async def every(service: Service, progress: Progress | None = None) -> AsyncIter
             yield line
         async for line in _domains(service, name):
             yield line
-    yield await asyncio.to_thread(ask_daemon, service.settings.installation.server, required=False)
+    settings = service.settings
+    yield await asyncio.to_thread(ask_daemon, settings.installation.server, required=False)
+    for line in await asyncio.to_thread(unread, settings, settings.customers.values()):
+        yield line
 
 
 async def _directories(service: Service, name: str, progress: Progress | None) -> AsyncIterator[CheckLine]:

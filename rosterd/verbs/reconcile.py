@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.errors import BadInput, NotFound
+from ledger.errors import BadInput, NotFound, Refused
 from rosterd.verbs.console import (
     SHORT_ID,
     Json,
@@ -28,8 +29,9 @@ from rosterd.verbs.console import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from connector.directory.base import CheckLine
     from connector.reconcile.show.outcome import Planned, RunOutcome
     from rosterd.service import Service
 
@@ -83,7 +85,8 @@ def plan(
                 )
                 planned = replace(planned, tried=str(other) if other is not None else "")
                 text = planned.markdown.splitlines() if markdown else planned.every_line if everybody else planned.lines
-                found[name] = _Document(planned, tuple(text))
+                unread = await _unread(service, [name]) if other is None else []
+                found[name] = _Document(planned, (*text, *(f"{line.what} → {line.fix}" for line in unread)))
         return found[names[0]] if len(names) == 1 else Several(found)
 
     perform(context, as_json, work)
@@ -112,6 +115,9 @@ def apply(
         names = [choose(service.settings, organization)]
         if auto and not organization:
             names = list(service.settings.customers)
+        for line in await _unread(service, names):
+            what = f"{line.what}, and would take back what is applied now"
+            raise Refused(what, where="apply", next_step=line.fix)
         found: dict[str, Result] = {}
         for name in names:
             async with (
@@ -252,6 +258,14 @@ class _Document:
     def to_json(self) -> Any:
         """The same in every form."""
         return self.planned.to_json()
+
+
+async def _unread(service: Service, names: Sequence[str]) -> list[CheckLine]:
+    """The files of these organizations that a daemon on this host does not go by yet."""
+    from rosterd.readiness import unread
+
+    settings = service.settings
+    return await asyncio.to_thread(unread, settings, [settings.customers[name] for name in names])
 
 
 async def _holder(service: Service, digest: str) -> str:

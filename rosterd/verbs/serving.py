@@ -1,17 +1,22 @@
-"""serve: the daemon. demo: a small company's story, played on a machine of one's own."""
+"""serve, reload: the daemon. demo: a small company's story, played on a machine of one's own."""
 
 from __future__ import annotations
 
 import importlib
 import logging
+import os
+import signal
+import time
 from typing import Annotated
 
 import typer
 
-from ledger.errors import NotFound
+from ledger.errors import NotFound, Refused, Unavailable
 from rosterd.programs import Only
-from rosterd.verbs.console import Json, Session
+from rosterd.readiness import running_daemon
+from rosterd.verbs.console import Json, Session, Shown, answer
 
+_RELOADED_WITHIN, _LOOK_AGAIN = 30.0, 0.1  # seconds
 _log = logging.getLogger(__name__)
 
 
@@ -43,6 +48,34 @@ def serve_command(
     uvloop.run(run())
 
 
+def reload_command(context: typer.Context, as_json: Json = False) -> None:
+    """Let the daemon on this host read the files again (SIGHUP), and wait until it has."""
+    session: Session = context.obj
+    session.as_json = session.as_json or as_json
+    settings = session.load()  # a file that is wrong is said here, and nothing is reloaded
+    before = running_daemon(settings)
+    if before is None:
+        where = f"operator_listen {settings.installation.server.operator_listen}"
+        raise Unavailable("no daemon of this rosterd.toml answers on this host", where=where, next_step="rosterd serve")
+    try:
+        os.kill(before.pid, signal.SIGHUP)
+    except PermissionError as error:
+        step = "run it as the user of the daemon, or: systemctl reload rosterd"
+        raise Refused(f"process {before.pid} belongs to somebody else", where="reload", next_step=step) from error
+    until = time.monotonic() + _RELOADED_WITHIN
+    while (after := running_daemon(settings)) is None or after.reloads == before.reloads:
+        if (after is not None and after.refused > before.refused) or time.monotonic() > until:
+            break
+        time.sleep(_LOOK_AGAIN)
+    if after is None or after.reloads == before.reloads or after.refused > before.refused:
+        step = "its log says which and why (reload.fault, reload.refused)"
+        raise Refused(
+            "the daemon keeps some or all of its settings of before", where=f"pid {before.pid}", next_step=step
+        )
+    names = ", ".join(after.files)
+    answer(session, Shown((f"the daemon goes by the files as they are now: {names}",), {"reloaded": list(after.files)}))
+
+
 def demo(
     context: typer.Context,
     keep: Annotated[bool, typer.Option("--serve", help="Keep it running and print what to try.")] = False,
@@ -61,4 +94,5 @@ def demo(
 def add_to(app: typer.Typer) -> None:
     """Register the verbs."""
     app.command(name="serve")(serve_command)
+    app.command(name="reload")(reload_command)
     app.command()(demo)

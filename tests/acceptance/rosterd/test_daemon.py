@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.parts.installation import Daemon, Installation
+from tests.parts.ports import free_port
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,9 @@ def ask(daemon: Daemon, path: str, token: str = "", body: Any = None) -> tuple[i
 def test_health_says_live_and_ready(daemon: Daemon) -> None:
     assert ask(daemon, "/health/live")[:2] == (200, {"status": "live"})
     assert ask(daemon, "/health/ready")[:2] == (200, {"status": "ready"})
-    assert own(daemon, "/health/ready")[:2] == (200, {"status": "ready", "organizations": 1})
+    status, why, _ = own(daemon, "/health/ready")
+    assert (status, why["status"], why["organizations"]) == (200, "ready", 1)
+    assert (why["pid"], list(why["files"])) == (daemon.process.pid, ["acme"])
 
 
 def test_metrics_are_prometheus_text_for_the_operator_alone(daemon: Daemon) -> None:
@@ -179,6 +182,38 @@ def test_a_key_that_cannot_change_while_running_is_refused(acme: Installation, d
     daemon.signal(signal.SIGHUP)
     daemon.wait_for("database.url cannot change while running")
     acme.file.write_text(before, encoding="utf-8")
+
+
+def test_nothing_is_applied_by_a_file_that_the_daemon_does_not_go_by_yet(tmp_path: Path) -> None:
+    acme = Installation.make(tmp_path / "etc")
+    acme.edit("rosterd.toml", 'operator_listen = "127.0.0.1:0"', f'operator_listen = "127.0.0.1:{free_port()}"')
+    acme.edit("rosterd.toml", "[database]", '[schedule]\nreconcile_every = "0"\n\n[database]')
+    other = Installation.make(tmp_path / "other")
+    with acme.serving("--only", "connector"):
+        unread = f"the running daemon has not read {acme.organization.name} since it was changed"
+        step = "→ rosterd reload"
+        assert unread not in acme.rosterd("plan").out
+        acme.append("# a comment changes nothing\n")
+        assert unread not in acme.rosterd("plan").out
+        acme.append('[sync]\nfresh_within = "3h"\n')
+        assert f"{unread} {step}" in acme.rosterd("plan").out
+        refused = acme.rosterd("apply", "--auto")
+        assert (refused.code, unread in refused.err, step in refused.err) == (3, True, True), refused
+        checked = acme.rosterd("check", "--live")
+        assert (unread in checked.out, step in checked.out) == (True, True), checked
+        own_port = acme.file.read_text(encoding="utf-8").partition("operator_listen = ")[2].splitlines()[0]
+        other.edit("rosterd.toml", 'operator_listen = "127.0.0.1:0"', f"operator_listen = {own_port}")
+        other.append('[sync]\nfresh_within = "5h"\n')
+        assert "has not read" not in other.rosterd("apply", "--auto").err, "the daemon of another installation"
+        assert acme.rosterd("reload", "--json").document == {"reloaded": ["acme"]}
+        assert "has not read" not in acme.rosterd("plan").out + acme.rosterd("apply", "--auto").err
+        kept = acme.file.read_text(encoding="utf-8")
+        acme.edit("rosterd.toml", "[database]", '[saml]\nsigning_key = "file:secrets/other.pem"\n\n[database]')
+        assert acme.rosterd("reload").code == 3, "a key that only counts at the start"
+        acme.file.write_text(kept, encoding="utf-8")
+    assert acme.rosterd("reload").code == 4, "nobody is there"
+    acme.append("[limits]\nday_floor = 4\n")
+    assert "has not read" not in acme.rosterd("apply", "--auto").err, "no daemon runs"
 
 
 def test_sigterm_drains_and_exits_0(tmp_path: Path) -> None:

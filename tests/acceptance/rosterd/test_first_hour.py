@@ -28,6 +28,7 @@ _SOON, _START = 30.0, 60.0
 _DIFFERS = re.compile(
     r"token=\w+ |ticket=[\w-]+|\?i=[\w-]+|rpt_\w+|\b[0-9a-f]{32}\b|\b[0-9a-f]{16}…|\b[0-9a-f]{12}\b|\b[a-z2-7]{52}\b"
     r"|\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\d{4}-\d\d-\d\dT[\d:.]+Z|\d{4}-\d\d-\d\d(?: \d\d:\d\d UTC)?|just now|\d+ \w+ ago"
+    r"|publication \d+"  # a reload publishes at once what there is
 )
 """What is another at every reader's; what a command takes of it was shown before."""
 _ALSO = re.compile(r"/tmp/tmp\.\w+|127\.0\.0\.1:\d+|  +|--+")

@@ -7,6 +7,7 @@ import json
 import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -21,7 +22,7 @@ from rosterd.keeping import Keeping
 from rosterd.loading import load
 from rosterd.schedule import Schedule
 from rosterd.service import Service
-from rosterd.settings import Settings
+from rosterd.settings import InstallationSettings, Settings
 from tests.parts.installation import Installation
 
 
@@ -84,7 +85,9 @@ async def test_what_is_done_once_is_told_when_it_fails(caplog: pytest.LogCapture
 
 async def unready(kept: Keeping) -> str:
     """Why ``/health/ready`` says 503."""
-    routes = health.operators_routes(cast(Service, None), Metrics(), draining=lambda: False, down=lambda: kept.down)
+    settings = Settings(InstallationSettings(), {}, Path("rosterd.toml"))
+    service = cast(Service, SimpleNamespace(settings=settings))
+    routes = health.operators_routes(service, Metrics(), draining=lambda: False, down=lambda: kept.down)
     ready = next(route.handler for route in routes if route.path == "/health/ready")
     answer: Any = await ready(make_mocked_request("GET", "/health/ready"))  # type: ignore[arg-type,misc]
     assert answer.status == 503
