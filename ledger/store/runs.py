@@ -112,6 +112,13 @@ async def get(reader: Reader, run_id: str) -> RunRow | None:
     return RunRow(*tuple(row)) if row else None
 
 
+async def undone_by(reader: Reader, run_id: str) -> str:
+    """The last run that restored something of this one; empty: none did."""
+    statement = reader.select(runs.run, "id").where(runs.run.c.undoes == run_id, runs.run.c.state == "applied")
+    row = await reader.first(statement.order_by(runs.run.c.started_at.desc()).limit(1))
+    return str(row.id) if row else ""
+
+
 async def beginning_with(reader: Reader, beginning: str, most: int = 10) -> list[str]:
     """The ids that begin so; at most ``most``."""
     statement = reader.select(runs.run, "id").where(runs.run.c.id.startswith(beginning, autoescape=True))

@@ -82,6 +82,9 @@ def usage(
         name = choose(service.settings, organization)
         last = _day(until) if until else service.clock().date() + timedelta(days=1)
         first = _day(since) if since else last - timedelta(days=30)
+        if first >= last:
+            what = f"--from {first} is not before --to {last}, the first day that is no longer counted"
+            raise BadInput(what, next_step=f"--to {first + timedelta(days=1)} counts that one day")
         async with service.ledger.read(name) as reader:
             publication = await publications.latest(reader)
         if publication is None:

@@ -24,6 +24,8 @@ from ledger.store.engine import Ledger
 
 _LONGEST = 200
 
+_NAMED = 12  # Teams that a message names
+
 
 @dataclass(frozen=True, slots=True)
 class Edited:
@@ -77,11 +79,14 @@ async def find(reader: Reader, mail: str) -> str:
 
 async def team_named(reader: Reader, name: str, act: Act) -> tuple[str, str]:
     """(id, name) of a Team given by id or name; raises ``NotFound``, also for a Team outside the actor's."""
-    for team_id, text, key in await people.open_teams(reader):
+    teams = [team for team in await people.open_teams(reader) if not act.teams or team[0] in act.teams]
+    for team_id, text, key in teams:
         if name == team_id or fold(name) == key:
-            act.require_team(team_id)
             return team_id, text
-    raise NotFound(f"there is no Team {name!r}", where="team", next_step="GET /admin/v1/teams lists them")
+    known = sorted(text for _, text, _ in teams)
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    there = f"there are: {', '.join(known[:_NAMED])}{more}" if known else "[[teams]] of its file names none"
+    raise NotFound(f"there is no Team {name!r} ({there})", where="team", next_step="give one of them, by name or id")
 
 
 async def invite(ledger: Ledger, organization: str, newcomer: Newcomer, settings: InviteSettings, act: Act) -> Edited:

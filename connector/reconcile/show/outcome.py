@@ -141,13 +141,15 @@ class RunOutcome:
 @dataclass(frozen=True, slots=True)
 class Undone:
     """What ``undo`` would do (``outcome`` is None) or did. ``kept``: what was edited since, and is left alone (A3).
-    ``marked``: of how many people what was undone does not come back by itself (E14)."""
+    ``marked``: of how many people what was undone does not come back by itself (E14). ``earlier``: the run that undid
+    it already, where nothing is left."""
 
     undoes: str
     changes: tuple[Change, ...]
     kept: tuple[Problem, ...]
     outcome: RunOutcome | None = None
     marked: int = 0
+    earlier: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -157,7 +159,8 @@ class Undone:
     @property
     def lines(self) -> tuple[str, ...]:
         """Plain text."""
-        return undone_lines(self.undoes, self.changes, self.kept, self.marked, done=self.outcome is not None)
+        done = self.outcome is not None
+        return undone_lines(self.undoes, self.changes, self.kept, self.marked, done=done, earlier=self.earlier)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
@@ -166,6 +169,7 @@ class Undone:
             "changes": [change_to_json(change) for change in self.changes],
             "kept": [problem_json(problem) for problem in self.kept],
             "marked": self.marked,
+            "undone_by": self.earlier,
             "outcome": self.outcome.to_json() if self.outcome else None,
         }
 

@@ -223,12 +223,14 @@ def problem_lines(problems: Iterable[Problem]) -> list[str]:
 
 
 def undone_lines(
-    run_id: str, changes: Sequence[Change], kept: Sequence[Problem], marked: int, *, done: bool
+    run_id: str, changes: Sequence[Change], kept: Sequence[Problem], marked: int, *, done: bool, earlier: str
 ) -> tuple[str, ...]:
     """Plain text lines of an undo: what is (or would be) restored, what is kept because it was edited since, and that
     what was undone of so many people does not come back by itself (E14)."""
     verb = "undid" if done else "would undo"
     out = [f"{verb} run {run_id}: {counted(len(changes), 'change')}"]
+    if earlier:
+        out = [f"nothing of run {run_id} is left to undo: run {earlier} did"]
     out += [f"  {change.subject}  {in_words(change)}" for change in changes[:_ROWS]]
     if len(changes) > _ROWS:
         out.append(f"  … and {len(changes) - _ROWS} more (--json shows all)")

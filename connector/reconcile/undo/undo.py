@@ -45,7 +45,7 @@ async def undo(ledger: Ledger, organization: str, policy: Policy, run_id: str, r
     if request.dry_run:
         async with ledger.read(organization) as reader:
             _, found = await _restoration(reader, policy, run_id, request.now)
-            return _undone(run_id, policy, found)
+            return _undone(run_id, policy, found, earlier=await _earlier(reader, run_id, found))
     async with ledger.write(organization, request.fence, at=request.now, run_id=new_id()) as book:
         domains, found = await _restoration(book, policy, run_id, book.at)
         reasons = gate.shut(domains)
@@ -53,15 +53,23 @@ async def undo(ledger: Ledger, organization: str, policy: Policy, run_id: str, r
             raise Refused(
                 f"sync is suspended: {'; '.join(reasons)}", next_step="nothing was written; repair sign-on first"
             )
+        earlier = await _earlier(book, run_id, found)
         outcome = await _commit(book, policy, run_id, found, request)
-        undone = _undone(run_id, policy, found, outcome)
+        undone = _undone(run_id, policy, found, outcome, earlier)
         await fencing.settle(book, request.fence, undone.for_job())
         return undone
 
 
-def _undone(run_id: str, policy: Policy, found: Restoration, outcome: RunOutcome | None = None) -> Undone:
+def _undone(
+    run_id: str, policy: Policy, found: Restoration, outcome: RunOutcome | None = None, earlier: str = ""
+) -> Undone:
     marked = sum(bool(taken_back(changes, policy)) for changes in bundled(found.changes).values())
-    return Undone(run_id, tuple(change for _, change in found.changes), tuple(found.kept), outcome, marked)
+    return Undone(run_id, tuple(change for _, change in found.changes), tuple(found.kept), outcome, marked, earlier)
+
+
+async def _earlier(reader: Reader, run_id: str, found: Restoration) -> str:
+    """The run that undid it already, where nothing of it is left to restore."""
+    return "" if found.changes else await runs.undone_by(reader, run_id)
 
 
 async def _restoration(reader: Reader, policy: Policy, run_id: str, now: datetime) -> tuple[Domains, Restoration]:

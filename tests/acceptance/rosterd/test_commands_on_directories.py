@@ -229,6 +229,8 @@ def test_usage_is_taken_in_published_and_reported_by_team(acme: Installation) ->
     assert found["publication"] == published.document["publication"]
     assert found["teams"] == [{"team": "Design", "people": None, "days_used": 1, "suppressed": True}]
     assert "fewer than 5" in acme.rosterd("report", "usage").out
+    backwards = acme.rosterd("report", "usage", "--from", "2026-03-02", "--to", "2026-03-02")
+    assert (backwards.code, "--to 2026-03-03 counts that one day" in backwards.err) == (2, True)
 
 
 def test_p3_what_was_given_by_hand_is_adopted_by_digest_and_undone(acme: Installation) -> None:

@@ -307,7 +307,7 @@ async def test_an_actor_bound_to_teams_sees_and_edits_those_alone(world: World) 
     async with world.ledger.read(ACME) as reader:
         site, _ = await people.team_named(reader, "Site", act(world.now))
     anna, bound = await identity(world, "anna"), act(world.now, teams=frozenset({site}))
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound, match=r"there is no Team 'Design' \(there are: Site\)"):
         await people.leave(world.ledger, ACME, "Design", anna, bound)
     with pytest.raises(NotFound):
         await people.change(world.ledger, ACME, anna, {"family_name": "X"}, InviteSettings(), bound)

@@ -94,6 +94,15 @@ async def test_a3_a_release_undone_is_due_after_the_whole_delay_again(ledger: Le
     assert len((await picture(world)).seats) == 1
 
 
+async def test_a3_a_second_undo_names_the_first(ledger: Ledger, now: datetime) -> None:
+    world, first = await begun(ledger, now, "anna", "bo")
+    done = await undo(world, first)
+    assert done.outcome is not None
+    again = await undo(world, first)
+    assert (again.changes, again.earlier) == ((), done.outcome.run_id)
+    assert again.lines[0] == f"nothing of run {first} is left to undo: run {done.outcome.run_id} did"
+
+
 async def test_a3_a_release_undone_gives_nothing_to_somebody_removed_since(ledger: Ledger, now: datetime) -> None:
     world, _ = await begun(ledger, now, "anna", "bo")
     world.source.change("bo", disabled=True)
