@@ -47,11 +47,6 @@ class Act:
         """Raise ``BadInput``: what takes something away needs a reason."""
         given_reason(self.reason, "what takes something away needs a reason")
 
-    def require_team(self, team_id: str) -> None:
-        """Raise ``NotFound`` for a Team outside those the actor is bound to."""
-        if self.teams and team_id not in self.teams:
-            raise NotFound(f"there is no Team {team_id!r}", where="team")
-
 
 @dataclass(frozen=True, slots=True)
 class Person:
