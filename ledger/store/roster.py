@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, or_, select
 
+from ledger.identity import IdentityState
 from ledger.store.book import Book, Reader
 from ledger.store.tables import people, runs, seats
 
@@ -47,6 +48,8 @@ async def people_page(reader: Reader, wanted: Wanted, after: tuple[str, str] | N
     if wanted.due:
         due = reader.select(runs.due, "subject", "at").where(runs.due.c.kind == wanted.due).subquery()
         statement = statement.join(due, due.c.subject == table.c.id).add_columns(due.c.at.label("due_at"))
+        if not wanted.state:  # nothing comes due for whoever is removed
+            statement = statement.where(table.c.state != IdentityState.REMOVED.value)
         if wanted.due_before is not None:
             statement = statement.where(due.c.at <= wanted.due_before)
     if after is not None:
@@ -102,9 +105,12 @@ async def state_counts(reader: Reader) -> dict[str, int]:
 
 
 async def due_count(reader: Reader, kind: str) -> int:
-    """For how many subjects something of this kind is due."""
+    """For how many people who are not removed something of this kind is due."""
+    table = people.identity
     rows = reader.select(runs.due, "subject").where(runs.due.c.kind == kind).subquery()
-    return int(await reader.scalar(select(func.count()).select_from(rows)))
+    there = reader.open(table, "id").where(table.c.state != IdentityState.REMOVED.value).subquery()
+    joined = rows.join(there, there.c.id == rows.c.subject)
+    return int(await reader.scalar(select(func.count()).select_from(joined)))
 
 
 async def teams_of_each(reader: Reader, identity_ids: Sequence[str]) -> dict[str, list[str]]:

@@ -246,12 +246,13 @@ def held_lines(item: HeldSet, limits: LimitSettings, now: datetime) -> Sequence[
     kinds = Counter(str(change["kind"]) for change in item.changes)
     who = people(len({change["subject"] for change in item.changes}))
     what = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    since = f"held since {moment(item.created_at)}, {expiry(item.expires_at, now)}"
+    undecided = item.state in {"open", "superseded"}
+    since = f"held since {moment(item.created_at)}" + (f", {expiry(item.expires_at, now)}" if undecided else "")
     lines = [f"held set {item.digest[:12]} ({item.state}): {who}, {what}; {since}"]
     lines += [f"  because {why}" for why in item.why.splitlines()]
     lines += [f"  approved by {entry['by']}: {entry['reason']}" for entry in item.approvals]
     left = limits.approvers - len(item.approvals)
-    if item.state in {"open", "superseded"} and item.expires_at > now:
+    if undecided and item.expires_at > now:
         if item.approvals or left > 1:
             lines.append(f"  needs {counted(left, 'more approval')}, each by another principal")
         through = bool(frozen(limits.freeze, now))

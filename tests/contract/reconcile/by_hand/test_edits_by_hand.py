@@ -13,8 +13,10 @@ from connector.reconcile.by_hand.rules import Exists
 from connector.reconcile.policy.invites import InviteSettings
 from connector.reconcile.show.outcome import RunState
 from ledger.errors import BadInput, NotFound, Refused
-from ledger.store import audit, claims
+from ledger.identity import INVITE_EXPIRY
+from ledger.store import audit, claims, roster
 from ledger.store.engine import Ledger
+from ledger.store.roster import Wanted
 from tests.parts.directories import ORGANIZATION, World, make_world, mapping, policy, stand_in_gate
 from tests.parts.edits import act, due, holdings, identity, invite, mailed, register, verbs
 from tests.parts.fences import ALONE
@@ -301,6 +303,18 @@ async def test_r6_who_was_invited_by_hand_is_removed_by_hand(world: World) -> No
     assert await holdings(world.ledger, "eve") == {"teams": [], "seats": [], "grants": [], "waiting": []}
     assert await settle(world) is RunState.NOTHING
     assert await invite(world, "eve") != eve, "D9: a recycled address is somebody else"
+
+
+async def test_whoever_is_removed_is_not_among_the_invited(world: World) -> None:
+    eve = await invite(world, "eve")
+    async with world.ledger.read(ACME) as reader:
+        before = await roster.due_count(reader, INVITE_EXPIRY)
+    await people.remove(world.ledger, ACME, eve, act(world.now))
+    async with world.ledger.read(ACME) as reader:
+        assert await roster.due_count(reader, INVITE_EXPIRY) == before - 1
+        waiting = await roster.people_page(reader, Wanted(due=INVITE_EXPIRY), None, 100)
+    assert eve not in {row.id for row in waiting}
+    assert len(waiting) == before - 1
 
 
 async def test_an_actor_bound_to_teams_sees_and_edits_those_alone(world: World) -> None:
