@@ -39,6 +39,7 @@ from connector.reconcile.reading.replay import recollect
 from connector.reconcile.reading.whole import Progress
 from connector.reconcile.show.outcome import Planned, RunOutcome, Undone
 from connector.reconcile.state import gate
+from connector.reconcile.state.teams import role_notes
 from connector.reconcile.state.windows import load_part_permit, load_permit
 from connector.reconcile.undo import undo as undoing
 from ledger.collector import without_collector
@@ -110,9 +111,13 @@ async def plan(
         with without_collector():
             outlook = foresee(shown, judgement.ground.recorded, offerings, policy, now.date())
         kept = await standing(reader, judgement.guarded, now)
+        arriving = {bundle.subject for bundle in shown.bundles}
+        roles = await role_notes(reader, policy.teams, arriving) if not only else ()
     expires = to_text(now + policy.limits.approval_expires)
     awaiting = waiting_of(kept, judgement.guarded, policy)
-    return Planned(shown, judgement.guarded, expires_at=expires, outlook=outlook, awaiting=awaiting, at=now)
+    return Planned(
+        shown, judgement.guarded, expires_at=expires, outlook=outlook, awaiting=awaiting, at=now, roles=roles
+    )
 
 
 async def apply(

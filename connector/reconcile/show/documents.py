@@ -70,6 +70,7 @@ def planned_markdown(
     outlook: Outlook,
     now: datetime | None,
     tried: str = "",
+    roles: Sequence[str] = (),
 ) -> str:
     """The plan as a Markdown document: headline, what is held and what to do, by Team and kind, then everybody."""
     notes = (*part_problems(plan, guarded), *plan.problems)
@@ -85,7 +86,7 @@ def planned_markdown(
                 for item in grouped(plan.bundles, guarded.held)]  # fmt: skip
         out += ["", "<details><summary>Everybody</summary>", "", "| person | change | what | cause | |",
                 "|---|---|---|---|---|", *_everybody(plan, guarded), "", "</details>"]  # fmt: skip
-    out += ["", *(f"- {line}" for line in (*outlook.lines, *problem_lines(notes)))]
+    out += ["", *(f"- {line}" for line in (*outlook.lines, *problem_lines(notes), *roles))]
     return "\n".join(out).rstrip() + "\n"
 
 

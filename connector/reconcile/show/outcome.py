@@ -39,7 +39,7 @@ class RunState(StrEnum):
 class Planned:
     """A plan and what the guard would hold of it, made ``at``. ``suspended``: the gate's reasons, when nothing was read
     at all. ``awaiting``: how each held set stands. ``outlook``: seats ahead and coverage (P4, P5). ``tried``: the file
-    it was made by, where that is not in force."""
+    it was made by, where that is not in force. ``roles``: what the file's admins of Teams change, in words."""
 
     plan: Plan
     guarded: Guarded
@@ -49,6 +49,7 @@ class Planned:
     awaiting: tuple[Awaiting, ...] = ()
     at: datetime | None = None
     tried: str = ""
+    roles: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -76,12 +77,14 @@ class Planned:
         if self.suspended:
             return suspended_lines(self.suspended)
         return planned_lines(
-            self.plan, self.guarded, self.awaiting, self.outlook, self.at, every=every, tried=self.tried
-        )
+            self.plan, self.guarded, self.awaiting, self.outlook, self.at, every=every, tried=self.tried,
+            roles=self.roles,
+        )  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
         rest = {"exit_code": self.exit_code, "suspended": list(self.suspended), "expires_at": self.expires_at}
+        rest["roles"] = list(self.roles)
         return {**planned_json(self.plan, self.guarded, self.awaiting, self.outlook, self.tried), **rest}
 
     def for_job(self) -> dict[str, Any]:
@@ -96,7 +99,7 @@ class Planned:
         """A Markdown document, for a ticket or a review."""
         if self.suspended:
             return suspended_markdown(suspended_lines(self.suspended))
-        return planned_markdown(self.plan, self.guarded, self.awaiting, self.outlook, self.at, self.tried)
+        return planned_markdown(self.plan, self.guarded, self.awaiting, self.outlook, self.at, self.tried, self.roles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ def planned_lines(
     *,
     every: bool = False,
     tried: str = "",
+    roles: Sequence[str] = (),
 ) -> tuple[str, ...]:
     """Plain text lines of a plan; the first says what is unknown, when something is. ``every``: lists are not folded.
     ``now`` is when it was made; ``tried``: the file that was tried out."""
@@ -96,6 +97,7 @@ def planned_lines(
         out += ["", *group_table(grouped(plan.bundles, guarded.held))]
         out += ["", *people_lines(plan, guarded, None if every or plan.only else _PEOPLE)]
     notes = [*outlook.lines, *problem_lines((*part_problems(plan, guarded), *plan.problems))]
+    notes += [f"note: {line}" for line in roles]
     return (*out, *([""] if notes and not plan.empty else []), *notes)
 
 

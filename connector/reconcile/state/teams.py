@@ -5,7 +5,8 @@ Prohibition: removes no Team, and ends a role only to hand a Team over to the Pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -16,7 +17,7 @@ from connector.reconcile.policy.policy import Policy
 from ledger.identity import Email, IdentityState, fold
 from ledger.instant import new_ids
 from ledger.jobs import Unleased
-from ledger.store import people
+from ledger.store import people, roster
 from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 from ledger.team import Organization, Role
@@ -38,9 +39,9 @@ async def ensure_organization(
     async with ledger.read(organization.id) as reader:
         named = await people.organization_name(reader) == (organization.name, organization.report_zone)
         missing = await _missing_teams(reader, teams)
-        begun, ended, pending = await _roles(reader, teams)
-    if named and not missing and not begun and not ended:
-        return pending
+        admins = await _named(reader, teams)
+    if named and not missing and not any(one.begins or one.instead for one in admins):
+        return _pending(admins)
     async with ledger.write(organization.id, Unleased.BY_HAND, at=now) as book:
         await people.put_organization(book, organization.name, organization.report_zone)
         return await ensure_teams(book, teams)
@@ -52,12 +53,30 @@ async def ensure_teams(book: Book, teams: Sequence[TeamSettings]) -> tuple[str, 
     if missing:
         ids = new_ids(len(missing))
         await people.begin_teams(book, [(i, name, fold(name)) for i, name in zip(ids, missing, strict=True)])
-    begun, ended, pending = await _roles(book, teams)
-    if ended:
+    named = await _named(book, teams)
+    if ended := [row for one in named for row in one.instead]:
         await people.end_roles(book, ended)
-    if begun:
+    if begun := list(dict.fromkeys(one.row for one in named if one.begins)):
         await people.begin_roles(book, begun)
-    return pending
+    return _pending(named)
+
+
+async def role_notes(reader: Reader, teams: Sequence[TeamSettings], arriving: Collection[str]) -> tuple[str, ...]:
+    """What the file's Primary and Secondary Admins change as soon as it is applied, in words: a role is no change of a
+    plan. ``arriving``: mail keys of people who come by the plan itself, whose roles begin after them."""
+    lines = []
+    for one in await _named(reader, teams):
+        role = "Primary Admin" if one.role is Role.PRIMARY_ADMIN else "Secondary Admin"
+        office = f"{role} of Team {one.team}"
+        mails = sorted([await _mail_of(reader, identity) for identity in one.others.values()])
+        instead = f", in place of {' and '.join(mails)}" if mails else ""
+        if one.instead or one.begins:
+            lines.append(f"{one.mail} becomes {office}{instead}")
+        elif not one.identity and Email.parse(one.mail).key not in arriving:
+            lines.append(f"nobody has the address {one.mail}, {office} in the file")
+        elif not one.identity and mails:
+            lines.append(f"{one.mail}, who comes by this plan, becomes {office} in the next run{instead}")
+    return tuple(dict.fromkeys(lines))
 
 
 async def _missing_teams(reader: Reader, teams: Sequence[TeamSettings]) -> list[str]:
@@ -65,31 +84,55 @@ async def _missing_teams(reader: Reader, teams: Sequence[TeamSettings]) -> list[
     return [team.name for team in teams if fold(team.name) not in known]
 
 
-async def _roles(
-    reader: Reader, teams: Sequence[TeamSettings]
-) -> tuple[list[tuple[str, str, str]], list[str], tuple[str, ...]]:
-    """Roles to begin, row ids to end (a Team handed over), addresses nobody known has."""
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """One admin of one Team in the file. ``identity``: empty where nobody known has the address; ``begins``: the role
+    is not there yet; ``others``: of a Primary Admin, row id of the role → identity of whoever else has the Team."""
+
+    team: str
+    team_id: str
+    mail: str
+    role: Role
+    identity: str
+    begins: bool
+    others: Mapping[str, str]
+
+    @property
+    def instead(self) -> tuple[str, ...]:
+        """Row ids of the roles that end: somebody known takes over."""
+        return tuple(self.others) if self.identity else ()
+
+    @property
+    def row(self) -> tuple[str, str, str]:
+        """The role as the ledger has it."""
+        return self.identity, self.role.value, self.team_id
+
+
+async def _named(reader: Reader, teams: Sequence[TeamSettings]) -> list[_Named]:
     ids = {row[2]: row[0] for row in await people.open_teams(reader)}
     held = {(row[1], row[2], row[3]): row[0] for row in await people.open_roles(reader)}
-    begun: list[tuple[str, str, str]] = []
-    ended: list[str] = []
-    pending: list[str] = []
+    found = []
     for team in teams:
         team_id = ids.get(fold(team.name), "")
         wanted = [(team.primary_admin, Role.PRIMARY_ADMIN)] if team.primary_admin else []
         wanted += [(mail, Role.SECONDARY_ADMIN) for mail in team.secondary_admins]
         for mail, role in wanted:
             identity = await _known(reader, mail)
-            if not identity:
-                pending.append(mail)
-                continue
             row = (identity, role.value, team_id)
-            if team_id and row not in held and row not in begun:
-                begun.append(row)
-            if role is Role.PRIMARY_ADMIN:
-                others = (key for key in held if key[1:] == row[1:] and key[0] != identity)
-                ended += [held[key] for key in others]
-    return begun, ended, tuple(dict.fromkeys(pending))
+            sole = role is Role.PRIMARY_ADMIN
+            others = {held[key]: key[0] for key in held if sole and key[1:] == row[1:] and key[0] != identity}
+            begins = bool(identity and team_id and row not in held)
+            found.append(_Named(team.name, team_id, mail, role, identity, begins, others))
+    return found
+
+
+def _pending(named: Sequence[_Named]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(one.mail for one in named if not one.identity))
+
+
+async def _mail_of(reader: Reader, identity: str) -> str:
+    row = await roster.person(reader, identity)
+    return str(row.mail) if row is not None else identity
 
 
 async def _known(reader: Reader, mail: str) -> str:
