@@ -86,7 +86,8 @@ def plan(
                 planned = replace(planned, tried=str(other) if other is not None else "")
                 text = planned.markdown.splitlines() if markdown else planned.every_line if everybody else planned.lines
                 unread = await _unread(service, [name]) if other is None else []
-                found[name] = _Document(planned, (*text, *(f"{line.what} → {line.fix}" for line in unread)))
+                notes = [*await _gone(service, name), *(f"{line.what} → {line.fix}" for line in unread)]
+                found[name] = _Document(planned, (*text, *notes))
         return found[names[0]] if len(names) == 1 else Several(found)
 
     perform(context, as_json, work)
@@ -266,6 +267,20 @@ async def _unread(service: Service, names: Sequence[str]) -> list[CheckLine]:
 
     settings = service.settings
     return await asyncio.to_thread(unread, settings, [settings.customers[name] for name in names])
+
+
+async def _gone(service: Service, name: str) -> list[str]:
+    """What applying the file does to the domains that it no longer names, which is no change of a plan."""
+    from connector.sso.proof.domain_steps import gone_from
+
+    listed = {item.name: item.grace for item in service.settings.customers[name].settings.domains}
+    async with service.ledger.read(name) as reader:
+        gone = await gone_from(reader, listed)
+    return [
+        f"note: the file no longer names the domain {domain}: once it is applied, nobody of it is added or removed"
+        f" → put it back, or: rosterd sso release {domain}"
+        for domain in gone
+    ]
 
 
 async def _holder(service: Service, digest: str) -> str:

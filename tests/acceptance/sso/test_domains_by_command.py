@@ -87,7 +87,9 @@ def test_n13_what_left_the_file_is_named_and_released_by_verb(acme: Installation
     assert (proved.code, proved.document["method"], proved.document["state"]) == (0, "dns", "verified")
     other = acme.folder / "tried.toml"
     other.write_text(without_its_domain(acme), encoding="utf-8")
-    acme.rosterd("plan", "--config", str(other))
+    tried = acme.rosterd("plan", "--config", str(other)).out
+    assert f"no longer names the domain {DOMAIN}: once it is applied" in tried
+    assert "no longer names" not in acme.rosterd("plan").out
     assert "frozen" not in acme.rosterd("sso", "status").out, "what is tried out declares nothing"
     acme.organization.write_text(without_its_domain(acme), encoding="utf-8")
     assert f"{DOMAIN} is no longer in the organization's file: frozen from" in acme.rosterd("sso", "status").out
