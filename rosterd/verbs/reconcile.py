@@ -271,11 +271,12 @@ async def _unread(service: Service, names: Sequence[str]) -> list[CheckLine]:
 
 async def _gone(service: Service, name: str) -> list[str]:
     """What applying the file does to the domains that it no longer names, which is no change of a plan."""
-    from connector.sso.proof.domain_steps import gone_from
+    from connector.sso.gate.evidence import known
 
-    listed = {item.name: item.grace for item in service.settings.customers[name].settings.domains}
+    listed = {item.name for item in service.settings.customers[name].settings.domains}
     async with service.ledger.read(name) as reader:
-        gone = await gone_from(reader, listed)
+        domains = (await known(reader)).domains
+    gone = [domain for domain, found in domains.items() if found.undeclared_at is None and domain not in listed]
     return [
         f"note: the file no longer names the domain {domain}: once it is applied, nobody of it is added or removed"
         f" → put it back, or: rosterd sso release {domain}"

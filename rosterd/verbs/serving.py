@@ -13,7 +13,6 @@ import typer
 
 from ledger.errors import NotFound, Refused, Unavailable
 from rosterd.programs import Only
-from rosterd.readiness import running_daemon
 from rosterd.verbs.console import Json, Session, Shown, answer
 
 _RELOADED_WITHIN, _LOOK_AGAIN = 30.0, 0.1  # seconds
@@ -50,6 +49,8 @@ def serve_command(
 
 def reload_command(context: typer.Context, as_json: Json = False) -> None:
     """Let the daemon on this host read the files again (SIGHUP), and wait until it has."""
+    from rosterd.readiness import running_daemon
+
     session: Session = context.obj
     session.as_json = session.as_json or as_json
     settings = session.load()  # a file that is wrong is said here, and nothing is reloaded

@@ -230,11 +230,6 @@ async def declare(
     return tuple(gone)
 
 
-async def gone_from(reader: Reader, listed: Mapping[str, timedelta]) -> list[str]:
-    """Registered domains that the file no longer names, and that ``declare`` would freeze."""
-    return [row.domain for row, kind in await _undeclared(reader, listed) if kind == evidence.DOMAIN_UNDECLARED]
-
-
 async def _undeclared(reader: Reader, listed: Mapping[str, timedelta]) -> list[tuple[DomainRow, str]]:
     """Registered domains that differ from the file, each with the fact to record; empty for another grace."""
     known = (await evidence.known(reader)).domains
