@@ -5,13 +5,13 @@ container asks this once a minute, beside the daemon.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
 from connector.directory.base import CheckLine
-from rosterd.settings import Customer, ServerSettings, Settings
+from rosterd.settings import ServerSettings, Settings
 
 _SECONDS = 5.0
 _PATIENCE = 1.0
@@ -54,24 +54,28 @@ def running_daemon(settings: Settings) -> RunningDaemon | None:
             found = json.loads(connection.getresponse().read(_MOST_BYTES))
         if found["file"] != str(settings.file.absolute()):  # of another installation
             return None
-        return RunningDaemon(int(found["pid"]), dict(found["files"]), int(found["reloads"]), int(found["refused"]))
+        pid = int(found["pid"])
+        if pid <= 0:  # a signal to it would go to many
+            return None
+        return RunningDaemon(pid, dict(found["files"]), int(found["reloads"]), int(found["refused"]))
     except (OSError, HTTPException, ValueError, KeyError, TypeError):
         return None
 
 
-def unread(settings: Settings, customers: Collection[Customer]) -> list[CheckLine]:
-    """A line for each of these files that the daemon on this host does not go by: it was edited and not reloaded."""
+def unread(settings: Settings) -> dict[str, CheckLine]:
+    """Organization → a line, of each whose file the daemon on this host does not go by: it was edited and not
+    reloaded."""
     found = running_daemon(settings)
-    return [
-        CheckLine(
+    return {
+        name: CheckLine(
             True,
             f"the running daemon has not read {customer.file.name} since it was changed",
             "rosterd reload",
             note=True,
         )
-        for customer in customers
-        if found is not None and found.files.get(customer.organization.id) != customer.mark
-    ]
+        for name, customer in settings.customers.items()
+        if found is not None and found.files.get(name) != customer.mark
+    }
 
 
 def _here(host: str, port: int) -> tuple[str, int]:

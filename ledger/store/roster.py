@@ -23,7 +23,7 @@ _SEAT = ("id", "subscription_id", "team_id", "offering_code", "identity_id", "st
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """Which people: empty means any. ``bound``: only people of these Teams exist for the asker; ``due``: those with
-    such a due date, at ``due_before`` at the latest when that is given."""
+    such a due date, at ``due_before`` at the latest when that is given, and not removed, unless ``state`` says so."""
 
     mail_key: str = ""
     team_id: str = ""

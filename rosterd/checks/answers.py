@@ -35,7 +35,7 @@ async def every(service: Service, progress: Progress | None = None) -> AsyncIter
             yield line
     settings = service.settings
     yield await asyncio.to_thread(ask_daemon, settings.installation.server, required=False)
-    for line in await asyncio.to_thread(unread, settings, settings.customers.values()):
+    for line in (await asyncio.to_thread(unread, settings)).values():
         yield line
 
 

@@ -29,7 +29,7 @@ from rosterd.verbs.console import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from connector.directory.base import CheckLine
     from connector.reconcile.show.outcome import Planned, RunOutcome
@@ -72,6 +72,7 @@ def plan(
             customer = load_customer(other)
             names = [choose(service.settings, customer.organization.id)]
             service.try_out(customer)
+        unread = await _unread(service) if other is None else {}
         found: dict[str, Result] = {}
         for name in names:
             async with reading(session, name) as step, service.setup(name) as setup:
@@ -85,8 +86,9 @@ def plan(
                 )
                 planned = replace(planned, tried=str(other) if other is not None else "")
                 text = planned.markdown.splitlines() if markdown else planned.every_line if everybody else planned.lines
-                unread = await _unread(service, [name]) if other is None else []
-                notes = [*await _gone(service, name), *(f"{line.what} → {line.fix}" for line in unread)]
+                notes = await _gone(service, name)
+                if line := unread.get(name):
+                    notes.append(f"{line.what} → {line.fix}")
                 found[name] = _Document(planned, (*text, *notes))
         return found[names[0]] if len(names) == 1 else Several(found)
 
@@ -116,7 +118,8 @@ def apply(
         names = [choose(service.settings, organization)]
         if auto and not organization:
             names = list(service.settings.customers)
-        for line in await _unread(service, names):
+        unread = await _unread(service)
+        if line := next((unread[name] for name in names if name in unread), None):
             what = f"{line.what}, and would take back what is applied now"
             raise Refused(what, where="apply", next_step=line.fix)
         found: dict[str, Result] = {}
@@ -261,12 +264,11 @@ class _Document:
         return self.planned.to_json()
 
 
-async def _unread(service: Service, names: Sequence[str]) -> list[CheckLine]:
-    """The files of these organizations that a daemon on this host does not go by yet."""
+async def _unread(service: Service) -> dict[str, CheckLine]:
+    """The organizations whose files a daemon on this host does not go by yet."""
     from rosterd.readiness import unread
 
-    settings = service.settings
-    return await asyncio.to_thread(unread, settings, [settings.customers[name] for name in names])
+    return await asyncio.to_thread(unread, service.settings)
 
 
 async def _gone(service: Service, name: str) -> list[str]:

@@ -63,12 +63,11 @@ def reload_command(context: typer.Context, as_json: Json = False) -> None:
     except PermissionError as error:
         step = "run it as the user of the daemon, or: systemctl reload rosterd"
         raise Refused(f"process {before.pid} belongs to somebody else", where="reload", next_step=step) from error
-    until = time.monotonic() + _RELOADED_WITHIN
-    while (after := running_daemon(settings)) is None or after.reloads == before.reloads:
-        if (after is not None and after.refused > before.refused) or time.monotonic() > until:
-            break
+    until, after = time.monotonic() + _RELOADED_WITHIN, before
+    while (after.reloads, after.refused) == (before.reloads, before.refused) and time.monotonic() < until:
         time.sleep(_LOOK_AGAIN)
-    if after is None or after.reloads == before.reloads or after.refused > before.refused:
+        after = running_daemon(settings) or after
+    if after.reloads == before.reloads or after.refused > before.refused:
         step = "its log says which and why (reload.fault, reload.refused)"
         raise Refused(
             "the daemon keeps some or all of its settings of before", where=f"pid {before.pid}", next_step=step

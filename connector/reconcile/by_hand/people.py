@@ -11,6 +11,7 @@ from typing import Any
 
 from connector.reconcile.by_hand import invites, rules
 from connector.reconcile.by_hand.rules import Act, Exists, Person
+from connector.reconcile.plan.words import some
 from connector.reconcile.policy.invites import InviteSettings, parse_mail, require_domain, require_unclaimed
 from ledger.audit import AuditEvent
 from ledger.errors import BadInput, NotFound, Refused
@@ -23,7 +24,6 @@ from ledger.store.book import Book, Reader
 from ledger.store.engine import Ledger
 
 _LONGEST = 200
-
 _NAMED = 12  # Teams that a message names
 
 
@@ -84,8 +84,7 @@ async def team_named(reader: Reader, name: str, act: Act) -> tuple[str, str]:
         if name == team_id or fold(name) == key:
             return team_id, text
     known = sorted(text for _, text, _ in teams)
-    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
-    there = f"there are: {', '.join(known[:_NAMED])}{more}" if known else "[[teams]] of its file names none"
+    there = f"there are: {some(known, _NAMED)}" if known else "[[teams]] of its file names none"
     raise NotFound(f"there is no Team {name!r} ({there})", where="team", next_step="give one of them, by name or id")
 
 

@@ -83,8 +83,12 @@ class Planned:
 
     def to_json(self) -> dict[str, Any]:
         """One JSON document."""
-        rest = {"exit_code": self.exit_code, "suspended": list(self.suspended), "expires_at": self.expires_at}
-        rest["roles"] = list(self.roles)
+        rest = {
+            "exit_code": self.exit_code,
+            "suspended": list(self.suspended),
+            "expires_at": self.expires_at,
+            "roles": list(self.roles),
+        }
         return {**planned_json(self.plan, self.guarded, self.awaiting, self.outlook, self.tried), **rest}
 
     def for_job(self) -> dict[str, Any]:

@@ -228,11 +228,10 @@ def undone_lines(
     run_id: str, changes: Sequence[Change], kept: Sequence[Problem], marked: int, *, done: bool, earlier: str
 ) -> tuple[str, ...]:
     """Plain text lines of an undo: what is (or would be) restored, what is kept because it was edited since, and that
-    what was undone of so many people does not come back by itself (E14)."""
+    what was undone of so many people does not come back by itself (E14). ``earlier``: the run that undid it already."""
     verb = "undid" if done else "would undo"
-    out = [f"{verb} run {run_id}: {counted(len(changes), 'change')}"]
-    if earlier:
-        out = [f"nothing of run {run_id} is left to undo: run {earlier} did"]
+    head = f"{verb} run {run_id}: {counted(len(changes), 'change')}"
+    out = [f"nothing of run {run_id} is left to undo: run {earlier} did" if earlier else head]
     out += [f"  {change.subject}  {in_words(change)}" for change in changes[:_ROWS]]
     if len(changes) > _ROWS:
         out.append(f"  … and {len(changes) - _ROWS} more (--json shows all)")
